@@ -1,0 +1,190 @@
+"""Every setting of the framework: its type, unit, default and limits, in one place.
+
+A section is a frozen dataclass, a setting is a field made by ``setting()``. The
+loader (``ordermq.config.load``) fills them from the file, the environment and
+flags, and refuses what is outside the limits written here. Durations are float
+seconds (``_s``), sizes bytes (``_bytes``). Other code takes a whole section as
+its argument and never a bare number.
+
+Sources of the defaults: RabbitMQ's heartbeat guide (5-20 s), the TCP figures
+measured in docs/configuration.md, and PostgreSQL's own timeouts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Secret:
+    """A value that never prints itself.
+
+    Holds a way to read it rather than the text, so that a password rotated in its
+    file is the new one at the next connection.
+    """
+
+    def __init__(self, read: "Callable[[], str] | str" = "") -> None:
+        self._read: Callable[[], str] = (lambda text=read: text) if isinstance(read, str) else read  # type: ignore[misc]
+
+    def reveal(self) -> str:
+        """Return the secret's present text. Raises ConfigError if its file is gone."""
+        return self._read()
+
+    def __bool__(self) -> bool:
+        return bool(self.reveal())
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self.reveal() == other.reveal()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a setting may be, and what an operator reads about it."""
+
+    doc: str
+    unit: str = ""
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    unit: str = "",
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare one setting; its type is the field's annotation."""
+    limits = Limits(doc, unit, ge, gt, le, choices)
+    if isinstance(default, Secret):
+        return field(default_factory=Secret, metadata={"limits": limits})
+    return field(default=default, metadata={"limits": limits})
+
+
+@dataclass(frozen=True)
+class BrokerSettings:
+    """``[broker]``: how to reach RabbitMQ and when to give a connection up."""
+
+    hosts: tuple[str, ...] = setting(("127.0.0.1:5672",), "host:port of each node, tried in turn")
+    vhost: str = setting("/", "virtual host")
+    username: str = setting("guest", "user name")
+    password: Secret = setting(Secret(), "password (a secret)")
+    tls: bool = setting(False, "connect with TLS 1.2 or newer, verifying certificate and host name")
+    ca_file: str = setting("", "PEM file of the certificate authority; empty: the system's")
+    cert_file: str = setting("", "PEM file of the client certificate; empty: none")
+    key_file: str = setting("", "PEM file of the client's private key")
+    allow_plaintext: bool = setting(False, "permit a password over an unencrypted link to another machine")
+    heartbeat_s: int = setting(10, "heartbeat interval asked of the broker", unit="s", ge=2, le=60)
+    connect_timeout_s: float = setting(10.0, "one attempt, name to open connection", unit="s", gt=0, le=120)
+    tcp_user_timeout_s: float = setting(10.0, "unacknowledged data breaks the link", unit="s", gt=0, le=300)
+    keepalive_idle_s: int = setting(5, "TCP keepalive: idle time before probing", unit="s", ge=1, le=300)
+    keepalive_interval_s: int = setting(2, "TCP keepalive: time between probes", unit="s", ge=1, le=60)
+    keepalive_count: int = setting(3, "TCP keepalive: lost probes that break the link", ge=1, le=20)
+    blocked_timeout_s: float = setting(30.0, "broker alarm tolerated before reconnecting", unit="s", gt=0, le=600)
+    confirm_timeout_s: float = setting(10.0, "longest wait for a publisher confirm", unit="s", gt=0, le=25)
+    publish_window: int = setting(500, "publishings in flight before waiting for confirms", ge=1, le=10_000)
+    reconnect_base_s: float = setting(0.5, "backoff before the first reconnect", unit="s", gt=0, le=60)
+    reconnect_cap_s: float = setting(30.0, "longest backoff between reconnects", unit="s", gt=0, le=300)
+    healthy_after_s: float = setting(60.0, "open this long resets the backoff", unit="s", gt=0, le=3600)
+    give_up_after_s: float = setting(300.0, "down this long ends the process with 75", unit="s", gt=0, le=86_400)
+
+
+@dataclass(frozen=True)
+class DatabaseSettings:
+    """``[database]``: how to reach PostgreSQL. Host, port and names are not secrets; the password is."""
+
+    host: str = setting("127.0.0.1", "host name, address, or folder of a Unix socket")
+    port: int = setting(5432, "TCP port", ge=1, le=65_535)
+    name: str = setting("ordermq", "database name")
+    username: str = setting("ordermq", "user name")
+    password: Secret = setting(Secret(), "password (a secret)")
+    sslmode: str = setting(
+        "prefer",
+        "libpq's sslmode; use verify-full off the machine",
+        choices=("disable", "prefer", "require", "verify-ca", "verify-full"),
+    )
+    ca_file: str = setting("", "PEM file of the certificate authority (libpq sslrootcert); empty: none")
+    connect_timeout_s: int = setting(5, "one connection attempt", unit="s", ge=2, le=60)
+    statement_timeout_s: float = setting(15.0, "longest statement", unit="s", gt=0, le=600)
+    lock_timeout_s: float = setting(5.0, "longest wait for a lock", unit="s", gt=0, le=600)
+    idle_in_transaction_s: float = setting(30.0, "a transaction may idle this long", unit="s", gt=0, le=600)
+
+
+@dataclass(frozen=True)
+class TopologySettings:
+    """``[topology]``: what ``ordermq topology apply`` declares."""
+
+    prefix: str = setting("orders", "name of the exchange and prefix of every queue")
+    queue_type: str = setting("quorum", "type of the work queues", choices=("quorum", "classic"))
+    queues: tuple[str, ...] = setting((), "queues besides those the handlers name")
+    events: bool = setting(False, "declare the topic exchange <prefix>.events")
+    management_url: str = setting("", "RabbitMQ management API for verify; empty: bindings are not read")
+
+
+@dataclass(frozen=True)
+class ConsumerSettings:
+    """``[consumer]``: how a consumer process works its queue."""
+
+    handlers: tuple[str, ...] = setting(("ordermq.orders.handlers",), "modules that define handlers")
+    threads: int = setting(4, "worker threads", ge=1, le=256)
+    prefetch: int = setting(0, "deliveries held unacked; 0: 2 x batch, external handlers 2 x threads", ge=0, le=10_000)
+    batch: int = setting(0, "largest batch; 0: what the handler says", ge=0, le=5_000)
+    drain_deadline_s: float = setting(25.0, "SIGTERM to exit", unit="s", gt=0, le=600)
+    lease_s: float = setting(60.0, "lease on an external call; not started past half of it", unit="s", ge=1, le=3600)
+    call_timeout_s: float = setting(20.0, "deadline of one external call", unit="s", gt=0, le=1800)
+    consumer_timeout_s: float = setting(1800.0, "the broker's consumer_timeout", unit="s", ge=10, le=86_400)
+
+
+@dataclass(frozen=True)
+class RetrySettings:
+    """``[retry]``: when a failed message comes back, and when it is given up."""
+
+    attempts: int = setting(8, "attempts before a message is dead", ge=1, le=100)
+    base_s: float = setting(1.0, "backoff before the second attempt", unit="s", gt=0, le=3600)
+    cap_s: float = setting(600.0, "longest backoff", unit="s", gt=0, le=86_400)
+    postpone_s: float = setting(1.0, "wait of a message that came too early", unit="s", gt=0, le=3600)
+    max_age_s: float = setting(86_400.0, "age at which a postponed message is dead", unit="s", gt=0, le=2_592_000)
+
+
+@dataclass(frozen=True)
+class RelaySettings:
+    """``[relay]``: how outbox rows reach the broker."""
+
+    batch: int = setting(500, "rows claimed at once", ge=1, le=10_000)
+    poll_busy_s: float = setting(0.05, "wait between claims while there was work", unit="s", gt=0, le=5)
+    poll_idle_s: float = setting(0.5, "wait between claims while there was none", unit="s", gt=0, le=60)
+    standby_s: float = setting(2.0, "wait of a standby relay", unit="s", gt=0, le=60)
+    refused_base_s: float = setting(1.0, "backoff of a returned or nacked row", unit="s", gt=0, le=600)
+    refused_cap_s: float = setting(60.0, "its longest backoff", unit="s", gt=0, le=3600)
+
+
+@dataclass(frozen=True)
+class ObserveSettings:
+    """``[observe]``: logs and the health and metrics port."""
+
+    log_format: str = setting("json", "json, or text for a person", choices=("json", "text"))
+    log_level: str = setting("INFO", "lowest level written", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    http_host: str = setting("127.0.0.1", "address of /metrics, /healthz and /readyz")
+    http_port: int = setting(0, "their port; 0: any free one, written to the log; -1: none", ge=-1, le=65_535)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All sections of the framework."""
+
+    broker: BrokerSettings = field(default_factory=BrokerSettings)
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    topology: TopologySettings = field(default_factory=TopologySettings)
+    consumer: ConsumerSettings = field(default_factory=ConsumerSettings)
+    retry: RetrySettings = field(default_factory=RetrySettings)
+    relay: RelaySettings = field(default_factory=RelaySettings)
+    observe: ObserveSettings = field(default_factory=ObserveSettings)

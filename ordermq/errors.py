@@ -1,0 +1,216 @@
+"""Every error ordermq raises. Nothing else in the package defines one.
+
+pika and psycopg2 exceptions never leave ``ordermq.amqp`` and ``ordermq.store``:
+they are re-raised as one of these, with the original as ``__cause__``.
+``retryable`` says whether the same call can succeed later without a human;
+``exit_code`` is what a command returns for it (sysexits.h where one fits).
+"""
+
+
+class OrderMQError(Exception):
+    """Root of the hierarchy."""
+
+    retryable = False
+    exit_code = 70
+
+
+class UsageError(OrderMQError):
+    """A command or a function was asked for something it cannot mean."""
+
+    exit_code = 64
+
+
+class BadInput(OrderMQError):
+    """Input data was refused; the message names the row and the reason."""
+
+    exit_code = 65
+
+
+class ConfigError(OrderMQError):
+    """A setting is missing or invalid; the message names its key, value and source."""
+
+    exit_code = 78
+
+
+# --- RabbitMQ -----------------------------------------------------------------
+
+
+class BrokerError(OrderMQError):
+    """RabbitMQ could not do what was asked."""
+
+    exit_code = 69
+
+
+class ConnectionLost(BrokerError):
+    """The connection closed, or could not be opened within its deadline."""
+
+    retryable = True
+    exit_code = 75
+
+
+class ConnectTimeout(ConnectionLost):
+    """No broker answered in time: a frozen host, a dropped packet, an overloaded node."""
+
+
+class Unreachable(ConnectionLost):
+    """The name did not resolve, no route, or nothing listens there."""
+
+
+class ConnectionReset(ConnectionLost):
+    """The peer closed the connection, or stopped sending heartbeats."""
+
+
+class ConnectionBlocked(ConnectionLost):
+    """The broker raised a resource alarm and stayed blocked past the timeout."""
+
+
+class AccessRefused(BrokerError):
+    """The broker knows the user but does not permit this (403)."""
+
+    exit_code = 78
+
+
+class AuthenticationRefused(AccessRefused):
+    """Wrong user, password or certificate."""
+
+
+class VhostMissing(AccessRefused):
+    """The virtual host does not exist, or the user may not enter it (530)."""
+
+
+class ChannelLost(BrokerError):
+    """The broker closed a channel; the connection may live on."""
+
+    retryable = True
+    exit_code = 75
+
+
+class PublishError(BrokerError):
+    """A publishing did not reach a queue; what it described is not lost, only unsent."""
+
+    retryable = True
+    exit_code = 75
+
+
+class PublishNacked(PublishError):
+    """The broker refused a publishing with basic.nack (queue full, or no leader)."""
+
+
+class PublishReturned(PublishError):
+    """A mandatory publishing matched no queue (basic.return)."""
+
+    retryable = False
+    exit_code = 69
+
+
+class PublishUnknown(PublishError):
+    """No confirm came within the deadline: the broker may or may not have it."""
+
+
+class PublishRefused(PublishError):
+    """A publishing cannot be encoded (too large, a header AMQP cannot carry); nothing was sent."""
+
+    retryable = False
+    exit_code = 65
+
+
+class TopologyConflict(BrokerError):
+    """What exists on the broker differs from what is declared (406), or is missing."""
+
+    exit_code = 1
+
+
+class QueueMissing(BrokerError):
+    """A queue to consume from does not exist; ``ordermq topology apply`` creates it."""
+
+    exit_code = 78
+
+
+# --- PostgreSQL ---------------------------------------------------------------
+
+
+class StoreError(OrderMQError):
+    """PostgreSQL could not do what was asked."""
+
+    exit_code = 69
+
+
+class StoreUnavailable(StoreError):
+    """No connection, a deadline passed, or the server is shutting down or out of space."""
+
+    retryable = True
+    exit_code = 75
+
+
+class CommitUnknown(StoreUnavailable):
+    """The connection broke while COMMIT was under way: it may or may not have happened."""
+
+
+class StoreRefused(StoreError):
+    """Authentication, a missing database, or a missing permission."""
+
+    exit_code = 78
+
+
+class Contention(StoreError):
+    """Deadlock, serialization failure or lock timeout: the same transaction may succeed at once."""
+
+    retryable = True
+    exit_code = 75
+
+
+class DataRefused(StoreError):
+    """A constraint or a data type refused the values; the same values never succeed."""
+
+    exit_code = 65
+
+
+class SchemaOutdated(StoreError):
+    """Migrations are missing, or the database is newer than this code."""
+
+    exit_code = 78
+
+
+# --- Messages -----------------------------------------------------------------
+
+
+class MessageError(OrderMQError):
+    """A message that no later attempt can make readable."""
+
+    exit_code = 65
+
+
+class MalformedMessage(MessageError):
+    """Not strict JSON, over a limit, or not of its type's shape."""
+
+
+class UnknownMessageType(MessageError):
+    """The queue has no handler for this type, or the type is missing and not the only one."""
+
+
+class UnsupportedVersion(MessageError):
+    """The message is of a version this code does not know."""
+
+
+# --- Processes ----------------------------------------------------------------
+
+
+class DrainTimeout(OrderMQError):
+    """Handlers were still running when the drain deadline passed; their messages return to the queue."""
+
+    exit_code = 75
+
+
+# --- Orders -------------------------------------------------------------------
+
+
+class OrderConflict(OrderMQError):
+    """An order of this id exists with other content, or its state does not allow the request."""
+
+    exit_code = 65
+
+
+class OrderNotFound(OrderMQError):
+    """No order has this id."""
+
+    exit_code = 1

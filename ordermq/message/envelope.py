@@ -1,0 +1,83 @@
+"""What travels: publishings out, deliveries in, and the envelope both carry.
+
+The body is the payload and nothing else. Everything the framework adds travels in
+AMQP properties and in ``x-ordermq-*`` headers, so that any AMQP client can publish
+a plain JSON body and any tool can read one.
+
+    message_id      property message_id          unique per queue; the inbox's key
+    type            property type                name of the payload type
+    correlation_id  property correlation_id      the order the message belongs to
+    occurred_at     property timestamp (s) and header x-ordermq-occurred-at (RFC 3339)
+    version         header x-ordermq-version     of the payload type
+    attempt         header x-ordermq-attempt     1, 2 ...: failures count, postponements do not
+    hop             header x-ordermq-hop         0, 1 ...: rises each time the message is sent again
+    replay_no       header x-ordermq-replay      0, 1 ...: rises when an operator replays it
+    first_failed_at header x-ordermq-first-failed-at
+    traceparent     header traceparent           W3C Trace Context
+
+Pure: no I/O, no clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Everything about a message but its payload."""
+
+    message_id: str
+    type: str
+    version: int
+    correlation_id: str
+    traceparent: str
+    occurred_at: datetime
+    attempt: int = 1
+    hop: int = 0
+    replay_no: int = 0
+    first_failed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """The AMQP basic properties ordermq reads or writes; a missing one is None.
+
+    Values from the wire are untrusted: text may be any text, and headers may hold
+    any AMQP value. ``delivery_mode`` is not here: every publishing is persistent.
+    """
+
+    message_id: str | None = None
+    type: str | None = None
+    correlation_id: str | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    timestamp_s: int | None = None
+    headers: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """A message on its way to the broker."""
+
+    exchange: str
+    routing_key: str
+    properties: Properties
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message the broker delivered and waits to have settled.
+
+    ``tag`` means something only on the channel it came from: ``epoch`` is that
+    channel's number in this process, rising with each subscription.
+    """
+
+    tag: int
+    epoch: int
+    exchange: str
+    routing_key: str
+    redelivered: bool
+    properties: Properties
+    body: bytes
