@@ -1,0 +1,151 @@
+"""Envelope to AMQP properties and back.
+
+Everything read from the wire is untrusted. What a foreign client may leave out is
+derived; what it sends in the wrong type or out of bounds makes the message
+malformed, because guessing an attempt or an id could lose or double work.
+
+Pure: the caller passes the present instant.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from ordermq.errors import MalformedMessage
+from ordermq.message.envelope import Delivery, Envelope, Properties
+from ordermq.observe import trace
+
+CONTENT_TYPE = "application/json"
+
+VERSION = "x-ordermq-version"
+ATTEMPT = "x-ordermq-attempt"
+HOP = "x-ordermq-hop"
+REPLAY = "x-ordermq-replay"
+OCCURRED_AT = "x-ordermq-occurred-at"
+FIRST_FAILED_AT = "x-ordermq-first-failed-at"
+TRACEPARENT = "traceparent"
+
+MAX_ID_CHARS = 200  # an AMQP short string holds 255 bytes; ids also stand in indexes and logs
+_MAX_COUNT = 1_000_000
+_IDENTIFIER = re.compile(r"[!-~]{1,200}")
+
+
+def to_properties(envelope: Envelope) -> Properties:
+    """Return the properties that carry ``envelope``."""
+    headers: dict[str, object] = {
+        VERSION: envelope.version,
+        ATTEMPT: envelope.attempt,
+        HOP: envelope.hop,
+        OCCURRED_AT: envelope.occurred_at.isoformat(),
+        TRACEPARENT: envelope.traceparent,
+    }
+    if envelope.replay_no:
+        headers[REPLAY] = envelope.replay_no
+    if envelope.first_failed_at is not None:
+        headers[FIRST_FAILED_AT] = envelope.first_failed_at.isoformat()
+    return Properties(
+        message_id=envelope.message_id,
+        type=envelope.type,
+        correlation_id=envelope.correlation_id,
+        content_type=CONTENT_TYPE,
+        timestamp_s=int(envelope.occurred_at.timestamp()),
+        headers=headers,
+    )
+
+
+def read_envelope(delivery: Delivery, *, only_type: str | None, now: datetime) -> Envelope:
+    """Return the envelope of ``delivery``.
+
+    A message without message_id gets one derived from its bytes: the same bytes sent
+    twice are one message. One without type is of ``only_type``, the only one its
+    queue has. Raises MalformedMessage for anything outside the bounds above.
+    """
+    properties = delivery.properties
+    headers = properties.headers
+    _check_content(properties)
+    message_type = properties.type or only_type
+    if message_type is None:
+        raise MalformedMessage("has no property type, and its queue takes more than one")
+    message_id = (
+        derived_message_id(delivery.body)
+        if properties.message_id is None
+        else _identifier(properties.message_id, "message_id")
+    )
+    return Envelope(
+        message_id=message_id,
+        type=_identifier(message_type, "type"),
+        version=_count(headers, VERSION, default=1, least=1),
+        correlation_id=_identifier(properties.correlation_id, "correlation_id")
+        if properties.correlation_id
+        else "",
+        traceparent=_traceparent(headers.get(TRACEPARENT)),
+        occurred_at=_instant(headers, OCCURRED_AT) or _timestamp(properties.timestamp_s) or now,
+        attempt=_count(headers, ATTEMPT, default=1, least=1),
+        hop=_count(headers, HOP, default=0, least=0),
+        replay_no=_count(headers, REPLAY, default=0, least=0),
+        first_failed_at=_instant(headers, FIRST_FAILED_AT),
+    )
+
+
+def derived_message_id(body: bytes) -> str:
+    """Return the message_id of a message that came without one."""
+    return "sha256:" + hashlib.sha256(body).hexdigest()
+
+
+def delivery_count(delivery: Delivery) -> int:
+    """How often the broker has delivered this before, by quorum queues' x-delivery-count.
+
+    A classic queue only says that it did: that counts as 1.
+    """
+    count = delivery.properties.headers.get("x-delivery-count")
+    if isinstance(count, int):
+        return int(count)
+    return 1 if delivery.redelivered else 0
+
+
+def _check_content(properties: Properties) -> None:
+    content_type = (properties.content_type or CONTENT_TYPE).split(";")[0].strip().lower()
+    if content_type not in (CONTENT_TYPE, "application/octet-stream", "text/plain"):
+        raise MalformedMessage(f"content_type {content_type[:64]!r} is not {CONTENT_TYPE}")
+    if (properties.content_encoding or "utf-8").lower() not in ("utf-8", "utf8", "identity"):
+        raise MalformedMessage("content_encoding is not utf-8; compressed bodies are not read")
+
+
+def _identifier(value: str, name: str) -> str:
+    if not _IDENTIFIER.fullmatch(value):
+        raise MalformedMessage(f"{name} is not 1 to {MAX_ID_CHARS} printable ASCII characters without spaces")
+    return value
+
+
+def _count(headers: Mapping[str, object], name: str, *, default: int, least: int) -> int:
+    value = headers.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MAX_COUNT:
+        raise MalformedMessage(f"header {name} is not a whole number from {least} to {_MAX_COUNT}")
+    return int(value)
+
+
+def _instant(headers: Mapping[str, object], name: str) -> datetime | None:
+    value = headers.get(name)
+    if value is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(str(value))
+    except ValueError as exc:
+        raise MalformedMessage(f"header {name} is not an RFC 3339 instant") from exc
+    if instant.tzinfo is None:
+        raise MalformedMessage(f"header {name} has no time zone")
+    return instant.astimezone(UTC)
+
+
+def _timestamp(timestamp_s: int | None) -> datetime | None:
+    # Some clients write milliseconds; a year past 9999 is no instant of ours.
+    if timestamp_s is None or not 0 <= timestamp_s < 253_402_300_800:
+        return None
+    return datetime.fromtimestamp(timestamp_s, UTC)
+
+
+def _traceparent(value: object) -> str:
+    if isinstance(value, str) and trace.parse(value) is not None:
+        return value
+    return trace.new()

@@ -1,0 +1,65 @@
+"""psycopg2's exceptions become ordermq's, by SQLSTATE (PostgreSQL appendix A)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+
+from ordermq.errors import (
+    Contention,
+    DataRefused,
+    SchemaOutdated,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
+
+# Class 08 connection, 53 out of resources (disk full, too many connections), 57 operator
+# intervention (shutdown, statement timeout, terminated), 58 system error outside PostgreSQL.
+_UNAVAILABLE = ("08", "53", "57", "58", "XX")
+_CONTENTION = ("40", "55P03")
+_REFUSED = ("28", "3D", "42501")
+_SCHEMA = ("42P01", "42703", "3F000", "42883")
+_DATA = ("22", "23", "54", "P0001")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Re-raise what psycopg2 raises as a StoreError; the original is the cause."""
+    try:
+        yield
+    except psycopg2.Error as exc:
+        raise translate(exc) from exc
+    except (ValueError, UnicodeEncodeError) as exc:
+        # A NUL or a lone surrogate in a parameter: psycopg2 refuses it before sending.
+        raise DataRefused(f"a value cannot be stored: {exc}") from exc
+
+
+def translate(error: psycopg2.Error) -> StoreError:
+    """Return the StoreError that says what to do about ``error``."""
+    state = error.pgcode or ""
+    text = _text(error)
+    if isinstance(error, psycopg2.OperationalError) and not state:
+        if any(hint in str(error) for hint in ("authentication failed", "does not exist", "no pg_hba.conf")):
+            return StoreRefused(f"PostgreSQL refused the connection: {text}")
+        return StoreUnavailable(f"PostgreSQL is not reachable: {text}")
+    if isinstance(error, psycopg2.InterfaceError):
+        return StoreUnavailable(f"connection to PostgreSQL is closed: {text}")
+    for prefixes, kind in (
+        (_CONTENTION, Contention),
+        (_UNAVAILABLE, StoreUnavailable),
+        (_REFUSED, StoreRefused),
+        (_SCHEMA, SchemaOutdated),
+        (_DATA, DataRefused),
+    ):
+        if state.startswith(prefixes):
+            return kind(f"{text} [{state}]")
+    return StoreError(f"{text} [{state}]")
+
+
+def _text(error: psycopg2.Error) -> str:
+    # Only the primary message: DETAIL and CONTEXT repeat row values, and those
+    # may be personal data.
+    primary = error.diag.message_primary if error.diag else None
+    lines = (primary or str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

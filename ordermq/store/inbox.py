@@ -1,0 +1,65 @@
+"""The ``inbox`` table: which messages this database has settled, and how.
+
+One row a message and queue, written in the transaction that settles it. ``hop``
+rises each time a message is sent again (retry, postponement, replay), so a late
+duplicate of an earlier hop is recognised, and a message once done stays done.
+
+Invariants
+    I1  A message is settled by at most one transaction for each hop, and as done by
+        at most one in all: the primary key and the WHERE of the upsert decide, also
+        between two consumers at the same instant (one waits for the other's commit).
+    I2  Rows of one statement are sorted by message_id: two batches that share
+        messages lock them in the same order and cannot deadlock.
+"""
+
+from collections.abc import Sequence
+
+from ordermq.store.transaction import Transaction
+
+_SETTLE = """
+    INSERT INTO ordermq.inbox AS seen (queue, message_id, hop, outcome) VALUES %s
+    ON CONFLICT (queue, message_id) DO UPDATE
+       SET hop = excluded.hop, outcome = excluded.outcome, settled_at = now()
+     WHERE seen.outcome <> 'done' AND seen.hop < excluded.hop
+    RETURNING message_id
+"""
+
+# The holder of the lease brings the result of a call that was made: it counts even
+# if a duplicate of its message was postponed meanwhile.
+_COMPLETE = """
+    INSERT INTO ordermq.inbox AS seen (queue, message_id, hop, outcome) VALUES %s
+    ON CONFLICT (queue, message_id) DO UPDATE
+       SET hop = greatest(seen.hop, excluded.hop), outcome = 'done', settled_at = now()
+     WHERE seen.outcome <> 'done'
+    RETURNING message_id
+"""
+
+_SETTLED = """
+    SELECT i.message_id
+      FROM ordermq.inbox AS i
+      JOIN (VALUES %s) AS v (queue, message_id, hop) ON i.queue = v.queue AND i.message_id = v.message_id
+     WHERE i.outcome = 'done' OR i.hop >= v.hop
+"""
+
+
+def settle(tx: Transaction, queue: str, messages: Sequence[tuple[str, int]], outcome: str) -> set[str]:
+    """Record ``(message_id, hop)`` as settled; return the ids that were not settled before."""
+    return _upsert(_SETTLE, tx, queue, messages, outcome)
+
+
+def complete(tx: Transaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:
+    """Record the leased messages as done; return the ids that were not done before."""
+    return _upsert(_COMPLETE, tx, queue, messages, "done")
+
+
+def settled(tx: Transaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:
+    """Return the ids among ``messages`` that need no more work. Locks nothing."""
+    rows = [(queue, message_id, hop) for message_id, hop in messages]
+    return {row[0] for row in tx.fetch_values(_SETTLED, rows, template="(%s, %s, %s::int)")}
+
+
+def _upsert(
+    sql: str, tx: Transaction, queue: str, messages: Sequence[tuple[str, int]], outcome: str
+) -> set[str]:
+    rows = [(queue, message_id, hop, outcome) for message_id, hop in sorted(messages)]
+    return {row[0] for row in tx.fetch_values(sql, rows)}

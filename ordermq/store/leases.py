@@ -1,0 +1,56 @@
+"""The ``leases`` table: who may make the external call of a message now.
+
+A lease is taken before the call and deleted by the transaction that settles its
+message. Its end is computed and compared by PostgreSQL's clock alone. A lease that
+ran out is taken over by the next delivery, which then knows that a call may have
+been made.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ordermq.store.transaction import Transaction
+
+_TAKE = """
+    INSERT INTO ordermq.leases AS lease (queue, message_id, owner, lease_until) VALUES %s
+    ON CONFLICT (queue, message_id) DO UPDATE
+       SET owner = excluded.owner, lease_until = excluded.lease_until
+     WHERE lease.lease_until < now()
+    RETURNING message_id, (xmax <> 0)
+"""
+_TAKE_TEMPLATE = "(%s, %s, %s, now() + %s * interval '1 second')"
+
+_LEFT = """
+    SELECT message_id, greatest(extract(epoch FROM lease_until - now()), 0)::float8
+      FROM ordermq.leases WHERE queue = %s AND message_id = ANY(%s)
+"""
+
+
+class Leases(NamedTuple):
+    """What ``take`` got: ids taken fresh, ids taken over, and seconds left on the others'."""
+
+    fresh: set[str]
+    resumed: set[str]
+    foreign_s: dict[str, float]
+
+
+def take(tx: Transaction, queue: str, message_ids: Sequence[str], *, owner: str, lease_s: float) -> Leases:
+    """Take what is free or has run out, for ``lease_s`` seconds."""
+    rows = [(queue, message_id, owner, lease_s) for message_id in sorted(message_ids)]
+    taken = dict(tx.fetch_values(_TAKE, rows, template=_TAKE_TEMPLATE))
+    others = [message_id for message_id in message_ids if message_id not in taken]
+    foreign = dict(tx.fetch_all(_LEFT, (queue, others))) if others else {}
+    return Leases(
+        fresh={message_id for message_id, resumed in taken.items() if not resumed},
+        resumed={message_id for message_id, resumed in taken.items() if resumed},
+        foreign_s={message_id: float(foreign.get(message_id, 0.0)) for message_id in others},
+    )
+
+
+def release(tx: Transaction, queue: str, message_ids: Sequence[str], owner: str) -> None:
+    """Give leases back: their messages are settled. Another owner's are left alone."""
+    if message_ids:
+        tx.execute(
+            "DELETE FROM ordermq.leases WHERE queue = %s AND message_id = ANY(%s) AND owner = %s",
+            (queue, list(message_ids), owner),
+        )

@@ -1,0 +1,100 @@
+"""The ``outbox`` table: messages that commit with the data they describe.
+
+The relay claims rows while it holds an advisory lock, so one relay is active; it
+deletes what the broker confirmed. If it dies, lock and claim go with its
+transaction and the next relay publishes the same rows again: delivery is at least
+once, and the consumer's inbox makes the effect once.
+
+Invariants
+    O1  A row is deleted only after the broker confirmed its publishing.
+    O2  Rows of one correlation_id are published in the order they were written,
+        among those that are due; a refused row holds back the later ones of its own
+        correlation_id and no other.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ordermq.message.envelope import Envelope
+from ordermq.store.outgoing import COLUMNS, OutboxRow
+from ordermq.store.transaction import Transaction
+
+CHANNEL = "ordermq_outbox"  # the NOTIFY channel that wakes the relay
+
+_RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" read as a number: the advisory lock of the active relay
+
+_CLAIM = f"""
+    SELECT outbox_id, refusals, {COLUMNS}
+      FROM ordermq.outbox AS o
+     WHERE available_at <= now()
+       AND NOT EXISTS (
+           SELECT FROM ordermq.outbox AS refused
+            WHERE refused.refusals > 0
+              AND refused.correlation_id = o.correlation_id
+              AND refused.correlation_id <> ''
+              AND refused.outbox_id < o.outbox_id)
+     ORDER BY available_at, outbox_id
+     LIMIT %(limit)s
+"""  # noqa: S608 # COLUMNS is a constant
+
+_REFUSED = """
+    UPDATE ordermq.outbox AS o
+       SET refusals = o.refusals + 1, refused_reason = v.reason,
+           available_at = now() + v.delay_s * interval '1 second'
+      FROM (VALUES %s) AS v (outbox_id, reason, delay_s)
+     WHERE o.outbox_id = v.outbox_id
+"""
+
+_PENDING = """
+    SELECT count(*), coalesce(extract(epoch FROM now() - min(available_at)), 0)::float8
+      FROM (SELECT available_at FROM ordermq.outbox
+             WHERE available_at <= now() ORDER BY available_at LIMIT %(limit)s) AS due
+"""
+
+
+class ClaimedRow(NamedTuple):
+    """A message the relay is about to publish; ``refusals`` counts earlier returns and nacks."""
+
+    outbox_id: int
+    refusals: int
+    row: OutboxRow
+
+
+def become_active(tx: Transaction) -> bool:
+    """Take the relay's lock until the transaction ends; False if another relay holds it."""
+    row = tx.fetch_one("SELECT pg_try_advisory_xact_lock(%s)", (_RELAY_LOCK,))
+    return bool(row and row[0])
+
+
+def claim(tx: Transaction, limit: int) -> list[ClaimedRow]:
+    """Return up to ``limit`` due rows, oldest first. The caller must be the active relay."""
+    return [
+        ClaimedRow(record[0], record[1], _row(record[2:]))
+        for record in tx.fetch_all(_CLAIM, {"limit": limit})
+    ]
+
+
+def delete(tx: Transaction, outbox_ids: Sequence[int]) -> None:
+    """Remove confirmed rows. Call only after their confirms arrived (O1)."""
+    if outbox_ids:
+        tx.execute("DELETE FROM ordermq.outbox WHERE outbox_id = ANY(%s)", (list(outbox_ids),))
+
+
+def refused(tx: Transaction, refusals: Sequence[tuple[int, str, float]]) -> None:
+    """Note (outbox_id, reason, delay in seconds) of rows the broker returned or nacked."""
+    tx.execute_values(_REFUSED, refusals, template="(%s, %s, %s::float8)")
+
+
+def pending(tx: Transaction, limit: int = 100_000) -> tuple[int, float]:
+    """Return how many rows are due, counted up to ``limit``, and the oldest one's lateness in seconds."""
+    row = tx.fetch_one(_PENDING, {"limit": limit})
+    return (int(row[0]), float(row[1])) if row else (0, 0.0)
+
+
+def _row(record: Sequence[Any]) -> OutboxRow:
+    envelope = Envelope(
+        message_id=record[1], type=record[2], version=record[3], correlation_id=record[4],
+        traceparent=record[5], occurred_at=record[6], attempt=record[7], hop=record[8],
+        replay_no=record[9], first_failed_at=record[10],
+    )  # fmt: skip
+    return OutboxRow(record[0], envelope, bytes(record[11]))

@@ -1,0 +1,22 @@
+"""The contract between the framework and a handler. Pure."""
+
+from ordermq.task.handler import Claim, Handler, external, handler
+from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
+from ordermq.task.registry import Registry, load
+from ordermq.task.retry import RetryPolicy
+
+__all__ = [
+    "DONE",
+    "Claim",
+    "Dead",
+    "Done",
+    "Handler",
+    "Outcome",
+    "Postpone",
+    "Registry",
+    "Retry",
+    "RetryPolicy",
+    "external",
+    "handler",
+    "load",
+]

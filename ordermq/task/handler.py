@@ -1,0 +1,141 @@
+"""How a module offers its handlers: one decorator for each of the two kinds.
+
+A plain handler works inside one transaction::
+
+    @handler(queue="inventory", message=ReserveStock, key="order_id", batch=200)
+    def reserve_stock(messages: Sequence[ReserveStock], tx: Transaction) -> Sequence[Outcome]: ...
+
+Without ``batch`` it takes one message and returns one outcome. With it, it takes
+what has arrived, up to that many, and returns one outcome for each, in order.
+
+An external handler talks to the world outside and never holds a transaction while
+it does::
+
+    @external(queue="payment", message=CapturePayment, key="order_id")
+    class CapturePaymentHandler:
+        def prepare(self, claim, tx): ...           # write the intent; return what to call, or an Outcome
+        def call(self, request): ...                # no transaction, many at once, on a worker thread
+        def complete(self, claim, result, tx): ...  # write the result; return an Outcome
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from ordermq.errors import ConfigError
+from ordermq.message.envelope import Envelope
+from ordermq.message.payload import Payload
+from ordermq.task.outcome import Outcome
+
+P = TypeVar("P", bound=Payload)
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+OnDead = Callable[[Any, str, Any], None]
+Lock = Callable[[Sequence[Any], Any], None]
+
+_MARK = "__ordermq_handler__"
+
+
+@dataclass(frozen=True)
+class Claim(Generic[P]):
+    """One message an external handler holds the lease on.
+
+    ``resumed`` says that an earlier owner's lease ran out: it may or may not have
+    called. ``deadline_s`` is how long one call may take, in seconds.
+    """
+
+    message: P
+    envelope: Envelope
+    resumed: bool
+    deadline_s: float
+
+
+class ExternalHandler(Protocol):
+    """What ``@external`` expects of a class; one instance serves all threads of a process.
+
+    ``prepare`` and ``complete`` run in a transaction with other messages' and must be
+    short. ``call`` raises for what it does not know how to treat; the exception is
+    passed to ``complete`` as the result, so that an unknown outcome can be recorded.
+    """
+
+    def prepare(self, claim: Claim[Any], tx: Any) -> Any: ...
+
+    def call(self, request: Any) -> Any: ...
+
+    def complete(self, claim: Claim[Any], result: Any, tx: Any) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Handler:
+    """A registered handler. ``batch`` 0 means one message a call.
+
+    ``key`` names the payload's field that holds the correlation id; ``lock`` takes the
+    row locks of a batch, in order, before the handler runs; ``on_dead`` writes what
+    follows from giving the message up, in the transaction that stores the dead letter.
+    """
+
+    queue: str
+    message: type[Payload]
+    call: Any
+    batch: int = 0
+    key: str | None = None
+    lock: Lock | None = None
+    on_dead: OnDead | None = None
+    is_external: bool = False
+
+    @property
+    def type(self) -> str:
+        return self.message.__name__
+
+    def correlation_id(self, payload: Payload, envelope: Envelope) -> str:
+        """Return the id of what the message is about: the payload's word, else the envelope's."""
+        return str(getattr(payload, self.key)) if self.key else envelope.correlation_id
+
+
+def handler(
+    *,
+    queue: str,
+    message: type[Payload],
+    batch: int = 0,
+    key: str | None = None,
+    lock: Lock | None = None,
+    on_dead: OnDead | None = None,
+) -> Callable[[F], F]:
+    """Offer a function as the handler of ``message`` on ``queue``. See the module."""
+    _check(message, key)
+
+    def mark(function: F) -> F:
+        return _marked(function, Handler(queue, message, function, batch, key, lock, on_dead))
+
+    return mark
+
+
+def external(
+    *, queue: str, message: type[Payload], key: str | None = None, on_dead: OnDead | None = None
+) -> Callable[[type[T]], type[T]]:
+    """Offer a class as the external handler of ``message`` on ``queue``. See the module."""
+    _check(message, key)
+
+    def mark(cls: type[T]) -> type[T]:
+        return _marked(cls, Handler(queue, message, cls, key=key, on_dead=on_dead, is_external=True))
+
+    return mark
+
+
+def handlers_in(namespace: dict[str, Any]) -> list[Handler]:
+    """Return the handlers among a module's names, in the order they were defined."""
+    marked = [
+        getattr(value, _MARK) for value in namespace.values() if callable(value) and hasattr(value, _MARK)
+    ]
+    return [each for each in marked if isinstance(each, Handler)]
+
+
+def _check(message: type[Payload], key: str | None) -> None:
+    if key is not None and key not in message.__struct_fields__:
+        raise ConfigError(f"{message.__name__} has no field {key!r} to be its key")
+
+
+def _marked(function: Any, registered: Handler) -> Any:
+    setattr(function, _MARK, registered)
+    return function

@@ -1,0 +1,65 @@
+"""Which handler takes which message: loaded from the modules the configuration names."""
+
+import importlib
+from collections.abc import Iterable
+
+from ordermq.errors import ConfigError, UnknownMessageType, UnsupportedVersion
+from ordermq.message.envelope import Envelope
+from ordermq.task.handler import Handler, handlers_in
+
+
+class Registry:
+    """Handlers by queue and message type."""
+
+    def __init__(self, handlers: Iterable[Handler]) -> None:
+        self._by_queue: dict[str, dict[str, Handler]] = {}
+        for handler in handlers:
+            types = self._by_queue.setdefault(handler.queue, {})
+            if handler.type in types:
+                raise ConfigError(f"queue {handler.queue!r} has two handlers for {handler.type}")
+            types[handler.type] = handler
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Names of the queues that have handlers, sorted."""
+        return tuple(sorted(self._by_queue))
+
+    def of_queue(self, queue: str) -> list[Handler]:
+        """Return the queue's handlers. Raises ConfigError naming the queues there are."""
+        if queue not in self._by_queue:
+            known = ", ".join(self.queues) or "none"
+            raise ConfigError(f"no handler for queue {queue!r}; queues with handlers: {known}")
+        return list(self._by_queue[queue].values())
+
+    def only_type(self, queue: str) -> str | None:
+        """Return the type of a message that names none, if the queue takes just one."""
+        types = list(self._by_queue.get(queue, ()))
+        return types[0] if len(types) == 1 else None
+
+    def find(self, queue: str, envelope: Envelope) -> Handler:
+        """Return the message's handler. Raises UnknownMessageType or UnsupportedVersion."""
+        types = self._by_queue.get(queue, {})
+        handler = types.get(envelope.type)
+        if handler is None:
+            raise UnknownMessageType(f"queue {queue!r} takes {', '.join(types)}, not {envelope.type}")
+        if not 1 <= envelope.version <= handler.message.VERSION:
+            raise UnsupportedVersion(
+                f"{envelope.type} version {envelope.version} is newer than {handler.message.VERSION}, "
+                "the newest this consumer knows"
+            )
+        return handler
+
+
+def load(modules: Iterable[str]) -> Registry:
+    """Import ``modules`` and collect their handlers. Raises ConfigError naming the module."""
+    found: list[Handler] = []
+    for name in modules:
+        try:
+            module = importlib.import_module(name)
+        except ImportError as exc:
+            raise ConfigError(f"consumer.handlers: cannot import {name!r}: {exc}") from exc
+        handlers = handlers_in(vars(module))
+        if not handlers:
+            raise ConfigError(f"consumer.handlers: {name!r} offers no handler")
+        found += handlers
+    return Registry(found)
