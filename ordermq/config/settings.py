@@ -10,35 +10,39 @@ Sources of the defaults: RabbitMQ's heartbeat guide (5-20 s), the TCP figures
 measured in docs/configuration.md, and PostgreSQL's own timeouts.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ordermq.config.secret import Secret
 
-class Secret:
-    """A value that never prints itself.
+__all__ = [
+    "BrokerSettings",
+    "ConsumerSettings",
+    "DatabaseSettings",
+    "Limits",
+    "ObserveSettings",
+    "RelaySettings",
+    "RetrySettings",
+    "Secret",
+    "Settings",
+    "Shape",
+    "TopologySettings",
+    "setting",
+]
 
-    Holds a way to read it rather than the text, so that a password rotated in its
-    file is the new one at the next connection.
-    """
 
-    def __init__(self, read: "Callable[[], str] | str" = "") -> None:
-        self._read: Callable[[], str] = (lambda text=read: text) if isinstance(read, str) else read  # type: ignore[misc]
+@dataclass(frozen=True)
+class Shape:
+    """How a text, or each item of a list, must look."""
 
-    def reveal(self) -> str:
-        """Return the secret's present text. Raises ConfigError if its file is gone."""
-        return self._read()
+    words: str
+    pattern: str  # of the whole text
 
-    def __bool__(self) -> bool:
-        return bool(self.reveal())
 
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self.reveal() == other.reveal()
-
-    __hash__ = None  # type: ignore[assignment]
+NODE = Shape("host:port", r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[1-9]\d{0,4}")
+NAME = Shape("letters, digits, dot, dash, underscore", r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+MODULE = Shape("a dotted module name", r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+URL = Shape("http[s]://host:port without credentials, or empty", r"(https?://[^\s/@]+(/\S*)?)?")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Limits:
     gt: float | None = None
     le: float | None = None
     choices: tuple[str, ...] = ()
+    shape: Shape | None = None
 
 
 def setting(
@@ -62,10 +67,15 @@ def setting(
     gt: float | None = None,
     le: float | None = None,
     choices: tuple[str, ...] = (),
+    shape: Shape | None = None,
 ) -> Any:
-    """Declare one setting; its type is the field's annotation."""
-    limits = Limits(doc, unit, ge, gt, le, choices)
-    if isinstance(default, Secret):
+    """Declare one setting; its type is the field's annotation.
+
+    The types are str, int, float, bool, ``tuple[str, ...]`` and Secret; a secret's
+    default is the class, which means empty.
+    """
+    limits = Limits(doc, unit, ge, gt, le, choices, shape)
+    if default is Secret:
         return field(default_factory=Secret, metadata={"limits": limits})
     return field(default=default, metadata={"limits": limits})
 
@@ -74,10 +84,10 @@ def setting(
 class BrokerSettings:
     """``[broker]``: how to reach RabbitMQ and when to give a connection up."""
 
-    hosts: tuple[str, ...] = setting(("127.0.0.1:5672",), "host:port of each node, tried in turn")
+    hosts: tuple[str, ...] = setting(("127.0.0.1:5672",), "host:port of each node, tried in turn", shape=NODE)
     vhost: str = setting("/", "virtual host")
     username: str = setting("guest", "user name")
-    password: Secret = setting(Secret(), "password (a secret)")
+    password: Secret = setting(Secret, "password")
     tls: bool = setting(False, "connect with TLS 1.2 or newer, verifying certificate and host name")
     ca_file: str = setting("", "PEM file of the certificate authority; empty: the system's")
     cert_file: str = setting("", "PEM file of the client certificate; empty: none")
@@ -89,13 +99,17 @@ class BrokerSettings:
     keepalive_idle_s: int = setting(5, "TCP keepalive: idle time before probing", unit="s", ge=1, le=300)
     keepalive_interval_s: int = setting(2, "TCP keepalive: time between probes", unit="s", ge=1, le=60)
     keepalive_count: int = setting(3, "TCP keepalive: lost probes that break the link", ge=1, le=20)
-    blocked_timeout_s: float = setting(30.0, "broker alarm tolerated before reconnecting", unit="s", gt=0, le=600)
+    blocked_timeout_s: float = setting(
+        30.0, "broker alarm tolerated before reconnecting", unit="s", gt=0, le=600
+    )
     confirm_timeout_s: float = setting(10.0, "longest wait for a publisher confirm", unit="s", gt=0, le=25)
     publish_window: int = setting(500, "publishings in flight before waiting for confirms", ge=1, le=10_000)
     reconnect_base_s: float = setting(0.5, "backoff before the first reconnect", unit="s", gt=0, le=60)
     reconnect_cap_s: float = setting(30.0, "longest backoff between reconnects", unit="s", gt=0, le=300)
     healthy_after_s: float = setting(60.0, "open this long resets the backoff", unit="s", gt=0, le=3600)
-    give_up_after_s: float = setting(300.0, "down this long ends the process with 75", unit="s", gt=0, le=86_400)
+    give_up_after_s: float = setting(
+        300.0, "down this long ends the process with 75", unit="s", gt=0, le=86_400
+    )
 
 
 @dataclass(frozen=True)
@@ -106,13 +120,14 @@ class DatabaseSettings:
     port: int = setting(5432, "TCP port", ge=1, le=65_535)
     name: str = setting("ordermq", "database name")
     username: str = setting("ordermq", "user name")
-    password: Secret = setting(Secret(), "password (a secret)")
+    password: Secret = setting(Secret, "password")
     sslmode: str = setting(
         "prefer",
         "libpq's sslmode; use verify-full off the machine",
         choices=("disable", "prefer", "require", "verify-ca", "verify-full"),
     )
     ca_file: str = setting("", "PEM file of the certificate authority (libpq sslrootcert); empty: none")
+    allow_plaintext: bool = setting(False, "permit sslmode below require to another machine")
     connect_timeout_s: int = setting(5, "one connection attempt", unit="s", ge=2, le=60)
     statement_timeout_s: float = setting(15.0, "longest statement", unit="s", gt=0, le=600)
     lock_timeout_s: float = setting(5.0, "longest wait for a lock", unit="s", gt=0, le=600)
@@ -123,23 +138,33 @@ class DatabaseSettings:
 class TopologySettings:
     """``[topology]``: what ``ordermq topology apply`` declares."""
 
-    prefix: str = setting("orders", "name of the exchange and prefix of every queue")
+    prefix: str = setting("orders", "name of the exchange and prefix of every queue", shape=NAME)
     queue_type: str = setting("quorum", "type of the work queues", choices=("quorum", "classic"))
-    queues: tuple[str, ...] = setting((), "queues besides those the handlers name")
+    queues: tuple[str, ...] = setting((), "queues besides those the handlers name", shape=NAME)
     events: bool = setting(False, "declare the topic exchange <prefix>.events")
-    management_url: str = setting("", "RabbitMQ management API for verify; empty: bindings are not read")
+    management_url: str = setting(
+        "",
+        "RabbitMQ management API for verify; empty: bindings are not read",
+        shape=URL,
+    )
 
 
 @dataclass(frozen=True)
 class ConsumerSettings:
     """``[consumer]``: how a consumer process works its queue."""
 
-    handlers: tuple[str, ...] = setting(("ordermq.orders.handlers",), "modules that define handlers")
+    handlers: tuple[str, ...] = setting(
+        ("ordermq.orders.handlers",), "modules that define handlers", shape=MODULE
+    )
     threads: int = setting(4, "worker threads", ge=1, le=256)
-    prefetch: int = setting(0, "deliveries held unacked; 0: 2 x batch, external handlers 2 x threads", ge=0, le=10_000)
+    prefetch: int = setting(
+        0, "deliveries held unacked; 0: 2 x batch, external handlers 2 x threads", ge=0, le=10_000
+    )
     batch: int = setting(0, "largest batch; 0: what the handler says", ge=0, le=5_000)
     drain_deadline_s: float = setting(25.0, "SIGTERM to exit", unit="s", gt=0, le=600)
-    lease_s: float = setting(60.0, "lease on an external call; not started past half of it", unit="s", ge=1, le=3600)
+    lease_s: float = setting(
+        60.0, "lease on an external call; not started past half of it", unit="s", ge=1, le=3600
+    )
     call_timeout_s: float = setting(20.0, "deadline of one external call", unit="s", gt=0, le=1800)
     consumer_timeout_s: float = setting(1800.0, "the broker's consumer_timeout", unit="s", ge=10, le=86_400)
 
@@ -152,7 +177,9 @@ class RetrySettings:
     base_s: float = setting(1.0, "backoff before the second attempt", unit="s", gt=0, le=3600)
     cap_s: float = setting(600.0, "longest backoff", unit="s", gt=0, le=86_400)
     postpone_s: float = setting(1.0, "wait of a message that came too early", unit="s", gt=0, le=3600)
-    max_age_s: float = setting(86_400.0, "age at which a postponed message is dead", unit="s", gt=0, le=2_592_000)
+    max_age_s: float = setting(
+        86_400.0, "age at which a postponed message is dead", unit="s", gt=0, le=2_592_000
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,19 @@
+"""Settings: declared once, read from file, credentials, environment and flags, checked at the start."""
+
+from ordermq.config.loader import Loaded, load
+from ordermq.config.reference import Row, describe, example, reference
+from ordermq.config.secret import Secret, redact
+from ordermq.config.settings import Settings, setting
+
+__all__ = [
+    "Loaded",
+    "Row",
+    "Secret",
+    "Settings",
+    "describe",
+    "example",
+    "load",
+    "redact",
+    "reference",
+    "setting",
+]

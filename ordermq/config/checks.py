@@ -1,0 +1,114 @@
+"""Settings that are each allowed but do not go together. Pure."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ordermq.config.settings import BrokerSettings, ConsumerSettings, DatabaseSettings, Settings
+
+_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[?::1\]?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Clash:
+    """Settings that contradict each other, by name, and why."""
+
+    names: tuple[str, ...]
+    why: str
+
+
+def clashes(settings: Settings) -> list[Clash]:
+    """Return every contradiction in ``settings``. Reads the secrets, to see whether they are empty."""
+    return [
+        *_broker(settings.broker),
+        *_database(settings.database),
+        *_consumer(settings.consumer),
+        *_across(settings),
+    ]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine by its very name; a name that resolves to it is not known here."""
+    return _LOOPBACK.fullmatch(host) is not None
+
+
+def _broker(broker: BrokerSettings) -> Iterator[Clash]:
+    if not broker.hosts:
+        yield Clash(("broker.hosts",), "at least one host is needed")
+    if any(int(node.rpartition(":")[2]) > 65_535 for node in broker.hosts):
+        yield Clash(("broker.hosts",), "a port is at most 65535")
+    if broker.key_file and not broker.cert_file:
+        yield Clash(("broker.key_file", "broker.cert_file"), "a private key needs its certificate")
+    if not broker.tls and (broker.ca_file or broker.cert_file):
+        yield Clash(
+            ("broker.tls", "broker.ca_file", "broker.cert_file"), "certificates are used only with tls"
+        )
+    remote = [node for node in broker.hosts if not is_loopback(node.rpartition(":")[0])]
+    if remote and broker.password and not (broker.tls or broker.allow_plaintext):
+        yield Clash(
+            ("broker.hosts", "broker.tls"),
+            "the password would cross the network unencrypted; set tls, or allow_plaintext to accept that",
+        )
+    if broker.reconnect_cap_s < broker.reconnect_base_s:
+        yield Clash(("broker.reconnect_cap_s", "broker.reconnect_base_s"), "a cap is at least its base")
+
+
+def _database(database: DatabaseSettings) -> Iterator[Clash]:
+    is_local = database.host == "" or database.host.startswith("/") or is_loopback(database.host)
+    is_plain = database.sslmode in ("disable", "prefer")
+    if not is_local and is_plain and not database.allow_plaintext:
+        yield Clash(
+            ("database.host", "database.sslmode"),
+            "orders could cross the network unencrypted; set verify-full, or allow_plaintext to accept that",
+        )
+    if database.sslmode in ("verify-ca", "verify-full") and not database.ca_file:
+        yield Clash(
+            ("database.sslmode", "database.ca_file"), "verifying needs the certificate authority's file"
+        )
+    if database.lock_timeout_s > database.statement_timeout_s:
+        yield Clash(
+            ("database.lock_timeout_s", "database.statement_timeout_s"),
+            "the statement would always time out first",
+        )
+
+
+def _consumer(consumer: ConsumerSettings) -> Iterator[Clash]:
+    if 0 < consumer.prefetch < consumer.batch:
+        yield Clash(("consumer.prefetch", "consumer.batch"), "a batch larger than prefetch never fills")
+    if consumer.call_timeout_s > consumer.lease_s / 2:
+        yield Clash(
+            ("consumer.call_timeout_s", "consumer.lease_s"),
+            "a call starts in the first half of its lease and must end within it",
+        )
+
+
+def _across(settings: Settings) -> Iterator[Clash]:
+    if settings.broker.confirm_timeout_s >= settings.database.idle_in_transaction_s:
+        yield Clash(
+            ("broker.confirm_timeout_s", "database.idle_in_transaction_s"),
+            "the relay's transaction idles while it waits for confirms and must not be ended",
+        )
+    # Past half of it the consumer closes its channel by itself, see docs/architecture.md.
+    half_s = settings.consumer.consumer_timeout_s / 2
+    longest = {
+        "consumer.lease_s": settings.consumer.lease_s,
+        "database.statement_timeout_s": settings.database.statement_timeout_s,
+        "broker.blocked_timeout_s": settings.broker.blocked_timeout_s,
+    }
+    for name, value_s in longest.items():
+        if value_s > half_s:
+            yield Clash(
+                (name, "consumer.consumer_timeout_s"), "at most half of the broker's consumer_timeout is safe"
+            )
+    pairs = (
+        ("retry.cap_s", settings.retry.cap_s, "retry.base_s", settings.retry.base_s),
+        (
+            "relay.refused_cap_s",
+            settings.relay.refused_cap_s,
+            "relay.refused_base_s",
+            settings.relay.refused_base_s,
+        ),
+    )
+    for cap, cap_s, base, base_s in pairs:
+        if cap_s < base_s:
+            yield Clash((cap, base), "a cap is at least its base")

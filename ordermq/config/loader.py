@@ -1,0 +1,111 @@
+"""Put the sources together: defaults < file < credentials < environment < flags.
+
+Every problem of every source is reported at once, also those of a value that a
+later source replaces: it would come back the day the other goes.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ordermq.config.checks import clashes
+from ordermq.config.environment import Environ
+from ordermq.config.schema import FRAMEWORK, Declared, Sections, declared
+from ordermq.config.settings import Settings
+from ordermq.config.sources import Source, from_credentials, from_environ, from_file, from_flags
+from ordermq.config.values import NotAllowed, shown
+from ordermq.errors import ConfigError
+
+DEFAULT_PATH = Path("/etc/ordermq/ordermq.toml")
+DEFAULT_ORIGIN = "default"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The effective settings, and where each came from."""
+
+    settings: Settings
+    extra: Mapping[str, Any]
+    origins: Mapping[str, str]  # section.key -> file:line, credential file, variable, "flag" or "default"
+
+    def section(self, name: str) -> Any:
+        """Return a section of either kind: an instance of the dataclass declared for it."""
+        return self.extra[name] if name in self.extra else getattr(self.settings, name)
+
+
+def load(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    environ: Environ = os.environ,
+    flags: Mapping[str, Any] | None = None,
+    extra_sections: Sections | None = None,
+) -> Loaded:
+    """Read and check all settings.
+
+    The file is ``path``, else $ORDERMQ_CONFIG, else /etc/ordermq/ordermq.toml if it
+    exists. ``flags`` are by ``section.key``; a None was not given. ``extra_sections``
+    are a program's own dataclasses of ``setting()`` fields, by section name.
+    Raises ConfigError naming every problem, never a secret's value.
+    """
+    sections = {**FRAMEWORK, **(extra_sections or {})}
+    known = declared(sections)
+    sources = list(_sources(_file(path, environ), environ, flags or {}, known))
+    problems = [problem for source in sources for problem in source.problems]
+    values: dict[str, Any] = {name: each.default for name, each in known.items()}
+    origins = dict.fromkeys(known, DEFAULT_ORIGIN)
+    refused: set[str] = set()
+    for given in (given for source in sources for given in source.givens):
+        name = given.declared.name
+        try:
+            values[name] = given.read(given.declared, given.raw)
+            origins[name] = given.origin
+        except (NotAllowed, ConfigError) as exc:
+            refused.add(name)
+            problems.append(f"{name} = {shown(given.declared, given.raw)} ({given.origin}): {exc}")
+    built = {section: _build(section, kind, values) for section, kind in sections.items()}
+    settings = Settings(**{section: built[section] for section in FRAMEWORK})
+    problems += _clashes(settings, values, origins, known, refused)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Loaded(settings, {name: built[name] for name in extra_sections or {}}, origins)
+
+
+def _file(path: str | os.PathLike[str] | None, environ: Environ) -> Path | None:
+    """Return the file to read. One that was asked for must exist."""
+    if path is not None:
+        return Path(path)
+    if "ORDERMQ_CONFIG" in environ:
+        return Path(environ["ORDERMQ_CONFIG"]) if environ["ORDERMQ_CONFIG"] else None
+    return DEFAULT_PATH if DEFAULT_PATH.exists() else None
+
+
+def _sources(
+    path: Path | None, environ: Environ, flags: Mapping[str, Any], known: Mapping[str, Declared]
+) -> Iterable[Source]:
+    """Yield the sources, weakest first."""
+    if path is not None:
+        yield from_file(path, known)
+    if folder := environ.get("CREDENTIALS_DIRECTORY"):
+        yield from_credentials(Path(folder), known)
+    yield from_environ(environ, known)
+    yield from_flags(flags, known)
+
+
+def _build(section: str, kind: type, values: Mapping[str, Any]) -> Any:
+    return kind(**{item.name: values[f"{section}.{item.name}"] for item in fields(kind)})
+
+
+def _clashes(
+    settings: Settings,
+    values: Mapping[str, Any],
+    origins: Mapping[str, str],
+    known: Mapping[str, Declared],
+    refused: set[str],
+) -> Iterable[str]:
+    """Describe the clashes whose parts were all readable: the others are reported already."""
+    for clash in clashes(settings):
+        if refused.isdisjoint(clash.names):
+            parts = (f"{name} = {shown(known[name], values[name])} ({origins[name]})" for name in clash.names)
+            yield f"{', '.join(parts)}: {clash.why}"

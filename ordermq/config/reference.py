@@ -1,0 +1,105 @@
+"""What an operator reads about the settings: effective values, the manual page, the example file."""
+
+from dataclasses import dataclass
+from textwrap import wrap
+
+from ordermq.config.environment import OTHER_NAMES
+from ordermq.config.loader import Loaded
+from ordermq.config.schema import FRAMEWORK, Declared, Sections, declared
+from ordermq.config.values import allowed, shown, toml
+
+_INTRODUCTION = """\
+# Configuration
+
+Generated from the settings' own declarations; `ordermq config show` prints the values in force.
+
+A value comes from the last of these that gives one:
+
+1. the default below;
+2. the TOML file: `--config FILE`, else `$ORDERMQ_CONFIG`, else `/etc/ordermq/ordermq.toml` if it exists;
+3. for a secret, the file `<section>_<key>` in `$CREDENTIALS_DIRECTORY` (systemd's `LoadCredential=`);
+4. the environment: `ORDERMQ_<SECTION>_<KEY>`, lists with commas; for a secret also
+   `ORDERMQ_<SECTION>_<KEY>_FILE`, the path of a file that holds it;
+5. a command's flags.
+
+A secret in a file is read again at every connection, so a rotated one needs no restart. A secret written in
+the TOML file itself is refused while every user of the machine can read that file. An unknown section, key or
+`ORDERMQ_` variable, a wrong type and a value outside its limits are errors; a command reports all of them at
+once and exits 78.
+
+Durations are in seconds, sizes in bytes. With the defaults a cut link is noticed within 10 s
+(`tcp_user_timeout_s` while data is under way, keepalive while idle; neither covers both) and a frozen broker
+within 30 s, which is pika's 2 x (heartbeat + 5 s).
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One effective setting as an operator may see it."""
+
+    key: str
+    value: str
+    unit: str
+    origin: str
+    doc: str
+
+
+def describe(loaded: Loaded) -> list[Row]:
+    """Return every effective setting in the order of declaration; secrets are hidden, an unset one empty."""
+    sections = {**FRAMEWORK, **{name: type(section) for name, section in loaded.extra.items()}}
+    return [
+        Row(name, _effective(loaded, each), each.limits.unit, loaded.origins[name], each.limits.doc)
+        for name, each in declared(sections).items()
+    ]
+
+
+def reference(extra_sections: Sections | None = None) -> str:
+    """Return docs/configuration.md: every setting with its variable, type, limits and default."""
+    lines = [_INTRODUCTION]
+    for section, settings in _by_section(extra_sections):
+        lines += [f"## [{section}]", "", "| key | default | what it is | allowed |", "|---|---|---|---|"]
+        lines += [
+            f"| `{each.key}` | {_default(each)} | {each.limits.doc} | {allowed(each)} |" for each in settings
+        ]
+        lines.append("")
+    lines += ["## Other variables", "", "| variable | what it is |", "|---|---|"]
+    lines += [f"| `{name}` | {doc} |" for name, doc in OTHER_NAMES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def example(extra_sections: Sections | None = None) -> str:
+    """Return config/ordermq.toml: every setting, its default commented out."""
+    lines = [
+        "# ordermq's settings. Each line commented out shows a default.",
+        "# docs/configuration.md says more.",
+        "",
+    ]
+    for section, settings in _by_section(extra_sections):
+        lines.append(f"[{section}]")
+        for each in settings:
+            lines += wrap(
+                f"{each.limits.doc} ({_hint(each)})", 108, initial_indent="# ", subsequent_indent="# "
+            )
+            lines += [f"#{each.key} = {toml('' if each.is_secret else each.default)}", ""]
+    return "\n".join(lines)
+
+
+def _by_section(extra: Sections | None) -> list[tuple[str, list[Declared]]]:
+    sections = {**FRAMEWORK, **(extra or {})}
+    settings = declared(sections).values()
+    return [(section, [each for each in settings if each.section == section]) for section in sections]
+
+
+def _effective(loaded: Loaded, setting: Declared) -> str:
+    value = getattr(loaded.section(setting.section), setting.key)
+    return "" if setting.is_secret and not value else shown(setting, value)
+
+
+def _default(setting: Declared) -> str:
+    return "none" if setting.is_secret else f"`{toml(setting.default)}`"
+
+
+def _hint(setting: Declared) -> str:
+    if setting.is_secret:
+        return f"better in a file named by {setting.variable}_FILE, or the credential {setting.credential}"
+    return allowed(setting)
