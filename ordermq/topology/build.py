@@ -1,0 +1,104 @@
+"""Ordermq's topology from a prefix and the names of its queues.
+
+    <prefix>              direct exchange; commands by routing key
+    <prefix>.<queue>      bound to it by routing key <queue>
+    <prefix>.dead         direct exchange and quorum queue: what the broker dead-letters
+    <prefix>.events       topic exchange, and the stream <prefix>.events.log bound to all of it
+
+The command exchange has no alternate exchange: it would swallow the returns of
+``mandatory`` publishings. Pure: no I/O.
+"""
+
+import re
+from collections.abc import Iterable
+
+from ordermq.errors import ConfigError
+from ordermq.topology.spec import BindingSpec, ExchangeSpec, QueueSpec, Topology
+
+# ordermq counts attempts itself. RabbitMQ 4 would default to 20 deliveries and drop the
+# message; -1 ("none") drops at once on 3.10. So: explicit, and far out of reach.
+DELIVERY_LIMIT = 1_000_000
+
+EVENTS_MAX_AGE = "7D"
+EVENTS_MAX_LENGTH_BYTES = 2_000_000_000
+
+_PREFIX = re.compile(r"[a-z][a-z0-9_-]{0,59}")
+_QUEUE = re.compile(r"[a-z0-9_-]{1,60}")
+_RESERVED = frozenset({"dead", "events"})
+
+
+def build(
+    prefix: str,
+    queues: Iterable[str],
+    *,
+    queue_type: str = "quorum",
+    events: bool = False,
+) -> Topology:
+    """Return the topology of ``queues`` under ``prefix``. Raises ConfigError naming a bad name."""
+    if queue_type not in ("quorum", "classic"):
+        raise ConfigError(f"queue type {queue_type!r} is neither quorum nor classic")
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigError(f"topology prefix {prefix!r} does not match {_PREFIX.pattern}")
+    names = tuple(dict.fromkeys(queues))
+    for name in names:
+        _check_queue_name(name)
+    topology = _commands(prefix, names, queue_type) + _dead(prefix, names)
+    return topology + _events(prefix) if events else topology
+
+
+def queue_name(prefix: str, queue: str) -> str:
+    """Full name of the queue that handlers call ``queue``."""
+    return f"{prefix}.{queue}"
+
+
+def _check_queue_name(name: str) -> None:
+    if not _QUEUE.fullmatch(name):
+        raise ConfigError(f"queue name {name!r} does not match {_QUEUE.pattern}")
+    if name in _RESERVED:
+        raise ConfigError(f"queue name {name!r} is taken: <prefix>.{name} is ordermq's own")
+
+
+def _commands(prefix: str, names: tuple[str, ...], queue_type: str) -> Topology:
+    return Topology(
+        exchanges=(ExchangeSpec(prefix, "direct"),),
+        queues=tuple(QueueSpec(queue_name(prefix, n), _arguments(prefix, n, queue_type)) for n in names),
+        bindings=tuple(BindingSpec(prefix, queue_name(prefix, n), n) for n in names),
+    )
+
+
+def _arguments(prefix: str, name: str, queue_type: str) -> dict[str, object]:
+    arguments: dict[str, object] = {
+        "x-queue-type": queue_type,
+        "x-dead-letter-exchange": f"{prefix}.dead",
+        "x-dead-letter-routing-key": name,
+        "x-overflow": "reject-publish",
+    }
+    if queue_type == "quorum":  # a classic queue knows neither
+        arguments["x-dead-letter-strategy"] = "at-least-once"
+        arguments["x-delivery-limit"] = DELIVERY_LIMIT
+    return arguments
+
+
+def _dead(prefix: str, names: tuple[str, ...]) -> Topology:
+    dead = f"{prefix}.dead"
+    # No TTL and no length limit: at-least-once dead-lettering keeps in the source what the
+    # target refuses, so a full dead-letter queue would stop the queues it serves.
+    return Topology(
+        exchanges=(ExchangeSpec(dead, "direct"),),
+        queues=(QueueSpec(dead, {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}),),
+        bindings=tuple(BindingSpec(dead, dead, name) for name in names),
+    )
+
+
+def _events(prefix: str) -> Topology:
+    exchange, log = f"{prefix}.events", f"{prefix}.events.log"
+    arguments = {
+        "x-queue-type": "stream",
+        "x-max-age": EVENTS_MAX_AGE,
+        "x-max-length-bytes": EVENTS_MAX_LENGTH_BYTES,
+    }
+    return Topology(
+        exchanges=(ExchangeSpec(exchange, "topic"),),
+        queues=(QueueSpec(log, arguments),),
+        bindings=(BindingSpec(exchange, log, "#"),),
+    )
