@@ -1,0 +1,135 @@
+"""/metrics, /healthz and /readyz of this process, on loopback unless the settings say otherwise.
+
+Answered on daemon threads: a process whose loops hang still says so. There is no
+authentication: whoever reaches the address reads the metrics.
+"""
+
+import json
+import logging
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler
+from socketserver import BaseServer, ThreadingTCPServer
+from typing import Any
+
+from prometheus_client import disable_created_metrics
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from ordermq.config.settings import ObserveSettings
+from ordermq.errors import ConfigError
+from ordermq.observe.health import Health, Verdict
+from ordermq.observe.metrics import REGISTRY
+
+_REQUEST_TIMEOUT_S = 5.0
+_MOST_REQUESTS = 16
+_log = logging.getLogger(__name__)
+
+
+class HealthServer:
+    """Answers from construction to ``close()``; off if ``observe.http_port`` is -1.
+
+    Raises ConfigError if the address cannot be had, as a second process with the
+    same fixed port finds.
+    """
+
+    def __init__(self, settings: ObserveSettings, health: Health) -> None:
+        self._server = None if settings.http_port < 0 else _listen(settings, health)
+        if self._server is not None:
+            # The time each series began would double their number, and nothing here reads it.
+            disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
+            _log.info("serving /metrics, /healthz and /readyz", extra={"http_address": self.address})
+            threading.Thread(target=self._server.serve_forever, name="ordermq-http", daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        """``host:port`` as bound, with the port that 0 became; empty when off."""
+        if self._server is None:
+            return ""
+        host, port = self._server.socket.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def close(self) -> None:
+        """Stop answering. May be called twice. Blocks for at most half a second."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+
+class _Server(ThreadingTCPServer):
+    # Not http.server.HTTPServer: it asks the DNS for the host's own name while binding.
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], health: Health) -> None:
+        self.health = health
+        self.slots = threading.BoundedSemaphore(_MOST_REQUESTS)
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        # More at once are closed unanswered: idle clients must not fill the process with threads.
+        if self.slots.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        _log.debug("a request to the health port failed", exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = _REQUEST_TIMEOUT_S
+    server_version = "ordermq"
+    sys_version = ""
+
+    def __init__(self, request: Any, client_address: Any, server: BaseServer) -> None:
+        assert isinstance(server, _Server)  # noqa: S101  # only _Server makes this handler
+        self._health = server.health
+        super().__init__(request, client_address, server)
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        try:
+            status, content_type, body = _answer(path, self._health)
+        except Exception:  # a failing collector must cost one scrape, not this thread's answer
+            _log.exception("cannot answer %s", path)
+            status, content_type, body = 500, "text/plain", b"see the log\n"
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Write nothing: a probe every few seconds is no news."""
+
+
+def _listen(settings: ObserveSettings, health: Health) -> _Server:
+    try:
+        return _Server((settings.http_host, settings.http_port), health)
+    except OSError as exc:
+        where = f"observe.http_host = {settings.http_host}, observe.http_port = {settings.http_port}"
+        raise ConfigError(f"{where}: cannot listen there: {exc.strerror}; port 0 takes any free one") from exc
+
+
+def _answer(path: str, health: Health) -> tuple[int, str, bytes]:
+    if path == "/metrics":
+        return 200, CONTENT_TYPE_LATEST, generate_latest(REGISTRY)
+    if path == "/healthz":
+        return _verdict(health.live())
+    if path == "/readyz":
+        return _verdict(health.ready())
+    return 404, "text/plain", b"/metrics, /healthz or /readyz\n"
+
+
+def _verdict(verdict: Verdict) -> tuple[int, str, bytes]:
+    body = {"ok": verdict.is_good, "reasons": verdict.reasons}
+    return 200 if verdict.is_good else 503, "application/json", json.dumps(body).encode() + b"\n"

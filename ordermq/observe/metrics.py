@@ -1,0 +1,80 @@
+"""Every metric of the framework, defined once. Names and labels are public.
+
+Labels come from bounded sets only: queue names from the settings, message types
+that have a handler, outcomes, states and roles. Never a routing key, an id or a
+type as it was received: each new value is a new time series, for ever.
+"""
+
+from datetime import datetime
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+#: Served at /metrics; not prometheus-client's global registry, which a user's process may serve elsewhere.
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+
+CONNECTION_STATES = ("new", "connecting", "waiting", "open", "blocked", "closed")
+
+_FAST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SLOW_S = (*_FAST_S, 20.0, 30.0, 60.0)
+
+
+def _counter(name: str, doc: str, *labels: str) -> Counter:
+    return Counter(f"ordermq_{name}", doc, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, doc: str, *labels: str) -> Gauge:
+    return Gauge(f"ordermq_{name}", doc, labels, registry=REGISTRY)
+
+
+def _seconds(name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    return Histogram(f"ordermq_{name}_seconds", doc, labels, buckets=buckets, registry=REGISTRY)
+
+
+# Publishing. published = confirmed + returned + nacked + unknown + what is in flight.
+published = _counter("published_total", "Publishings handed to the broker", "queue")
+confirmed = _counter("confirmed_total", "Publishings the broker took responsibility for")
+returned = _counter("returned_total", "Mandatory publishings that matched no queue")
+nacked = _counter("nacked_total", "Publishings the broker refused")
+unknown = _counter("unknown_total", "Publishings whose confirm did not come in time")
+confirm_seconds = _seconds("confirm", "Publishing to confirm", _FAST_S)
+
+# Consuming. delivered = settled + inflight + what a lost channel returned to the queue.
+delivered = _counter("delivered_total", "Deliveries received", "queue")
+redelivered = _counter("redelivered_total", "Deliveries the broker marked as redelivered", "queue")
+settled = _counter("settled_total", "Deliveries committed and acked", "queue", "outcome")
+dead_letters = _counter("dead_letters_total", "Messages given up and kept as dead letters", "queue")
+inflight = _gauge("inflight", "Deliveries held and not yet settled", "queue")
+handler_seconds = _seconds(
+    "handler", "One call of a handler, of a batch or of one message", _SLOW_S, "queue", "type"
+)
+commit_seconds = _seconds("commit", "COMMIT of one transaction", _FAST_S)
+paused = _gauge("paused", "1 while the consumer starts nothing, by reason", "queue", "reason")
+
+# The connection to the broker.
+connection_state = _gauge("connection_state", "1 for the present state, 0 for the others", "role", "state")
+connection_state_since = _gauge(
+    "connection_state_since_seconds", "Unix time the present state was entered", "role"
+)
+reconnects = _counter("reconnects_total", "Connections opened again after one was lost", "role")
+
+# The outbox, as the active relay sees it.
+outbox_pending = _gauge("outbox_pending", "Outbox rows due and not yet sent")
+outbox_oldest_seconds = _gauge("outbox_oldest_seconds", "Age of the oldest due outbox row")
+
+
+def connection_entered(role: str, state: str, at: datetime) -> None:
+    """Show that the connection of ``role`` entered ``state``, one of CONNECTION_STATES, at ``at``."""
+    if state not in CONNECTION_STATES:
+        raise AssertionError(f"a connection has no state {state}")
+    for each in CONNECTION_STATES:
+        connection_state.labels(role, each).set(each == state)
+    connection_state_since.labels(role).set(at.timestamp())

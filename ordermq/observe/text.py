@@ -1,0 +1,65 @@
+"""Make any value safe to write into a log: one line, no terminal tricks, no credentials, not too long. Pure.
+
+Routing keys, headers and message ids are whatever a publisher sent. Unescaped, a
+line feed forges a log line, an escape sequence rewrites the reader's terminal, and
+a bidi control shows text in another order than it is.
+"""
+
+import math
+import re
+
+from ordermq.config import redact
+
+LONGEST_VALUE = 1024
+LONGEST_MESSAGE = 8 * 1024
+LONGEST_EXCEPTION = 16 * 1024
+
+# C0, DEL, C1; soft hyphen, Arabic letter mark; zero-width, bidi and line-separator
+# controls; invisible operators; byte order mark; lone surrogates; tags.
+_UNSAFE = (
+    r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f"
+)
+_IN_LINE = re.compile(f"[{_UNSAFE}]")
+_IN_BLOCK = re.compile(f"(?!\n)[{_UNSAFE}]")
+
+
+def line(text: str, longest: int = LONGEST_VALUE) -> str:
+    """Return ``text`` on one line, controls as ``\\x1b`` or ``\\u202e``, its middle cut past ``longest``."""
+    return _IN_LINE.sub(_escape, _cut(redact(_cut(text, 4 * longest)), longest))
+
+
+def block(text: str, longest: int = LONGEST_EXCEPTION) -> str:
+    """Like ``line`` but keeps line feeds: for a traceback, whose writer indents or quotes it."""
+    return _IN_BLOCK.sub(_escape, _cut(redact(_cut(text, 4 * longest)), longest))
+
+
+def field(value: object) -> str | int | float | bool | None:
+    """Return ``value`` as a log field: small numbers as they are, anything else as a safe line."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return line(value if isinstance(value, str) else printed(value))
+
+
+def printed(value: object) -> str:
+    """Return ``str(value)``, or its type where that fails: a log call must not."""
+    try:
+        return str(value)
+    except Exception:  # whatever a foreign __str__ raises
+        return f"<{type(value).__name__} that cannot be printed>"
+
+
+def _cut(text: str, longest: int) -> str:
+    """Cut the middle: a message says what it is first, a traceback last."""
+    if len(text) <= longest:
+        return text
+    head, tail = longest // 4, longest - longest // 4
+    return f"{text[:head]}...({len(text) - longest} characters cut)...{text[-tail:]}"
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()

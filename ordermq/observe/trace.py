@@ -1,0 +1,58 @@
+"""W3C Trace Context: the ``traceparent`` that ties an order's messages and logs together. Pure.
+
+https://www.w3.org/TR/trace-context/ ; the text is
+``00-<trace_id, 32 hex>-<span_id, 16 hex>-<flags, 2 hex>``. Random bytes come from
+``random``, the operating system's unless a test gives its own.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Random = Callable[[int], bytes]
+
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
+_SAMPLED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One step of a trace. ``str()`` is its traceparent."""
+
+    trace_id: str
+    span_id: str
+    flags: int = _SAMPLED
+
+    def __str__(self) -> str:
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
+
+
+def new(random: Random = os.urandom) -> str:
+    """Return the traceparent of a new trace."""
+    return str(Trace(_identifier(16, random), _identifier(8, random)))
+
+
+def parse(traceparent: str) -> Trace | None:
+    """Read a traceparent, also of a later version; None if it is not one."""
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None:
+        return None
+    version, trace_id, span_id, flags, more = match.groups()
+    if version == "ff" or (version == "00" and more) or not int(trace_id, 16) or not int(span_id, 16):
+        return None
+    return Trace(trace_id, span_id, int(flags, 16) & _SAMPLED)
+
+
+def child(traceparent: str, random: Random = os.urandom) -> str:
+    """Return a new step of the same trace; of a new one if ``traceparent`` cannot be read."""
+    parent = parse(traceparent)
+    if parent is None:
+        return new(random)
+    return str(Trace(parent.trace_id, _identifier(8, random), parent.flags))
+
+
+def _identifier(size_bytes: int, random: Random) -> str:
+    # All zeros would mean "invalid".
+    number = int.from_bytes(random(size_bytes)) or 1
+    return f"{number:0{2 * size_bytes}x}"
