@@ -43,7 +43,7 @@ _encoder = msgspec.json.Encoder()
 
 
 @lru_cache(maxsize=256)
-def _decoder(payload_type: type[P]) -> "msgspec.json.Decoder[P]":
+def _decoder(payload_type: type[Payload]) -> "msgspec.json.Decoder[Any]":
     return msgspec.json.Decoder(payload_type)
 
 
@@ -60,7 +60,7 @@ def decode(body: bytes, payload_type: type[P]) -> P:
     if len(body) > MAX_BODY_BYTES:
         raise MalformedMessage(f"body of {len(body)} bytes is over the limit of {MAX_BODY_BYTES}")
     try:
-        payload = _decoder(payload_type).decode(body)
+        payload: P = _decoder(payload_type).decode(body)
     except msgspec.ValidationError as exc:
         check_strict(body)
         raise MalformedMessage(f"not a {payload_type.__name__}: {exc}") from exc

@@ -21,7 +21,8 @@ _KEEP = """
 """
 
 _COLUMNS = """dead_letter_id, queue, message_id, replay_no, type, version, correlation_id, traceparent,
-    occurred_at, attempt, hop, first_failed_at, body, reason, died_at, replayed_at, replayed_by, replay_reason"""
+    occurred_at, attempt, hop, first_failed_at, body, reason, died_at, replayed_at, replayed_by,
+    replay_reason"""
 
 _LIST = f"""
     SELECT {_COLUMNS} FROM ordermq.dead_letters

@@ -37,9 +37,9 @@ class Leases(NamedTuple):
 def take(tx: Transaction, queue: str, message_ids: Sequence[str], *, owner: str, lease_s: float) -> Leases:
     """Take what is free or has run out, for ``lease_s`` seconds."""
     rows = [(queue, message_id, owner, lease_s) for message_id in sorted(message_ids)]
-    taken = dict(tx.fetch_values(_TAKE, rows, template=_TAKE_TEMPLATE))
+    taken: dict[str, bool] = dict(tx.fetch_values(_TAKE, rows, template=_TAKE_TEMPLATE))
     others = [message_id for message_id in message_ids if message_id not in taken]
-    foreign = dict(tx.fetch_all(_LEFT, (queue, others))) if others else {}
+    foreign: dict[str, float] = dict(tx.fetch_all(_LEFT, (queue, others))) if others else {}
     return Leases(
         fresh={message_id for message_id, resumed in taken.items() if not resumed},
         resumed={message_id for message_id, resumed in taken.items() if resumed},

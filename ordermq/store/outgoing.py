@@ -14,7 +14,7 @@ COLUMNS = """routing_key, message_id, type, version, correlation_id, traceparent
 
 APPEND = f"""
     INSERT INTO ordermq.outbox ({COLUMNS}, available_at) VALUES %s
-"""
+"""  # noqa: S608 # COLUMNS is a constant
 APPEND_TEMPLATE = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, now() + %s * interval '1 second')"
 
 

@@ -84,7 +84,10 @@ class Transaction:
         if not rows:
             return []
         with self._deadline(), translated(), self._connection.cursor() as cursor:
-            return execute_values(cursor, sql, rows, template=template, page_size=_PAGE_ROWS, fetch=True)
+            rows_back: list[Row] = execute_values(
+                cursor, sql, rows, template=template, page_size=_PAGE_ROWS, fetch=True
+            )
+            return rows_back
 
     def send(self, commands: Iterable[Command]) -> None:
         """Add messages to the outbox: they are sent if, and only if, this transaction commits."""

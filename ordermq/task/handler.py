@@ -106,7 +106,8 @@ def handler(
     _check(message, key)
 
     def mark(function: F) -> F:
-        return _marked(function, Handler(queue, message, function, batch, key, lock, on_dead))
+        setattr(function, _MARK, Handler(queue, message, function, batch, key, lock, on_dead))
+        return function
 
     return mark
 
@@ -118,7 +119,8 @@ def external(
     _check(message, key)
 
     def mark(cls: type[T]) -> type[T]:
-        return _marked(cls, Handler(queue, message, cls, key=key, on_dead=on_dead, is_external=True))
+        setattr(cls, _MARK, Handler(queue, message, cls, key=key, on_dead=on_dead, is_external=True))
+        return cls
 
     return mark
 
@@ -134,8 +136,3 @@ def handlers_in(namespace: dict[str, Any]) -> list[Handler]:
 def _check(message: type[Payload], key: str | None) -> None:
     if key is not None and key not in message.__struct_fields__:
         raise ConfigError(f"{message.__name__} has no field {key!r} to be its key")
-
-
-def _marked(function: Any, registered: Handler) -> Any:
-    setattr(function, _MARK, registered)
-    return function

@@ -5,7 +5,7 @@ Retry       yes       full-jitter backoff, or the delay it asks for     attempts
 Postpone    no        the delay it asks for, or ``postpone_s``          older than ``max_age_s``
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
 
@@ -22,7 +22,7 @@ class RetryPolicy:
     """The limits of the table above; delays in seconds."""
 
     attempts: int = 8
-    backoff: Backoff = Backoff(1.0, 600.0)
+    backoff: Backoff = field(default_factory=lambda: Backoff(1.0, 600.0))
     postpone_s: float = 1.0
     max_age_s: float = 86_400.0
 

@@ -1,0 +1,76 @@
+"""Handle a batch of a plain handler, and find the culprit when it fails.
+
+    all Done              commit
+    some not Done         roll back; settle those by themselves; run the rest once more
+    deadlock and the like run the same batch once or twice more at once
+    any other exception   halve until the culprit is alone; its outcome by the retry policy
+
+Invariants
+    B1  Every work ends settled exactly once, or the call raises one of CANNOT_ANSWER and
+        may be repeated with the same works.
+    B2  A failing message costs its neighbours a rollback, never an attempt.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from ordermq.consumer.settle import CANNOT_ANSWER, NotAllDone, Settler
+from ordermq.consumer.work import Work, in_log
+from ordermq.errors import Contention
+from ordermq.store import starts
+from ordermq.task.outcome import DONE, Dead
+from ordermq.task.retry import outcome_of
+
+log = logging.getLogger(__name__)
+
+IMMEDIATE_RETRIES = 2
+
+
+def run_batch(settler: Settler, works: Sequence[Work]) -> None:
+    """Handle and settle ``works``, all of one plain handler. Raises CANNOT_ANSWER only (B1)."""
+    pending = list(works)
+    contentions = 0
+    while pending:
+        try:
+            settler.run(pending)
+            return
+        except NotAllDone as exc:
+            refused = [(work, outcome) for work, outcome in exc.decided if outcome != DONE]
+            settler.settle(refused)
+            gone = {id(work) for work, _ in refused}
+            pending = [work for work in pending if id(work) not in gone]
+        except CANNOT_ANSWER:
+            raise
+        except Exception as exc:
+            if isinstance(exc, Contention) and contentions < IMMEDIATE_RETRIES:
+                contentions += 1
+                continue
+            if len(pending) == 1:
+                _settle_failed(settler, pending[0], exc)
+                return
+            middle = len(pending) // 2
+            run_batch(settler, pending[:middle])
+            pending = pending[middle:]
+
+
+def run_suspect(settler: Settler, work: Work) -> None:
+    """Handle a message that may have killed the process before: alone, after a committed start."""
+    if is_killer(settler, work):
+        return
+    run_batch(settler, [work])
+
+
+def is_killer(settler: Settler, work: Work) -> bool:
+    """Count a start of ``work``; bury it and return True if it never ended often enough."""
+    with settler.session.transaction() as tx:
+        begun = starts.begin(tx, settler.queue, *work.key)
+    if begun <= starts.MAX_STARTS:
+        return False
+    settler.settle([(work, Dead(f"started {starts.MAX_STARTS} times and never ended: it kills the process"))])
+    return True
+
+
+def _settle_failed(settler: Settler, work: Work, error: Exception) -> None:
+    with in_log(work.envelope, settler.queue):
+        log.warning("handler failed: %s", type(error).__name__, exc_info=error)
+    settler.settle([(work, outcome_of(error))])

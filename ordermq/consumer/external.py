@@ -1,0 +1,246 @@
+"""Messages that talk to the world outside, without holding a transaction meanwhile.
+
+One desk thread owns the database session; caller threads make the calls. The desk
+goes round: settle every call that has finished, in one transaction; then lease and
+prepare what has arrived, in one transaction; then wait. What finishes while it is
+busy is settled together on the next round, so commits group by themselves.
+
+    taken -> leased, intent written (commit) -> called -> result written, inbox, lease given up (commit)
+
+Invariants
+    E1  No call starts before its lease and intent are committed, nor after half its
+        lease has gone: the other half is for the call and for writing its result.
+    E2  A message under a foreign live lease is postponed to the lease's end, uncounted.
+    E3  The result of a call is written even if its message was settled otherwise
+        meanwhile: what happened outside is a fact. Only Done is.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ordermq.clock import monotonic_s
+from ordermq.consumer.batch import is_killer
+from ordermq.consumer.settle import CANNOT_ANSWER, Settler, again_of, deaths_of
+from ordermq.consumer.work import Work, in_log
+from ordermq.observe import metrics
+from ordermq.store import Transaction, inbox, leases
+from ordermq.task.handler import Claim
+from ordermq.task.outcome import Done, Outcome, Postpone
+from ordermq.task.retry import outcome_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Call:
+    """A prepared call on its way to a caller thread and back."""
+
+    work: Work
+    claim: Claim[Any]
+    instance: Any
+    request: Any
+    start_by_s: float  # monotonic
+    result: Any = None
+    is_stale: bool = False  # not started in time (E1): only to be postponed
+
+
+@dataclass(frozen=True)
+class CallLimits:
+    """Seconds: the lease on a message, and the deadline of one call."""
+
+    lease_s: float
+    call_timeout_s: float
+
+
+class Callers:
+    """Threads that make calls. ``finished`` is filled by them and emptied by the desk."""
+
+    def __init__(self, threads: int, name: str, on_finished: Callable[[], None]) -> None:
+        self._waiting: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[Call] = queue.SimpleQueue()
+        self._on_finished = on_finished
+        self._in_flight = 0  # the desk's own count
+        self._threads = [
+            threading.Thread(target=self._main, name=f"ordermq-call-{name}-{n}", daemon=True)
+            for n in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def in_flight(self) -> int:
+        """Calls handed in and not yet fetched by ``finished()``. Read by the desk only."""
+        return self._in_flight
+
+    def submit(self, calls: Sequence[Call]) -> None:
+        self._in_flight += len(calls)
+        for call in calls:
+            self._waiting.put(call)
+
+    def finished(self, wait_s: float = 0.0) -> list[Call]:
+        """Return the calls that have ended since the last look; wait up to ``wait_s`` for the first."""
+        ended = []
+        try:
+            ended.append(self._finished.get(timeout=wait_s) if wait_s else self._finished.get_nowait())
+            while True:
+                ended.append(self._finished.get_nowait())
+        except queue.Empty:
+            pass  # that were all
+        self._in_flight -= len(ended)
+        return ended
+
+    def stop(self) -> None:
+        for _ in self._threads:
+            self._waiting.put(None)
+
+    def _main(self) -> None:
+        while (call := self._waiting.get()) is not None:
+            make(call)
+            self._finished.put(call)
+            self._on_finished()
+
+
+def make(call: Call) -> None:
+    """Make one call; its answer or its exception becomes the result. Never raises."""
+    if monotonic_s() >= call.start_by_s:
+        call.is_stale = True
+        return
+    envelope = call.work.envelope
+    queue_name = call.work.handler.queue if call.work.handler else ""
+    with (
+        in_log(envelope, queue_name),
+        metrics.handler_seconds.labels(queue=queue_name, type=envelope.type).time(),
+    ):
+        try:
+            call.result = call.instance.call(call.request)
+        except Exception as exc:  # complete() decides what it means
+            call.result = exc
+
+
+class Desk:
+    """Prepares and completes the calls of one queue. Owned by the desk thread."""
+
+    def __init__(self, settler: Settler, instances: dict[str, Any], limits: CallLimits, owner: str) -> None:
+        self._settler = settler
+        self._instances = instances  # by message type
+        self._limits = limits
+        self._owner = owner
+
+    def prepare(self, works: Sequence[Work]) -> tuple[list[Call], list[Work]]:
+        """Lease ``works`` and write their intents; return the calls to make, and what is settled already.
+
+        Raises one of CANNOT_ANSWER; the same works may then be prepared again.
+        """
+        return self._by_halves(self._prepare, works)
+
+    def prepare_suspect(self, work: Work) -> tuple[list[Call], list[Work]]:
+        """Like ``prepare`` for one message that may kill the process."""
+        if is_killer(self._settler, work):
+            return [], [work]
+        return self.prepare([work])
+
+    def complete(self, calls: Sequence[Call]) -> list[Work]:
+        """Write the results of ``calls``; return their works, all settled.
+
+        Raises one of CANNOT_ANSWER; the same calls may then be completed again.
+        """
+        _, settled = self._by_halves(self._complete, calls)
+        return settled
+
+    def _prepare(self, works: Sequence[Work]) -> tuple[list[Call], list[Work]]:
+        settler, queue_name = self._settler, self._settler.queue
+        calls: list[Call] = []
+        decided: list[tuple[Work, Outcome]] = []
+        traces = {work.envelope.correlation_id: work.envelope.traceparent for work in works}
+        with settler.session.transaction(traces=traces) as tx:
+            seen = inbox.settled(tx, queue_name, [work.key for work in works])
+            fresh = [work for work in works if work.envelope.message_id not in seen]
+            leased = leases.take(
+                tx, queue_name, [work.envelope.message_id for work in fresh],
+                owner=self._owner, lease_s=self._limits.lease_s,
+            )  # fmt: skip
+            start_by_s = monotonic_s() + self._limits.lease_s / 2
+            for work in fresh:
+                message_id = work.envelope.message_id
+                if message_id in leased.foreign_s:
+                    left_s = leased.foreign_s[message_id]
+                    decided.append((work, Postpone("another consumer is at it", left_s + 0.1)))
+                    continue
+                claim = Claim(
+                    work.payload, work.envelope, message_id in leased.resumed, self._limits.call_timeout_s
+                )
+                instance = self._instances[work.envelope.type]
+                request = instance.prepare(claim, tx)
+                if isinstance(request, Outcome):
+                    decided.append((work, request))
+                else:
+                    calls.append(Call(work, claim, instance, request, start_by_s))
+            decided = settler.decide(decided)
+            self._write(tx, decided)
+        settler.note_sent(tx)
+        settler.count("duplicate", len(seen))
+        self._after_commit(decided)
+        return calls, [work for work in works if work.envelope.message_id in seen] + [w for w, _ in decided]
+
+    def _complete(self, calls: Sequence[Call]) -> tuple[list[Call], list[Work]]:
+        decided: list[tuple[Work, Outcome]] = []
+        traces = {call.work.envelope.correlation_id: call.work.envelope.traceparent for call in calls}
+        with self._settler.session.transaction(traces=traces) as tx:
+            for call in calls:
+                if call.is_stale:
+                    decided.append((call.work, Postpone("its turn came after half its lease", 0.0)))
+                else:
+                    decided.append((call.work, call.instance.complete(call.claim, call.result, tx)))
+            decided = self._settler.decide(decided)
+            self._write(tx, decided)
+        self._settler.note_sent(tx)
+        self._after_commit(decided)
+        return [], [call.work for call in calls]
+
+    def _write(self, tx: Transaction, decided: Sequence[tuple[Work, Outcome]]) -> None:
+        # Deaths keep their lease until _after_commit has settled them.
+        done = [work for work, outcome in decided if isinstance(outcome, Done)]
+        again = again_of(decided)
+        inbox.complete(tx, self._settler.queue, [work.key for work in done])
+        self._settler.send_again(tx, again)
+        self._release(tx, [*done, *(work for work, _ in again)])
+        self._settler.forget_starts(tx, done)
+
+    def _after_commit(self, decided: Sequence[tuple[Work, Outcome]]) -> None:
+        self._settler.count("done", sum(isinstance(outcome, Done) for _, outcome in decided))
+        self._settler.count_again(again_of(decided))
+        for work, reason in deaths_of(decided):
+            self._settler.bury(work, reason)
+            with self._settler.session.transaction() as tx:
+                self._release(tx, [work])
+
+    def _release(self, tx: Transaction, works: Sequence[Work]) -> None:
+        leases.release(tx, self._settler.queue, [work.envelope.message_id for work in works], self._owner)
+
+    def _by_halves(self, step: Callable[[Any], Any], items: Sequence[Any]) -> tuple[list[Call], list[Work]]:
+        """Run ``step``; on a failure halve until the culprit is alone, and settle that one."""
+        try:
+            calls, settled = step(items)
+            return list(calls), list(settled)
+        except CANNOT_ANSWER:
+            raise
+        except Exception as exc:
+            if len(items) == 1:
+                return [], [self._settle_failed(items[0], exc)]
+            middle = len(items) // 2
+            calls, settled = self._by_halves(step, items[:middle])
+            more_calls, more_settled = self._by_halves(step, items[middle:])
+            return calls + more_calls, settled + more_settled
+
+    def _settle_failed(self, item: Work | Call, error: Exception) -> Work:
+        work = item.work if isinstance(item, Call) else item
+        with in_log(work.envelope, self._settler.queue):
+            log.warning("handler failed: %s", type(error).__name__, exc_info=error)
+        self._settler.settle([(work, outcome_of(error))])
+        with self._settler.session.transaction() as tx:
+            self._release(tx, [work])
+        return work

@@ -1,0 +1,83 @@
+"""Deliveries that wait for a worker, oldest first.
+
+Bounded by the prefetch: the broker sends no more than that unacked, so the queue
+itself needs no limit.
+
+Invariants
+    Q1  A delivery is taken by one worker, or drained, never both.
+    Q2  After ``close`` nothing more is taken: what was not started can be handed
+        back to the broker as it is.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+
+from ordermq.message.envelope import Delivery
+
+
+class Intake:
+    """A closable queue that hands out chunks. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Delivery] = deque()
+        self._busy = 0
+        self._is_nudged = False
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    def put(self, deliveries: Iterable[Delivery]) -> None:
+        with self._changed:
+            self._waiting.extend(deliveries)
+            self._changed.notify_all()
+
+    def take(self, limit: int) -> list[Delivery]:
+        """Block until something waits; return up to ``limit``, or nothing once closed or nudged.
+
+        Each non-empty answer must be followed by one ``done()``.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closed or self._is_nudged)
+            self._is_nudged = False
+            return self._take(limit)
+
+    def nudge(self) -> None:
+        """Make a waiting ``take`` return: there is something else to look after."""
+        with self._changed:
+            self._is_nudged = True
+            self._changed.notify_all()
+
+    def done(self) -> None:
+        """Say that what ``take`` gave out is settled or abandoned."""
+        with self._changed:
+            self._busy -= 1
+            self._changed.notify_all()
+
+    def drain(self) -> list[Delivery]:
+        """Remove and return what no worker has taken."""
+        with self._changed:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+            return waiting
+
+    def close(self) -> list[Delivery]:
+        """Let workers finish and leave; return what none has taken."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        return self.drain()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
+
+    @property
+    def is_busy(self) -> bool:
+        """True while a worker holds what it took."""
+        return self._busy > 0
+
+    def _take(self, limit: int) -> list[Delivery]:
+        if self._is_closed or not self._waiting:
+            return []
+        self._busy += 1
+        return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]

@@ -1,0 +1,319 @@
+"""A consumer process: one queue, one broker connection, one crew of workers.
+
+    from       to         when
+    STARTING   RUNNING    the broker confirmed the subscription for the first time
+    RUNNING    DRAINING   stop() was heard
+    STARTING   STOPPED    stop() was heard, or what is wrong only a human can mend
+    RUNNING    STOPPED    the broker was gone for give_up_after_s
+    DRAINING   STOPPED    all that was begun is settled and acked, or the deadline passed
+
+Invariants
+    P1  A delivery is acked only after a worker reported it settled (workers.py, W1),
+        and only on the subscription it came from: a tag of an earlier epoch is dropped.
+    P2  The loop ends only through stop() or an exception. A closed channel or a
+        broker-sent basic.cancel is a lost connection: reconnect and subscribe again.
+    P3  The loop never waits for a worker or for PostgreSQL, so heartbeats and the
+        watchdog do not depend on a handler.
+
+The loop's thread owns the connection. ``report`` is called by workers.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+from typing import Any
+
+from ordermq.amqp import ConnectionManager, Subscription, subscribe
+from ordermq.backoff import Backoff
+from ordermq.clock import Deadline, monotonic_s
+from ordermq.config.settings import Settings
+from ordermq.consumer.external import CallLimits
+from ordermq.consumer.frontier import AckFrontier
+from ordermq.consumer.intake import Intake
+from ordermq.consumer.pause import Pause
+from ordermq.consumer.work import Work
+from ordermq.consumer.workers import Bench, Crew, hire
+from ordermq.errors import BrokerError, ChannelLost, ConnectionLost, DrainTimeout, OrderMQError, QueueMissing
+from ordermq.lifecycle import ThreadService
+from ordermq.message.envelope import Delivery
+from ordermq.observe import metrics
+from ordermq.observe.health import Health
+from ordermq.task.registry import Registry
+from ordermq.task.retry import RetryPolicy
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.5
+
+
+class State(Enum):
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+NEXT = {
+    State.STARTING: {State.RUNNING, State.STOPPED},
+    State.RUNNING: {State.DRAINING, State.STOPPED},
+    State.DRAINING: {State.STOPPED},
+    State.STOPPED: set[State](),
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much a consumer takes at once; see ``size_of``."""
+
+    threads: int
+    batch: int
+    prefetch: int
+
+
+def size_of(registry: Registry, queue: str, settings: Settings) -> Size:
+    """Return the queue's threads, batch and prefetch: the settings' word, else what its handlers ask for."""
+    consumer = settings.consumer
+    handlers = registry.of_queue(queue)
+    batch = consumer.batch or max(max(each.batch, 1) for each in handlers)
+    if any(each.is_external for each in handlers):
+        batch = max(batch, consumer.threads)
+        prefetch = consumer.prefetch or max(2 * max(each.batch for each in handlers), consumer.threads)
+    else:
+        # One message a call still travels in chunks: the broker's round trip is not paid per message.
+        prefetch = consumer.prefetch or max(2 * batch, 2 * consumer.threads)
+    return Size(consumer.threads, batch, prefetch)
+
+
+class Consumer(ThreadService):
+    """Works one queue until stopped. Built by ``ordermq-consumer``; see the module."""
+
+    def __init__(
+        self,
+        queue: str,
+        registry: Registry,
+        settings: Settings,
+        *,
+        config: Any,
+        owner: str,
+        health: Health,
+        on_tick: Callable[[], None] = lambda: None,
+        on_state: Callable[[State], None] = lambda state: None,
+    ) -> None:
+        super().__init__(f"consumer-{queue}")
+        self.queue = queue
+        self.state = State.STARTING
+        self._settings = settings
+        self._health = health
+        self._on_tick = on_tick
+        self._on_state = on_state
+        self._owner = owner
+        self._size = size_of(registry, queue, settings)
+        self._manager = ConnectionManager(settings.broker, name=f"ordermq-consumer {queue} {owner}")
+        self._backoff = Backoff(settings.broker.reconnect_base_s, settings.broker.reconnect_cap_s)
+        self._random = Random()
+        self._epoch = 0
+        self._frontier = AckFrontier()
+        self._reported: deque[Work] = deque()
+        self._intake = Intake()
+        self._pause = Pause(queue)
+        retry = settings.retry
+        bench = Bench(
+            queue=queue,
+            registry=registry,
+            intake=self._intake,
+            pause=self._pause,
+            stopping=self.stopping,
+            policy=RetryPolicy(
+                retry.attempts, Backoff(retry.base_s, retry.cap_s), retry.postpone_s, retry.max_age_s
+            ),
+            database=settings.database,
+            report=self.report,
+        )
+        limits = CallLimits(settings.consumer.lease_s, settings.consumer.call_timeout_s)
+        self._crew: Crew = hire(
+            bench,
+            threads=self._size.threads,
+            batch=self._size.batch,
+            limits=limits,
+            owner=owner,
+            config=config,
+        )
+
+    def stop(self) -> None:
+        """Ask the consumer to drain and end. From any thread but a signal handler."""
+        super().stop()
+        self._manager.wake()
+
+    def report(self, works: Sequence[Work]) -> None:
+        """Take settled works; the loop acks them. Called by workers."""
+        self._reported.extend(works)
+        self._manager.wake()
+
+    def main(self) -> None:
+        self._crew.start()
+        failures = 0
+        subscribed_s = down_since_s = monotonic_s()
+        try:
+            while not self.stopping.is_set():
+                subscription = None
+                try:
+                    if not self._manager.connect(self.stopping):
+                        break
+                    subscription = self._subscribe()
+                    subscribed_s = monotonic_s()
+                    self._work(subscription)
+                    return
+                except (ConnectionLost, ChannelLost, QueueMissing) as exc:
+                    if subscription is not None:
+                        down_since_s = monotonic_s()
+                        if down_since_s - subscribed_s > self._settings.broker.healthy_after_s:
+                            failures = 0
+                    self._lost(exc, down_s=monotonic_s() - down_since_s)
+                    self.stopping.wait(self._backoff.delay_s(failures, self._random))
+                    failures += 1
+            self._intake.close()
+            self._wait_for_crew(Deadline(self._settings.consumer.drain_deadline_s), None)
+        finally:
+            self._intake.close()
+            self._manager.close(2.0)
+            self._move(State.STOPPED)
+
+    def _subscribe(self) -> Subscription:
+        self._epoch += 1
+        self._frontier = AckFrontier()
+        subscription = subscribe(
+            self._manager,
+            f"{self._settings.topology.prefix}.{self.queue}",
+            prefetch=self._size.prefetch,
+            epoch=self._epoch,
+            consumer_tag=f"ordermq.{self.queue}.{self._owner}.{self._epoch}",
+        )
+        log.info("subscribed with prefetch %d", self._size.prefetch)
+        if self.state is State.STARTING:
+            self._move(State.RUNNING)
+        return subscription
+
+    def _work(self, subscription: Subscription) -> None:
+        """Turn the loop until stop() (then drain) or until the subscription is lost."""
+        longest_pause_s = self._settings.consumer.consumer_timeout_s / 2
+        while not self.stopping.is_set():
+            self._turn(subscription)
+            if not self._crew.is_whole:
+                raise OrderMQError("a worker thread has died; see its traceback above")
+            paused_s = self._pause.lasted_s
+            self._health.set_ready(paused_s == 0.0, "paused: the database does not answer")
+            if paused_s > longest_pause_s:
+                # The broker would count what we hold against its consumer_timeout.
+                self._give_back(subscription)
+                return self._sit_out()
+        self._drain(subscription)
+
+    def _turn(self, subscription: Subscription) -> None:
+        self._manager.tick(TICK_S)
+        subscription.check()
+        if arrived := subscription.take():
+            self._accept(arrived)
+        self._ack(subscription)
+        self._on_tick()
+        self._health.beat()
+
+    def _accept(self, arrived: Sequence[Delivery]) -> None:
+        for delivery in arrived:
+            self._frontier.delivered(delivery.tag)
+        metrics.delivered.labels(queue=self.queue).inc(len(arrived))
+        again = sum(delivery.redelivered for delivery in arrived)
+        if again:
+            metrics.redelivered.labels(queue=self.queue).inc(again)
+        metrics.inflight.labels(queue=self.queue).set(self._frontier.unsettled)
+        self._intake.put(arrived)
+
+    def _ack(self, subscription: Subscription) -> None:
+        if not self._reported:
+            return
+        while self._reported:
+            work = self._reported.popleft()
+            if work.epoch == self._epoch:
+                self._frontier.finished(work.tags)
+        for ack in self._frontier.acks():
+            subscription.ack(ack.tag, multiple=ack.multiple)
+        metrics.inflight.labels(queue=self.queue).set(self._frontier.unsettled)
+
+    def _drain(self, subscription: Subscription) -> None:
+        """Cancel, return what nobody began, finish what runs, ack it. Raises DrainTimeout."""
+        self._move(State.DRAINING)
+        self._health.set_ready(False, "draining")
+        deadline = Deadline(self._settings.consumer.drain_deadline_s)
+        try:
+            subscription.cancel(min(5.0, deadline.left_s))
+            if arrived := subscription.take():
+                self._accept(arrived)
+            self._return(subscription, self._intake.close())
+            self._wait_for_crew(deadline, subscription)
+        except BrokerError as exc:
+            log.warning("connection lost while draining: %s; finishing without it", exc)
+            self._intake.close()
+            self._wait_for_crew(deadline, None)
+
+    def _wait_for_crew(self, deadline: Deadline, subscription: Subscription | None) -> None:
+        while self._crew.is_alive:
+            if deadline.has_passed:
+                raise DrainTimeout(
+                    "handlers were still running at the drain deadline; their messages return to the queue"
+                )
+            if subscription is not None:
+                self._manager.tick(0.1)
+                self._ack(subscription)
+            else:
+                self._crew.join(0.1)
+            self._on_tick()
+            self._health.beat()
+        if subscription is not None:
+            self._ack(subscription)
+            self._manager.tick(0.0)
+
+    def _return(self, subscription: Subscription, unstarted: Sequence[Delivery]) -> None:
+        for delivery in unstarted:
+            if delivery.epoch == self._epoch:
+                self._frontier.returned(delivery.tag)
+                subscription.nack(delivery.tag, requeue=True)
+        if unstarted:
+            log.info("returned %d unstarted deliveries to the queue", len(unstarted))
+
+    def _give_back(self, subscription: Subscription) -> None:
+        log.warning("paused for long: closing the channel, so that others may have the deliveries")
+        self._return(subscription, self._intake.drain())
+        subscription.cancel(5.0)
+        self._manager.disconnect()
+
+    def _sit_out(self) -> None:
+        while self._pause.lasted_s and not self.stopping.wait(TICK_S):
+            self._on_tick()
+            self._health.beat()
+        if not self.stopping.is_set():
+            raise ConnectionLost("the database answers again: subscribing again")
+        self._intake.close()
+        self._wait_for_crew(Deadline(self._settings.consumer.drain_deadline_s), None)
+
+    def _lost(self, error: BrokerError, *, down_s: float) -> None:
+        """Forget the subscription; what workers hold is settled without an ack and comes back."""
+        self._intake.drain()
+        self._frontier = AckFrontier()
+        self._epoch += 1
+        self._manager.disconnect()
+        if isinstance(error, QueueMissing) and self.state is State.STARTING:
+            raise error
+        if down_s > self._settings.broker.give_up_after_s:
+            raise ConnectionLost(f"no subscription for {down_s:.0f} s; giving up: {error}") from error
+        self._health.set_ready(False, str(error))
+        log.warning("subscription lost: %s; reconnecting", error)
+
+    def _move(self, to: State) -> None:
+        if to is self.state:
+            return
+        if to not in NEXT[self.state]:
+            raise AssertionError(f"consumer cannot go from {self.state.value} to {to.value}")
+        self.state = to
+        self._on_state(to)

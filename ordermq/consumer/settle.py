@@ -1,0 +1,199 @@
+"""The one place where a message is settled in PostgreSQL.
+
+Every function is one transaction: the inbox row that says the message was settled,
+and what its outcome means. Only after it has committed may the delivery be acked;
+if it did not, or nobody knows, the delivery comes back and the inbox decides.
+
+    Done      inbox row + the handler's writes, its outbox rows included
+    Retry     inbox row + outbox row: same message_id, attempt + 1, available later
+    Postpone  inbox row + outbox row: same message_id, same attempt, available later
+    Dead      inbox row + dead_letters row + what the step's on_dead writes
+
+Invariants
+    S1  Nothing is published here and nothing is acked here.
+    S2  An outcome takes effect only if the inbox row was new: a duplicate writes nothing.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from ordermq.clock import utc_now
+from ordermq.consumer.work import Work, in_log
+from ordermq.errors import OrderMQError, StoreRefused, StoreUnavailable
+from ordermq.observe import metrics
+from ordermq.store import Session, Transaction, dead_letters, inbox, starts
+from ordermq.store.outgoing import OutboxRow
+from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
+from ordermq.task.retry import RetryPolicy, describe
+
+log = logging.getLogger(__name__)
+
+# The database cannot say what happened, or lets nobody in: not the message's fault.
+CANNOT_ANSWER = (StoreUnavailable, StoreRefused)
+
+
+class NotAllDone(Exception):
+    """Ends a transaction in which a handler did not answer Done to everything: roll back."""
+
+    def __init__(self, decided: list[tuple[Work, Outcome]]) -> None:
+        super().__init__()
+        self.decided = decided
+
+
+class Settler:
+    """Settles messages of one queue on one session. Owned by the session's thread.
+
+    Every method raises one of CANNOT_ANSWER when the database cannot answer: nothing is
+    settled then, or nobody knows, and the same call may be made again.
+    """
+
+    def __init__(self, session: Session, queue: str, policy: RetryPolicy, random: Random) -> None:
+        self.session = session
+        self.queue = queue
+        self._policy = policy
+        self._random = random
+        self.has_sent = False  # outbox rows were committed; whoever wakes the relay resets it
+
+    def run(self, works: Sequence[Work]) -> None:
+        """Handle ``works``, all of one plain handler, and settle those that are Done.
+
+        Raises NotAllDone, with nothing settled, if the handler said anything else of
+        one of them; and whatever the handler raises.
+        """
+        handler = works[0].handler
+        assert handler is not None  # noqa: S101 # plan() puts no other works into a batch
+        traces = {work.envelope.correlation_id: work.envelope.traceparent for work in works}
+        with self.session.transaction(traces=traces) as tx:
+            new = inbox.settle(tx, self.queue, [work.key for work in works], "done")
+            fresh = [work for work in works if work.envelope.message_id in new]
+            if fresh:
+                messages = [work.payload for work in fresh]
+                if handler.lock is not None:
+                    handler.lock(messages, tx)
+                outcomes = _call(handler.call, messages, tx, is_batch=handler.batch > 0)
+                if any(outcome != DONE for outcome in outcomes):
+                    raise NotAllDone(list(zip(fresh, outcomes, strict=True)))
+                self.forget_starts(tx, fresh)
+        self.note_sent(tx)
+        self.count("duplicate", len(works) - len(fresh))
+        self.count("done", len(fresh))
+
+    def settle(self, decided: Sequence[tuple[Work, Outcome]]) -> None:
+        """Settle what is not Done: retries and postponements together, each death alone."""
+        final = self.decide(decided)
+        if again := again_of(final):
+            with self.session.transaction() as tx:
+                self.send_again(tx, again)
+            self.note_sent(tx)
+            self.count_again(again)
+        for work, reason in deaths_of(final):
+            self.bury(work, reason)
+
+    def decide(self, decided: Sequence[tuple[Work, Outcome]]) -> list[tuple[Work, Outcome]]:
+        """Apply the retry policy: delays filled in, Dead where a limit is passed."""
+        now = utc_now()
+        return [
+            (work, self._policy.settle(outcome, work.envelope, now, self._random))
+            for work, outcome in decided
+        ]
+
+    def send_again(self, tx: Transaction, again: Sequence[tuple[Work, Retry | Postpone]]) -> None:
+        """Write retries and postponements into the caller's transaction."""
+        for name, kind in (("retry", Retry), ("postponed", Postpone)):
+            works = {work.envelope.message_id: (work, out) for work, out in again if isinstance(out, kind)}
+            new = inbox.settle(tx, self.queue, [work.key for work, _ in works.values()], name)
+            tx.append([self._next_hop(*works[message_id]) for message_id in sorted(new)])
+            self.forget_starts(tx, [work for work, _ in works.values()])
+
+    def bury(self, work: Work, reason: str) -> None:
+        """Keep ``work`` as a dead letter, with what follows from that, in one transaction."""
+        on_dead = work.handler.on_dead if work.handler is not None else None
+        try:
+            self._bury_once(work, reason, with_on_dead=on_dead is not None)
+        except CANNOT_ANSWER:
+            raise
+        except Exception as exc:  # a fault in on_dead must not keep the message from its grave
+            with in_log(work.envelope, self.queue):
+                log.critical("what follows from the dead letter failed: %s", describe(exc), exc_info=exc)
+            self._bury_once(work, f"{reason}; then on_dead failed: {describe(exc)}", with_on_dead=False)
+        self.count("dead", 1)
+
+    def forget_starts(self, tx: Transaction, works: Sequence[Work]) -> None:
+        """Suspects among ``works`` ended: they kill nobody."""
+        for work in works:
+            if work.is_suspect:
+                starts.end(tx, self.queue, work.envelope.message_id)
+
+    def note_sent(self, tx: Transaction) -> None:
+        """Remember that a committed transaction wrote to the outbox."""
+        self.has_sent = self.has_sent or tx.has_sent
+
+    def count(self, outcome: str, number: int) -> None:
+        """Count settled messages."""
+        if number:
+            metrics.settled.labels(queue=self.queue, outcome=outcome).inc(number)
+
+    def count_again(self, again: Sequence[tuple[Work, Retry | Postpone]]) -> None:
+        """Count and log retries and postponements; after their commit."""
+        for work, outcome in again:
+            delay_s = outcome.delay_s or 0.0
+            with in_log(work.envelope, self.queue):
+                if isinstance(outcome, Retry):
+                    self.count("retry", 1)
+                    attempt = work.envelope.attempt
+                    log.warning("attempt %d failed, again in %.1f s: %s", attempt, delay_s, outcome.reason)
+                else:
+                    self.count("postponed", 1)
+                    log.info("postponed for %.1f s: %s", delay_s, outcome.reason)
+
+    def _bury_once(self, work: Work, reason: str, *, with_on_dead: bool) -> None:
+        traces = {work.envelope.correlation_id: work.envelope.traceparent}
+        with self.session.transaction(traces=traces) as tx:
+            if not inbox.settle(tx, self.queue, [work.key], "dead"):
+                return
+            dead_letters.keep(tx, self.queue, [(work.envelope, work.body, reason)])
+            if with_on_dead and work.handler is not None and work.handler.on_dead is not None:
+                work.handler.on_dead(work.payload, reason, tx)
+            self.forget_starts(tx, [work])
+        self.note_sent(tx)
+        with in_log(work.envelope, self.queue):
+            log.error("dead letter: %s", reason)
+
+    def _next_hop(self, work: Work, outcome: Retry | Postpone) -> OutboxRow:
+        envelope = work.envelope
+        attempt, first_failed_at = envelope.attempt, envelope.first_failed_at
+        if isinstance(outcome, Retry):
+            attempt += 1
+            first_failed_at = first_failed_at or utc_now()
+        again = replace(envelope, attempt=attempt, hop=envelope.hop + 1, first_failed_at=first_failed_at)
+        return OutboxRow(self.queue, again, work.body, outcome.delay_s or 0.0)
+
+
+def again_of(decided: Sequence[tuple[Work, Outcome]]) -> list[tuple[Work, Retry | Postpone]]:
+    """Return what is to be sent again."""
+    return [(work, out) for work, out in decided if isinstance(out, Retry | Postpone)]
+
+
+def deaths_of(decided: Sequence[tuple[Work, Outcome]]) -> list[tuple[Work, str]]:
+    """Return what is to be buried, with the reasons."""
+    return [(work, out.reason) for work, out in decided if isinstance(out, Dead)]
+
+
+class HandlerMisbehaved(OrderMQError):
+    """A handler returned something that is not one outcome for each message."""
+
+
+def _call(call: object, messages: list[object], tx: Transaction, *, is_batch: bool) -> list[Outcome]:
+    assert callable(call)  # noqa: S101 # @handler marks callables only
+    if is_batch:
+        outcomes = list(call(messages, tx))
+    else:
+        outcomes = [DONE if (out := call(message, tx)) is None else out for message in messages]
+    if len(outcomes) != len(messages):
+        raise HandlerMisbehaved(f"{len(outcomes)} outcomes for {len(messages)} messages")
+    for outcome in outcomes:
+        if not isinstance(outcome, Done | Retry | Postpone | Dead):
+            raise HandlerMisbehaved(f"{type(outcome).__name__} is not Done, Retry, Postpone or Dead")
+    return outcomes

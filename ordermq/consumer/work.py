@@ -1,0 +1,116 @@
+"""A delivery once read: what it is, who handles it, or why it cannot be handled."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ordermq.clock import utc_now
+from ordermq.errors import MessageError
+from ordermq.message.envelope import Delivery, Envelope
+from ordermq.message.headers import delivery_count, derived_message_id, read_envelope
+from ordermq.message.payload import decode
+from ordermq.observe import trace
+from ordermq.observe.logs import bind
+from ordermq.task.handler import Handler
+from ordermq.task.registry import Registry
+
+# From here on a message runs alone: it may be what killed the process before.
+SUSPECT_AFTER = 2
+
+
+@dataclass(eq=False)
+class Work:
+    """One message to settle. ``tags`` are its deliveries: more than one if it came twice."""
+
+    envelope: Envelope
+    body: bytes
+    epoch: int
+    tags: list[int]
+    handler: Handler | None = None
+    payload: Any = None
+    fault: str = ""  # why it can never be handled; handler and payload are unset then
+    is_suspect: bool = False
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.envelope.message_id, self.envelope.hop
+
+
+@dataclass
+class Plan:
+    """A chunk of deliveries sorted into what is to be done with them, in order of arrival."""
+
+    unreadable: list[Work] = field(default_factory=list)
+    suspects: list[Work] = field(default_factory=list)
+    batches: list[tuple[Handler, list[Work]]] = field(default_factory=list)
+
+
+def read(delivery: Delivery, queue: str, registry: Registry) -> Work:
+    """Decode one delivery. Never raises for its content: a fault is written into the Work."""
+    try:
+        envelope = read_envelope(delivery, only_type=registry.only_type(queue), now=utc_now())
+    except MessageError as exc:
+        return _unreadable(delivery, str(exc))
+    work = Work(envelope, delivery.body, delivery.epoch, [delivery.tag])
+    work.is_suspect = delivery_count(delivery) >= SUSPECT_AFTER
+    try:
+        handler = registry.find(queue, envelope)
+        payload = decode(delivery.body, handler.message)
+    except MessageError as exc:
+        work.fault = f"{type(exc).__name__}: {exc}"
+        return work
+    work.handler, work.payload = handler, payload
+    key = handler.correlation_id(payload, envelope)
+    if key != envelope.correlation_id:
+        work.envelope = replace(envelope, correlation_id=key)
+    return work
+
+
+def plan(deliveries: Iterable[Delivery], queue: str, registry: Registry) -> Plan:
+    """Read deliveries; a message that came twice becomes one Work with both tags."""
+    by_id: dict[str, Work] = {}
+    for delivery in deliveries:
+        work = read(delivery, queue, registry)
+        earlier = by_id.get(work.envelope.message_id)
+        if earlier is None:
+            by_id[work.envelope.message_id] = work
+        elif work.envelope.hop > earlier.envelope.hop:
+            # The later hop exists because the earlier one was settled.
+            work.tags += earlier.tags
+            by_id[work.envelope.message_id] = work
+        else:
+            earlier.tags += work.tags
+    result = Plan()
+    for work in by_id.values():
+        if work.handler is None:
+            result.unreadable.append(work)
+        elif work.is_suspect:
+            result.suspects.append(work)
+        elif result.batches and result.batches[-1][0] is work.handler:
+            result.batches[-1][1].append(work)
+        else:
+            result.batches.append((work.handler, [work]))
+    return result
+
+
+def in_log(envelope: Envelope, queue: str) -> AbstractContextManager[None]:
+    """Return a context in which every log record names the message."""
+    return bind(
+        message_id=envelope.message_id,
+        order_id=envelope.correlation_id,
+        queue=queue,
+        trace_id=trace.trace_id(envelope.traceparent),
+    )
+
+
+def _unreadable(delivery: Delivery, reason: str) -> Work:
+    # Nothing of a broken envelope is trusted, except an id that can be one.
+    message_id = delivery.properties.message_id or ""
+    if not message_id.isascii() or not message_id.isprintable() or not 0 < len(message_id) <= 200:
+        message_id = derived_message_id(delivery.body)
+    envelope = Envelope(
+        message_id=message_id, type="", version=0, correlation_id="", traceparent=trace.new(),
+        occurred_at=utc_now(),
+    )  # fmt: skip
+    return Work(envelope, delivery.body, delivery.epoch, [delivery.tag], fault=f"MalformedMessage: {reason}")

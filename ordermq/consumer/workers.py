@@ -1,0 +1,231 @@
+"""The threads that handle messages: a crew for plain handlers, a desk for external ones.
+
+Both take chunks from the intake and report the works they settled; neither touches
+the broker.
+
+Invariants
+    W1  A work is reported only after the transaction that settled it has committed.
+    W2  A thread owns its session; no session is shared.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from ordermq.clock import monotonic_s
+from ordermq.config.settings import DatabaseSettings
+from ordermq.consumer.batch import run_batch, run_suspect
+from ordermq.consumer.external import Call, Callers, CallLimits, Desk, make
+from ordermq.consumer.intake import Intake
+from ordermq.consumer.pause import Abandoned, Pause, persist
+from ordermq.consumer.settle import Settler
+from ordermq.consumer.work import Work, plan
+from ordermq.message.envelope import Delivery
+from ordermq.observe import metrics
+from ordermq.store import Session, outbox
+from ordermq.task.handler import Handler
+from ordermq.task.outcome import Dead
+from ordermq.task.registry import Registry
+from ordermq.task.retry import RetryPolicy
+
+log = logging.getLogger(__name__)
+
+NOTIFY_EVERY_S = 0.02
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every worker of a process shares."""
+
+    queue: str
+    registry: Registry
+    intake: Intake
+    pause: Pause
+    stopping: threading.Event
+    policy: RetryPolicy
+    database: DatabaseSettings
+    report: Callable[[Sequence[Work]], None]
+
+    def settler(self, name: str) -> Settler:
+        """Return a settler on a session of its own."""
+        session = Session(self.database, name=f"ordermq-consumer {self.queue} {name}")
+        return Settler(session, self.queue, self.policy, Random())
+
+
+class _Worker:
+    """A thread with a session that takes chunks until the intake closes."""
+
+    def __init__(self, bench: Bench, name: str, batch: int) -> None:
+        self._bench = bench
+        self._batch = batch
+        self._settler = bench.settler(name)
+        self._notified_s = 0.0
+        self.thread = threading.Thread(target=self._main, name=f"ordermq-{bench.queue}-{name}", daemon=True)
+
+    def _main(self) -> None:
+        try:
+            self._work()
+        except Abandoned:
+            log.warning("stopped while paused: what was in hand returns to the queue")
+        finally:
+            self._settler.session.close()
+
+    def _work(self) -> None:
+        raise NotImplementedError
+
+    def _persist(self, action: Callable[[], Any]) -> Any:
+        bench = self._bench
+        return persist(action, self._settler.session, bench.pause, bench.stopping)
+
+    def _settled(self, works: Sequence[Work]) -> None:
+        if not works:
+            return
+        self._bench.report(works)
+        now_s = monotonic_s()
+        # A relay that was woken polls often for a while: it needs no second call soon.
+        if self._settler.has_sent and now_s - self._notified_s >= NOTIFY_EVERY_S:
+            self._notified_s = now_s
+            self._settler.has_sent = False
+            self._settler.session.notify(outbox.CHANNEL)
+
+    def _bury_unreadable(self, works: Sequence[Work]) -> None:
+        for work in works:
+            self._persist(lambda work=work: self._settler.settle([(work, Dead(work.fault))]))
+            self._settled([work])
+
+    def _run_plain(self, handler: Handler, works: Sequence[Work]) -> None:
+        timer = metrics.handler_seconds.labels(queue=self._bench.queue, type=handler.type)
+        size = max(1, min(handler.batch or 1, self._batch))
+        for start in range(0, len(works), size):
+            some = works[start : start + size]
+            with timer.time():
+                self._persist(lambda some=some: run_batch(self._settler, some))
+            self._settled(some)
+
+
+class PlainWorker(_Worker):
+    """Runs plain handlers: one chunk after the other, each in its transactions."""
+
+    def _work(self) -> None:
+        intake = self._bench.intake
+        while not intake.is_closed:
+            deliveries = intake.take(self._batch)
+            if deliveries:
+                try:
+                    self._handle(deliveries)
+                finally:
+                    intake.done()
+
+    def _handle(self, deliveries: Sequence[Delivery]) -> None:
+        todo = plan(deliveries, self._bench.queue, self._bench.registry)
+        self._bury_unreadable(todo.unreadable)
+        for handler, works in todo.batches:
+            self._run_plain(handler, works)
+        for work in todo.suspects:
+            self._persist(lambda work=work: run_suspect(self._settler, work))
+            self._settled([work])
+
+
+class DeskWorker(_Worker):
+    """Runs external handlers: prepares and completes; its callers make the calls."""
+
+    def __init__(
+        self, bench: Bench, desk_of: Callable[[Settler], Desk], batch: int, callers: Callers
+    ) -> None:
+        super().__init__(bench, "desk", batch)
+        self._callers = callers
+        self._desk = desk_of(self._settler)
+
+    def _work(self) -> None:
+        intake, callers = self._bench.intake, self._callers
+        try:
+            while not (intake.is_closed and callers.in_flight == 0):
+                deliveries = intake.take(self._batch)  # returns at once when closed or nudged
+                if finished := callers.finished(wait_s=0.5 if intake.is_closed else 0.0):
+                    self._complete(finished)
+                if deliveries:
+                    try:
+                        self._handle(deliveries)
+                    finally:
+                        intake.done()
+        finally:
+            callers.stop()
+
+    def _handle(self, deliveries: Sequence[Delivery]) -> None:
+        todo = plan(deliveries, self._bench.queue, self._bench.registry)
+        self._bury_unreadable(todo.unreadable)
+        for handler, works in todo.batches:
+            if handler.is_external:
+                self._prepare(works)
+            else:
+                self._run_plain(handler, works)
+        for work in todo.suspects:
+            self._suspect(work)
+
+    def _prepare(self, works: Sequence[Work]) -> None:
+        calls, settled = self._persist(lambda: self._desk.prepare(works))
+        self._settled(settled)
+        self._callers.submit(calls)
+
+    def _suspect(self, work: Work) -> None:
+        # On this thread, so that nothing else of this message's queue starts beside it.
+        if work.handler is not None and not work.handler.is_external:
+            self._persist(lambda: run_suspect(self._settler, work))
+            self._settled([work])
+            return
+        calls, settled = self._persist(lambda: self._desk.prepare_suspect(work))
+        self._settled(settled)
+        for call in calls:
+            make(call)
+        if calls:
+            self._complete(calls)
+
+    def _complete(self, calls: Sequence[Call]) -> None:
+        self._settled(self._persist(lambda: self._desk.complete(calls)))
+
+
+class Crew:
+    """All worker threads of a process."""
+
+    def __init__(self, workers: Sequence[_Worker], intake: Intake) -> None:
+        self._workers = workers
+        self._intake = intake
+
+    def start(self) -> None:
+        for worker in self._workers:
+            worker.thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """True while a thread still has something in hand, after the intake was closed."""
+        return any(worker.thread.is_alive() for worker in self._workers)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait up to ``timeout_s`` seconds for one thread that still runs."""
+        for worker in self._workers:
+            if worker.thread.is_alive():
+                worker.thread.join(timeout_s)
+                return
+
+    @property
+    def is_whole(self) -> bool:
+        """False if a thread has died that should be working."""
+        return self._intake.is_closed or all(worker.thread.is_alive() for worker in self._workers)
+
+
+def hire(bench: Bench, *, threads: int, batch: int, limits: CallLimits, owner: str, config: Any) -> Crew:
+    """Return the crew for a queue: one desk with ``threads`` callers if any handler is external,
+    else ``threads`` plain workers that take up to ``batch`` messages at once."""
+    handlers = bench.registry.of_queue(bench.queue)
+    instances = {each.type: each.call.from_config(config) for each in handlers if each.is_external}
+    if not instances:
+        return Crew([PlainWorker(bench, str(n), batch) for n in range(threads)], bench.intake)
+    callers = Callers(threads, bench.queue, bench.intake.nudge)
+
+    def desk_of(settler: Settler) -> Desk:
+        return Desk(settler, instances, limits, owner)
+
+    return Crew([DeskWorker(bench, desk_of, batch, callers)], bench.intake)

@@ -1,0 +1,199 @@
+"""The outbox becomes messages: claim rows, publish them, delete what was confirmed.
+
+    claim (advisory lock + rows, one transaction) -> publish in waves -> delete, refuse -> commit
+
+Invariants
+    R1  One relay is active: rows are claimed under a transaction-scoped advisory lock.
+        A relay that freezes loses it with its transaction (idle_in_transaction_s).
+    R2  A row is deleted only after its publishing was confirmed. A crash anywhere
+        publishes it again under the same message_id; the inbox absorbs that.
+    R3  A row is published only after every earlier row of its correlation_id in the
+        claim was confirmed. One that was not holds back the later ones of its own
+        correlation_id and nothing else.
+    R4  confirm_timeout_s is shorter than idle_in_transaction_s (checked in config).
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from ordermq.amqp import Fate, Publisher
+from ordermq.backoff import Backoff
+from ordermq.clock import monotonic_s
+from ordermq.config.settings import DatabaseSettings, RelaySettings
+from ordermq.errors import CommitUnknown, ConnectionLost, StoreRefused, StoreUnavailable
+from ordermq.lifecycle import ThreadService
+from ordermq.message.envelope import Publishing
+from ordermq.message.headers import to_properties
+from ordermq.observe import metrics
+from ordermq.observe.health import Health
+from ordermq.store import Session, outbox
+from ordermq.store.outbox import ClaimedRow
+
+log = logging.getLogger(__name__)
+
+_GAUGE_EVERY_S = 5.0
+_BUSY_FOR_S = 1.0
+
+
+@dataclass
+class Published:
+    """What came of publishing a claim: ids confirmed, and (id, reason) refused or never known."""
+
+    confirmed: list[int] = field(default_factory=list)
+    refused: list[tuple[ClaimedRow, str]] = field(default_factory=list)
+    unknown: int = 0
+
+
+def waves(rows: Sequence[ClaimedRow]) -> list[list[ClaimedRow]]:
+    """Split a claim so that no wave holds two rows of one correlation_id, each in its order (R3)."""
+    result: list[list[ClaimedRow]] = []
+    depth: dict[str, int] = {}
+    for row in rows:
+        correlation_id = row.row.envelope.correlation_id
+        wave = depth.get(correlation_id, 0)
+        if correlation_id:
+            depth[correlation_id] = wave + 1
+        if wave == len(result):
+            result.append([])
+        result[wave].append(row)
+    return result
+
+
+class Relay(ThreadService):
+    """The relay's thread. Raises nothing the process could go on after; see ``failure``.
+
+    While the broker or the database is away it waits and tries again, up to
+    ``give_up_after_s`` for the broker; rows stay where they are.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        database: DatabaseSettings,
+        settings: RelaySettings,
+        *,
+        exchange: str,
+        health: Health,
+        random: Random | None = None,
+    ) -> None:
+        super().__init__("relay")
+        self._publisher = publisher
+        self._settings = settings
+        self._exchange = exchange
+        self._health = health
+        self._random = random or Random()
+        self._claims = Session(database, name="ordermq-relay")
+        self._wakeups = Session(database, name="ordermq-relay listen")
+        self._refusal_backoff = Backoff(settings.refused_base_s, settings.refused_cap_s)
+        self._outage_backoff = Backoff(0.2, 5.0)
+        self._outages = 0
+        self._gauged_s = 0.0
+
+    def main(self) -> None:
+        worked_s = monotonic_s()
+        try:
+            while not self.stopping.is_set():
+                self._health.beat()
+                outcome = self._turn()
+                if outcome is None:
+                    self._wait(self._settings.standby_s)
+                elif outcome:
+                    worked_s = monotonic_s()
+                else:
+                    is_busy = monotonic_s() - worked_s < _BUSY_FOR_S
+                    self._wait(self._settings.poll_busy_s if is_busy else self._settings.poll_idle_s)
+        finally:
+            self._claims.close()
+            self._wakeups.close()
+
+    def relay_once(self) -> int | None:
+        """Claim and publish one batch; return how many rows were confirmed, None if on standby.
+
+        Raises StoreUnavailable or ConnectionLost; every row not confirmed is still there.
+        """
+        with self._claims.transaction() as tx:
+            if not outbox.become_active(tx):
+                return None
+            rows = outbox.claim(tx, self._settings.batch)
+            if not rows:
+                return 0
+            result = self._publish(rows)
+            outbox.delete(tx, result.confirmed)
+            outbox.refused(tx, [self._refusal(row, reason) for row, reason in result.refused])
+        if result.unknown:
+            raise ConnectionLost(f"{result.unknown} publishings without a confirm; they will be sent again")
+        return len(result.confirmed)
+
+    def _turn(self) -> int | None:
+        """Like ``relay_once``, but an outage is waited out instead of raised."""
+        try:
+            done = self.relay_once()
+        except (StoreUnavailable, StoreRefused, ConnectionLost) as exc:
+            if isinstance(exc, CommitUnknown):
+                log.warning("commit unknown: what was confirmed may be published once more")
+            if (failure := self._publisher.failure) is not None:
+                raise failure from exc
+            delay_s = self._outage_backoff.delay_s(self._outages, self._random)
+            self._outages += 1
+            log.warning("relay stands still for %.1f s: %s", delay_s, exc)
+            self._health.set_ready(False, str(exc))
+            self.stopping.wait(delay_s)
+            return 0
+        self._outages = 0
+        self._health.set_ready(True, "active" if done is not None else "standby")
+        self._gauge(is_active=done is not None)
+        return done
+
+    def _publish(self, rows: Sequence[ClaimedRow]) -> Published:
+        result = Published()
+        held: set[str] = set()
+        for wave in waves(rows):
+            todo = [row for row in wave if row.row.envelope.correlation_id not in held]
+            fates = self._publisher.publish_many([self._publishing(row) for row in todo])
+            for row, fate in zip(todo, fates, strict=True):
+                if fate is not Fate.CONFIRMED:
+                    held.add(row.row.envelope.correlation_id)
+                self._note(result, row, fate)
+            held.discard("")  # rows of no order hold back nothing
+            if result.unknown:
+                break
+        return result
+
+    def _note(self, result: Published, row: ClaimedRow, fate: Fate) -> None:
+        if fate is Fate.CONFIRMED:
+            result.confirmed.append(row.outbox_id)
+        elif fate is Fate.UNKNOWN:
+            result.unknown += 1
+        else:
+            result.refused.append((row, fate.value))
+            log.error(
+                "%s by the broker: message %s to %r; its order waits until a queue takes it",
+                fate.value, row.row.envelope.message_id, row.row.routing_key,
+            )  # fmt: skip
+
+    def _publishing(self, row: ClaimedRow) -> Publishing:
+        return Publishing(self._exchange, row.row.routing_key, to_properties(row.row.envelope), row.row.body)
+
+    def _refusal(self, row: ClaimedRow, reason: str) -> tuple[int, str, float]:
+        return row.outbox_id, reason, self._refusal_backoff.delay_s(row.refusals, self._random)
+
+    def _wait(self, timeout_s: float) -> None:
+        """Sleep until a NOTIFY, but no longer than ``timeout_s``."""
+        try:
+            if not self._wakeups.is_open:
+                self._wakeups.listen(outbox.CHANNEL)
+            self._wakeups.wait(timeout_s)
+        except (StoreUnavailable, StoreRefused):
+            self._wakeups.close()
+            self.stopping.wait(timeout_s)
+
+    def _gauge(self, *, is_active: bool) -> None:
+        now_s = monotonic_s()
+        if is_active and now_s - self._gauged_s >= _GAUGE_EVERY_S:
+            self._gauged_s = now_s
+            with self._claims.transaction() as tx:
+                rows, oldest_s = outbox.pending(tx)
+            metrics.outbox_pending.set(rows)
+            metrics.outbox_oldest_seconds.set(oldest_s)
