@@ -96,11 +96,12 @@ def plan(deliveries: Iterable[Delivery], queue: str, registry: Registry) -> Plan
 
 def in_log(envelope: Envelope, queue: str) -> AbstractContextManager[None]:
     """Return a context in which every log record names the message."""
+    traced = trace.parse(envelope.traceparent)
     return bind(
         message_id=envelope.message_id,
         order_id=envelope.correlation_id,
         queue=queue,
-        trace_id=trace.trace_id(envelope.traceparent),
+        trace_id=traced.trace_id if traced else "",
     )
 
 

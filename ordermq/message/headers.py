@@ -96,12 +96,13 @@ def derived_message_id(body: bytes) -> str:
 def delivery_count(delivery: Delivery) -> int:
     """How often the broker has delivered this before, by quorum queues' x-delivery-count.
 
-    A classic queue only says that it did: that counts as 1.
+    A classic queue only says that it did, not how often: that counts as 2, the least
+    that makes a message a suspect.
     """
     count = delivery.properties.headers.get("x-delivery-count")
     if isinstance(count, int):
         return int(count)
-    return 1 if delivery.redelivered else 0
+    return 2 if delivery.redelivered else 0
 
 
 def _check_content(properties: Properties) -> None:
