@@ -15,7 +15,7 @@ _AFTER_NAME = re.compile(
     r"""('[^']{0,512}'|"[^"]{0,512}"|[^\s,;&'")}\]]{1,512})""",
     re.IGNORECASE,
 )
-_AUTHORIZATION = re.compile(r"\b(Bearer|Basic)\s{1,8}[A-Za-z0-9+/=._~-]{8,2048}", re.IGNORECASE)
+_AUTHORIZATION = re.compile(r"\b([Bb]earer|[Bb]asic)\s{1,8}[A-Za-z0-9+/=._~-]{8,2048}")
 
 # A shorter secret would be found inside ordinary words and take them along.
 _SHORTEST_SEARCHED = 8
@@ -68,8 +68,9 @@ def redact(text: str) -> str:
     """
     for secret in _revealed:
         text = text.replace(secret, HIDDEN)
-    text = _IN_URL.sub(rf"\1{HIDDEN}@", text)
-    text = _AFTER_NAME.sub(rf"\1{HIDDEN}", text)
+    if ":" in text or "=" in text:  # most texts of a log have neither, and this runs for each field
+        text = _IN_URL.sub(rf"\1{HIDDEN}@", text)
+        text = _AFTER_NAME.sub(rf"\1{HIDDEN}", text)
     return _AUTHORIZATION.sub(rf"\1 {HIDDEN}", text)
 
 

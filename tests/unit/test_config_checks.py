@@ -1,0 +1,105 @@
+"""Settings that are each allowed but contradict each other."""
+
+from dataclasses import replace
+
+import pytest
+
+from ordermq.config import Secret, Settings, load
+from ordermq.config.checks import clashes, is_loopback
+from ordermq.errors import ConfigError
+
+
+def change(**sections: dict[str, object]) -> Settings:
+    settings = Settings()
+    return replace(
+        settings, **{name: replace(getattr(settings, name), **values) for name, values in sections.items()}
+    )
+
+
+def test_the_defaults_do_not_clash():
+    assert clashes(Settings()) == []
+
+
+REMOTE = {"hosts": ("127.0.0.1:5672", "mq.example:5672"), "password": Secret("hunter2")}
+
+
+@pytest.mark.parametrize(
+    ("sections", "names"),
+    [
+        ({"broker": {"hosts": ()}}, "broker.hosts"),
+        ({"broker": {"hosts": ("127.0.0.1:70000",)}}, "broker.hosts"),
+        ({"broker": {"tls": True, "key_file": "k"}}, "broker.key_file broker.cert_file"),
+        ({"broker": {"cert_file": "c"}}, "broker.tls broker.ca_file broker.cert_file"),
+        ({"broker": REMOTE}, "broker.hosts broker.tls"),
+        ({"broker": {"reconnect_base_s": 31.0}}, "broker.reconnect_cap_s broker.reconnect_base_s"),
+        ({"database": {"host": "db.example"}}, "database.host database.sslmode"),
+        ({"database": {"sslmode": "verify-full"}}, "database.sslmode database.ca_file"),
+        ({"database": {"lock_timeout_s": 16.0}}, "database.lock_timeout_s database.statement_timeout_s"),
+        ({"consumer": {"prefetch": 10, "batch": 11}}, "consumer.prefetch consumer.batch"),
+        ({"consumer": {"call_timeout_s": 31.0}}, "consumer.call_timeout_s consumer.lease_s"),
+        ({"consumer": {"consumer_timeout_s": 119.0}}, "consumer.lease_s consumer.consumer_timeout_s"),
+        (
+            {"consumer": {"consumer_timeout_s": 1000.0}, "database": {"statement_timeout_s": 501.0}},
+            "database.statement_timeout_s consumer.consumer_timeout_s",
+        ),
+        (
+            {"consumer": {"consumer_timeout_s": 1000.0}, "broker": {"blocked_timeout_s": 501.0}},
+            "broker.blocked_timeout_s consumer.consumer_timeout_s",
+        ),
+        (
+            {"database": {"idle_in_transaction_s": 10.0}},
+            "broker.confirm_timeout_s database.idle_in_transaction_s",
+        ),
+        ({"retry": {"base_s": 601.0}}, "retry.cap_s retry.base_s"),
+        ({"relay": {"refused_base_s": 61.0}}, "relay.refused_cap_s relay.refused_base_s"),
+    ],
+)
+def test_a_contradiction_names_the_settings_it_is_between(sections, names):
+    assert [" ".join(clash.names) for clash in clashes(change(**sections))] == [names]
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"broker": {**REMOTE, "tls": True}},
+        {"broker": {**REMOTE, "allow_plaintext": True}},
+        {"broker": {**REMOTE, "password": Secret()}},
+        {"broker": {"hosts": ("[::1]:5672", "localhost:5672"), "password": Secret("hunter2")}},
+        {"database": {"host": "db.example", "sslmode": "require"}},
+        {"database": {"host": "db.example", "allow_plaintext": True}},
+        {"database": {"host": "/run/postgresql"}},
+        {"consumer": {"prefetch": 10, "batch": 10}},
+    ],
+)
+def test_what_is_safe_or_said_aloud_is_accepted(sections):
+    assert clashes(change(**sections)) == []
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1.example.org", "127.example.org", "localhost.example.org", "10.0.0.1", "::"]
+)
+def test_a_name_that_only_looks_like_this_machine_is_remote(host):
+    assert not is_loopback(host)
+
+
+def test_a_contradiction_is_reported_with_values_and_origins():
+    with pytest.raises(ConfigError) as caught:
+        load(environ={"ORDERMQ_CONFIG": "", "ORDERMQ_BROKER_RECONNECT_CAP_S": "0.25"})
+
+    assert str(caught.value) == (
+        "broker.reconnect_cap_s = 0.25 (ORDERMQ_BROKER_RECONNECT_CAP_S), "
+        "broker.reconnect_base_s = 0.5 (default): a cap is at least its base"
+    )
+
+
+def test_a_setting_that_was_refused_is_not_also_called_contradictory():
+    environ = {
+        "ORDERMQ_CONFIG": "",
+        "ORDERMQ_BROKER_RECONNECT_CAP_S": "x",
+        "ORDERMQ_BROKER_RECONNECT_BASE_S": "40",
+    }
+
+    with pytest.raises(ConfigError) as caught:
+        load(environ=environ)
+
+    assert len(str(caught.value).splitlines()) == 1
