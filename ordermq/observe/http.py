@@ -8,6 +8,7 @@ import json
 import logging
 import socket
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from socketserver import BaseServer, ThreadingTCPServer
 from typing import Any
@@ -38,7 +39,8 @@ class HealthServer:
             # The time each series began would double their number, and nothing here reads it.
             disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
             _log.info("serving /metrics, /healthz and /readyz", extra={"http_address": self.address})
-            threading.Thread(target=self._server.serve_forever, name="ordermq-http", daemon=True).start()
+            serve = partial(self._server.serve_forever, poll_interval=0.1)
+            threading.Thread(target=serve, name="ordermq-http", daemon=True).start()
 
     @property
     def address(self) -> str:
@@ -49,7 +51,7 @@ class HealthServer:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def close(self) -> None:
-        """Stop answering. May be called twice. Blocks for at most half a second."""
+        """Stop answering. May be called twice. Blocks for a tenth of a second."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -59,6 +61,7 @@ class _Server(ThreadingTCPServer):
     # Not http.server.HTTPServer: it asks the DNS for the host's own name while binding.
     allow_reuse_address = True
     daemon_threads = True
+    request_queue_size = 2 * _MOST_REQUESTS
     block_on_close = False
 
     def __init__(self, address: tuple[str, int], health: Health) -> None:

@@ -1,0 +1,271 @@
+"""What is written to stderr, and that writing never hurts."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from ordermq.config import Secret
+from ordermq.config.settings import ObserveSettings
+from ordermq.observe import logs
+
+log = logging.getLogger("ordermq.test")
+
+
+@pytest.fixture
+def configured(monkeypatch, capfd) -> Callable[..., Callable[[], list[str]]]:
+    """Configure logging for one test; returns what reads the lines written since."""
+    root = logging.getLogger()
+    noisy = logging.getLogger("pika.adapters.blocking_connection")
+    before = (root.level, noisy.filters[:])
+    levels = {name: logging.getLogger(name).level for name in ("ordermq", "shop")}
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+
+    def configure(log_format: str = "json", log_level: str = "INFO", **options) -> Callable[[], list[str]]:
+        root.handlers.clear()  # pytest's raise what ours must not; it adds new ones for each phase
+        settings = ObserveSettings(log_format=log_format, log_level=log_level)
+        logs.configure(settings, "ordermq-consumer", **options)
+        return written
+
+    def written() -> list[str]:
+        return capfd.readouterr().err.splitlines()
+
+    yield configure
+    logging.captureWarnings(False)
+    root.handlers[:] = [each for each in root.handlers if not isinstance(each, logs.StderrHandler)]
+    root.setLevel(before[0])
+    noisy.filters[:] = before[1]
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def records(lines: list[str]) -> list[dict[str, object]]:
+    return [json.loads(each) for each in lines]
+
+
+def test_a_record_is_one_json_line_with_the_bound_fields_and_the_extras(configured):
+    lines = configured()
+
+    with logs.bind(message_id="m1", order_id="o1", queue="inventory", trace_id="t1"):
+        log.info("settled %d", 3, extra={"seconds": 0.5})
+
+    (record,) = records(lines())
+    assert list(record)[:5] == ["timestamp", "level", "logger", "message", "service"]
+    assert record.pop("timestamp").endswith("Z")
+    assert record == {
+        "level": "INFO",
+        "logger": "ordermq.test",
+        "message": "settled 3",
+        "service": "ordermq-consumer",
+        "message_id": "m1",
+        "order_id": "o1",
+        "queue": "inventory",
+        "trace_id": "t1",
+        "seconds": 0.5,
+    }
+
+
+def test_the_timestamp_is_rfc_3339_in_utc_with_milliseconds(configured):
+    lines = configured()
+    record = logging.makeLogRecord(
+        {"name": "ordermq", "levelname": "INFO", "levelno": 20, "msg": "x", "created": 1_700_000_000.0}
+    )
+
+    logging.getLogger().handle(record)
+
+    assert records(lines())[0]["timestamp"] == "2023-11-14T22:13:20.000Z"
+
+
+def test_bound_fields_nest_and_end_with_their_block(configured):
+    lines = configured()
+
+    with logs.bind(queue="inventory"):
+        with logs.bind(order_id="o1", queue=None):
+            log.info("inner")
+        log.info("outer")
+    log.info("none")
+
+    assert [(each.get("queue"), each.get("order_id")) for each in records(lines())] == [
+        ("inventory", "o1"),
+        ("inventory", None),
+        (None, None),
+    ]
+
+
+def test_an_extra_cannot_pose_as_a_fixed_field(configured):
+    lines = configured()
+
+    with logs.bind(level="DEBUG"):
+        log.warning("x", extra={"service": "forged", "timestamp": "1970"})
+
+    (record,) = records(lines())
+    assert (record["level"], record["service"]) == ("WARNING", "ordermq-consumer")
+    assert record["timestamp"] != "1970"
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_what_a_publisher_sent_cannot_forge_a_line_or_drive_the_terminal(configured, log_format):
+    lines = configured(log_format)
+    evil = 'x\n{"level": "INFO", "message": "all is well"}\x1b[2J\u202e'
+
+    with logs.bind(message_id=evil, **{evil: evil}):
+        log.warning("refused %s", evil, extra={"routing_key": evil})
+        log.warning(evil)
+
+    written = lines()
+    assert len(written) == 2
+    assert not {"\x1b", "\u202e"} & set("".join(written))
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_an_exception_is_part_of_its_record(configured, log_format):
+    lines = configured(log_format)
+
+    try:
+        raise ValueError("bad\n12:00:00.000 INFO ordermq.relay: all is well")
+    except ValueError:
+        log.exception("failed")
+
+    head, *rest = lines()
+    if log_format == "json":
+        assert rest == []
+        assert "ValueError: bad\n12:00" in json.loads(head)["exception"]
+    else:
+        assert "ERROR ordermq.test: failed" in head
+        assert all(each.startswith("    ") for each in rest)
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_no_credential_reaches_the_log_by_any_way(configured, log_format):
+    lines = configured(log_format)
+    password = Secret("hunter2-hunter2").reveal()
+
+    with logs.bind(order_id=password):
+        log.info("at amqp://u:%s@host", password, extra={"dsn": f"host=x password={password}", password: 1})
+        log.info({"token": password})
+        try:
+            raise RuntimeError(password) from KeyError(password)
+        except RuntimeError:
+            log.exception("lost")
+
+    assert "hunter2" not in "\n".join(lines())
+
+
+def test_others_write_from_warning_on_and_the_named_packages_from_the_level_set(configured):
+    lines = configured(log_level="DEBUG", packages=["shop"])
+
+    for name in ("ordermq.relay", "shop.handlers", "pika.connection", "urllib3"):
+        logging.getLogger(name).debug("detail")
+        logging.getLogger(name).warning("trouble")
+
+    assert [(each["logger"], each["level"]) for each in records(lines())] == [
+        ("ordermq.relay", "DEBUG"),
+        ("ordermq.relay", "WARNING"),
+        ("shop.handlers", "DEBUG"),
+        ("shop.handlers", "WARNING"),
+        ("pika.connection", "WARNING"),
+        ("urllib3", "WARNING"),
+    ]
+
+
+def test_pikas_warning_with_the_body_of_a_returned_message_is_not_written(configured):
+    lines = configured()
+    pika = logging.getLogger("pika.adapters.blocking_connection")
+
+    pika.warning("Published message was returned: body_prefix=%.255r", b"jane@example.org")
+    pika.warning("something else")
+
+    assert [each["message"] for each in records(lines())] == ["something else"]
+
+
+def test_configuring_again_replaces_the_first_configuration(configured):
+    configured()
+    lines = configured("text")
+
+    log.info("once")
+
+    assert len(lines()) == 1
+
+
+class Raises:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("message", "args"), [("%d", ("x",)), ("%s %s", ("x",)), ("%s", (Raises(),)), (Raises(), ())]
+)
+def test_a_record_that_cannot_be_formatted_is_reported_and_raises_nothing(configured, message, args):
+    lines = configured()
+
+    log.info(message, *args)
+
+    (record,) = records(lines())
+    assert record["level"] == "ERROR"
+    assert record["message"].startswith("a log record could not be written")
+
+
+def test_an_exception_nobody_caught_is_a_record_in_any_thread(configured):
+    lines = configured()
+
+    thread = threading.Thread(target=lambda: 1 / 0, name="worker-1")
+    thread.start()
+    thread.join()
+
+    (record,) = records(lines())
+    assert (record["level"], record["message"]) == ("CRITICAL", "uncaught exception in thread worker-1")
+    assert "ZeroDivisionError" in record["exception"]
+
+
+PROGRAM = """
+import logging, sys, os
+from ordermq.config.settings import ObserveSettings
+from ordermq.observe import logs
+logs.configure(ObserveSettings(), "test")
+for n in range(100):
+    logging.getLogger("ordermq.x").warning("line %d", n)
+print("done")
+{last}
+"""
+
+
+def run(last: str, stderr: int) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-c", PROGRAM.format(last=last)]
+    return subprocess.run(program, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=60, check=False)
+
+
+def test_a_reader_that_went_away_costs_the_records_and_not_the_process():
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    finished = run("", writer)
+
+    os.close(writer)
+    assert (finished.returncode, finished.stdout) == (0, "done\n")
+
+
+def test_a_full_disk_costs_the_records_and_not_the_process():
+    with open("/dev/full", "w") as full:
+        finished = run("", full.fileno())
+
+    assert (finished.returncode, finished.stdout) == (0, "done\n")
+
+
+def test_a_closed_stderr_costs_the_records_and_not_the_process():
+    finished = run("os.close(2); logging.getLogger('ordermq.x').warning('late')", subprocess.DEVNULL)
+
+    assert (finished.returncode, finished.stdout) == (0, "done\n")
+
+
+def test_an_uncaught_exception_of_the_main_thread_is_one_json_line():
+    finished = run("raise RuntimeError('password=hunter2')", subprocess.PIPE)
+
+    last = json.loads(finished.stderr.splitlines()[-1])
+    assert (finished.returncode, last["level"]) == (1, "CRITICAL")
+    assert "RuntimeError: password=***" in last["exception"]
