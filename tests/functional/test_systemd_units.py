@@ -1,0 +1,103 @@
+"""The units in deploy/systemd, as systemd itself reads them and as the settings need them."""
+
+import configparser
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ordermq.config.schema import FRAMEWORK, declared
+from ordermq.config.settings import Settings
+from ordermq.errors import ConfigError, UsageError
+
+ROOT = Path(__file__).parents[2]
+UNITS = ROOT / "deploy/systemd"
+SERVICES = ("ordermq-relay.service", "ordermq-consumer@.service")
+
+
+def lines(unit: str, key: str) -> list[str]:
+    """Every value ``key`` is given in the unit, in order."""
+    pairs = (line.split("=", 1) for line in (UNITS / unit).read_text().splitlines() if "=" in line)
+    return [value for name, value in pairs if name == key]
+
+
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("systemd-analyze is missing: install the package systemd")
+        pytest.skip("systemd-analyze is missing (Debian: package systemd); fails where CI is set")
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def units(tmp_path) -> Path:
+    """The units with a program that exists: ``verify`` wants to see it, and nothing is installed here."""
+    for unit in UNITS.iterdir():
+        text = unit.read_text().replace("/opt/ordermq/bin/", f"{tmp_path}/")
+        (tmp_path / unit.name).write_text(text)
+    for program in ("ordermq-relay", "ordermq-consumer"):
+        (tmp_path / program).symlink_to("/bin/true")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "unit", ["ordermq.target", "ordermq-relay.service", "ordermq-consumer@inventory.service"]
+)
+def test_systemd_accepts_the_unit_without_a_word(units, unit):
+    if not (units / unit).exists():
+        (units / unit).symlink_to("ordermq-consumer@.service")
+
+    said = analyze("verify", "--man=no", str(units / unit))
+
+    # An unknown key is only a warning: the exit code alone would hide a misspelt hardening.
+    about_ours = [line for line in said.stderr.splitlines() if "ordermq" in line]
+    assert (said.returncode, about_ours) == (0, [])
+
+
+@pytest.mark.parametrize("unit", ["ordermq-relay.service", "ordermq-consumer@payment:2.service"])
+def test_systemd_rates_the_exposure_of_the_unit_at_two_of_ten_or_less(units, unit):
+    if not (units / unit).exists():
+        (units / unit).symlink_to("ordermq-consumer@.service")
+
+    said = analyze("security", "--offline=true", "--threshold=20", "--no-pager", str(units / unit))
+
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_starting_and_stopping_have_more_time_than_the_settings_take(unit):
+    settings = Settings()
+    (start_s,), (stop_s,) = lines(unit, "TimeoutStartSec"), lines(unit, "TimeoutStopSec")
+
+    assert float(start_s) > settings.broker.give_up_after_s
+    assert float(stop_s) > settings.consumer.drain_deadline_s
+    assert float(stop_s) > settings.broker.confirm_timeout_s + settings.database.statement_timeout_s
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_only_what_needs_a_human_prevents_the_restart(unit):
+    (codes,) = lines(unit, "RestartPreventExitStatus")
+
+    assert {int(code) for code in codes.split()} == {UsageError.exit_code, ConfigError.exit_code}
+    assert lines(unit, "Restart") == ["on-failure"]
+    assert lines(unit, "StartLimitIntervalSec") == ["0"]
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_every_secret_of_the_framework_comes_as_a_credential(unit):
+    credentials = {line.partition(":")[0] for line in lines(unit, "LoadCredential")}
+
+    assert credentials == {each.credential for each in declared(FRAMEWORK).values() if each.is_secret}
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_the_unit_starts_a_program_the_package_installs(unit):
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    scripts = [line.split(" = ")[0] for line in setup["options.entry_points"]["console_scripts"].split("\n")]
+    (command,) = lines(unit, "ExecStart")
+
+    assert Path(command.split()[0]).name in scripts
