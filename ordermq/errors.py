@@ -153,7 +153,7 @@ class StoreRefused(StoreError):
 
 
 class Contention(StoreError):
-    """Deadlock, serialization failure or lock timeout: the same transaction may succeed at once."""
+    """Deadlock, serialization failure, lock or statement timeout: the same transaction may succeed at once."""
 
     retryable = True
     exit_code = 75
@@ -214,3 +214,38 @@ class OrderNotFound(OrderMQError):
     """No order has this id."""
 
     exit_code = 1
+
+
+class GatewayError(OrderMQError):
+    """A payment or message service did not do what was asked."""
+
+    exit_code = 69
+
+
+class GatewayUnavailable(GatewayError):
+    """The request had no effect: nothing was sent, or the service said to come back.
+
+    ``retry_after_s`` is what it asked for, in seconds; None if it did not say.
+    """
+
+    retryable = True
+    exit_code = 75
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class OutcomeUnknown(GatewayError):
+    """No usable answer came: the request may or may not have had its effect."""
+
+    retryable = True
+    exit_code = 75
+
+
+class GatewayRefused(GatewayError):
+    """The service says the request is wrong; the same request never succeeds."""
+
+
+class IllegalEvent(OrderMQError):
+    """An event that cannot happen to an order in its state; the saga's table has no such row."""

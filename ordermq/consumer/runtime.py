@@ -23,10 +23,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from random import Random
 from typing import Any
 
 from ordermq.amqp import ConnectionManager, Subscription, subscribe
+from ordermq.amqp.state import State as ConnectionState
 from ordermq.backoff import Backoff
 from ordermq.clock import Deadline, monotonic_s
 from ordermq.config.settings import Settings
@@ -101,6 +101,7 @@ class Consumer(ThreadService):
         health: Health,
         on_tick: Callable[[], None] = lambda: None,
         on_state: Callable[[State], None] = lambda state: None,
+        on_connection: Callable[[ConnectionState], None] | None = None,
     ) -> None:
         super().__init__(f"consumer-{queue}")
         self.queue = queue
@@ -111,9 +112,9 @@ class Consumer(ThreadService):
         self._on_state = on_state
         self._owner = owner
         self._size = size_of(registry, queue, settings)
-        self._manager = ConnectionManager(settings.broker, name=f"ordermq-consumer {queue} {owner}")
-        self._backoff = Backoff(settings.broker.reconnect_base_s, settings.broker.reconnect_cap_s)
-        self._random = Random()
+        self._manager = ConnectionManager(
+            settings.broker, name=f"ordermq-consumer {queue} {owner}", on_state=on_connection
+        )
         self._epoch = 0
         self._frontier = AckFrontier()
         self._reported: deque[Work] = deque()
@@ -154,8 +155,7 @@ class Consumer(ThreadService):
 
     def main(self) -> None:
         self._crew.start()
-        failures = 0
-        subscribed_s = down_since_s = monotonic_s()
+        down_since_s = monotonic_s()
         try:
             while not self.stopping.is_set():
                 subscription = None
@@ -163,17 +163,12 @@ class Consumer(ThreadService):
                     if not self._manager.connect(self.stopping):
                         break
                     subscription = self._subscribe()
-                    subscribed_s = monotonic_s()
                     self._work(subscription)
                     return
                 except (ConnectionLost, ChannelLost, QueueMissing) as exc:
                     if subscription is not None:
                         down_since_s = monotonic_s()
-                        if down_since_s - subscribed_s > self._settings.broker.healthy_after_s:
-                            failures = 0
                     self._lost(exc, down_s=monotonic_s() - down_since_s)
-                    self.stopping.wait(self._backoff.delay_s(failures, self._random))
-                    failures += 1
             self._intake.close()
             self._wait_for_crew(Deadline(self._settings.consumer.drain_deadline_s), None)
         finally:
@@ -286,7 +281,7 @@ class Consumer(ThreadService):
         log.warning("paused for long: closing the channel, so that others may have the deliveries")
         self._return(subscription, self._intake.drain())
         subscription.cancel(5.0)
-        self._manager.disconnect()
+        self._manager.drop(ConnectionLost("paused for long"))
 
     def _sit_out(self) -> None:
         while self._pause.lasted_s and not self.stopping.wait(TICK_S):
@@ -302,7 +297,8 @@ class Consumer(ThreadService):
         self._intake.drain()
         self._frontier = AckFrontier()
         self._epoch += 1
-        self._manager.disconnect()
+        # A lost channel counts as a lost connection: connect() then waits its backoff.
+        self._manager.drop(ConnectionLost(str(error)))
         if isinstance(error, QueueMissing) and self.state is State.STARTING:
             raise error
         if down_s > self._settings.broker.give_up_after_s:

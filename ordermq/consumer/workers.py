@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -93,7 +94,7 @@ class _Worker:
 
     def _bury_unreadable(self, works: Sequence[Work]) -> None:
         for work in works:
-            self._persist(lambda work=work: self._settler.settle([(work, Dead(work.fault))]))
+            self._persist(partial(self._settler.settle, [(work, Dead(work.fault))]))
             self._settled([work])
 
     def _run_plain(self, handler: Handler, works: Sequence[Work]) -> None:
@@ -102,7 +103,7 @@ class _Worker:
         for start in range(0, len(works), size):
             some = works[start : start + size]
             with timer.time():
-                self._persist(lambda some=some: run_batch(self._settler, some))
+                self._persist(partial(run_batch, self._settler, some))
             self._settled(some)
 
 
@@ -125,7 +126,7 @@ class PlainWorker(_Worker):
         for handler, works in todo.batches:
             self._run_plain(handler, works)
         for work in todo.suspects:
-            self._persist(lambda work=work: run_suspect(self._settler, work))
+            self._persist(partial(run_suspect, self._settler, work))
             self._settled([work])
 
 

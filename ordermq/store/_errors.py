@@ -14,10 +14,12 @@ from ordermq.errors import (
     StoreUnavailable,
 )
 
-# Class 08 connection, 53 out of resources (disk full, too many connections), 57 operator
-# intervention (shutdown, statement timeout, terminated), 58 system error outside PostgreSQL.
-_UNAVAILABLE = ("08", "53", "57", "58", "XX")
-_CONTENTION = ("40", "55P03")
+# Class 08 connection, 53 out of resources (disk full, too many connections), 57P operator
+# intervention (shutdown, terminated), 58 system error outside PostgreSQL.
+_UNAVAILABLE = ("08", "53", "57P", "58")
+# Class 40 deadlock and serialization, 55P03 lock timeout, 57014 statement timeout, 25P03
+# idle in transaction: one transaction's bad luck or slowness, not the server's absence.
+_CONTENTION = ("40", "55P03", "57014", "25P03")
 _REFUSED = ("28", "3D", "42501")
 _SCHEMA = ("42P01", "42703", "3F000", "42883")
 _DATA = ("22", "23", "54", "P0001")

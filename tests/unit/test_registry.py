@@ -22,7 +22,12 @@ class Release(Payload):
 
 def envelope(message_type, version=1):
     return Envelope(
-        message_id="m", type=message_type, version=version, correlation_id="", traceparent="", occurred_at=None
+        message_id="m",
+        type=message_type,
+        version=version,
+        correlation_id="",
+        traceparent="",
+        occurred_at=None,
     )
 
 

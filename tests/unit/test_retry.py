@@ -33,9 +33,7 @@ def test_done_and_dead_stay_what_they_are():
 
 @pytest.mark.parametrize(("attempt", "ceiling_s"), [(1, 1.0), (2, 2.0)])
 def test_a_retry_without_a_delay_gets_full_jitter_below_a_doubling_ceiling(attempt, ceiling_s):
-    delays = [
-        POLICY.settle(Retry("x"), envelope(attempt), NOW, Random(seed)).delay_s for seed in range(300)
-    ]
+    delays = [POLICY.settle(Retry("x"), envelope(attempt), NOW, Random(seed)).delay_s for seed in range(300)]
     assert 0 <= min(delays) < ceiling_s * 0.1
     assert ceiling_s * 0.9 < max(delays) <= ceiling_s
 
@@ -45,7 +43,9 @@ def test_an_asked_delay_is_kept():
 
 
 def test_the_last_attempt_is_dead_and_says_why():
-    assert settle(Retry("gateway is down", 5.0), attempt=3) == Dead("gave up after 3 attempts: gateway is down")
+    assert settle(Retry("gateway is down", 5.0), attempt=3) == Dead(
+        "gave up after 3 attempts: gateway is down"
+    )
 
 
 def test_a_postponement_counts_no_attempt_but_ends_with_age():

@@ -1,0 +1,62 @@
+# Everything a person runs. Each target installs what it needs first and says so.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
+PYTEST ?= $(BIN)/python -m pytest
+ORDERS ?= 2000
+SEED   ?= 1
+INPUT  ?=
+FORMAT ?= native
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: bootstrap $(VENV)/.ready ## Install what is missing: RabbitMQ, PostgreSQL, a virtual environment
+
+bootstrap:
+	@PYTHON="$(PYTHON)" bin/bootstrap
+
+$(VENV)/.ready: setup.cfg pyproject.toml | bootstrap
+	@echo "setting up $(VENV) (packages of setup.cfg)"
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ordermq needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+demo: setup ## Real orders through everything: make demo [ORDERS=2000 SEED=1 | INPUT=FILE FORMAT=olist]
+	@$(BIN)/python -m ordermq.testing.demo --orders "$(ORDERS)" --seed "$(SEED)" --input "$(INPUT)" --format "$(FORMAT)"
+
+test: setup ## Run the whole suite on a private RabbitMQ and PostgreSQL
+	@$(PYTEST) $(ARGS)
+
+test-pika: setup ## Run the tests of the broker's door on every supported pika
+	@tests/pika-versions
+
+lint: $(VENV)/.ready ## Style, types and layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PYTHONPATH=. $(BIN)/lint-imports --no-cache
+
+check: lint test ## What must be green before a commit
+
+format: $(VENV)/.ready ## Rewrite the code in the house format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+dist: $(VENV)/.ready ## Build wheel and sdist into dist/
+	@rm -rf dist build/lib build/bdist.*
+	@$(BIN)/python -m build --quiet
+	@ls -l dist
+
+clean: ## Remove everything that was made here, the private stack's data too
+	@if [ -x $(BIN)/python ]; then bin/devstack down --wipe; fi
+	@rm -rf $(VENV) .venv-pika-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help setup bootstrap demo test test-pika lint check format dist clean

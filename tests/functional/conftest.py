@@ -1,0 +1,19 @@
+"""What tests of the running parts share."""
+
+import pytest
+
+from ordermq.store import migrate
+from tests.support import probe
+from tests.support.runtime import Rig, declare
+
+
+@pytest.fixture
+def rig(broker_settings, database_settings):
+    """A migrated database, a declared topology, and starters of consumers and relays."""
+    rig = Rig(broker_settings, database_settings)
+    migrate.migrate(rig.session, migrate.migrations_of(*migrate.FRAMEWORK))
+    with rig.session.transaction() as tx:
+        tx.execute(probe.SCHEMA)
+    declare(rig.settings)
+    yield rig
+    rig.close()

@@ -1,0 +1,266 @@
+"""The consumer runtime on a real broker and a real database."""
+
+import pytest
+
+from ordermq.consumer.runtime import State
+from ordermq.errors import QueueMissing
+from ordermq.message import Properties
+from ordermq.message.headers import ATTEMPT, to_properties
+from ordermq.testing import wait_until
+from tests.support.runtime import PREFIX, declare, probes
+
+
+def dead_letters(rig, queue):
+    return dict(rig.rows("SELECT message_id, reason FROM ordermq.dead_letters WHERE queue = %s", queue))
+
+
+def settled(rig, queue):
+    return dict(rig.rows("SELECT message_id, outcome FROM ordermq.inbox WHERE queue = %s", queue))
+
+
+@pytest.mark.parametrize("queue", ["batch", "single", "call"])
+def test_each_message_has_its_effect_once_however_often_it_is_delivered(rig, queue, vhost):
+    messages = probes(120)
+    rig.publish(queue, *messages, *messages[:40], *messages[20:60])
+    consumer = rig.consumer(queue)
+
+    effects = rig.wait_for_effects(queue, 120)
+    wait_until(lambda: vhost.depth(f"{PREFIX}.{queue}") == 0, 20, "an empty queue")
+    consumer.stop()
+    assert consumer.join(10)
+    assert consumer.failure is None
+    assert rig.effects(queue) == effects == [each.order_id for each in messages]
+    assert set(settled(rig, queue).values()) == {"done"}
+
+
+@pytest.mark.parametrize("queue", ["batch", "single"])
+def test_a_message_that_raises_is_retried_by_the_outbox_and_then_dead_and_costs_its_neighbours_nothing(
+    rig, queue
+):
+    good, bad = probes(30), probes(1, "raise", start=900)
+    rig.relay()
+    rig.consumer(queue)
+    rig.publish(queue, *good[:15], *bad, *good[15:])
+
+    assert rig.wait_for_effects(queue, 30) == [each.order_id for each in good]
+    wait_until(lambda: dead_letters(rig, queue), 20, "a dead letter")
+    assert dead_letters(rig, queue) == {"o00900": "gave up after 3 attempts: RuntimeError: asked to raise"}
+    assert rig.rows("SELECT order_id FROM graves") == [("o00900",)]
+    assert rig.value("SELECT attempt FROM ordermq.dead_letters") == 3
+    assert settled(rig, queue)["o00900"] == "dead"
+
+
+def test_mixed_outcomes_of_one_batch_are_settled_each_by_its_own(rig):
+    rig.publish(
+        "batch", *probes(10), *probes(1, "dead", 100), *probes(1, "data", 101), *probes(2, "retry", 102)
+    )
+    rig.consumer("batch")
+
+    assert rig.wait_for_effects("batch", 10) == [each.order_id for each in probes(10)]
+    wait_until(lambda: len(dead_letters(rig, "batch")) == 2, 20, "two dead letters")
+    assert dead_letters(rig, "batch")["o00100"] == "asked to die"
+    assert dead_letters(rig, "batch")["o00101"].startswith("DataRefused: division by zero")
+    assert rig.rows("SELECT message_id, attempt, hop FROM ordermq.outbox ORDER BY message_id") == [
+        ("o00102", 2, 1),
+        ("o00103", 2, 1),
+    ]
+
+
+def test_a_postponed_message_comes_back_without_an_attempt_counted(rig):
+    rig.publish("single", *probes(1, "postpone"))
+    rig.consumer("single")
+    wait_until(lambda: rig.rows("SELECT FROM ordermq.outbox"), 20, "the postponed row")
+    assert rig.rows("SELECT message_id, attempt, hop FROM ordermq.outbox") == [("o00000", 1, 1)]
+
+
+def test_unreadable_messages_are_dead_letters_with_their_bytes_and_neighbours_are_handled(rig):
+    poison = [
+        (None, b"\xff\xfe"),
+        (None, b""),
+        (None, b'{"order_id": 7}'),
+        (None, b'{"order_id":"a","order_id":"b"}'),
+        (None, b"[" * 100_000),
+        (Properties(type="Strange"), b"{}"),
+        (Properties(message_id="has space"), b'{"order_id":"x"}'),
+        (Properties(content_encoding="gzip"), b"\x1f\x8b"),
+        (Properties(headers={ATTEMPT: "many"}), b'{"order_id":"y"}'),
+    ]
+    rig.publish("batch", *probes(3))
+    rig.publish_raw("batch", *poison)
+    rig.publish("batch", *probes(3, start=3))
+    rig.consumer("batch")
+
+    rig.wait_for_effects("batch", 6)
+    wait_until(lambda: len(dead_letters(rig, "batch")) == len(poison), 20, "every poison in its grave")
+    bodies = {bytes(row[0]) for row in rig.rows("SELECT body FROM ordermq.dead_letters")}
+    assert bodies == {body for _, body in poison}
+
+
+def test_a_foreign_body_without_any_property_is_handled_once(rig):
+    rig.publish_raw("single", (None, b'{"order_id": "foreign"}'), (None, b'{"order_id": "foreign"}'))
+    rig.consumer("single")
+    assert rig.wait_for_effects("single", 1) == ["foreign"]
+    wait_until(lambda: len(settled(rig, "single")) == 1, 10)
+
+
+def test_a_stop_finishes_what_runs_returns_what_waits_and_loses_nothing(rig, vhost):
+    rig.publish("single", *probes(40, "sleep", seconds=0.2))
+    first = rig.consumer("single", threads=2, prefetch=20)
+    rig.wait_for_effects("single", 2)
+
+    first.stop()
+    assert first.join(10)
+    assert first.failure is None
+    assert first.state is State.STOPPED
+    handled = len(rig.effects("single"))
+    assert 2 <= handled < 40
+    wait_until(lambda: vhost.depth(f"{PREFIX}.single") == 40 - handled, 20, "the rest back in the queue")
+
+    rig.consumer("single", threads=16)
+    assert rig.wait_for_effects("single", 40) == [each.order_id for each in probes(40)]
+
+
+def test_a_deleted_queue_is_not_a_silent_end(rig, vhost):
+    consumer = rig.consumer("single")
+    rig.publish("single", *probes(1))
+    rig.wait_for_effects("single", 1)
+
+    vhost.delete_queue(f"{PREFIX}.single")
+    wait_until(lambda: not consumer._health.ready().is_good, 10, "the consumer to notice")
+    declare(rig.settings)
+    rig.publish("single", *probes(1, start=1))
+    rig.wait_for_effects("single", 2)
+    assert consumer.state is State.RUNNING
+
+
+def test_a_queue_that_never_existed_ends_the_start_with_what_to_do(rig, vhost):
+    vhost.delete_queue(f"{PREFIX}.single")
+    consumer = rig.consumer("single")
+    assert consumer.join(20)
+    assert isinstance(consumer.failure, QueueMissing)
+    assert consumer.failure.exit_code == 78
+    assert "ordermq topology apply" in str(consumer.failure)
+
+
+def test_a_connection_closed_by_the_broker_comes_back_and_every_message_is_handled_once(rig, vhost):
+    rig.publish("batch", *probes(500))
+    rig.consumer("batch", batch=10)
+    rig.wait_for_effects("batch", 50)
+    vhost.close_connections("ordermq-consumer")
+    rig.publish("batch", *probes(100, start=500))
+    assert rig.wait_for_effects("batch", 600) == [each.order_id for each in probes(600)]
+    wait_until(lambda: vhost.depth(f"{PREFIX}.batch") == 0, 20, "an empty queue")
+    assert len(rig.effects("batch")) == 600
+
+
+def test_a_lost_database_pauses_the_work_and_costs_no_attempt(rig, ordermq_stack):
+    consumer = rig.consumer("single", threads=2)
+    rig.publish("single", *probes(20))
+    rig.wait_for_effects("single", 20)
+
+    ordermq_stack.postgres.kill()
+    try:
+        rig.publish("single", *probes(20, start=20))
+        wait_until(lambda: "paused" in str(consumer._health.ready().reasons), 20, "the pause")
+    finally:
+        ordermq_stack.postgres.start()
+    rig.session.close()
+    assert rig.wait_for_effects("single", 40) == [each.order_id for each in probes(40)]
+    assert rig.value("SELECT count(*) FROM ordermq.dead_letters") == 0
+    assert rig.value("SELECT count(*) FROM ordermq.outbox") == 0
+    wait_until(lambda: consumer._health.ready().is_good, 10, "ready again")
+
+
+def test_a_message_that_never_ended_three_starts_is_dead(rig):
+    suspect = probes(1)[0]
+    with rig.session.transaction() as tx:
+        tx.execute(
+            "INSERT INTO ordermq.starts (queue, message_id, hop, starts) VALUES ('batch', %s, 0, 3)",
+            (suspect.order_id,),
+        )
+    envelope = rig.envelope(suspect)
+    properties = to_properties(envelope)
+    properties = Properties(
+        message_id=properties.message_id,
+        type=properties.type,
+        headers={**properties.headers, "x-delivery-count": 3},
+    )
+    rig.publish_raw("batch", (properties, b'{"order_id":"o00000"}'))
+    rig.publish("batch", *probes(5, start=1))
+    rig.consumer("batch")
+    rig.wait_for_effects("batch", 5)
+    wait_until(lambda: dead_letters(rig, "batch"), 20, "the killer's grave")
+    assert "kills the process" in dead_letters(rig, "batch")["o00000"]
+    assert rig.value("SELECT count(*) FROM ordermq.starts") == 0
+
+
+def test_external_calls_run_beside_each_other(rig):
+    rig.publish("call", *probes(40, seconds=0.25))
+    rig.consumer("call", threads=20)
+    rig.wait_for_effects("call", 40, timeout_s=5.0)  # one after the other would take 10 s
+    assert rig.value("SELECT count(*) FROM calls") == 40
+    wait_until(lambda: rig.value("SELECT count(*) FROM ordermq.leases") == 0, 10, "no lease left")
+
+
+def test_a_message_under_a_foreign_live_lease_waits_for_its_end_uncounted(rig):
+    lease(rig, "o00000", "+1.5 s")
+    rig.relay()
+    rig.consumer("call")
+    rig.publish("call", *probes(1))
+    wait_until(lambda: rig.rows("SELECT FROM ordermq.outbox"), 10, "the postponed row")
+    assert rig.effects("call") == []
+    rig.wait_for_effects("call", 1)
+    assert rig.rows("SELECT resumed FROM calls") == [(True,)]
+    assert settled(rig, "call") == {"o00000": "done"}
+
+
+def test_an_expired_lease_is_taken_over_and_the_handler_knows(rig):
+    lease(rig, "o00000", "-1 s")
+    rig.consumer("call")
+    rig.publish("call", *probes(2))
+    rig.wait_for_effects("call", 2)
+    assert dict(rig.rows("SELECT order_id, resumed FROM calls")) == {"o00000": True, "o00001": False}
+
+
+def test_what_a_call_raises_reaches_complete_and_attempts_are_bounded(rig):
+    rig.relay()
+    rig.consumer("call")
+    rig.publish("call", *probes(1, "raise"), *probes(3, start=1))
+    rig.wait_for_effects("call", 3)
+    wait_until(lambda: dead_letters(rig, "call"), 20, "a dead letter")
+    assert "gave up after 3 attempts" in dead_letters(rig, "call")["o00000"]
+    assert rig.value("SELECT count(*) FROM calls WHERE order_id = 'o00000'") == 3
+    assert rig.rows("SELECT order_id FROM graves") == [("o00000",)]
+    assert rig.value("SELECT count(*) FROM ordermq.leases") == 0
+
+
+def test_a_stop_during_external_calls_waits_for_them_and_settles_them(rig, vhost):
+    rig.publish("call", *probes(8, seconds=0.5))
+    consumer = rig.consumer("call", threads=4)
+    wait_until(lambda: rig.value("SELECT count(*) FROM calls") >= 4, 10, "calls under way")
+    consumer.stop()
+    assert consumer.join(10)
+    assert consumer.failure is None
+    handled = len(rig.effects("call"))
+    assert handled >= 4
+    wait_until(lambda: vhost.depth(f"{PREFIX}.call") == 8 - handled, 20, "the rest back in the queue")
+    assert rig.value("SELECT count(*) FROM ordermq.leases") == 0
+
+
+def test_a_late_duplicate_of_an_earlier_hop_is_recognised(rig):
+    rig.publish("single", *probes(1), hop=2)
+    rig.consumer("single")
+    rig.wait_for_effects("single", 1)
+    rig.publish("single", *probes(1), hop=1)
+    rig.publish("single", *probes(1), hop=5)
+    rig.publish("single", *probes(1, start=1))
+    rig.wait_for_effects("single", 2)
+    assert rig.effects("single") == ["o00000", "o00001"]
+
+
+def lease(rig, message_id, until):
+    with rig.session.transaction() as tx:
+        tx.execute(
+            "INSERT INTO ordermq.leases VALUES ('call', %s, 'another', now() + %s::interval)",
+            (message_id, until),
+        )

@@ -1,0 +1,99 @@
+"""The relay on a real broker and a real database (R1-R3)."""
+
+from ordermq.message import Command
+from ordermq.observe import metrics
+from ordermq.testing import wait_until
+from tests.support.probe import Probe
+from tests.support.runtime import PREFIX, declare, probes
+
+
+def outbox_rows(rig):
+    return rig.value("SELECT count(*) FROM ordermq.outbox")
+
+
+def test_rows_become_messages_and_are_gone(rig, vhost):
+    rig.relay()
+    rig.send("single", *probes(700))
+    wait_until(lambda: outbox_rows(rig) == 0, 20, "an empty outbox")
+    wait_until(lambda: vhost.depth(f"{PREFIX}.single") == 700, 20, "700 messages")
+
+
+def test_a_row_that_is_not_due_waits_and_then_goes(rig):
+    rig.relay()
+    rig.consumer("single")
+    with rig.session.transaction() as tx:
+        tx.send([Command("single", "late", "late", Probe(order_id="late"), delay_s=1.0)])
+    rig.send("single", *probes(1))
+    rig.wait_for_effects("single", 2)
+    [[early], [late]] = rig.rows("SELECT at FROM effects ORDER BY order_id")
+    assert 0.8 <= (late - early).total_seconds() <= 3.0
+
+
+def test_a_row_no_queue_takes_is_reported_and_holds_back_only_its_own_order(rig, vhost):
+    vhost.delete_queue(f"{PREFIX}.batch")
+    with rig.session.transaction() as tx:
+        tx.send([
+            Command("batch", "a1", "a", Probe(order_id="a")),
+            Command("single", "a2", "a", Probe(order_id="a")),
+            Command("single", "b1", "b", Probe(order_id="b")),
+        ])  # fmt: skip
+    rig.relay(refused_base_s=0.2, refused_cap_s=0.5)
+    rig.consumer("single")
+
+    assert rig.wait_for_effects("single", 1) == ["b"]
+    wait_until(lambda: rig.rows("SELECT FROM ordermq.outbox WHERE refusals >= 2"), 20, "tried again")
+    assert rig.rows("SELECT message_id, refused_reason FROM ordermq.outbox ORDER BY outbox_id") == [
+        ("a1", "returned"),
+        ("a2", None),
+    ]
+
+    declare(rig.settings)
+    rig.consumer("batch")
+    assert rig.wait_for_effects("batch", 1) == ["a"]
+    assert rig.wait_for_effects("single", 2) == ["a", "b"]
+
+
+def test_the_messages_of_one_order_keep_their_order(rig):
+    with rig.session.transaction() as tx:
+        tx.send([
+            Command("single", f"m{n:04}", f"order{n % 7}", Probe(order_id=f"{n % 7}:{n:04}"))
+            for n in range(300)
+        ])  # fmt: skip
+    rig.relay(batch=50)
+    rig.consumer("single", threads=1)
+    rig.wait_for_effects("single", 300)
+    arrived = [row[0] for row in rig.rows("SELECT order_id FROM effects ORDER BY at")]
+    for order in range(7):
+        mine = [each for each in arrived if each.startswith(f"{order}:")]
+        assert mine == sorted(mine)
+
+
+def test_of_two_relays_one_works_and_the_other_takes_over(rig):
+    first = rig.relay(standby_s=0.1)
+    second = rig.relay(standby_s=0.1)
+    rig.consumer("batch")
+    rig.send("batch", *probes(200))
+    rig.wait_for_effects("batch", 200)
+
+    first.stop()
+    assert first.join(10)
+    rig.send("batch", *probes(200, start=200))
+    assert rig.wait_for_effects("batch", 400) == [each.order_id for each in probes(400)]
+    assert second.failure is None
+
+
+def test_a_broker_that_restarts_under_load_loses_no_row(rig, ordermq_stack):
+    rig.relay(batch=100)
+    rig.consumer("batch")
+    rig.send("batch", *probes(1000))
+    rig.wait_for_effects("batch", 50)
+    ordermq_stack.broker.kill()
+    rig.send("batch", *probes(1000, start=1000))
+    ordermq_stack.broker.start()
+    assert rig.wait_for_effects("batch", 2000, timeout_s=40.0) == [each.order_id for each in probes(2000)]
+    wait_until(lambda: outbox_rows(rig) == 0, 20, "an empty outbox")
+
+
+def test_the_outbox_is_measured(rig):
+    rig.relay()
+    wait_until(lambda: metrics.REGISTRY.get_sample_value("ordermq_outbox_pending") == 0.0, 10, "a measure")

@@ -1,0 +1,83 @@
+"""Handlers whose payload says what they do, for tests of the runtime.
+
+Effects are rows of the table ``effects``: one a handled message, so that a message
+handled twice or not at all is seen by counting.
+"""
+
+import time
+
+from ordermq.message.payload import Payload
+from ordermq.task import DONE, Dead, Postpone, Retry, external, handler
+
+SCHEMA = """
+    CREATE TABLE effects (order_id text NOT NULL, queue text NOT NULL, at timestamptz DEFAULT clock_timestamp());
+    CREATE TABLE graves (order_id text NOT NULL, reason text NOT NULL);
+    CREATE TABLE calls (order_id text NOT NULL, resumed boolean NOT NULL)
+"""
+
+
+class Probe(Payload):
+    """``do``: ok, raise, data, retry, postpone, dead, sleep."""
+
+    order_id: str
+    do: str = "ok"
+    seconds: float = 0.0
+
+
+def _bury(message, reason, tx):
+    tx.execute("INSERT INTO graves VALUES (%s, %s)", (message.order_id, reason))
+
+
+def _decide(message):
+    if message.do == "raise":
+        raise RuntimeError("asked to raise")
+    if message.do == "sleep":
+        time.sleep(message.seconds)
+    return {
+        "retry": Retry("asked to retry", 0.05),
+        "postpone": Postpone("asked to wait", 0.05),
+        "dead": Dead("asked to die"),
+    }.get(message.do, DONE)
+
+
+@handler(queue="batch", message=Probe, key="order_id", batch=50, on_dead=_bury)
+def handle_batch(messages, tx):
+    for message in messages:
+        if message.do == "data":
+            tx.execute("SELECT 1 / 0")
+    outcomes = [_decide(message) for message in messages]
+    tx.execute_values(
+        "INSERT INTO effects (order_id, queue) VALUES %s", [(each.order_id, "batch") for each in messages]
+    )
+    return outcomes
+
+
+@handler(queue="single", message=Probe, key="order_id", on_dead=_bury)
+def handle_single(message, tx):
+    tx.execute("INSERT INTO effects (order_id, queue) VALUES (%s, 'single')", (message.order_id,))
+    return _decide(message)
+
+
+@external(queue="call", message=Probe, key="order_id", on_dead=_bury)
+class CallOut:
+    """Its call sleeps ``seconds``; what it decides is decided in ``complete``."""
+
+    @classmethod
+    def from_config(cls, config):
+        return cls()
+
+    def prepare(self, claim, tx):
+        tx.execute("INSERT INTO calls VALUES (%s, %s)", (claim.message.order_id, claim.resumed))
+        return claim.message
+
+    def call(self, message):
+        time.sleep(message.seconds)
+        if message.do == "raise":
+            raise RuntimeError("asked to raise")
+        return "called"
+
+    def complete(self, claim, result, tx):
+        if isinstance(result, Exception):
+            return Retry(str(result), 0.05)
+        tx.execute("INSERT INTO effects (order_id, queue) VALUES (%s, 'call')", (claim.message.order_id,))
+        return _decide(claim.message)

@@ -1,0 +1,122 @@
+"""A consumer, a relay and a publisher inside the test process, on the private stack."""
+
+import threading
+from dataclasses import replace
+
+from ordermq.amqp import ConnectionManager, Publisher, apply
+from ordermq.clock import utc_now
+from ordermq.config.settings import RetrySettings, Settings, TopologySettings
+from ordermq.consumer.runtime import Consumer
+from ordermq.message import Command, Envelope, Properties, Publishing, encode
+from ordermq.message.headers import to_properties
+from ordermq.observe import trace
+from ordermq.observe.health import Health
+from ordermq.relay import Relay
+from ordermq.store import Session
+from ordermq.task import load
+from ordermq.testing import wait_until
+from ordermq.topology import build
+from tests.support.probe import Probe
+
+PREFIX = "probe"
+PROBE = load(["tests.support.probe"])
+
+
+class Rig:
+    """Everything one test of the runtime needs; ``close`` ends all it started."""
+
+    def __init__(self, broker, database):
+        self.settings = Settings(
+            broker=replace(broker, reconnect_base_s=0.1, reconnect_cap_s=1.0),
+            database=database,
+            topology=TopologySettings(prefix=PREFIX),
+            retry=RetrySettings(attempts=3, base_s=0.05, cap_s=0.2, postpone_s=0.05),
+        )
+        self.session = Session(database, name="test")
+        self.publisher = Publisher(self.settings.broker, name="test")
+        self.publisher.start()
+        self._services = []
+
+    def consumer(self, queue, *, registry=PROBE, owner="test", **consumer):
+        settings = replace(self.settings, consumer=replace(self.settings.consumer, **consumer))
+        started = Consumer(queue, registry, settings, config=None, owner=owner, health=Health())
+        self._services.append(started)
+        started.start()
+        return started
+
+    def relay(self, **changes):
+        publisher = Publisher(self.settings.broker, name="test relay")
+        publisher.start()
+        started = Relay(
+            publisher, self.settings.database, replace(self.settings.relay, **changes),
+            exchange=PREFIX, health=Health(),
+        )  # fmt: skip
+        self._services += [publisher, started]
+        started.start()
+        return started
+
+    def publish(self, queue, *payloads, **envelope):
+        """Publish probes as their first hop; message ids are the order ids."""
+        self.publish_raw(queue, *[
+            (to_properties(self.envelope(each, **envelope)), encode(each)) for each in payloads
+        ])  # fmt: skip
+
+    def envelope(self, payload, **changes):
+        from_payload = {"message_id": payload.order_id, "correlation_id": payload.order_id}
+        fixed = {"type": "Probe", "version": 1, "traceparent": trace.new(), "occurred_at": utc_now()}
+        return Envelope(**(fixed | from_payload | changes))
+
+    def publish_raw(self, queue, *messages):
+        publishings = [
+            Publishing(PREFIX, queue, properties or Properties(), body) for properties, body in messages
+        ]
+        fates = self.publisher.publish_many(publishings)
+        assert {fate.value for fate in fates} <= {"confirmed"}, fates
+
+    def send(self, queue, *payloads):
+        """Write probes to the outbox in one transaction."""
+        with self.session.transaction() as tx:
+            tx.send([Command(queue, each.order_id, each.order_id, each) for each in payloads])
+
+    def rows(self, sql, *params):
+        with self.session.transaction() as tx:
+            return tx.fetch_all(sql, params)
+
+    def value(self, sql, *params):
+        return self.rows(sql, *params)[0][0]
+
+    def effects(self, queue):
+        return sorted(row[0] for row in self.rows("SELECT order_id FROM effects WHERE queue = %s", queue))
+
+    def wait_for_effects(self, queue, count, timeout_s=20.0):
+        wait_until(lambda: len(self.effects(queue)) >= count, timeout_s, f"{count} effects on {queue}")
+        return self.effects(queue)
+
+    def close(self):
+        for service in reversed(self._services):
+            service.stop()
+        for service in reversed(self._services):
+            assert service.join(20), f"{service} did not stop"
+        self.publisher.stop()
+        self.publisher.join(10)
+        self.session.close()
+
+
+def probes(count, do="ok", start=0, **fields):
+    return [Probe(order_id=f"o{n:05}", do=do, **fields) for n in range(start, start + count)]
+
+
+def manager_of(settings):
+    """Return an open connection for what only a test does to the broker."""
+    manager = ConnectionManager(settings.broker, name="test")
+    assert manager.connect(threading.Event())
+    return manager
+
+
+def declare(settings, queue_type="quorum"):
+    """Declare the probe's topology on the broker."""
+    manager = manager_of(settings)
+    try:
+        apply(manager, build(PREFIX, PROBE.queues, queue_type=queue_type))
+    finally:
+        manager.close(2.0)
