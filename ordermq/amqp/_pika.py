@@ -1,0 +1,348 @@
+"""One pika connection, driven by our own loop. All that is private in pika is touched here.
+
+Private are: ``BlockingConnection._impl`` (the asynchronous connection inside, whose
+class and methods are public), ``Connection._terminate_stream`` and
+``Channel._send_method``.
+
+Why not ``BlockingConnection.process_data_events`` and ``BlockingChannel``:
+
+* ``process_data_events(t)`` does not return while a byte of output is unsent, and a
+  broker with a resource alarm stops reading: every deadline would wait for it.
+* ``BlockingChannel.basic_publish`` waits for its confirm without a deadline, one at a time.
+* ``BlockingChannel.basic_cancel`` rejects what was delivered and not yet dispatched.
+* Its declares, closes and cancels wait as long as a frozen broker stays frozen.
+
+Owned by the thread that opened the connection; nothing here is thread-safe.
+"""
+
+import logging
+import struct
+import warnings
+from collections.abc import Callable
+from typing import Any, Never
+
+import pika
+import pika.exceptions
+import pika.spec
+
+from ordermq.amqp.properties import text, to_pika
+from ordermq.amqp.translate import FROM_PIKA, channel_error, connect_error, connection_error
+from ordermq.amqp.waker import Waker
+from ordermq.errors import BrokerError, ChannelLost, ConnectionLost, PublishRefused
+from ordermq.message.envelope import Publishing
+
+# pika writes frames, bodies included, to its log at ERROR. What matters of it is logged
+# by ordermq in its own words. An application that configured this logger keeps its choice.
+if logging.getLogger("pika").level == logging.NOTSET:
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+# BlockingConnection warns from 1.5 on and is removed in 2.0, which setup.cfg excludes.
+warnings.filterwarnings(
+    "ignore", "BlockingConnection is deprecated", DeprecationWarning, module=r"ordermq\.amqp\._pika"
+)
+
+_CANNOT_ENCODE = (
+    pika.exceptions.UnsupportedAMQPFieldException,
+    pika.exceptions.ShortStringTooLong,
+    struct.error,
+    UnicodeError,
+    AssertionError,
+    TypeError,
+    ValueError,
+)
+
+Confirmed = Callable[[int, bool, bool], None]  # tag, multiple, is_nack
+Returned = Callable[[str, str, str, str], None]  # message_id, exchange, routing_key, reason
+Delivered = Callable[[Any, pika.BasicProperties, bytes], None]
+
+
+class Link:
+    """An open connection to one broker node. Made by the thread that will own it."""
+
+    def __init__(self, parameters: pika.ConnectionParameters, *, where: str, waker: Waker) -> None:
+        """Connect, at most the parameters' timeout plus what the resolver takes.
+
+        ``where`` names the broker in errors. Raises what ``connect_error`` makes of a failure.
+        """
+        self.where = where
+        self._waker = waker
+        self._ended_by: BaseException | None = None
+        self._is_interrupted = False
+        self._is_released = False
+        try:
+            self._impl = pika.BlockingConnection(parameters)._impl
+        except FROM_PIKA as exc:
+            raise connect_error(exc, where) from exc
+        self._loop = self._impl.ioloop
+        self._impl.add_on_close_callback(self._on_close)
+        self._loop.add_handler(waker.fileno(), self._on_wake, self._loop.READ)
+
+    @property
+    def is_open(self) -> bool:
+        """False once either end closed it; ``pump`` then raises why."""
+        return not self._is_released and bool(self._impl.is_open)
+
+    def on_blocked(self, blocked: Callable[[], None], unblocked: Callable[[], None]) -> None:
+        """Call these when the broker's resource alarm reaches this connection, and leaves it."""
+
+        def tell(what: Callable[[], None]) -> None:
+            what()
+            self.interrupt()
+
+        self._impl.add_on_connection_blocked_callback(lambda *_: tell(blocked))
+        self._impl.add_on_connection_unblocked_callback(lambda *_: tell(unblocked))
+
+    def interrupt(self) -> None:
+        """Make the ``pump`` under way, or the next one, return early. For callbacks."""
+        self._is_interrupted = True
+
+    def pump(self, timeout_s: float, until: Callable[[], bool] | None = None) -> None:
+        """Process events until ``until()``, at most ``timeout_s``; without it, until interrupted.
+
+        Handles what is ready even if ``timeout_s`` is 0. Raises ConnectionLost once
+        the connection has ended.
+        """
+        if self._is_released:
+            raise connection_error(self._ended_by, self.where)
+        is_done = until or self._was_interrupted
+        expired: list[bool] = []
+        timer = self._loop.call_later(0 if is_done() else timeout_s, lambda: expired.append(True))
+        try:
+            while True:
+                self._loop.poll()
+                self._loop.process_timeouts()
+                if expired or is_done() or self._ended_by is not None:
+                    break
+        except FROM_PIKA as exc:
+            self._ended_by = self._ended_by or exc
+        finally:
+            self._loop.remove_timeout(timer)
+        if until is None:
+            self._is_interrupted = False
+        if self._ended_by is not None:
+            self.abandon()
+            raise connection_error(self._ended_by, self.where)
+
+    def wait(self, timeout_s: float, until: Callable[[], bool], what: str) -> None:
+        """``pump`` until ``until()``. If the time runs out, abandons the connection and raises."""
+        self.pump(timeout_s, until)
+        if not until():
+            self.abandon()
+            raise ConnectionLost(f"{self.where} did not answer {what} within {timeout_s:.1f} s")
+
+    def open_channel(self, timeout_s: float) -> "Channel":
+        """Open a channel; blocks until the broker's reply."""
+        opened: list[object] = []
+        try:
+            channel = Channel(self, self._impl.channel(on_open_callback=opened.append))
+        except FROM_PIKA as exc:
+            raise connection_error(self._ended_by or exc, self.where) from exc
+        self.wait(timeout_s, lambda: bool(opened) or not channel.is_alive, "channel.open")
+        channel.check()
+        return channel
+
+    def close(self, timeout_s: float) -> None:
+        """Say goodbye, at most ``timeout_s``, then abandon. What was written before is sent first."""
+        if self.is_open:
+            try:
+                self._impl.close()
+                self.pump(timeout_s, until=lambda: False)
+            except (*FROM_PIKA, ConnectionLost):
+                pass  # closed, as asked; by whom no longer matters
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Drop the connection without a word to the broker. Never blocks; may be called twice."""
+        if self._is_released:
+            return
+        self._is_released = True
+        try:
+            if not self._impl.is_closed:
+                self._impl._terminate_stream(pika.exceptions.AMQPConnectionError("abandoned"))
+            for _ in range(3):  # the transport closes its socket from the loop
+                self._loop.call_later(0, lambda: None)
+                self._loop.poll()
+                self._loop.process_timeouts()
+        except FROM_PIKA:
+            pass  # it was broken already, and is let go
+        finally:
+            self._loop.remove_handler(self._waker.fileno())
+            self._loop.close()
+
+    def _was_interrupted(self) -> bool:
+        return self._is_interrupted
+
+    def _on_wake(self, _fd: int, _events: int) -> None:
+        self._waker.clear()
+        self._is_interrupted = True
+
+    def _on_close(self, _connection: object, reason: BaseException) -> None:
+        self._ended_by = reason
+
+
+class Channel:
+    """A channel of a Link. A method that waits says so; the others only write to the buffer."""
+
+    def __init__(self, link: Link, raw: Any) -> None:
+        self._link = link
+        self._raw = raw
+        self._lost: BrokerError | None = None
+        self._asked = "channel"
+        raw.add_on_close_callback(self._on_close)
+
+    @property
+    def is_alive(self) -> bool:
+        """False once the channel, or its consumer, was ended by anyone."""
+        return self._lost is None and self._link.is_open and not self._raw.is_closed
+
+    def check(self) -> None:
+        """Raise why the channel is not alive; nothing if it is."""
+        if self._lost is not None:
+            raise self._lost
+        if self._raw.is_closed or not self._link.is_open:
+            # pika can lose a channel without calling anyone.
+            raise ChannelLost(f"{self._asked}: the channel is closed")
+
+    def call(self, method: str, timeout_s: float, **arguments: Any) -> Any:
+        """Call pika's ``method`` of that name, wait for the broker's reply and return it.
+
+        Raises what the broker answered instead: QueueMissing, TopologyConflict,
+        AccessRefused, ChannelLost. The channel is then closed.
+        """
+        replies: list[Any] = []
+        subject = arguments.get("queue") or arguments.get("exchange") or ""
+        self._asked = f"{method} {subject}".strip()
+        try:
+            getattr(self._raw, method)(**arguments, callback=replies.append)
+        except FROM_PIKA as exc:
+            self._refuse(exc)
+        self._link.wait(timeout_s, lambda: bool(replies) or not self.is_alive, self._asked)
+        if not replies:
+            self.check()
+        return replies[0].method
+
+    def confirm(self, on_confirm: Confirmed, on_return: Returned, timeout_s: float) -> None:
+        """Put the channel into confirm mode; waits. From now on tags count from 1.
+
+        The callbacks run inside ``pump`` and must not raise.
+        """
+
+        def confirmed(frame: Any) -> None:
+            method = frame.method
+            on_confirm(method.delivery_tag, method.multiple, isinstance(method, pika.spec.Basic.Nack))
+
+        def returned(_channel: object, method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
+            reason = f"{method.reply_code} {text(method.reply_text)}"
+            on_return(
+                text(properties.message_id) or "",
+                text(method.exchange) or "",
+                text(method.routing_key) or "",
+                reason,
+            )
+
+        self._raw.add_on_return_callback(returned)
+        self.call("confirm_delivery", timeout_s, ack_nack_callback=confirmed)
+
+    def publish(self, publishing: Publishing) -> None:
+        """Write a persistent, mandatory publishing to the buffer.
+
+        Raises PublishRefused if AMQP cannot carry it, with nothing written and no tag used.
+        """
+        try:
+            self._raw.basic_publish(
+                publishing.exchange,
+                publishing.routing_key,
+                publishing.body,
+                to_pika(publishing.properties),
+                mandatory=True,
+            )
+        except pika.exceptions.ChannelWrongStateError as exc:
+            self._refuse(exc)
+        except _CANNOT_ENCODE as exc:
+            raise PublishRefused(
+                f"message {publishing.properties.message_id} cannot be encoded: {exc!r}"
+            ) from exc
+
+    def consume(self, queue: str, consumer_tag: str, on_delivery: Delivered, timeout_s: float) -> None:
+        """Start a consumer with acks; waits. A cancel by the broker ends the channel for ``check``.
+
+        ``on_delivery(method, properties, body)`` runs inside ``pump`` and must not raise.
+        """
+
+        def delivered(_channel: object, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
+            on_delivery(method, properties, body)
+
+        def cancelled(_frame: object) -> None:
+            self.lose(
+                ChannelLost(f"consumer of queue {queue} was cancelled by the broker: was the queue deleted?")
+            )
+
+        self._raw.add_on_cancel_callback(cancelled)
+        self.call(
+            "basic_consume", timeout_s, queue=queue, consumer_tag=consumer_tag, on_message_callback=delivered
+        )
+
+    def cancel(self, consumer_tag: str, timeout_s: float) -> None:
+        """Stop a consumer; waits. What the broker sent before its reply is still delivered.
+
+        pika's own basic_cancel rejects those deliveries, and each reject counts
+        toward the delivery limit.
+        """
+        replies: list[object] = []
+        self._asked = f"basic_cancel {consumer_tag}"
+        try:
+            self._raw.add_callback(replies.append, [pika.spec.Basic.CancelOk])
+            self._raw._send_method(pika.spec.Basic.Cancel(consumer_tag=consumer_tag, nowait=False))
+        except FROM_PIKA as exc:
+            self._refuse(exc)
+        self._link.wait(timeout_s, lambda: bool(replies) or not self.is_alive, self._asked)
+        if not replies:
+            self.check()
+
+    def ack(self, tag: int, *, multiple: bool = False) -> None:
+        """Write basic.ack to the buffer; the next ``pump`` sends it."""
+        try:
+            self._raw.basic_ack(tag, multiple)
+        except FROM_PIKA as exc:
+            self._refuse(exc)
+
+    def nack(self, tag: int, *, multiple: bool = False, requeue: bool = True) -> None:
+        """Write basic.nack to the buffer."""
+        try:
+            self._raw.basic_nack(tag, multiple, requeue)
+        except FROM_PIKA as exc:
+            self._refuse(exc)
+
+    def reject(self, tag: int, *, requeue: bool = False) -> None:
+        """Write basic.reject to the buffer; without requeue the broker dead-letters the message."""
+        try:
+            self._raw.basic_reject(tag, requeue)
+        except FROM_PIKA as exc:
+            self._refuse(exc)
+
+    def interrupt(self) -> None:
+        """Make the ``pump`` under way return early. For callbacks."""
+        self._link.interrupt()
+
+    def lose(self, error: BrokerError) -> None:
+        """Declare the channel dead for ``error``; it is raised by the next ``check``."""
+        self._lost = self._lost or error
+        self._link.interrupt()
+
+    def close(self, timeout_s: float) -> None:
+        """Close the channel alone; waits. Nothing if it is not alive."""
+        if not self.is_alive:
+            return
+        try:
+            self._raw.close()
+        except FROM_PIKA as exc:
+            self._refuse(exc)
+        self._link.wait(timeout_s, lambda: bool(self._raw.is_closed), "channel.close")
+
+    def _refuse(self, exc: BaseException) -> Never:
+        self.check()
+        raise channel_error(exc, self._asked) from exc
+
+    def _on_close(self, _channel: object, reason: BaseException) -> None:
+        if not isinstance(reason, pika.exceptions.ChannelClosedByClient):
+            self.lose(channel_error(reason, self._asked))

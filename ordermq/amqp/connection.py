@@ -1,0 +1,288 @@
+"""A connection to RabbitMQ that comes back: states, backoff, hosts, and why it went away.
+
+Invariants
+    M1  One thread, the owner, calls everything but ``wake()`` and the read-only
+        properties, which any thread may use.
+    M2  ``_enter`` is the only place that changes the state.
+    M3  A channel is never handed out again after a reconnect: the owner opens new
+        ones, and tags of old ones mean nothing.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from random import Random
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set
+from tenacity.nap import sleep_using_event
+
+from ordermq.amqp._pika import Channel, Link
+from ordermq.amqp.parameters import parameters
+from ordermq.amqp.state import State, move
+from ordermq.amqp.waker import Waker
+from ordermq.backoff import Backoff
+from ordermq.clock import monotonic_s, utc_now
+from ordermq.config.settings import BrokerSettings
+from ordermq.errors import AccessRefused, ConfigError, ConnectionLost, OrderMQError
+
+log = logging.getLogger(__name__)
+
+StateObserver = Callable[[State], None]
+
+
+class ConnectionManager:
+    """One broker connection at a time, to whichever host answers.
+
+    ``on_state`` is told of every state entered, in the owner's thread; what it
+    raises is logged and changes nothing.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        *,
+        name: str,
+        on_state: StateObserver | None = None,
+        random: Random | None = None,
+    ) -> None:
+        """``name`` is the connection's name on the broker. Connects nothing yet."""
+        self.settings = settings
+        self.name = name
+        self._on_state = on_state
+        self._random = random or Random()
+        self._backoff = Backoff(settings.reconnect_base_s, settings.reconnect_cap_s)
+        self._waker = Waker()
+        self._link: Link | None = None
+        self._channels: list[Channel] = []
+        self._next_host = self._random.randrange(max(1, len(settings.hosts)))
+        self._failures = 0  # since it was last healthy; what the backoff counts
+        self._was_open = False
+        self._opened_s = 0.0
+        self._down_since_s: float | None = None
+        self._state = State.NEW
+        self._entered_at = utc_now()
+        self._reconnects = 0
+        self._last_error: OrderMQError | None = None
+
+    # --- any thread ---------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """Present state."""
+        return self._state
+
+    @property
+    def state_since(self) -> datetime:
+        """When the present state was entered, UTC."""
+        return self._entered_at
+
+    @property
+    def reconnects(self) -> int:
+        """Times the connection came back after it was lost."""
+        return self._reconnects
+
+    @property
+    def last_error(self) -> OrderMQError | None:
+        """What the last attempt failed with or the last connection was lost by; kept after recovery."""
+        return self._last_error
+
+    def wake(self) -> None:
+        """Make ``tick`` return now, or the next one at once. Never blocks; safe in a signal handler."""
+        self._waker.wake()
+
+    # --- the owner's thread -------------------------------------------------
+
+    def connect(self, stop: threading.Event) -> bool:
+        """Block until open; False if ``stop`` was set first. Does nothing if it is open.
+
+        One attempt tries every host once. After a lost connection the first attempt
+        waits too: a restarted broker must not meet all its clients at once. Raises
+        AccessRefused or ConfigError at once if this connection was never open (later
+        they may be a rotation under way, and are waited out at the longest backoff),
+        and ConnectionLost after ``give_up_after_s`` without a connection.
+        """
+        if self._link is not None:
+            try:
+                self._link.pump(0)
+                return True
+            except ConnectionLost as exc:  # it ended in a call that waited, outside tick
+                self._lost(exc)
+        if self._down_since_s is None:
+            self._down_since_s = monotonic_s()
+        if self._was_open:
+            self._enter(State.WAITING)
+            if stop.wait(self._backoff.delay_s(self._failures, self._random)):
+                return False
+        retrying = Retrying(
+            sleep=sleep_using_event(stop),
+            stop=stop_when_event_set(stop),
+            wait=self._delay_s,
+            retry=retry_if_exception(self._is_worth_waiting),
+            before_sleep=lambda _: self._enter(State.WAITING),
+            reraise=True,
+        )
+        try:
+            retrying(self._attempt, stop)
+        except OrderMQError as exc:
+            if stop.is_set():
+                return False
+            if exc.retryable:
+                raise ConnectionLost(
+                    f"gave up after {self._down_s:.0f} s without a connection"
+                    f" (broker.give_up_after_s is {self.settings.give_up_after_s:g}); last: {exc}"
+                ) from exc
+            raise
+        return True
+
+    def tick(self, timeout_s: float) -> None:
+        """Process events for at most ``timeout_s``; return early on a wake or a delivery.
+
+        Also what keeps heartbeats alive: call it at least every few seconds. Raises
+        ConnectionLost (ConnectionReset, ConnectionBlocked) when the connection ended,
+        and ChannelLost, or what the broker closed the channel with, when a channel of
+        ``open_channel`` did; the connection then lives on.
+        """
+        link = self._link
+        if link is None:
+            raise ConnectionLost("not connected")
+        try:
+            link.pump(timeout_s)
+        except ConnectionLost as exc:
+            self._lost(exc)
+            raise
+        for channel in self._channels:
+            if not channel.is_alive:
+                self._channels.remove(channel)
+                channel.check()
+
+    def interrupt(self) -> None:
+        """Make the ``tick`` under way, or the next one, return early. For callbacks inside it."""
+        if self._link is not None:
+            self._link.interrupt()
+
+    def open_channel(self, timeout_s: float | None = None) -> Channel:
+        """Open a channel and watch over it in ``tick``. Blocks until the broker's reply."""
+        if self._link is None:
+            raise ConnectionLost("not connected")
+        try:
+            channel = self._link.open_channel(
+                self.settings.connect_timeout_s if timeout_s is None else timeout_s
+            )
+        except ConnectionLost as exc:
+            self._lost(exc)
+            raise
+        self._channels.append(channel)
+        return channel
+
+    def close_channel(self, channel: Channel, timeout_s: float) -> None:
+        """Close a channel and stop watching it."""
+        if channel in self._channels:
+            self._channels.remove(channel)
+        try:
+            channel.close(timeout_s)
+        except ConnectionLost as exc:
+            self._lost(exc)
+            raise
+
+    def drop(self, reason: ConnectionLost) -> None:
+        """Abandon the connection for ``reason``, at once; ``connect`` opens a new one."""
+        if self._link is not None:
+            self._lost(reason)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Close for good: a clean goodbye for at most ``timeout_s``, then the hard way."""
+        if self._state is State.CLOSED:
+            return
+        link, self._link, self._channels = self._link, None, []
+        if link is not None:
+            link.close(timeout_s)
+        self._waker.close()
+        self._enter(State.CLOSED)
+
+    # --- attempts -----------------------------------------------------------
+
+    def _wait_before_first_attempt(self, stop: threading.Event) -> bool:
+        self._enter(State.WAITING)
+        return stop.wait(self._backoff.delay_s(self._failures, self._random))
+
+    def _attempt(self, stop: threading.Event) -> None:
+        """Try every host once, beginning with the next in turn."""
+        self._enter(State.CONNECTING)
+        hosts = self.settings.hosts
+        for tried in range(1, len(hosts) + 1):
+            if stop.is_set():
+                raise ConnectionLost("asked to stop")
+            address = hosts[self._next_host]
+            self._next_host = (self._next_host + 1) % len(hosts)
+            try:
+                self._open(address)
+                return
+            except (ConnectionLost, AccessRefused, ConfigError) as exc:
+                self._failed(exc)
+                if tried == len(hosts) or not self._is_worth_waiting(exc):
+                    self._failures += 1
+                    raise
+
+    def _open(self, address: str) -> None:
+        link = Link(parameters(self.settings, address, name=self.name), where=address, waker=self._waker)
+        link.on_blocked(lambda: self._enter(State.BLOCKED), lambda: self._enter(State.OPEN))
+        self._link = link
+        if self._was_open:
+            self._reconnects += 1
+        self._was_open = True
+        self._down_since_s = None
+        self._opened_s = monotonic_s()
+        self._enter(State.OPEN)
+        log.info("connection %s: open to %s", self.name, address)
+
+    def _failed(self, exc: OrderMQError) -> None:
+        self._last_error = exc
+        # What a person must mend is an error, once the process runs on in spite of it.
+        level = logging.ERROR if self._was_open and not exc.retryable else logging.WARNING
+        log.log(level, "connection %s: %s", self.name, exc)
+
+    def _is_worth_waiting(self, exc: BaseException) -> bool:
+        if self._down_s >= self.settings.give_up_after_s:
+            return False
+        if isinstance(exc, AccessRefused | ConfigError):
+            return self._was_open
+        return isinstance(exc, ConnectionLost)
+
+    def _delay_s(self, retry: RetryCallState) -> float:
+        failed = retry.outcome.exception() if retry.outcome else None
+        if isinstance(failed, ConnectionLost):
+            delay_s = self._backoff.delay_s(self._failures, self._random)
+        else:
+            delay_s = self.settings.reconnect_cap_s  # refused: hurrying changes nothing
+        return min(delay_s, max(0.0, self.settings.give_up_after_s - self._down_s))
+
+    @property
+    def _down_s(self) -> float:
+        return 0.0 if self._down_since_s is None else monotonic_s() - self._down_since_s
+
+    # --- states -------------------------------------------------------------
+
+    def _lost(self, reason: ConnectionLost) -> None:
+        link, self._link, self._channels = self._link, None, []
+        if link is not None:
+            link.abandon()
+        now_s = monotonic_s()
+        was_healthy = now_s - self._opened_s >= self.settings.healthy_after_s
+        self._failures = 0 if was_healthy else self._failures + 1
+        self._down_since_s = now_s
+        self._last_error = reason
+        self._enter(State.CONNECTING)
+        log.warning("connection %s: lost: %s", self.name, reason)
+
+    def _enter(self, state: State) -> None:
+        if state is self._state:
+            return
+        self._state = move(self._state, state)
+        self._entered_at = utc_now()
+        if self._on_state is None:
+            return
+        try:
+            self._on_state(state)
+        except Exception:  # an observer must not take the connection down
+            log.exception("connection %s: the observer of its states failed", self.name)

@@ -1,0 +1,369 @@
+"""Publish with confirms: many threads, one pipeline.
+
+Every publishing is persistent, mandatory and confirmed. Callers put batches into one
+queue; one I/O thread owns the connection, writes up to a window of publishings ahead
+of their confirms, and settles each batch as the confirms come back.
+
+Invariants
+    P1  The lock guards the queue and what each batch says of claiming (B1). Nothing
+        is written, and nobody waits, while it is held.
+    P2  A caller returns within its deadline whatever the I/O thread is doing: it
+        closes its batch itself.
+    P3  Nothing is written while the broker blocks the connection: what waits then is
+        unsent, and says so.
+    P4  A publishing without a confirm for ``confirm_timeout_s`` on an unblocked
+        connection condemns the connection: neither a lost quorum nor a frozen node
+        would ever end it. What was in flight on it is unknown.
+"""
+
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from types import TracebackType
+from typing import Protocol, Self
+
+from ordermq.amqp._pika import Channel
+from ordermq.amqp.batch import Batch, Sent
+from ordermq.amqp.confirms import ConfirmTracker, Fate
+from ordermq.amqp.connection import ConnectionManager, StateObserver
+from ordermq.amqp.state import State
+from ordermq.clock import Deadline, monotonic_s
+from ordermq.config.settings import BrokerSettings
+from ordermq.errors import (
+    BrokerError,
+    ConnectionBlocked,
+    ConnectionLost,
+    OrderMQError,
+    PublishError,
+    PublishNacked,
+    PublishRefused,
+    PublishReturned,
+    PublishUnknown,
+)
+from ordermq.lifecycle import ThreadService
+from ordermq.message.envelope import Publishing
+from ordermq.message.payload import MAX_BODY_BYTES
+
+log = logging.getLogger(__name__)
+
+# Publishings encoded before the socket is served again: large enough to share one
+# poll, small enough that the broker works on the first while the last is encoded.
+SLICE = 64
+
+_RAISED: dict[Fate, type[PublishError]] = {
+    Fate.RETURNED: PublishReturned,
+    Fate.NACKED: PublishNacked,
+    Fate.REFUSED: PublishRefused,
+    Fate.UNKNOWN: PublishUnknown,
+}
+
+
+class PublishObserver(Protocol):
+    """Told of every publishing, for metrics; from the I/O thread or a caller's."""
+
+    def published(self, count: int) -> None:
+        """So many were written to the connection."""
+
+    def resolved(self, fate: Fate, count: int, latency_s: float) -> None:
+        """So many ended as ``fate``; the oldest of them ``latency_s`` after it was written."""
+
+
+class Fates(list[Fate]):
+    """Fates in the order of their publishings; ``reasons`` says more of those not confirmed, by index."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: dict[int, str] = {}
+
+    @property
+    def all_confirmed(self) -> bool:
+        """True if the broker has taken responsibility for every publishing."""
+        return self.count(Fate.CONFIRMED) == len(self)
+
+
+class Publisher(ThreadService):
+    """A connection that only publishes, and its I/O thread.
+
+    ``publish`` and ``publish_many`` may be called from any thread. ``stop()`` refuses
+    new publishings and lets what is under way be confirmed, for at most
+    ``confirm_timeout_s``. ``failure`` is set if the thread ended by itself: refused at
+    the first connection, or down longer than ``give_up_after_s``.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        *,
+        name: str,
+        on_state: StateObserver | None = None,
+        observer: PublishObserver | None = None,
+    ) -> None:
+        super().__init__(f"publisher-{name}")
+        self.connection = ConnectionManager(settings, name=name, on_state=on_state)
+        self._settings = settings
+        self._observer = observer
+        self._window = settings.publish_window
+        self._low_water = settings.publish_window // 2
+        self._lock = threading.Lock()
+        self._queue: deque[Batch] = deque()
+        self._is_over = False  # the I/O thread has ended; guarded by the lock
+        self._tracker: ConfirmTracker[Sent] = ConfirmTracker()
+
+    # --- any thread ---------------------------------------------------------
+
+    def publish(self, publishing: Publishing, *, timeout_s: float | None = None) -> None:
+        """Publish one message and block until its confirm, at most ``timeout_s``.
+
+        None means ``confirm_timeout_s``. The time includes waiting for a connection.
+        Raises PublishReturned (no queue bound), PublishNacked (queue full or without
+        leader), PublishUnknown (sent, no confirm: the same message_id may be published
+        again), PublishRefused (cannot be encoded; has no message_id), ConnectionLost
+        (certainly not sent), and of those ConnectionBlocked during a resource alarm.
+        """
+        timeout_s = self._settings.confirm_timeout_s if timeout_s is None else timeout_s
+        batch = self._submit((publishing,))
+        self._wait(batch, Deadline(timeout_s))
+        fate = batch.fates[0]
+        if fate is Fate.CONFIRMED:
+            return
+        where = f"exchange {publishing.exchange!r}, routing key {publishing.routing_key!r}"
+        text = f"message {publishing.properties.message_id} to {where}: {batch.reasons.get(0, '')}"
+        if fate is Fate.UNSENT or fate is None:
+            is_blocked = self.connection.state is State.BLOCKED
+            raise (ConnectionBlocked if is_blocked else ConnectionLost)(text)
+        raise _RAISED[fate](text)
+
+    def publish_many(self, publishings: Iterable[Publishing], *, timeout_s: float | None = None) -> Fates:
+        """Publish many messages and return their fates in order; block until all are settled.
+
+        The iterable is read as the window advances. ``timeout_s`` bounds the whole
+        call; None lets every window take ``confirm_timeout_s``. No fate is raised. Once
+        a window finds no connection in time, the rest is UNSENT without waiting again.
+        Raises what ended the publisher if it has ended already.
+        """
+        fates = Fates()
+        overall = None if timeout_s is None else Deadline(timeout_s)
+        source = iter(publishings)
+        under_way: deque[tuple[Batch, Deadline]] = deque()
+        is_down = False
+        self._raise_if_ended()
+        while True:
+            # Two windows at a time: one is being confirmed while the next is read and written.
+            while len(under_way) < 2 and (window := list(islice(source, self._window))):
+                deadline = overall or Deadline(0.0 if is_down else self._settings.confirm_timeout_s)
+                under_way.append((self._enqueue(window), deadline))
+            if not under_way:
+                return fates
+            batch, deadline = under_way.popleft()
+            self._wait(batch, deadline)
+            is_down = is_down or Fate.UNSENT in batch.fates
+            for index, reason in batch.reasons.items():
+                fates.reasons[len(fates) + index] = reason
+            fates.extend(fate or Fate.UNKNOWN for fate in batch.fates)
+
+    def stop(self) -> None:
+        super().stop()
+        self.connection.wake()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+        self.join(self._settings.confirm_timeout_s + self._settings.connect_timeout_s)
+
+    def _submit(self, publishings: Sequence[Publishing]) -> Batch:
+        self._raise_if_ended()
+        return self._enqueue(publishings)
+
+    def _raise_if_ended(self) -> None:
+        if isinstance(self.failure, OrderMQError):
+            raise self.failure
+        if self._is_over or self.stopping.is_set():
+            raise ConnectionLost("the publisher is stopped")
+
+    def _enqueue(self, publishings: Sequence[Publishing]) -> Batch:
+        batch = Batch(publishings)
+        with self._lock:
+            if self._is_over:
+                batch.close(unsent="the publisher is stopped", unknown="")
+                batch.done.set()
+            else:
+                self._queue.append(batch)
+        self.connection.wake()
+        return batch
+
+    def _wait(self, batch: Batch, deadline: Deadline) -> None:
+        """Wait for the batch, and close it when the deadline passes (P2)."""
+        if batch.done.wait(deadline.left_s):
+            return
+        with self._lock:
+            closed = batch.close(unsent=self._why_unsent(), unknown=self._why_unknown())
+            if batch in self._queue:
+                self._queue.remove(batch)
+        self._tell_closed(closed)
+
+    def _why_unsent(self) -> str:
+        if self.connection.state is State.BLOCKED:
+            return "not sent: the broker has blocked this connection (resource alarm)"
+        error = self.connection.last_error
+        return f"not sent: no connection in time; {error}" if error else "not sent in time"
+
+    def _why_unknown(self) -> str:
+        if self.connection.state is State.BLOCKED:
+            return "sent, and not confirmed: the broker has blocked this connection (resource alarm)"
+        return "sent, and not confirmed in time"
+
+    # --- the I/O thread -----------------------------------------------------
+
+    def main(self) -> None:
+        try:
+            while self.connection.connect(self.stopping):
+                try:
+                    self._serve()
+                    return
+                except BrokerError as exc:  # the connection or the channel is gone; open another
+                    self._abandon(f"sent, and not confirmed: {exc}")
+        finally:
+            self._abandon("sent, and not confirmed: the publisher stopped")
+            self._end()
+            self.connection.close()
+
+    def _serve(self) -> None:
+        """Write and settle until stopped and idle. Raises BrokerError when the channel is gone."""
+        channel = self.connection.open_channel()
+        self._tracker = ConfirmTracker()
+        channel.confirm(self._on_confirm, self._on_return, self._settings.connect_timeout_s)
+        drain: Deadline | None = None
+        while True:
+            self._write(channel)
+            if self.stopping.is_set():
+                drain = drain or Deadline(self._settings.confirm_timeout_s)
+                if drain.has_passed or not (self._queue or self._tracker.pending):
+                    return
+            self.connection.tick(self._tick_s())
+            self._condemn_if_stalled()
+
+    def _write(self, channel: Channel) -> None:
+        """Write up to a slice of what is queued, if the window has room for it."""
+        if self._tracker.pending > self._low_water or self.connection.state is not State.OPEN:
+            return
+        claims = self._claim(min(SLICE, self._window - self._tracker.pending))
+        if not claims:
+            return
+        now_s = monotonic_s()
+        written = 0
+        while claims:
+            batch, index = claims.popleft()
+            publishing = batch.publishings[index]
+            try:
+                self._check(publishing)
+                channel.publish(publishing)
+            except PublishRefused as exc:
+                batch.resolve(index, Fate.REFUSED, str(exc))
+                self._tell_resolved(Fate.REFUSED, 1, 0.0)
+            except BrokerError as exc:  # the channel is gone: this one and the rest were not written
+                for unsent, at in ((batch, index), *claims):
+                    unsent.resolve(at, Fate.UNSENT, f"not sent: {exc}")
+                raise
+            else:
+                self._tracker.published(Sent(batch, index, publishing, now_s))
+                written += 1
+        self._tell_published(written)
+
+    def _claim(self, limit: int) -> deque[tuple[Batch, int]]:
+        claims: deque[tuple[Batch, int]] = deque()
+        with self._lock:
+            while self._queue and len(claims) < limit:
+                batch = self._queue[0]
+                claims.extend((batch, index) for index in batch.claim(limit - len(claims)))
+                if batch.is_claimed:
+                    self._queue.popleft()
+        return claims
+
+    @staticmethod
+    def _check(publishing: Publishing) -> None:
+        message_id = publishing.properties.message_id
+        if not message_id:
+            raise PublishRefused("a publishing needs a message_id: nothing else tells which one was returned")
+        if len(publishing.body) > MAX_BODY_BYTES:
+            raise PublishRefused(
+                f"message {message_id} has a body of {len(publishing.body)} bytes, over {MAX_BODY_BYTES}"
+            )
+
+    def _tick_s(self) -> float:
+        if self._queue and self._tracker.pending <= self._low_water:
+            return 1.0 if self.connection.state is State.BLOCKED else 0.0
+        return 1.0
+
+    def _on_return(self, message_id: str, exchange: str, routing_key: str, reason: str) -> None:
+        self._tracker.returned((message_id, exchange, routing_key), reason)
+
+    def _on_confirm(self, tag: int, multiple: bool, is_nack: bool) -> None:
+        resolved = self._tracker.confirm(tag, multiple=multiple, nack=is_nack)
+        counts: Counter[Fate] = Counter()
+        for sent, fate, reason in resolved:
+            if not sent.batch.is_closed:
+                sent.batch.resolve(sent.index, fate, reason)
+                counts[fate] += 1
+        if counts and self._observer is not None:
+            latency_s = monotonic_s() - resolved[0][0].written_s
+            for fate, count in counts.items():
+                self._tell_resolved(fate, count, latency_s)
+        if self._tracker.pending <= self._low_water and (self._queue or self.stopping.is_set()):
+            self.connection.interrupt()
+
+    def _condemn_if_stalled(self) -> None:
+        oldest = self._tracker.oldest
+        if oldest is None or self.connection.state is State.BLOCKED:
+            return
+        if monotonic_s() - oldest.written_s >= self._settings.confirm_timeout_s:
+            reason = ConnectionLost(f"no confirm for {self._settings.confirm_timeout_s:g} s")
+            self.connection.drop(reason)
+            raise reason
+
+    def _abandon(self, reason: str) -> None:
+        """Settle what is in flight as unknown: its channel is gone."""
+        abandoned = [sent for sent in self._tracker.abandon() if not sent.batch.is_closed]
+        for sent in abandoned:
+            sent.batch.resolve(sent.index, Fate.UNKNOWN, reason)
+        if abandoned:
+            self._tell_resolved(Fate.UNKNOWN, len(abandoned), monotonic_s() - abandoned[0].written_s)
+
+    def _end(self) -> None:
+        """Refuse and release every caller."""
+        with self._lock:
+            self._is_over = True
+            queued, self._queue = self._queue, deque()
+            closed = [batch.close(unsent="not sent: the publisher stopped", unknown="") for batch in queued]
+        for batch, counts in zip(queued, closed, strict=True):
+            self._tell_closed(counts)
+            batch.done.set()
+
+    # --- observers ----------------------------------------------------------
+
+    def _tell_closed(self, counts: Counter[Fate]) -> None:
+        for fate, count in counts.items():
+            self._tell_resolved(fate, count, 0.0)
+
+    def _tell_published(self, count: int) -> None:
+        if self._observer is not None:
+            try:
+                self._observer.published(count)
+            except Exception:  # an observer changes nothing
+                log.exception("a publish observer failed")
+
+    def _tell_resolved(self, fate: Fate, count: int, latency_s: float) -> None:
+        if self._observer is not None:
+            try:
+                self._observer.resolved(fate, count, latency_s)
+            except Exception:  # an observer changes nothing, and this runs inside the I/O loop
+                log.exception("a publish observer failed")

@@ -1,0 +1,113 @@
+"""A consumer on a queue, for the thread that owns the connection.
+
+Invariants
+    S1  A subscription owns its channel and lives as long as it; after a reconnect a
+        new subscription with a higher epoch takes over.
+    S2  Every delivery is taken once, in the order the broker sent it.
+    S3  Acks are written to the buffer; ``ConnectionManager.tick`` sends them.
+"""
+
+from typing import Any
+
+import pika
+
+from ordermq.amqp._pika import Channel
+from ordermq.amqp.connection import ConnectionManager
+from ordermq.amqp.properties import from_pika, text
+from ordermq.clock import Deadline
+from ordermq.errors import QueueMissing
+from ordermq.message.envelope import Delivery
+
+
+def subscribe(
+    manager: ConnectionManager,
+    queue: str,
+    *,
+    prefetch: int,
+    consumer_tag: str,
+    epoch: int,
+    timeout_s: float | None = None,
+) -> "Subscription":
+    """Consume ``queue`` on a channel of its own, with acks and at most ``prefetch`` unacked.
+
+    Declares nothing. Blocks until the broker has confirmed the consumer, at most
+    ``timeout_s`` (the settings' connect timeout if None). Raises QueueMissing,
+    AccessRefused, or ConnectionLost.
+    """
+    deadline = Deadline(manager.settings.connect_timeout_s if timeout_s is None else timeout_s)
+    channel = manager.open_channel(deadline.left_s)
+    try:
+        channel.call("queue_declare", deadline.left_s, queue=queue, passive=True)
+    except QueueMissing as exc:
+        raise QueueMissing(f"queue {queue} does not exist; `ordermq topology apply` creates it") from exc
+    channel.call("basic_qos", deadline.left_s, prefetch_count=prefetch)
+    subscription = Subscription(manager, channel, queue, consumer_tag, epoch)
+    channel.consume(queue, consumer_tag, subscription.receive, deadline.left_s)
+    return subscription
+
+
+class Subscription:
+    """Deliveries in, acks out. Made by ``subscribe``; not thread-safe."""
+
+    def __init__(
+        self, manager: ConnectionManager, channel: Channel, queue: str, consumer_tag: str, epoch: int
+    ) -> None:
+        self.queue = queue
+        self.consumer_tag = consumer_tag
+        self.epoch = epoch
+        self._manager = manager
+        self._channel = channel
+        self._arrived: list[Delivery] = []
+
+    @property
+    def is_alive(self) -> bool:
+        """False once the channel closed, the connection broke, or the broker cancelled the consumer."""
+        return self._channel.is_alive
+
+    def check(self) -> None:
+        """Raise why it is not alive (ChannelLost for a cancel by the broker); nothing if it is."""
+        self._channel.check()
+
+    def take(self) -> list[Delivery]:
+        """Return what arrived since the last call, oldest first; often empty."""
+        arrived, self._arrived = self._arrived, []
+        return arrived
+
+    def ack(self, tag: int, *, multiple: bool = False) -> None:
+        """Ack ``tag``, or with ``multiple`` every delivery up to it. Raises ChannelLost."""
+        self._channel.ack(tag, multiple=multiple)
+
+    def nack(self, tag: int, *, requeue: bool = True) -> None:
+        """Give a delivery back to the queue. Raises ChannelLost."""
+        self._channel.nack(tag, requeue=requeue)
+
+    def reject(self, tag: int, *, requeue: bool = False) -> None:
+        """Refuse a delivery; without ``requeue`` the broker dead-letters it. Raises ChannelLost."""
+        self._channel.reject(tag, requeue=requeue)
+
+    def cancel(self, timeout_s: float) -> None:
+        """Stop deliveries; blocks until the broker's cancel-ok, at most ``timeout_s``.
+
+        What arrived before it can still be taken, and everything unacked still be
+        acked. Raises ChannelLost or ConnectionLost.
+        """
+        self._channel.cancel(self.consumer_tag, timeout_s)
+
+    def close(self, timeout_s: float) -> None:
+        """Close the channel: the broker requeues what is unacked. The connection lives on."""
+        self._manager.close_channel(self._channel, timeout_s)
+
+    def receive(self, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
+        """Keep a delivery for ``take``. Called by the channel, inside ``tick``."""
+        self._arrived.append(
+            Delivery(
+                tag=method.delivery_tag,
+                epoch=self.epoch,
+                exchange=text(method.exchange) or "",
+                routing_key=text(method.routing_key) or "",
+                redelivered=method.redelivered,
+                properties=from_pika(properties),
+                body=body,
+            )
+        )
+        self._channel.interrupt()

@@ -1,0 +1,165 @@
+"""pika's exceptions in ordermq's words.
+
+Texts name the broker and what it said, never a credential. What pika raises from
+inside itself when a connection dies under it (AssertionError, IndexError, OSError,
+struct.error) means the same to a caller as a reset, and is one.
+"""
+
+import errno
+import re
+import socket
+import ssl
+import struct
+
+import pika.exceptions
+from pika.adapters.utils import connection_workflow
+
+from ordermq.errors import (
+    AccessRefused,
+    AuthenticationRefused,
+    BrokerError,
+    ChannelLost,
+    ConnectionBlocked,
+    ConnectionLost,
+    ConnectionReset,
+    ConnectTimeout,
+    QueueMissing,
+    TopologyConflict,
+    Unreachable,
+    VhostMissing,
+)
+
+FROM_PIKA = (
+    pika.exceptions.AMQPError,
+    connection_workflow.AMQPConnectorException,
+    OSError,
+    AssertionError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+_TIMED_OUT = (TimeoutError, connection_workflow.AMQPConnectorStackTimeout)
+_UNREACHABLE_ERRNOS = frozenset(
+    {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL}
+)
+_CLOSED_BY_BROKER = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*?)\2", re.DOTALL)
+_LONGEST_TEXT = 500
+
+
+def connect_error(exc: BaseException, where: str) -> BrokerError:
+    """What a failed attempt to open a connection to ``where`` means."""
+    root = _root(exc)
+    code, text = _close_reason(root)
+    error: BrokerError
+    if code is not None:
+        error = _refusal(code, text, where)
+    elif isinstance(root, _TIMED_OUT):
+        error = ConnectTimeout(f"{where} did not answer in time")
+    elif isinstance(root, socket.gaierror):
+        error = Unreachable(f"{where} does not resolve: {root.strerror}")
+    elif isinstance(root, ssl.SSLCertVerificationError):
+        error = AuthenticationRefused(f"the certificate of {where} is not trusted: {root.verify_message}")
+    elif isinstance(root, ssl.SSLError):
+        error = ConnectionReset(f"TLS with {where} failed: {_safe(root.reason or root)}")
+    elif isinstance(root, OSError) and root.errno in _UNREACHABLE_ERRNOS:
+        error = Unreachable(f"{where} cannot be reached: {root.strerror}")
+    elif isinstance(root, pika.exceptions.AuthenticationError):
+        error = AuthenticationRefused(f"{where} offers no way to log in that suits the credentials")
+    elif isinstance(root, pika.exceptions.IncompatibleProtocolError):
+        error = ConnectionReset(
+            f"{where} closed the connection before the first frame: it does not speak AMQP 0-9-1,"
+            " TLS is on at one end only, or it refused the client certificate"
+        )
+    else:
+        error = ConnectionReset(f"{where} closed the connection during login: {_safe(root)}")
+    error.__cause__ = exc
+    return error
+
+
+def connection_error(exc: BaseException | None, where: str) -> ConnectionLost:
+    """What ended an open connection to ``where``."""
+    error: ConnectionLost
+    if isinstance(exc, pika.exceptions.ConnectionBlockedTimeout):
+        error = ConnectionBlocked(f"{where} kept this connection blocked (resource alarm) past the timeout")
+    elif isinstance(exc, pika.exceptions.AMQPHeartbeatTimeout):
+        error = ConnectionReset(f"{where} stopped sending heartbeats")
+    elif isinstance(exc, pika.exceptions.ConnectionClosedByBroker):
+        error = ConnectionReset(f"{where} closed the connection: {exc.reply_code} {_safe(exc.reply_text)}")
+    else:
+        error = ConnectionReset(f"the connection to {where} broke: {_safe(_root(exc) if exc else 'closed')}")
+    error.__cause__ = exc
+    return error
+
+
+def channel_error(exc: BaseException | None, what: str) -> BrokerError:
+    """What closed a channel that was asked for ``what``."""
+    error: BrokerError
+    if isinstance(exc, pika.exceptions.ChannelClosedByBroker):
+        said = _safe(exc.reply_text)
+        error = _channel_error_type(exc.reply_code, said)(f"{what}: {exc.reply_code} {said}")
+    else:
+        error = ChannelLost(f"{what}: the channel is closed ({_safe(exc) if exc else 'no reason given'})")
+    error.__cause__ = exc
+    return error
+
+
+def _channel_error_type(code: int, said: str) -> type[BrokerError]:
+    if code == 403:
+        return AccessRefused
+    if code == 404:
+        return QueueMissing if "no queue" in said else TopologyConflict
+    if code == 406 and " arg " in said:  # "inequivalent arg", "invalid arg"
+        return TopologyConflict
+    return ChannelLost  # also 406: an unknown delivery tag, a consumer past consumer_timeout
+
+
+def _refusal(code: int, text: str, where: str) -> BrokerError:
+    if code == 403:
+        return AuthenticationRefused(f"{where} refused the login: {text}")
+    if code == 530 and "limit" not in text:
+        return VhostMissing(f"{where} refused the virtual host: {text}")
+    # 530 also reports a connection limit, and a starting node closes with 320 or 541.
+    return ConnectionReset(f"{where} closed the connection during login: {code} {text}")
+
+
+def _close_reason(exc: BaseException) -> tuple[int | None, str]:
+    """The broker's own reply code, even where pika put a guess around it.
+
+    pika calls every end during login a probable authentication error. A broker that
+    refuses a login says 403; one that merely goes away must not look like a
+    refusal, which is fatal at start.
+    """
+    if isinstance(exc, pika.exceptions.ConnectionClosedByBroker):
+        return exc.reply_code, _safe(exc.reply_text)
+    if isinstance(
+        exc, pika.exceptions.ProbableAuthenticationError | pika.exceptions.ProbableAccessDeniedError
+    ):
+        match = _CLOSED_BY_BROKER.search(str(exc.args[0]) if exc.args else "")
+        if match:
+            return int(match[1]), _safe(match[3])
+    return None, ""
+
+
+def _root(exc: BaseException) -> BaseException:
+    """The innermost error of the wrappers pika's connection workflow puts around it."""
+    while True:
+        if isinstance(exc, connection_workflow.AMQPConnectorPhaseErrorBase):
+            inner: object = exc.exception
+        elif isinstance(exc, connection_workflow.AMQPConnectionWorkflowFailed):
+            inner = exc.exceptions[-1]
+        elif type(exc) in (pika.exceptions.AMQPConnectionError, pika.exceptions.StreamLostError):
+            inner = next((arg for arg in exc.args if isinstance(arg, BaseException)), None)
+        else:
+            return exc
+        if not isinstance(inner, BaseException):
+            return exc
+        exc = inner
+
+
+def _safe(said: object) -> str:
+    """One printable, bounded line of what someone else wrote."""
+    text = str(said) or repr(said)
+    return "".join(c if c.isprintable() else " " for c in text[:_LONGEST_TEXT]).strip()
