@@ -1,0 +1,31 @@
+"""The only door to RabbitMQ: connections, publishing, consuming, topology.
+
+pika and its exceptions stay behind it; what comes out is ``ordermq.errors``.
+"""
+
+from ordermq.amqp._pika import Channel
+from ordermq.amqp.channels import ChannelPool
+from ordermq.amqp.confirms import Fate
+from ordermq.amqp.connection import ConnectionManager, StateObserver
+from ordermq.amqp.declare import Applied, Verified, apply, verify
+from ordermq.amqp.publisher import Fates, Publisher, PublishObserver
+from ordermq.amqp.state import State
+from ordermq.amqp.subscription import Subscription, subscribe
+
+__all__ = [
+    "Applied",
+    "Channel",
+    "ChannelPool",
+    "ConnectionManager",
+    "Fate",
+    "Fates",
+    "PublishObserver",
+    "Publisher",
+    "State",
+    "StateObserver",
+    "Subscription",
+    "Verified",
+    "apply",
+    "subscribe",
+    "verify",
+]
