@@ -1,0 +1,155 @@
+"""A file of any size as lines of text, each either readable or refused with a reason.
+
+Plain or gzip, told apart by content. Memory is one chunk and one line: a line over
+``MAX_LINE_BYTES`` is skipped as it streams by. Only a line feed ends a line; a
+carriage return before it, a byte order mark before the first line and blank lines
+are dropped. A gzip stream that breaks costs its last line, never those before it.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from ordermq.errors import BadInput
+
+MAX_LINE_BYTES = 1024 * 1024
+LONGEST_RECORD_CHARS = 500
+
+_CHUNK_BYTES = 64 * 1024
+_GZIP = b"\x1f\x8b"
+_BOM = b"\xef\xbb\xbf"
+_WIDE_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_BROKEN_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of UTF-8 text without its end; the first is number 1."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """What could not be taken: where it stands, why, and how it begins."""
+
+    line: int
+    reason: str
+    record: str
+    order_id: str | None = None
+
+
+class ByteStream(Protocol):
+    """What is read from: an open binary file, standard input, an io.BytesIO."""
+
+    def read1(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes as soon as there are any; none at the end."""
+        ...
+
+
+def read_lines(stream: ByteStream) -> Iterator[Line | Reject]:
+    """Yield every line that is not blank, in order. Raises BadInput for a file that is not UTF-8 at all."""
+    for number, (data, broken) in enumerate(_split(_chunks(stream)), start=1):
+        text = data.decode("utf-8", "replace")
+        if reason := broken or _unreadable(data):
+            yield Reject(number, reason, shortened(text))
+        elif text and not text.isspace():
+            yield Line(number, text)
+
+
+def shortened(record: str) -> str:
+    """Return as much of ``record`` as a reject keeps."""
+    if len(record) <= LONGEST_RECORD_CHARS:
+        return record
+    return record[:LONGEST_RECORD_CHARS] + "..."
+
+
+def _unreadable(data: bytes) -> str | None:
+    if b"\x00" in data:
+        return f"holds a NUL at byte {data.index(0)}"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        return f"not UTF-8 at byte {exc.start}"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """Ends the chunks of a stream that stopped making sense."""
+
+    reason: str
+
+
+def _chunks(stream: ByteStream) -> Iterator[bytes | _Broken]:
+    """Yield what the file says, unpacked, and at last what is wrong with it, if anything is."""
+    head = b""
+    while len(head) < len(_BOM) and (more := stream.read1(len(_BOM) - len(head))):
+        head += more
+    if head[:2] in _WIDE_BOMS:
+        raise BadInput(f"the file is {_WIDE_BOMS[head[:2]]}; convert it to UTF-8 first")
+    if not head.startswith(_GZIP):
+        yield head.removeprefix(_BOM)
+        while chunk := stream.read1(_CHUNK_BYTES):
+            yield chunk
+        return
+    rejoined = _Rejoined(head, stream)
+    with gzip.GzipFile(fileobj=rejoined) as unpacked:  # type: ignore[call-overload] # it seeks only to go back
+        is_first = True
+        try:
+            # read1 and not read: it hands out what was unpacked before the stream breaks.
+            while chunk := unpacked.read1(_CHUNK_BYTES):
+                yield chunk.removeprefix(_BOM) if is_first else chunk
+                is_first = False
+        except _BROKEN_GZIP as exc:
+            yield _Broken(_what_broke(exc))
+
+
+def _what_broke(exc: Exception) -> str:
+    if isinstance(exc, EOFError):
+        return "the gzip data ends too early; lines after this one are missing"
+    return f"the gzip data is damaged ({exc}); lines after this one are missing"
+
+
+class _Rejoined:
+    """A stream whose first bytes were read already; what gzip reads from and no more."""
+
+    def __init__(self, head: bytes, stream: ByteStream) -> None:
+        self._head = head
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        if not self._head:
+            return self._stream.read1(size)
+        head, self._head = self._head[:size], self._head[size:]
+        return head
+
+
+def _split(chunks: Iterator[bytes | _Broken]) -> Iterator[tuple[bytes, str | None]]:
+    """Yield each line with why it cannot be taken, or None. Of a line too long only its beginning."""
+    kept = b""
+    is_long = False
+    for chunk in chunks:
+        if isinstance(chunk, _Broken):
+            yield kept, chunk.reason
+            return
+        first, *rest = chunk.split(b"\n")
+        if not is_long:
+            kept += first
+            is_long = len(kept) > MAX_LINE_BYTES
+        for following in rest:
+            yield _ended(kept, is_long)
+            kept, is_long = following, False
+        if is_long:
+            kept = kept[: 4 * LONGEST_RECORD_CHARS]
+    if kept:
+        yield _ended(kept, is_long)
+
+
+def _ended(data: bytes, is_long: bool) -> tuple[bytes, str | None]:
+    if is_long or len(data) > MAX_LINE_BYTES:
+        return data[: 4 * LONGEST_RECORD_CHARS], f"longer than {MAX_LINE_BYTES} bytes"
+    return data.removesuffix(b"\r"), None

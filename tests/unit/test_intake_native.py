@@ -1,0 +1,193 @@
+"""ordermq's own order files: what is whole is read, what is broken costs its own order only."""
+
+import io
+import json
+from itertools import groupby
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ordermq.errors import BadInput
+from ordermq.orders.intake import Entry, Reject, read_orders
+from ordermq.orders.intake.generate import generate, json_line
+
+HEADER = "order_id,customer_id,currency,product_id,quantity,unit_price,card_token,phone"
+FULL = (
+    "order_id,customer_id,currency,product_id,quantity,unit_price_minor,freight_minor,total_minor,card_token,"
+    "name,placed_at"
+)
+
+
+def read(text: str | bytes) -> list[Entry | Reject]:
+    data = text.encode() if isinstance(text, str) else text
+    return list(read_orders(io.BytesIO(data), "native"))
+
+
+def table(*rows: str, header: str = HEADER) -> list[Entry | Reject]:
+    return read("\n".join([header, *rows]) + "\n")
+
+
+def brief(found: list[Entry | Reject]) -> list[tuple[int, str | None, str]]:
+    return [
+        (each.line, each.order.order_id, "taken")
+        if isinstance(each, Entry)
+        else (each.line, each.order_id, each.reason)
+        for each in found
+    ]
+
+
+def test_json_lines_are_the_fields_of_an_order() -> None:
+    orders = list(generate(20, 3))
+    found = read(b"".join(json_line(order) for order in orders))
+    assert [each.order for each in found if isinstance(each, Entry)] == orders
+
+
+def test_a_broken_json_line_does_not_stop_its_neighbours() -> None:
+    first, second = (json_line(order) for order in generate(2, 3))
+    found = read(first + b'{"order_id": "x", \n' + b"\xff\n" + second)
+    assert [isinstance(each, Entry) for each in found] == [True, False, False, True]
+
+
+def test_a_json_order_is_refused_with_the_field_that_is_wrong() -> None:
+    order: dict[str, Any] = json.loads(json_line(next(generate(1, 3))))
+    cases = [
+        ({"total_minor": 1}, "total_minor"),
+        ({"items": []}, "items"),
+        ({"currency": "eur"}, "currency"),
+        ({"card_token": 7}, "$.card_token"),
+        ({"placed_at": "yesterday"}, "$.placed_at"),
+        ({"contact": {"phone": "none"}}, "contact.phone"),
+    ]
+    for change, said in cases:
+        (found,) = read(json.dumps({**order, **change}))
+        assert isinstance(found, Reject)
+        assert said in found.reason
+        assert found.order_id == order["order_id"]
+
+
+def test_consecutive_rows_of_a_table_are_one_order() -> None:
+    found = table(
+        "A-1,C-7,EUR,P-1,2,12.99,tok_1,+4930123456",
+        "A-1,C-7,EUR,P-9,1,3.5,tok_1,",
+        'A-2,C-8,JPY,"P,2",1,350,tok_2,',
+    )
+    assert brief(found) == [(2, "A-1", "taken"), (4, "A-2", "taken")]
+    first, second = (each.order for each in found if isinstance(each, Entry))
+    assert (first.total_minor, len(first.items), first.contact.phone) == (2948, 2, "+4930123456")
+    assert (second.total_minor, second.items[0].product_id) == (350, "P,2")
+
+
+def test_a_table_may_say_minor_units_and_totals() -> None:
+    row = "A-1,C-7,EUR,P-1,2,1299,100,{total},tok_1,Ada L.,2026-01-31T09:30:00Z"
+    (found,) = table(row.format(total=2698), header=FULL)
+    assert isinstance(found, Entry)
+    assert found.order.total_minor == 2698
+    assert found.order.placed_at is not None
+    (wrong,) = table(row.format(total=2600), header=FULL)
+    assert isinstance(wrong, Reject)
+    assert "total_minor" in wrong.reason
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("A-1,C,EUR,P,two,1.00,t,", "quantity"),
+        ("A-1,C,EUR,P,1,1.005,t,", "more than EUR's 2 decimals"),
+        ("A-1,C,EUR,P,1,1e3,t,", "is not an amount"),
+        ("A-1,C,EUR,P,1,,t,", "unit_price: empty"),
+        ("A-1,C,EUR,P,1,1.00,t", "7 cells under 8 columns"),
+        ("A-1,C,EUR,P,1,1.00,t,,,", "10 cells under 8 columns"),
+        ("A-1,C,EUR,P,0,1.00,t,", "quantity"),
+        ("A-1,C,EUR,P,1,1.00,,", "card_token"),
+        ('A-1,C,EUR,"P,1,1.00,t,', "not CSV"),
+    ],
+)
+def test_a_bad_row_is_refused_and_its_neighbours_are_not(row: str, said: str) -> None:
+    before, bad, after = table("A-0,C,EUR,P,1,1.00,t,", row, "A-2,C,EUR,P,1,1.00,t,")
+    assert isinstance(before, Entry)
+    assert isinstance(bad, Reject)
+    assert said in bad.reason
+    assert bad.line == 3
+    assert isinstance(after, Entry)
+
+
+def test_an_unreadable_row_inside_an_order_costs_the_whole_order() -> None:
+    rows = [
+        "A-0,C,EUR,P,1,1.00,t,",
+        "A-1,C,EUR,P,1,1.00,t,",
+        "A-1,C,EUR,Q,1,1.00,t,",
+        "A-2,C,EUR,P,1,1.00,t,",
+    ]
+    found = brief(table(*rows[:2], '"', *rows[2:]))
+    assert [(line, order_id) for line, order_id, _ in found] == [(2, "A-0"), (3, "A-1"), (5 + 1, "A-2")]
+    assert [said == "taken" for *_, said in found] == [True, False, True]
+    assert "line 4" in found[1][2]
+
+
+def test_an_unreadable_row_between_two_orders_costs_neither() -> None:
+    found = brief(table("A-0,C,EUR,P,1,1.00,t,", '"', "A-1,C,EUR,P,1,1.00,t,"))
+    assert [(line, said == "taken") for line, _, said in found] == [(2, True), (3, False), (4, True)]
+
+
+def test_a_row_that_is_not_utf_8_still_says_whose_it_is() -> None:
+    rows = b"A-1,C,EUR,P,1,1.00,t,\nA-1,C,EUR,P\xff,1,1.00,t,\nA-2,C,EUR,P,1,1.00,t,\n"
+    found = brief(read(HEADER.encode() + b"\n" + rows))
+    assert [(line, order_id, said == "taken") for line, order_id, said in found] == [
+        (2, "A-1", False),
+        (4, "A-2", True),
+    ]
+
+
+def test_rows_that_contradict_each_other_are_refused() -> None:
+    (found,) = table("A-1,C-7,EUR,P-1,1,1.00,t,", "A-1,C-8,EUR,P-2,1,1.00,t,")
+    assert isinstance(found, Reject)
+    assert found.reason == "customer_id: differs between the order's rows"
+
+
+def test_an_order_of_endless_rows_is_refused_without_keeping_them() -> None:
+    (found,) = table(*["A-1,C,EUR,P,1,1.00,t,"] * 2500)
+    assert isinstance(found, Reject)
+    assert found.reason == "more than 1000 rows"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hello\nworld\n", "neither a JSON object nor a CSV header"),
+        ("[{}]\n", "JSON array"),
+        (HEADER.replace(",", ";") + "\n", "neither a JSON object nor a CSV header"),
+        (HEADER.replace("unit_price", "price") + "\n", "unit_price"),
+        (HEADER + ",colour\n", "unknown column 'colour'"),
+        (HEADER + ",phone\n", "stands there twice"),
+        (HEADER + ",unit_price_minor\n", "say the same"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_as_a_whole(text: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        read(text)
+
+
+def test_an_empty_file_has_no_orders() -> None:
+    assert read("") == []
+    assert read(HEADER) == []
+
+
+@given(st.lists(st.binary(max_size=40).map(lambda data: data.replace(b"\n", b"")), max_size=8))
+def test_no_bytes_make_the_table_reader_raise(rows: list[bytes]) -> None:
+    read("\n".join([HEADER, "A,C,EUR,P,1,1.00,t,", ""]).encode() + b"\n".join(rows))
+
+
+cells = st.sampled_from(
+    ["A,C,EUR,P,1,1.00,t,", "A,C,EUR,P,x,1.00,t,", "B,C,EUR,P,1,1.00,t,", '"', ",,", "B,C"]
+)
+
+
+@given(st.lists(cells, max_size=12))
+def test_every_row_belongs_to_exactly_one_order_or_reject(rows: list[str]) -> None:
+    found = table(*rows)
+    named = [each.order.order_id if isinstance(each, Entry) else each.order_id for each in found]
+    # Rows of one order with only strays between them are one record.
+    orders = [row[0] for row in rows if row[0] in "AB"]
+    assert [name for name in named if name] == [order_id for order_id, _ in groupby(orders)]
