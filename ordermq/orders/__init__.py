@@ -1,0 +1,25 @@
+"""The order pipeline: a shop built on the framework."""
+
+from ordermq.orders.cancel import cancel_order
+from ordermq.orders.model import Contact, Item, Order
+from ordermq.orders.place import Placed, place_order, place_orders
+from ordermq.orders.saga import Status
+from ordermq.orders.settings import ShopSettings
+from ordermq.orders.stock import load_stock
+
+__all__ = [
+    "MIGRATIONS",
+    "Contact",
+    "Item",
+    "Order",
+    "Placed",
+    "ShopSettings",
+    "Status",
+    "cancel_order",
+    "load_stock",
+    "place_order",
+    "place_orders",
+]
+
+MIGRATIONS = ("shop", "ordermq.orders.migrations")
+"""Scope and package of the shop's tables, for ``store.migrate``."""

@@ -1,0 +1,200 @@
+"""JSON over HTTP to one service, telling apart "not sent" and "nobody knows".
+
+One kept-alive connection a thread. A request has one deadline for all of it, also
+against a service that sends its answer a byte at a time.
+
+Invariants
+    H1  GatewayUnavailable means that the request cannot have had an effect: the
+        connection never came up.
+    H2  Once a byte may have left, every failure is OutcomeUnknown.
+    H3  A request is sent a second time only if it is idempotent, and only when a
+        kept-alive connection turned out to be closed.
+    H4  Errors and logs name the method, the path and the status; never a body, a
+        header or a query.
+"""
+
+import http.client
+import io
+import json
+import select
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from ordermq.clock import Deadline
+from ordermq.errors import GatewayUnavailable, OutcomeUnknown
+
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+_MAX_RETRY_AFTER_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the service answered; ``body`` is None if it was not a JSON object."""
+
+    status: int
+    body: Mapping[str, Any] | None
+    retry_after_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    payload: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_idempotent: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path.partition('?')[0]}"
+
+
+class JsonClient:
+    """A service at a base URL. Safe for many threads; each has its own connection."""
+
+    def __init__(self, base_url: str, *, connect_timeout_s: float, timeout_s: float) -> None:
+        url = urlsplit(base_url)
+        self._kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        self._host, self._port = url.hostname or "", url.port
+        self._prefix = url.path.rstrip("/")
+        self._connect_timeout_s = connect_timeout_s
+        self._timeout_s = timeout_s
+        self._local = threading.local()
+
+    def get(self, path: str, *, timeout_s: float | None = None) -> Answer:
+        """Ask; asking twice is asking once. Raises GatewayUnavailable or OutcomeUnknown."""
+        return self._send(_Request("GET", path, is_idempotent=True), timeout_s)
+
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """Send ``body``. With a key the service makes sending twice sending once.
+
+        Raises GatewayUnavailable (no effect, H1) or OutcomeUnknown.
+        """
+        headers = {"Content-Type": "application/json"}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
+        payload = json.dumps(body).encode()
+        return self._send(_Request("POST", path, payload, headers, idempotency_key is not None), timeout_s)
+
+    def close(self) -> None:
+        """Close this thread's connection; the next request opens another."""
+        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+    def _send(self, request: _Request, timeout_s: float | None) -> Answer:
+        limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        deadline = Deadline(limit_s)
+        while True:
+            connection, is_reused = self._connection(request, deadline)
+            try:
+                return self._exchange(connection, request, deadline)
+            except (OSError, http.client.HTTPException, ValueError) as exc:
+                self.close()
+                if is_reused and request.is_idempotent and isinstance(exc, ConnectionError):
+                    continue  # H3; the next connection is new, so this happens once
+                raise OutcomeUnknown(f"{request}: no usable answer in {limit_s:g} s: {_name(exc)}") from exc
+
+    def _connection(self, request: _Request, deadline: Deadline) -> tuple[http.client.HTTPConnection, bool]:
+        """Return an open connection and whether it was used before. Raises GatewayUnavailable."""
+        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if connection is not None and connection.sock is not None and not _is_readable(connection.sock):
+            return connection, True
+        self.close()
+        timeout_s = max(0.001, min(self._connect_timeout_s, deadline.left_s))
+        connection = self._kind(self._host, self._port, timeout=timeout_s)
+        try:
+            connection.connect()
+        except OSError as exc:
+            connection.close()
+            raise GatewayUnavailable(f"{request}: cannot connect to {self._host}: {_name(exc)}") from exc
+        self._local.connection = connection
+        return connection, False
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, request: _Request, deadline: Deadline
+    ) -> Answer:
+        connection.sock.settimeout(_left_s(deadline))
+        connection.response_class = partial(_BoundedResponse, deadline=deadline)  # type: ignore[assignment] # called like the class
+        headers = {"Accept": "application/json", **request.headers}
+        connection.request(request.method, self._prefix + request.path, request.payload, headers)
+        with connection.getresponse() as response:
+            raw = response.read(MAX_ANSWER_BYTES + 1)
+            if len(raw) > MAX_ANSWER_BYTES:
+                raise ValueError("the answer is too large")
+            return Answer(
+                response.status, _json_object(raw), _retry_after_s(response.headers.get("Retry-After"))
+            )
+
+
+class _BoundedResponse(http.client.HTTPResponse):
+    """An answer read within the deadline of the whole request, not of each read."""
+
+    def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_BoundedReader(sock, self.fp.detach(), deadline))
+
+
+class _BoundedReader(io.RawIOBase):
+    """Gives each read of the socket what is left of the deadline."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase, deadline: Deadline) -> None:
+        self._sock = sock
+        self._raw = raw
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_left_s(self._deadline))
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _left_s(deadline: Deadline) -> float:
+    # A socket timeout of 0 would mean "do not block".
+    return max(0.001, deadline.left_s)
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    # Between two requests a service has nothing to say: readable means it has closed.
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    return bool(poller.poll(0))
+
+
+def _json_object(raw: bytes) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _retry_after_s(text: str | None) -> float | None:
+    # Seconds only: an HTTP date would need both clocks to agree.
+    if text is None or not text.strip().isdecimal():
+        return None
+    return min(float(text), _MAX_RETRY_AFTER_S)
+
+
+def _name(error: BaseException) -> str:
+    # The text of an OSError is safe; an HTTPException may quote what was received.
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else type(error).__name__

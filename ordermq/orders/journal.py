@@ -1,0 +1,123 @@
+"""Orders locked in one transaction, and what happens to them there.
+
+A handler reads the states of its orders, records events, and writes them once at
+the end: three statements for a whole batch (events, states, commands).
+
+Invariants
+    J1  An order's events are added only while its row is locked, so versions have no
+        gap and the stored status and pending steps are what the events fold to.
+    J2  Order rows are locked before any other row, sorted by order_id: two
+        transactions that share orders cannot deadlock on them.
+    J3  A state, its event and the commands that follow commit together.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ordermq.clock import utc_now
+from ordermq.message import Command
+from ordermq.orders import events
+from ordermq.orders.commands import command_of
+from ordermq.orders.events import Event, EventType, Step, StoredEvent
+from ordermq.orders.saga import Readiness, State, Status, advance, readiness
+from ordermq.store import Transaction
+
+MAX_ATTENTION_CHARS = 500
+
+_LOCK = """
+    SELECT order_id, status, pending, version, traceparent, customer_id, currency, total_minor
+      FROM shop.orders WHERE order_id = ANY(%s) ORDER BY order_id FOR NO KEY UPDATE
+"""
+
+ADD_EVENTS = """
+    INSERT INTO shop.order_events (order_id, version, type, step, occurred_at, body) VALUES %s
+"""
+
+_SAVE = """
+    UPDATE shop.orders AS o
+       SET status = v.status, pending = v.pending, version = v.version, updated_at = clock_timestamp(),
+           attention_reason = coalesce(o.attention_reason, v.attention_reason),
+           terminal_at = CASE
+               WHEN o.status = v.status THEN o.terminal_at
+               WHEN v.status IN ('completed', 'cancelled', 'refunded') THEN clock_timestamp()
+           END
+      FROM (VALUES %s) AS v (order_id, status, pending, version, attention_reason)
+     WHERE o.order_id = v.order_id
+"""
+_SAVE_TEMPLATE = "(%s, %s, %s::text[], %s, %s::text)"
+
+
+@dataclass(slots=True)
+class LockedOrder:
+    """An order's row, locked until the transaction ends. ``attention`` is a reason raised in it."""
+
+    order_id: str
+    state: State
+    version: int
+    traceparent: str
+    customer_id: str
+    currency: str
+    total_minor: int
+    attention: str | None = None
+
+    def readiness(self, step: Step) -> Readiness:
+        return readiness(self.state, step)
+
+
+class Journal:
+    """Locks orders when made; keeps what happens to them until ``write()``. For one transaction."""
+
+    def __init__(self, tx: Transaction, order_ids: Iterable[str]) -> None:
+        self._tx = tx
+        self._events: list[StoredEvent] = []
+        self._commands: list[Command] = []
+        self.orders: dict[str, LockedOrder] = {
+            row[0]: LockedOrder(row[0], _state(row[1], row[2]), *row[3:])
+            for row in tx.fetch_all(_LOCK, (sorted(set(order_ids)),))
+        }
+
+    def record(
+        self,
+        order_id: str,
+        event_type: EventType,
+        step: Step | None = None,
+        *,
+        attention: str = "",
+        **data: Any,
+    ) -> None:
+        """Let an event happen to a locked order. ``data`` holds ids and amounts only.
+
+        ``attention`` is what a human is told if the saga asks for one. Raises IllegalEvent.
+        """
+        order = self.orders[order_id]
+        event = Event(event_type, step)
+        move = advance(order.state, event)
+        order.state = move.state
+        order.version += 1
+        if move.attention and order.attention is None:
+            order.attention = f"{event_type}: {attention}"[:MAX_ATTENTION_CHARS]
+        self._events.append(
+            events.stored(
+                order_id, order.version, event, status=move.state.status, occurred_at=utc_now(), data=data
+            )
+        )
+        # A message being handled lends its trace; without one the order's own goes on.
+        traceparent = "" if order_id in self._tx.traces else order.traceparent
+        self._commands += [command_of(each, order_id, order.version, traceparent) for each in move.sends]
+
+    def write(self) -> None:
+        """Write events, states and commands."""
+        changed = sorted({event.order_id for event in self._events})
+        rows = []
+        for order in (self.orders[order_id] for order_id in changed):
+            pending = sorted(order.state.pending)
+            rows.append((order.order_id, order.state.status, pending, order.version, order.attention))
+        self._tx.execute_values(ADD_EVENTS, self._events)
+        self._tx.execute_values(_SAVE, rows, template=_SAVE_TEMPLATE)
+        self._tx.send(self._commands)
+        self._events, self._commands = [], []
+
+
+def _state(status: str, pending: list[str]) -> State:
+    return State(Status(status), frozenset(Step(each) for each in pending))

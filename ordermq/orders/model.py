@@ -1,0 +1,134 @@
+"""An order as a shop hands it over. Pure.
+
+Every value is checked when the object is made, so an ``Order`` that exists can be
+stored and worked on. Money is integer minor units (cents) of one ISO 4217 currency.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+
+import msgspec
+
+from ordermq.errors import BadInput
+
+MAX_ITEMS = 1000
+MAX_QUANTITY = 1_000_000
+MAX_AMOUNT_MINOR = 2**53 - 1  # the largest a JSON reader that uses doubles still reads exactly
+
+# A message_id is made of the order_id and ":", so an order_id holds none.
+_ORDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_ID = re.compile(r"[!-~]{1,64}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_CARD_TOKEN = re.compile(r"[!-~]{1,128}")
+_PHONE = re.compile(r"\+?[0-9]{6,15}")
+_EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@]{1,189}")
+_NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line: ``quantity`` units of a product, and what bringing the line costs. Raises BadInput."""
+
+    product_id: str
+    quantity: int
+    unit_price_minor: int
+    freight_minor: int = 0
+
+    def __post_init__(self) -> None:
+        _check_text("product_id", self.product_id, _ID, "1 to 64 printable ASCII characters without spaces")
+        _check_int("quantity", self.quantity, 1, MAX_QUANTITY)
+        _check_int("unit_price_minor", self.unit_price_minor, 0, MAX_AMOUNT_MINOR)
+        _check_int("freight_minor", self.freight_minor, 0, MAX_AMOUNT_MINOR)
+
+    @property
+    def amount_minor(self) -> int:
+        return self.quantity * self.unit_price_minor + self.freight_minor
+
+
+class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Personal data: how to reach the customer. Never prints itself. Raises BadInput."""
+
+    phone: str | None = None
+    email: str | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.phone is not None:
+            _check_text(
+                "contact.phone", self.phone, _PHONE, "6 to 15 digits after an optional +", is_secret=True
+            )
+        if self.email is not None:
+            _check_text("contact.email", self.email, _EMAIL, "name@host", is_secret=True)
+        if self.name is not None:
+            allowed = "1 to 200 characters without control characters"
+            _check_text("contact.name", self.name, _NAME, allowed, is_secret=True)
+
+    def __repr__(self) -> str:
+        return "Contact(***)"
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a customer ordered and how it is paid. Raises BadInput naming the field.
+
+    ``total_minor`` must be the sum of the items: a shop that computes another total
+    learns it here and not from its customer. ``placed_at`` None means now.
+    """
+
+    order_id: str
+    customer_id: str
+    currency: str
+    items: tuple[Item, ...]
+    total_minor: int
+    card_token: str
+    contact: Contact = Contact()
+    placed_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        allowed = "1 to 64 of A-Z a-z 0-9 _ . - beginning with a letter or digit"
+        _check_text("order_id", self.order_id, _ORDER_ID, allowed)
+        _check_text("customer_id", self.customer_id, _ID, "1 to 64 printable ASCII characters without spaces")
+        _check_text("currency", self.currency, _CURRENCY, "three capital letters")
+        allowed = "1 to 128 printable ASCII characters without spaces"
+        _check_text("card_token", self.card_token, _CARD_TOKEN, allowed, is_secret=True)
+        if not 1 <= len(self.items) <= MAX_ITEMS:
+            raise BadInput(f"items: {len(self.items)} lines; 1 to {MAX_ITEMS} are allowed")
+        _check_int("total_minor", self.total_minor, 1, MAX_AMOUNT_MINOR)
+        amount_minor = sum(item.amount_minor for item in self.items)
+        if self.total_minor != amount_minor:
+            raise BadInput(f"total_minor: {self.total_minor} is not the sum of the items, {amount_minor}")
+        if self.placed_at is not None and self.placed_at.tzinfo is None:
+            raise BadInput("placed_at: has no time zone")
+
+    def __repr__(self) -> str:
+        return f"Order({self.order_id!r})"
+
+    def quantities(self) -> Mapping[str, int]:
+        """Return units by product; lines of the same product are summed."""
+        units: Counter[str] = Counter()
+        for item in self.items:
+            units[item.product_id] += item.quantity
+        return MappingProxyType(units)
+
+    def content_sha256(self) -> bytes:
+        """Return the hash that tells the same order from another of the same id."""
+        return hashlib.sha256(_encoder.encode(self)).digest()
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def _check_text(
+    field: str, value: object, pattern: re.Pattern[str], allowed: str, *, is_secret: bool = False
+) -> None:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        shown = "the value" if is_secret else repr(value)[:80]
+        raise BadInput(f"{field}: {shown} is not {allowed}")
+
+
+def _check_int(field: str, value: object, least: int, most: int) -> None:
+    # bool is an int to Python, and True units of something is a caller's mistake
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise BadInput(f"{field}: {str(value)[:40]} is not a whole number from {least} to {most}")
