@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, Never
 
 import pika
+import pika.data
 import pika.exceptions
 import pika.spec
 
@@ -40,6 +41,32 @@ if logging.getLogger("pika").level == logging.NOTSET:
 warnings.filterwarnings(
     "ignore", "BlockingConnection is deprecated", DeprecationWarning, module=r"ordermq\.amqp\._pika"
 )
+
+
+def _mend_timestamps() -> None:
+    """Let pika read a header timestamp past the year 9999, as 1.5 does: as its number.
+
+    Before 1.5 one such message (milliseconds where AMQP has seconds, a usual mistake)
+    ends the connection of every consumer it is delivered to, for ever.
+    """
+    decode = pika.data.decode_value
+    try:
+        decode(b"T" + b"\xff" * 8, 0)
+    except (ValueError, OverflowError, OSError):
+
+        def decode_value(encoded: bytes, offset: int) -> tuple[Any, int]:
+            try:
+                value: tuple[Any, int] = decode(encoded, offset)
+            except (ValueError, OverflowError, OSError):
+                if encoded[offset : offset + 1] != b"T":
+                    raise
+                return struct.unpack_from(">Q", encoded, offset + 1)[0], offset + 9
+            return value
+
+        pika.data.decode_value = decode_value
+
+
+_mend_timestamps()
 
 _CANNOT_ENCODE = (
     pika.exceptions.UnsupportedAMQPFieldException,
