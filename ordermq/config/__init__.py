@@ -3,13 +3,14 @@
 from ordermq.config.loader import Loaded, load
 from ordermq.config.reference import Row, describe, example, reference
 from ordermq.config.secret import Secret, redact
-from ordermq.config.settings import Settings, setting
+from ordermq.config.settings import Settings, Shape, setting
 
 __all__ = [
     "Loaded",
     "Row",
     "Secret",
     "Settings",
+    "Shape",
     "describe",
     "example",
     "load",

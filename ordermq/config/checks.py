@@ -1,12 +1,11 @@
 """Settings that are each allowed but do not go together. Pure."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ordermq.config.address import is_loopback, split_address
 from ordermq.config.settings import BrokerSettings, ConsumerSettings, DatabaseSettings, Settings
-
-_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[?::1\]?", re.IGNORECASE)
+from ordermq.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -27,24 +26,22 @@ def clashes(settings: Settings) -> list[Clash]:
     ]
 
 
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine by its very name; a name that resolves to it is not known here."""
-    return _LOOPBACK.fullmatch(host) is not None
-
-
 def _broker(broker: BrokerSettings) -> Iterator[Clash]:
     if not broker.hosts:
         yield Clash(("broker.hosts",), "at least one host is needed")
-    if any(int(node.rpartition(":")[2]) > 65_535 for node in broker.hosts):
-        yield Clash(("broker.hosts",), "a port is at most 65535")
     if broker.key_file and not broker.cert_file:
         yield Clash(("broker.key_file", "broker.cert_file"), "a private key needs its certificate")
     if not broker.tls and (broker.ca_file or broker.cert_file):
         yield Clash(
             ("broker.tls", "broker.ca_file", "broker.cert_file"), "certificates are used only with tls"
         )
-    remote = [node for node in broker.hosts if not is_loopback(node.rpartition(":")[0])]
-    if remote and broker.password and not (broker.tls or broker.allow_plaintext):
+    is_remote = False
+    for address in broker.hosts:
+        try:
+            is_remote |= not is_loopback(split_address(address, tls=broker.tls)[0])
+        except ConfigError as exc:
+            yield Clash(("broker.hosts",), str(exc))
+    if is_remote and broker.password and not (broker.tls or broker.allow_plaintext):
         yield Clash(
             ("broker.hosts", "broker.tls"),
             "the password would cross the network unencrypted; set tls, or allow_plaintext to accept that",

@@ -39,7 +39,6 @@ class Shape:
     pattern: str  # of the whole text
 
 
-NODE = Shape("host:port", r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[1-9]\d{0,4}")
 NAME = Shape("letters, digits, dot, dash, underscore", r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MODULE = Shape("a dotted module name", r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 URL = Shape("http[s]://host:port without credentials, or empty", r"(https?://[^\s/@]+(/\S*)?)?")
@@ -84,7 +83,9 @@ def setting(
 class BrokerSettings:
     """``[broker]``: how to reach RabbitMQ and when to give a connection up."""
 
-    hosts: tuple[str, ...] = setting(("127.0.0.1:5672",), "host:port of each node, tried in turn", shape=NODE)
+    hosts: tuple[str, ...] = setting(
+        ("127.0.0.1:5672",), "host[:port] of each node, tried in turn; the port is 5672, with tls 5671"
+    )
     vhost: str = setting("/", "virtual host")
     username: str = setting("guest", "user name")
     password: Secret = setting(Secret, "password")
@@ -141,7 +142,7 @@ class TopologySettings:
     prefix: str = setting("orders", "name of the exchange and prefix of every queue", shape=NAME)
     queue_type: str = setting("quorum", "type of the work queues", choices=("quorum", "classic"))
     queues: tuple[str, ...] = setting((), "queues besides those the handlers name", shape=NAME)
-    events: bool = setting(False, "declare the topic exchange <prefix>.events")
+    events: bool = setting(False, "declare the topic exchange PREFIX.events")
     management_url: str = setting(
         "",
         "RabbitMQ management API for verify; empty: bindings are not read",

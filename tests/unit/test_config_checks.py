@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from ordermq.config import Secret, Settings, load
-from ordermq.config.checks import clashes, is_loopback
+from ordermq.config.address import is_loopback, split_address
+from ordermq.config.checks import clashes
 from ordermq.errors import ConfigError
 
 
@@ -103,3 +104,25 @@ def test_a_setting_that_was_refused_is_not_also_called_contradictory():
         load(environ=environ)
 
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("mq", ("mq", 5672)),
+        ("mq.example:1", ("mq.example", 1)),
+        ("[::1]", ("::1", 5672)),
+        ("[fe80::1]:65535", ("fe80::1", 65_535)),
+    ],
+)
+def test_an_address_is_a_host_with_or_without_port(address, parts):
+    assert split_address(address, tls=False) == parts
+    assert split_address("mq", tls=True) == ("mq", 5671)
+
+
+@pytest.mark.parametrize(
+    "address", ["", ":5672", "mq:", "mq:0", "mq:65536", "::1", "[::1", "mq:٣", "u:p@mq", "a b"]
+)
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(ConfigError):
+        split_address(address, tls=False)

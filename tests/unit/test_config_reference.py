@@ -6,17 +6,19 @@ from pathlib import Path
 import pytest
 
 from ordermq.config import Settings, describe, example, load, reference
+from ordermq.orders.settings import SECTION, ShopSettings
 
 ROOT = Path(__file__).parents[2]
-HOW = "run `.venv/bin/python -m ordermq.config` in the repository"
+SHOP = {SECTION: ShopSettings}
+HOW = "run `.venv/bin/python -m ordermq.config shop=ordermq.orders.settings:ShopSettings` in the repository"
 
 
 def test_the_manual_page_is_up_to_date():
-    assert (ROOT / "docs/configuration.md").read_text() == reference(), HOW
+    assert (ROOT / "docs/configuration.md").read_text() == reference(SHOP), HOW
 
 
 def test_the_example_file_is_up_to_date():
-    assert (ROOT / "config/ordermq.toml").read_text() == example(), HOW
+    assert (ROOT / "config/ordermq.toml").read_text() == example(SHOP), HOW
 
 
 @pytest.mark.parametrize("is_commented", [True, False])
@@ -25,9 +27,9 @@ def test_the_example_file_loads_and_shows_the_defaults(tmp_path, is_commented):
     path = tmp_path / "ordermq.toml"
     path.write_text(text if is_commented else re.sub(r"(?m)^#(?=\w)", "", text))
 
-    loaded = load(path, environ={})
+    loaded = load(path, environ={}, extra_sections=SHOP)
 
-    assert loaded.settings == Settings()
+    assert (loaded.settings, loaded.section(SECTION)) == (Settings(), ShopSettings())
     assert is_commented == (set(loaded.origins.values()) == {"default"})
 
 
