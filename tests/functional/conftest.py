@@ -8,9 +8,9 @@ from tests.support.runtime import Rig, declare
 
 
 @pytest.fixture
-def rig(broker_settings, database_settings):
+def rig(ordermq_stack, broker_settings, database_settings):
     """A migrated database, a declared topology, and starters of consumers and relays."""
-    rig = Rig(broker_settings, database_settings)
+    rig = Rig(ordermq_stack, broker_settings, database_settings)
     migrate.migrate(rig.session, migrate.migrations_of(*migrate.FRAMEWORK))
     with rig.session.transaction() as tx:
         tx.execute(probe.SCHEMA)

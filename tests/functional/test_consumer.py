@@ -19,13 +19,13 @@ def settled(rig, queue):
 
 
 @pytest.mark.parametrize("queue", ["batch", "single", "call"])
-def test_each_message_has_its_effect_once_however_often_it_is_delivered(rig, queue, vhost):
+def test_each_message_has_its_effect_once_however_often_it_is_delivered(rig, queue):
     messages = probes(120)
     rig.publish(queue, *messages, *messages[:40], *messages[20:60])
     consumer = rig.consumer(queue)
 
     effects = rig.wait_for_effects(queue, 120)
-    wait_until(lambda: vhost.depth(f"{PREFIX}.{queue}") == 0, 20, "an empty queue")
+    wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.{queue}") == 0, 20, what="an empty queue")
     consumer.stop()
     assert consumer.join(10)
     assert consumer.failure is None
@@ -43,7 +43,7 @@ def test_a_message_that_raises_is_retried_by_the_outbox_and_then_dead_and_costs_
     rig.publish(queue, *good[:15], *bad, *good[15:])
 
     assert rig.wait_for_effects(queue, 30) == [each.order_id for each in good]
-    wait_until(lambda: dead_letters(rig, queue), 20, "a dead letter")
+    wait_until(lambda: dead_letters(rig, queue), 20, what="a dead letter")
     assert dead_letters(rig, queue) == {"o00900": "gave up after 3 attempts: RuntimeError: asked to raise"}
     assert rig.rows("SELECT order_id FROM graves") == [("o00900",)]
     assert rig.value("SELECT attempt FROM ordermq.dead_letters") == 3
@@ -57,7 +57,7 @@ def test_mixed_outcomes_of_one_batch_are_settled_each_by_its_own(rig):
     rig.consumer("batch")
 
     assert rig.wait_for_effects("batch", 10) == [each.order_id for each in probes(10)]
-    wait_until(lambda: len(dead_letters(rig, "batch")) == 2, 20, "two dead letters")
+    wait_until(lambda: len(dead_letters(rig, "batch")) == 2, 20, what="two dead letters")
     assert dead_letters(rig, "batch")["o00100"] == "asked to die"
     assert dead_letters(rig, "batch")["o00101"].startswith("DataRefused: division by zero")
     assert rig.rows("SELECT message_id, attempt, hop FROM ordermq.outbox ORDER BY message_id") == [
@@ -69,7 +69,7 @@ def test_mixed_outcomes_of_one_batch_are_settled_each_by_its_own(rig):
 def test_a_postponed_message_comes_back_without_an_attempt_counted(rig):
     rig.publish("single", *probes(1, "postpone"))
     rig.consumer("single")
-    wait_until(lambda: rig.rows("SELECT FROM ordermq.outbox"), 20, "the postponed row")
+    wait_until(lambda: rig.rows("SELECT FROM ordermq.outbox"), 20, what="the postponed row")
     assert rig.rows("SELECT message_id, attempt, hop FROM ordermq.outbox") == [("o00000", 1, 1)]
 
 
@@ -91,7 +91,7 @@ def test_unreadable_messages_are_dead_letters_with_their_bytes_and_neighbours_ar
     rig.consumer("batch")
 
     rig.wait_for_effects("batch", 6)
-    wait_until(lambda: len(dead_letters(rig, "batch")) == len(poison), 20, "every poison in its grave")
+    wait_until(lambda: len(dead_letters(rig, "batch")) == len(poison), 20, what="every poison in its grave")
     bodies = {bytes(row[0]) for row in rig.rows("SELECT body FROM ordermq.dead_letters")}
     assert bodies == {body for _, body in poison}
 
@@ -103,7 +103,7 @@ def test_a_foreign_body_without_any_property_is_handled_once(rig):
     wait_until(lambda: len(settled(rig, "single")) == 1, 10)
 
 
-def test_a_stop_finishes_what_runs_returns_what_waits_and_loses_nothing(rig, vhost):
+def test_a_stop_finishes_what_runs_returns_what_waits_and_loses_nothing(rig):
     rig.publish("single", *probes(40, "sleep", seconds=0.2))
     first = rig.consumer("single", threads=2, prefetch=20)
     rig.wait_for_effects("single", 2)
@@ -114,27 +114,27 @@ def test_a_stop_finishes_what_runs_returns_what_waits_and_loses_nothing(rig, vho
     assert first.state is State.STOPPED
     handled = len(rig.effects("single"))
     assert 2 <= handled < 40
-    wait_until(lambda: vhost.depth(f"{PREFIX}.single") == 40 - handled, 20, "the rest back in the queue")
+    wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.single") == 40 - handled, 20, what="the rest back in the queue")
 
     rig.consumer("single", threads=16)
     assert rig.wait_for_effects("single", 40) == [each.order_id for each in probes(40)]
 
 
-def test_a_deleted_queue_is_not_a_silent_end(rig, vhost):
+def test_a_deleted_queue_is_not_a_silent_end(rig):
     consumer = rig.consumer("single")
     rig.publish("single", *probes(1))
     rig.wait_for_effects("single", 1)
 
-    vhost.delete_queue(f"{PREFIX}.single")
-    wait_until(lambda: not consumer._health.ready().is_good, 10, "the consumer to notice")
+    rig.rabbit.delete_queue(f"{PREFIX}.single")
+    wait_until(lambda: not consumer._health.ready().is_good, 10, what="the consumer to notice")
     declare(rig.settings)
     rig.publish("single", *probes(1, start=1))
     rig.wait_for_effects("single", 2)
     assert consumer.state is State.RUNNING
 
 
-def test_a_queue_that_never_existed_ends_the_start_with_what_to_do(rig, vhost):
-    vhost.delete_queue(f"{PREFIX}.single")
+def test_a_queue_that_never_existed_ends_the_start_with_what_to_do(rig):
+    rig.rabbit.delete_queue(f"{PREFIX}.single")
     consumer = rig.consumer("single")
     assert consumer.join(20)
     assert isinstance(consumer.failure, QueueMissing)
@@ -142,33 +142,33 @@ def test_a_queue_that_never_existed_ends_the_start_with_what_to_do(rig, vhost):
     assert "ordermq topology apply" in str(consumer.failure)
 
 
-def test_a_connection_closed_by_the_broker_comes_back_and_every_message_is_handled_once(rig, vhost):
+def test_a_connection_closed_by_the_broker_comes_back_and_every_message_is_handled_once(rig):
     rig.publish("batch", *probes(500))
     rig.consumer("batch", batch=10)
     rig.wait_for_effects("batch", 50)
-    vhost.close_connections("ordermq-consumer")
+    rig.rabbit.close_connections()
     rig.publish("batch", *probes(100, start=500))
     assert rig.wait_for_effects("batch", 600) == [each.order_id for each in probes(600)]
-    wait_until(lambda: vhost.depth(f"{PREFIX}.batch") == 0, 20, "an empty queue")
+    wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.batch") == 0, 20, what="an empty queue")
     assert len(rig.effects("batch")) == 600
 
 
-def test_a_lost_database_pauses_the_work_and_costs_no_attempt(rig, ordermq_stack):
+def test_a_lost_database_pauses_the_work_and_costs_no_attempt(rig):
     consumer = rig.consumer("single", threads=2)
     rig.publish("single", *probes(20))
     rig.wait_for_effects("single", 20)
 
-    ordermq_stack.postgres.kill()
+    rig.stack.postgres.kill()
     try:
         rig.publish("single", *probes(20, start=20))
-        wait_until(lambda: "paused" in str(consumer._health.ready().reasons), 20, "the pause")
+        wait_until(lambda: "paused" in str(consumer._health.ready().reasons), 20, what="the pause")
     finally:
-        ordermq_stack.postgres.start()
+        rig.stack.postgres.start()
     rig.session.close()
     assert rig.wait_for_effects("single", 40) == [each.order_id for each in probes(40)]
     assert rig.value("SELECT count(*) FROM ordermq.dead_letters") == 0
     assert rig.value("SELECT count(*) FROM ordermq.outbox") == 0
-    wait_until(lambda: consumer._health.ready().is_good, 10, "ready again")
+    wait_until(lambda: consumer._health.ready().is_good, 10, what="ready again")
 
 
 def test_a_message_that_never_ended_three_starts_is_dead(rig):
@@ -189,7 +189,7 @@ def test_a_message_that_never_ended_three_starts_is_dead(rig):
     rig.publish("batch", *probes(5, start=1))
     rig.consumer("batch")
     rig.wait_for_effects("batch", 5)
-    wait_until(lambda: dead_letters(rig, "batch"), 20, "the killer's grave")
+    wait_until(lambda: dead_letters(rig, "batch"), 20, what="the killer's grave")
     assert "kills the process" in dead_letters(rig, "batch")["o00000"]
     assert rig.value("SELECT count(*) FROM ordermq.starts") == 0
 
@@ -199,7 +199,7 @@ def test_external_calls_run_beside_each_other(rig):
     rig.consumer("call", threads=20)
     rig.wait_for_effects("call", 40, timeout_s=5.0)  # one after the other would take 10 s
     assert rig.value("SELECT count(*) FROM calls") == 40
-    wait_until(lambda: rig.value("SELECT count(*) FROM ordermq.leases") == 0, 10, "no lease left")
+    wait_until(lambda: rig.value("SELECT count(*) FROM ordermq.leases") == 0, 10, what="no lease left")
 
 
 def test_a_message_under_a_foreign_live_lease_waits_for_its_end_uncounted(rig):
@@ -207,7 +207,7 @@ def test_a_message_under_a_foreign_live_lease_waits_for_its_end_uncounted(rig):
     rig.relay()
     rig.consumer("call")
     rig.publish("call", *probes(1))
-    wait_until(lambda: rig.rows("SELECT FROM ordermq.outbox"), 10, "the postponed row")
+    wait_until(lambda: rig.rows("SELECT FROM ordermq.outbox"), 10, what="the postponed row")
     assert rig.effects("call") == []
     rig.wait_for_effects("call", 1)
     assert rig.rows("SELECT resumed FROM calls") == [(True,)]
@@ -227,23 +227,23 @@ def test_what_a_call_raises_reaches_complete_and_attempts_are_bounded(rig):
     rig.consumer("call")
     rig.publish("call", *probes(1, "raise"), *probes(3, start=1))
     rig.wait_for_effects("call", 3)
-    wait_until(lambda: dead_letters(rig, "call"), 20, "a dead letter")
+    wait_until(lambda: dead_letters(rig, "call"), 20, what="a dead letter")
     assert "gave up after 3 attempts" in dead_letters(rig, "call")["o00000"]
     assert rig.value("SELECT count(*) FROM calls WHERE order_id = 'o00000'") == 3
     assert rig.rows("SELECT order_id FROM graves") == [("o00000",)]
     assert rig.value("SELECT count(*) FROM ordermq.leases") == 0
 
 
-def test_a_stop_during_external_calls_waits_for_them_and_settles_them(rig, vhost):
+def test_a_stop_during_external_calls_waits_for_them_and_settles_them(rig):
     rig.publish("call", *probes(8, seconds=0.5))
     consumer = rig.consumer("call", threads=4)
-    wait_until(lambda: rig.value("SELECT count(*) FROM calls") >= 4, 10, "calls under way")
+    wait_until(lambda: rig.value("SELECT count(*) FROM calls") >= 4, 10, what="calls under way")
     consumer.stop()
     assert consumer.join(10)
     assert consumer.failure is None
     handled = len(rig.effects("call"))
     assert handled >= 4
-    wait_until(lambda: vhost.depth(f"{PREFIX}.call") == 8 - handled, 20, "the rest back in the queue")
+    wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.call") == 8 - handled, 20, what="the rest back in the queue")
     assert rig.value("SELECT count(*) FROM ordermq.leases") == 0
 
 

@@ -10,7 +10,7 @@ from ordermq.message.payload import Payload
 from ordermq.task import DONE, Dead, Postpone, Retry, external, handler
 
 SCHEMA = """
-    CREATE TABLE effects (order_id text NOT NULL, queue text NOT NULL, at timestamptz DEFAULT clock_timestamp());
+    CREATE TABLE effects (order_id text, queue text, at timestamptz DEFAULT clock_timestamp());
     CREATE TABLE graves (order_id text NOT NULL, reason text NOT NULL);
     CREATE TABLE calls (order_id text NOT NULL, resumed boolean NOT NULL)
 """

@@ -1,9 +1,8 @@
 """A consumer, a relay and a publisher inside the test process, on the private stack."""
 
-import threading
 from dataclasses import replace
 
-from ordermq.amqp import ConnectionManager, Publisher, apply
+from ordermq.amqp import Publisher, apply
 from ordermq.clock import utc_now
 from ordermq.config.settings import RetrySettings, Settings, TopologySettings
 from ordermq.consumer.runtime import Consumer
@@ -16,7 +15,9 @@ from ordermq.store import Session
 from ordermq.task import load
 from ordermq.testing import wait_until
 from ordermq.topology import build
+from tests.support.connection import manager_of
 from tests.support.probe import Probe
+from tests.support.rabbit import Rabbit
 
 PREFIX = "probe"
 PROBE = load(["tests.support.probe"])
@@ -25,7 +26,9 @@ PROBE = load(["tests.support.probe"])
 class Rig:
     """Everything one test of the runtime needs; ``close`` ends all it started."""
 
-    def __init__(self, broker, database):
+    def __init__(self, stack, broker, database):
+        self.stack = stack
+        self.rabbit = Rabbit(stack.broker, broker)
         self.settings = Settings(
             broker=replace(broker, reconnect_base_s=0.1, reconnect_cap_s=1.0),
             database=database,
@@ -57,9 +60,11 @@ class Rig:
 
     def publish(self, queue, *payloads, **envelope):
         """Publish probes as their first hop; message ids are the order ids."""
-        self.publish_raw(queue, *[
-            (to_properties(self.envelope(each, **envelope)), encode(each)) for each in payloads
+        fates = self.publisher.publish_many([
+            Publishing(PREFIX, queue, to_properties(self.envelope(each, **envelope)), encode(each))
+            for each in payloads
         ])  # fmt: skip
+        assert {fate.value for fate in fates} <= {"confirmed"}, fates
 
     def envelope(self, payload, **changes):
         from_payload = {"message_id": payload.order_id, "correlation_id": payload.order_id}
@@ -67,11 +72,10 @@ class Rig:
         return Envelope(**(fixed | from_payload | changes))
 
     def publish_raw(self, queue, *messages):
-        publishings = [
-            Publishing(PREFIX, queue, properties or Properties(), body) for properties, body in messages
-        ]
-        fates = self.publisher.publish_many(publishings)
-        assert {fate.value for fate in fates} <= {"confirmed"}, fates
+        """Publish (properties or None, body) as a foreign client might."""
+        self.rabbit.publish(
+            *(Publishing(PREFIX, queue, properties or Properties(), body) for properties, body in messages)
+        )
 
     def send(self, queue, *payloads):
         """Write probes to the outbox in one transaction."""
@@ -89,7 +93,7 @@ class Rig:
         return sorted(row[0] for row in self.rows("SELECT order_id FROM effects WHERE queue = %s", queue))
 
     def wait_for_effects(self, queue, count, timeout_s=20.0):
-        wait_until(lambda: len(self.effects(queue)) >= count, timeout_s, f"{count} effects on {queue}")
+        wait_until(lambda: len(self.effects(queue)) >= count, timeout_s, what=f"{count} effects on {queue}")
         return self.effects(queue)
 
     def close(self):
@@ -100,22 +104,16 @@ class Rig:
         self.publisher.stop()
         self.publisher.join(10)
         self.session.close()
+        self.rabbit.close()
 
 
 def probes(count, do="ok", start=0, **fields):
     return [Probe(order_id=f"o{n:05}", do=do, **fields) for n in range(start, start + count)]
 
 
-def manager_of(settings):
-    """Return an open connection for what only a test does to the broker."""
-    manager = ConnectionManager(settings.broker, name="test")
-    assert manager.connect(threading.Event())
-    return manager
-
-
 def declare(settings, queue_type="quorum"):
     """Declare the probe's topology on the broker."""
-    manager = manager_of(settings)
+    manager = manager_of(settings.broker)
     try:
         apply(manager, build(PREFIX, PROBE.queues, queue_type=queue_type))
     finally:
