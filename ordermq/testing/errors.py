@@ -1,0 +1,13 @@
+"""What can go wrong with the private stack."""
+
+from ordermq.errors import OrderMQError
+
+
+class StackError(OrderMQError):
+    """A server of the private stack did not start, stop or answer; the message names its log."""
+
+    exit_code = 69
+
+
+class ProgramMissing(StackError):
+    """A server program is not installed; ``bin/bootstrap`` installs it."""

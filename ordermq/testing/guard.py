@@ -1,0 +1,26 @@
+"""``python -m ordermq.testing.guard STATE DATA``: clean up after a stack whose owner has ended.
+
+Reads standard input, a pipe whose other end only the owner holds, to its end: that
+comes when the owner lets go or dies, however it dies. Then kills what still runs
+there and deletes both folders.
+"""
+
+import sys
+from pathlib import Path
+
+from ordermq.testing.account import server_account
+from ordermq.testing.place import Place
+from ordermq.testing.stack import PrivateStack
+
+
+def main() -> None:
+    """Wait for the owner's end, then clean up."""
+    state, data = map(Path, sys.argv[1:])
+    sys.stdin.buffer.read()
+    place = Place(state, data, server_account())
+    PrivateStack(place).kill()
+    place.wipe()
+
+
+if __name__ == "__main__":
+    main()

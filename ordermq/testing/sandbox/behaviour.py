@@ -1,0 +1,82 @@
+"""How a third party misbehaves: by the end of a card token or phone number, or by rates.
+
+The last four characters decide, whatever the rates are:
+
+====  ==================================================================
+0002  declined (payment: 402; SMS: 422)
+0003  done, but the first request gets no answer
+0004  not done and no answer the first time; done the second
+0005  503 the first time; done the second
+0006  503 with Retry-After, always
+====  ==================================================================
+
+*The first time* is counted per idempotency key (SMS: per reference and number) and
+survives a restart. All others follow the rates of ``POST /v1/behaviour``. Chance is
+drawn from the seed, the key and how many faults the key has suffered, so a run is
+repeatable however its requests interleave.
+
+*No answer* holds the connection open for ``hold_s`` seconds, or until the client
+leaves, and then closes it.
+"""
+
+from enum import Enum
+from random import Random
+from typing import Annotated
+
+import msgspec
+
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Behaviour(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="behaviour", tag_field="kind"
+):
+    """The rates; what a request to change them leaves out returns to its default."""
+
+    decline: Rate = 0.0
+    timeout: Rate = 0.0
+    error: Rate = 0.0
+    latency_ms: Annotated[float, msgspec.Meta(ge=0, le=60_000)] = 0.0
+    hold_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 30.0
+    seed: int = 1
+
+    def declines(self, name: str, key: str) -> bool:
+        """Whether the request of this key is declined; every repetition gets the same."""
+        if name[-4:] in ENDINGS:
+            return name.endswith("0002")
+        return self.decline > 0 and Random(f"{self.seed}:{key}:decline").random() < self.decline
+
+    def fault(self, name: str, key: str, suffered: int) -> "Fault":
+        """What goes wrong with the next request of ``key``, which has ``suffered`` so many faults."""
+        if name[-4:] in ENDINGS:
+            fault, times = ENDINGS[name[-4:]]
+            return fault if suffered < times else Fault.NONE
+        if not self.error and not self.timeout:
+            return Fault.NONE
+        random = Random(f"{self.seed}:{key}:{suffered}")
+        drawn = random.random()
+        if drawn < self.error:
+            return Fault.ERROR
+        if drawn < self.error + self.timeout:
+            return random.choice((Fault.LOST, Fault.MUTE))
+        return Fault.NONE
+
+
+class Fault(Enum):
+    """What may go wrong with a request."""
+
+    NONE = "none"
+    ERROR = "503, nothing done"
+    LOST = "no answer, nothing done"
+    MUTE = "no answer, but done"
+
+
+ALWAYS = 2**31
+#: Ending: which fault, and how often.
+ENDINGS = {
+    "0002": (Fault.NONE, 0),
+    "0003": (Fault.MUTE, 1),
+    "0004": (Fault.LOST, 1),
+    "0005": (Fault.ERROR, 1),
+    "0006": (Fault.ERROR, ALWAYS),
+}
