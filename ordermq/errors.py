@@ -243,6 +243,10 @@ class OutcomeUnknown(GatewayError):
     exit_code = 75
 
 
+class NotCalled(GatewayUnavailable):
+    """The framework did not make the call: its turn came too late for its lease."""
+
+
 class GatewayRefused(GatewayError):
     """The service says the request is wrong; the same request never succeeds."""
 

@@ -26,10 +26,11 @@ from ordermq.clock import monotonic_s
 from ordermq.consumer.batch import is_killer
 from ordermq.consumer.settle import CANNOT_ANSWER, Settler, again_of, deaths_of
 from ordermq.consumer.work import Work, in_log
+from ordermq.errors import NotCalled
 from ordermq.observe import metrics
 from ordermq.store import Transaction, inbox, leases
 from ordermq.task.handler import Claim
-from ordermq.task.outcome import Done, Outcome, Postpone
+from ordermq.task.outcome import Done, Outcome, Postpone, Retry
 from ordermq.task.retry import outcome_of
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,6 @@ class Call:
     request: Any
     start_by_s: float  # monotonic
     result: Any = None
-    is_stale: bool = False  # not started in time (E1): only to be postponed
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Callers:
 def make(call: Call) -> None:
     """Make one call; its answer or its exception becomes the result. Never raises."""
     if monotonic_s() >= call.start_by_s:
-        call.is_stale = True
+        call.result = NotCalled("its turn came after half its lease")
         return
     envelope = call.work.envelope
     queue_name = call.work.handler.queue if call.work.handler else ""
@@ -191,10 +191,10 @@ class Desk:
         traces = {call.work.envelope.correlation_id: call.work.envelope.traceparent for call in calls}
         with self._settler.session.transaction(traces=traces) as tx:
             for call in calls:
-                if call.is_stale:
-                    decided.append((call.work, Postpone("its turn came after half its lease", 0.0)))
-                else:
-                    decided.append((call.work, call.instance.complete(call.claim, call.result, tx)))
+                outcome = call.instance.complete(call.claim, call.result, tx)
+                if isinstance(call.result, NotCalled) and isinstance(outcome, Retry):
+                    outcome = Postpone(outcome.reason, 0.0)  # our own slowness counts no attempt
+                decided.append((call.work, outcome))
             decided = self._settler.decide(decided)
             self._write(tx, decided)
         self._settler.note_sent(tx)

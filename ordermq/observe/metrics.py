@@ -51,7 +51,6 @@ confirm_seconds = _seconds("confirm", "Publishing to confirm", _FAST_S)
 delivered = _counter("delivered_total", "Deliveries received", "queue")
 redelivered = _counter("redelivered_total", "Deliveries the broker marked as redelivered", "queue")
 settled = _counter("settled_total", "Deliveries committed and acked", "queue", "outcome")
-dead_letters = _counter("dead_letters_total", "Messages given up and kept as dead letters", "queue")
 inflight = _gauge("inflight", "Deliveries held and not yet settled", "queue")
 handler_seconds = _seconds(
     "handler", "One call of a handler, of a batch or of one message", _SLOW_S, "queue", "type"

@@ -12,6 +12,7 @@ from psycopg2.extensions import connection as Connection
 
 from ordermq.config.settings import DatabaseSettings
 from ordermq.errors import CommitUnknown, StoreError, StoreUnavailable
+from ordermq.observe import metrics
 from ordermq.store._errors import translate, translated
 from ordermq.store.deadline import Guard
 from ordermq.store.transaction import Transaction
@@ -54,7 +55,7 @@ class Session:
             self._rollback(connection, guard)
             raise
         try:
-            with guard.within(call_s):
+            with guard.within(call_s), metrics.commit_seconds.time():
                 connection.commit()
         except psycopg2.Error as exc:
             self._rollback(connection, guard)

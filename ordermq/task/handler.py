@@ -55,8 +55,9 @@ class ExternalHandler(Protocol):
     """What ``@external`` expects of a class; one instance serves all threads of a process.
 
     ``prepare`` and ``complete`` run in a transaction with other messages' and must be
-    short. ``call`` raises for what it does not know how to treat; the exception is
-    passed to ``complete`` as the result, so that an unknown outcome can be recorded.
+    short. What ``call`` raises is passed to ``complete`` as the result, so that an unknown
+    outcome can be recorded; so is NotCalled if the call was never made, which ``complete``
+    should answer with Retry.
     """
 
     def prepare(self, claim: Claim[Any], tx: Any) -> Any: ...

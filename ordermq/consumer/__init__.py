@@ -1,0 +1,1 @@
+"""The consumer process: takes deliveries, runs handlers, settles what they decide."""
