@@ -72,6 +72,29 @@ def load(
     return Loaded(settings, {name: built[name] for name in extra_sections or {}}, origins)
 
 
+def peek(
+    name: str,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    environ: Environ = os.environ,
+    flags: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return one setting of the framework before all can be read: the one that names the other sections.
+
+    What is wrong elsewhere, or with it, is left for ``load`` to report. Raises
+    ConfigError if the file cannot be read at all.
+    """
+    setting = declared(FRAMEWORK)[name]
+    value = setting.default
+    for source in _sources(_file(path, environ), environ, flags or {}, {name: setting}):
+        for given in source.givens:
+            try:
+                value = given.read(given.declared, given.raw)
+            except NotAllowed:
+                continue
+    return value
+
+
 def _file(path: str | os.PathLike[str] | None, environ: Environ) -> Path | None:
     """Return the file to read. One that was asked for must exist."""
     if path is not None:

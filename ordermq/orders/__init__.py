@@ -4,11 +4,12 @@ from ordermq.orders.cancel import cancel_order
 from ordermq.orders.model import Contact, Item, Order
 from ordermq.orders.place import Placed, place_order, place_orders
 from ordermq.orders.saga import Status
-from ordermq.orders.settings import ShopSettings
+from ordermq.orders.settings import SECTION, ShopSettings
 from ordermq.orders.stock import load_stock
 
 __all__ = [
     "MIGRATIONS",
+    "SETTINGS",
     "Contact",
     "Item",
     "Order",
@@ -23,3 +24,6 @@ __all__ = [
 
 MIGRATIONS = ("shop", "ordermq.orders.migrations")
 """Scope and package of the shop's tables, for ``store.migrate``."""
+
+SETTINGS = {SECTION: ShopSettings}
+"""The shop's sections of the settings, by name."""

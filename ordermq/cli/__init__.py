@@ -1,0 +1,1 @@
+"""The commands: parse, build, call, exit code. What they do is done below them."""

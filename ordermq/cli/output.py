@@ -1,0 +1,71 @@
+"""What commands print: tables a person reads in 80 columns, JSON a program reads."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import click
+
+from ordermq.cli.run import PIPE_CLOSED, silence_stdout
+from ordermq.observe.text import line
+
+
+def write(text: str) -> None:
+    """Print ``text``. Ends the command quietly if nobody reads any more (``| head``)."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        silence_stdout()
+        raise click.exceptions.Exit(PIPE_CLOSED) from None
+
+
+def note(text: str) -> None:
+    """Print ``text`` on stderr: it is about the command's work and not its result."""
+    click.echo(text, err=True)
+
+
+def write_json(value: object) -> None:
+    """Print one JSON document on one line; instants as RFC 3339, bytes as text."""
+    write(json.dumps(value, ensure_ascii=False, default=_plain))
+
+
+def write_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under ``header``: numbers to the right, all else to the left; the last column may run on."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    if not sys.stdout.isatty() and not cells:
+        return
+    is_number = [bool(cells) and all(row[n][1] for row in cells) for n in range(len(header))]
+    widths = [max(len(name), *(len(row[n][0]) for row in cells), 0) for n, name in enumerate(header)]
+    for texts in (header, *([text for text, _ in row] for row in cells)):
+        padded = (
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(texts, widths, is_number, strict=True)
+        )
+        write("  ".join(padded).rstrip())
+
+
+def seconds(instant: datetime | None) -> str:
+    """Return an instant to the second, in UTC: ``2026-01-31 09:30:00``."""
+    return "" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S}"
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return ``text`` on one line, its end cut off past ``longest`` characters."""
+    text = line(text)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _cell(value: object) -> tuple[str, bool]:
+    if value is None:
+        return "", True
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return line(str(value)), is_number
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value)

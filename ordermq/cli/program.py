@@ -1,0 +1,78 @@
+"""What a process is made of: settings, handlers, migrations, topology.
+
+The modules named in ``consumer.handlers`` bring more than handlers. A module, or else
+the package it is in, may name
+
+    MIGRATIONS = ("myshop", "myshop.migrations")     scope and package of its tables
+    SETTINGS = {"myshop": MyShopSettings}            sections of its own in the file
+"""
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ordermq.config.loader import Loaded, load, peek
+from ordermq.config.settings import Settings
+from ordermq.store import Session, migrate
+from ordermq.store.migrate import Migration
+from ordermq.task import Registry
+from ordermq.task import load as load_handlers
+from ordermq.topology import Topology, build
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything read at the start, before any connection."""
+
+    loaded: Loaded
+    registry: Registry
+    migrations: list[Migration]
+
+    @property
+    def settings(self) -> Settings:
+        return self.loaded.settings
+
+    def session(self, name: str) -> Session:
+        """Return a session on the database; it connects when first used."""
+        return Session(self.settings.database, name=name)
+
+    def topology(self) -> Topology:
+        """Return what should exist on the broker: a queue for each that has a handler or is in a setting."""
+        wanted = self.settings.topology
+        return build(
+            wanted.prefix,
+            (*self.registry.queues, *wanted.queues),
+            queue_type=wanted.queue_type,
+            events=wanted.events,
+        )
+
+
+def load_program(path: str | None, flags: Mapping[str, Any] | None = None) -> Program:
+    """Read settings, handlers and migrations. Raises ConfigError naming every problem."""
+    handlers = peek("consumer.handlers", path, flags=flags)
+    registry = load_handlers(handlers)
+    sections: dict[str, type] = {}
+    scopes = [migrate.FRAMEWORK]
+    for module in handlers:
+        sections |= _named(module, "SETTINGS", {})
+        scope = _named(module, "MIGRATIONS", None)
+        if scope is not None and scope not in scopes:
+            scopes.append(scope)
+    loaded = load(path, flags=flags, extra_sections=sections)
+    return Program(loaded, registry, list(_migrations(scopes)))
+
+
+def _named(module: str, name: str, default: Any) -> Any:
+    """Return what the module says under ``name``, or else its package."""
+    package = module.rpartition(".")[0]
+    for each in filter(None, (module, package)):
+        value = getattr(importlib.import_module(each), name, None)
+        if value is not None:
+            return value
+    return default
+
+
+def _migrations(scopes: Iterable[tuple[str, str]]) -> Iterable[Migration]:
+    for scope, package in scopes:
+        yield from migrate.migrations_of(scope, package)
