@@ -34,11 +34,19 @@ _MAX_RETRY_AFTER_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the service answered; ``body`` is None if it was not a JSON object."""
+    """What the service answered. Never log ``raw``."""
 
     status: int
-    body: Mapping[str, Any] | None
+    raw: bytes = field(repr=False)
     retry_after_s: float | None
+
+    def body(self) -> Mapping[str, Any]:
+        """Return the JSON object that was answered; an empty one if it was anything else."""
+        return _json_object(self.raw)
+
+    def lines(self) -> list[Mapping[str, Any]]:
+        """Return the answer's JSON objects, one a line."""
+        return [_json_object(line) for line in self.raw.splitlines()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +142,7 @@ class JsonClient:
             raw = response.read(MAX_ANSWER_BYTES + 1)
             if len(raw) > MAX_ANSWER_BYTES:
                 raise ValueError("the answer is too large")
-            return Answer(
-                response.status, _json_object(raw), _retry_after_s(response.headers.get("Retry-After"))
-            )
+            return Answer(response.status, raw, _retry_after_s(response.headers.get("Retry-After")))
 
 
 class _BoundedResponse(http.client.HTTPResponse):
@@ -180,12 +186,12 @@ def _is_readable(sock: socket.socket) -> bool:
     return bool(poller.poll(0))
 
 
-def _json_object(raw: bytes) -> Mapping[str, Any] | None:
+def _json_object(raw: bytes) -> Mapping[str, Any]:
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _retry_after_s(text: str | None) -> float | None:

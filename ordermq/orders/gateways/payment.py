@@ -136,7 +136,7 @@ class PaymentGateway:
             answer = self._client.get(f"/v1/ledger?after={after}&limit={_LEDGER_PAGE}")
             if answer.status != 200:
                 raise _error("reading the ledger", answer)
-            entries = [_entry(each) for each in _list(answer, "entries")]
+            entries = [_entry(each) for each in answer.lines()]
             if not entries:
                 return
             yield entries
@@ -144,15 +144,18 @@ class PaymentGateway:
 
 
 def _entry(raw: Mapping[str, Any]) -> LedgerEntry:
-    return LedgerEntry(
-        entry_no=int(raw["seq"]),
-        kind=str(raw["kind"]),
-        idempotency_key=str(raw["idempotency_key"]),
-        order_id=str(raw["order_id"]),
-        capture_id=str(raw["capture_id"]),
-        amount_minor=int(raw["amount_minor"]),
-        currency=str(raw["currency"]),
-    )
+    try:
+        return LedgerEntry(
+            entry_no=int(raw["n"]),
+            kind=str(raw["kind"]),
+            idempotency_key=str(raw["idempotency_key"]),
+            order_id=str(raw["order_id"]),
+            capture_id=str(raw["capture_id"]),
+            amount_minor=int(raw["amount_minor"]),
+            currency=str(raw["currency"]),
+        )
+    except (KeyError, ValueError) as exc:
+        raise OutcomeUnknown(f"the payment service's ledger has an entry without {exc}") from exc
 
 
 def _error(what: str, answer: Answer) -> GatewayUnavailable | GatewayRefused | OutcomeUnknown:
@@ -165,19 +168,12 @@ def _error(what: str, answer: Answer) -> GatewayUnavailable | GatewayRefused | O
 
 
 def _text(answer: Answer, name: str) -> str:
-    value = (answer.body or {}).get(name)
+    value = answer.body().get(name)
     if not isinstance(value, str) or not value:
         raise OutcomeUnknown(f"the payment service's answer has no {name}")
     return value[:200]
 
 
-def _list(answer: Answer, name: str) -> list[Mapping[str, Any]]:
-    value = (answer.body or {}).get(name)
-    if not isinstance(value, list):
-        raise OutcomeUnknown(f"the payment service's answer has no {name}")
-    return value
-
-
 def _reason(answer: Answer) -> str:
-    reason = (answer.body or {}).get("reason")
+    reason = answer.body().get("reason")
     return reason[:200] if isinstance(reason, str) else "declined"

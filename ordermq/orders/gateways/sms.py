@@ -35,7 +35,7 @@ class SmsGateway:
             "/v1/messages", {"to": to, "text": text, "reference": reference}, timeout_s=timeout_s
         )
         if answer.status in (200, 201, 202):
-            message_id = (answer.body or {}).get("message_id")
+            message_id = answer.body().get("message_id")
             return message_id[:200] if isinstance(message_id, str) else ""
         if answer.status in (429, 503):
             raise GatewayUnavailable(f"the SMS service answered {answer.status}", answer.retry_after_s)
@@ -47,11 +47,11 @@ class SmsGateway:
         """Yield the references of all messages the service has sent, a page at a time, oldest first."""
         after = 0
         while True:
-            answer = self._client.get(f"/v1/messages?after={after}&limit={_PAGE}")
-            messages = (answer.body or {}).get("messages")
-            if answer.status != 200 or not isinstance(messages, list):
-                raise OutcomeUnknown(f"reading sent messages: the SMS service answered {answer.status}")
+            answer = self._client.get(f"/v1/ledger?after={after}&limit={_PAGE}")
+            if answer.status != 200:
+                raise OutcomeUnknown(f"reading what was sent: the SMS service answered {answer.status}")
+            messages = answer.lines()
             if not messages:
                 return
-            yield [str(each["reference"]) for each in messages]
-            after = int(messages[-1]["seq"])
+            yield [str(each.get("reference", "")) for each in messages]
+            after = int(messages[-1]["n"])

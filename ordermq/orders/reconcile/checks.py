@@ -1,0 +1,168 @@
+"""The invariants, each as one query for what breaks it.
+
+A query returns one text a fault. The names are what operators see.
+``ledger`` and ``texts`` are temporary tables with the gateways' own books.
+"""
+
+ORDERS = {
+    "orders_at_rest": """
+        SELECT order_id || ': ' || status || ', pending ' || array_to_string(pending, ', ')
+          FROM shop.orders
+         WHERE (status NOT IN ('completed', 'cancelled', 'refunded') OR pending <> '{}')
+           AND attention_reason IS NULL
+    """,
+    "events_gap_free": """
+        SELECT o.order_id || ': version ' || o.version || ', events ' || coalesce(e.events, 0)
+          FROM shop.orders AS o
+          LEFT JOIN (SELECT order_id, count(*) AS events, min(version) AS first, max(version) AS last
+                       FROM shop.order_events GROUP BY order_id) AS e USING (order_id)
+         WHERE e.events IS DISTINCT FROM o.version OR e.first <> 1 OR e.last <> o.version
+    """,
+    "stock_conserved": """
+        SELECT product_id FROM shop.stock
+         WHERE loaded <> on_hand + reserved + shipped OR least(on_hand, reserved, shipped) < 0
+    """,
+    "stock_agrees_with_reservations": """
+        SELECT s.product_id
+          FROM shop.stock AS s
+          LEFT JOIN (SELECT product_id, sum(quantity) FILTER (WHERE state = 'reserved') AS reserved,
+                            sum(quantity) FILTER (WHERE state = 'shipped') AS shipped
+                       FROM shop.reservations GROUP BY product_id) AS r USING (product_id)
+         WHERE s.reserved <> coalesce(r.reserved, 0) OR s.shipped <> coalesce(r.shipped, 0)
+    """,
+    "reservations_agree_with_orders": """
+        SELECT DISTINCT
+               o.order_id || ': ' || o.status || ' has ' || coalesce(r.state, 'nothing') || ' of a product'
+          FROM shop.orders AS o
+          LEFT JOIN LATERAL (
+               SELECT coalesce(i.product_id, h.product_id) AS product_id, i.units, h.quantity, h.state
+                 FROM (SELECT product_id, sum(quantity) AS units FROM shop.order_items
+                        WHERE order_id = o.order_id GROUP BY product_id) AS i
+                 FULL JOIN (SELECT product_id, quantity, state FROM shop.reservations
+                             WHERE order_id = o.order_id) AS h USING (product_id)) AS r ON true
+         WHERE CASE
+               WHEN r.state IS NULL THEN o.status IN ('reserved', 'paid', 'completed')
+               WHEN r.units IS DISTINCT FROM r.quantity THEN true
+               WHEN o.status = 'placed' THEN true
+               WHEN o.status = 'reserved' THEN r.state <> 'reserved'
+               WHEN o.status = 'paid' AND 'ship' = ANY(o.pending) THEN r.state <> 'reserved'
+               WHEN o.status IN ('paid', 'completed') THEN r.state <> 'shipped'
+               WHEN 'release' = ANY(o.pending) THEN r.state <> 'reserved'
+               ELSE r.state <> 'released' END
+    """,
+    "completed_orders_are_whole": """
+        SELECT o.order_id || ':'
+               || CASE WHEN s.order_id IS NULL THEN ' no shipment' ELSE '' END
+               || CASE WHEN p.order_id IS NULL THEN ' no points' ELSE '' END
+               || CASE WHEN n.order_id IS NULL THEN ' not notified' ELSE '' END
+          FROM shop.orders AS o
+          LEFT JOIN shop.shipments AS s USING (order_id)
+          LEFT JOIN shop.points AS p USING (order_id)
+          LEFT JOIN shop.notifications AS n ON n.order_id = o.order_id AND n.template = 'order_confirmed'
+               AND (n.state IN ('sent', 'skipped')
+                    OR n.state IN ('unknown', 'failed') AND o.attention_reason IS NOT NULL)
+         WHERE o.status = 'completed'
+           AND (s.order_id IS NULL OR p.order_id IS NULL AND o.attention_reason IS NULL OR n.order_id IS NULL)
+    """,
+    "shipments_belong_to_paid_orders": """
+        SELECT o.order_id FROM shop.shipments JOIN shop.orders AS o USING (order_id)
+         WHERE o.status NOT IN ('paid', 'completed')
+    """,
+    "payments_agree_with_orders": """
+        SELECT o.order_id || ': ' || o.status || ' with payment ' || coalesce(p.state, 'none')
+          FROM shop.orders AS o LEFT JOIN shop.payments AS p USING (order_id)
+         WHERE p.amount_minor <> o.total_minor OR p.currency <> o.currency
+            OR CASE
+               WHEN o.status IN ('paid', 'completed') THEN p.state IS DISTINCT FROM 'captured'
+               WHEN o.status = 'refunded' THEN p.state IS DISTINCT FROM 'refunded'
+               WHEN o.status = 'cancelled' AND o.pending && '{capture,refund}' THEN p.state = 'refunded'
+               WHEN o.status = 'cancelled' THEN p.state IN ('intent', 'unknown', 'captured', 'refunded')
+               ELSE p.state IN ('captured', 'refunded') END
+    """,
+}
+
+PAYMENT_BOOKS = {
+    "captured_at_most_once": """
+        SELECT order_id || ': ' || count(*) FILTER (WHERE kind = 'capture') || ' captures, '
+               || count(*) FILTER (WHERE kind = 'refund') || ' refunds'
+          FROM ledger GROUP BY order_id
+        HAVING count(*) FILTER (WHERE kind = 'capture') > 1
+            OR count(*) FILTER (WHERE kind = 'refund') > count(*) FILTER (WHERE kind = 'capture')
+    """,
+    "captures_belong_to_orders": """
+        SELECT l.order_id || ': ' || l.kind || ' of an unknown order'
+          FROM ledger AS l LEFT JOIN shop.orders AS o USING (order_id) WHERE o.order_id IS NULL
+    """,
+    "payment_books_agree": """
+        SELECT o.order_id || ': ' || o.status || ', gateway has '
+               || coalesce(b.captures, 0) || ' captures and ' || coalesce(b.refunds, 0) || ' refunds'
+          FROM shop.orders AS o
+          LEFT JOIN (SELECT order_id, count(*) FILTER (WHERE kind = 'capture') AS captures,
+                            count(*) FILTER (WHERE kind = 'refund') AS refunds,
+                            min(amount_minor) AS least, max(amount_minor) AS most, max(currency) AS currency
+                       FROM ledger GROUP BY order_id) AS b USING (order_id)
+         WHERE b.least <> o.total_minor OR b.most <> o.total_minor OR b.currency <> o.currency
+            OR CASE
+               WHEN o.status IN ('paid', 'completed') THEN b.captures IS DISTINCT FROM 1 OR b.refunds <> 0
+               WHEN o.status = 'refunded' THEN b.captures IS DISTINCT FROM 1 OR b.refunds <> 1
+               WHEN o.pending && '{capture,refund}' THEN b.captures > 1 OR b.refunds > 1
+               ELSE b.captures > 0 END
+    """,
+}
+
+MESSAGE_BOOKS = {
+    "notified_at_most_once": """
+        SELECT reference || ': ' || count(*) || ' messages' FROM texts GROUP BY reference HAVING count(*) > 1
+    """,
+    "message_books_agree": """
+        SELECT coalesce(t.reference, n.order_id || ':' || n.template)
+               || ': ' || coalesce(n.state, 'unknown to us') || ', '
+               || CASE WHEN t.reference IS NULL THEN 'not sent' ELSE 'sent' END
+          FROM (SELECT DISTINCT reference FROM texts) AS t
+          FULL JOIN shop.notifications AS n ON t.reference = n.order_id || ':' || n.template
+         WHERE CASE WHEN t.reference IS NULL THEN n.state = 'sent'
+                    ELSE coalesce(n.state, '') NOT IN ('sent', 'unknown', 'sending') END
+    """,
+}
+
+MESSAGES = {
+    "outbox_empty": """
+        SELECT message_id || ': ' || CASE WHEN refusals = 0 THEN 'waits for the relay'
+                                          ELSE 'refused ' || refusals || ' times: ' || refused_reason END
+          FROM ordermq.outbox WHERE available_at <= now() OR refusals > 0
+    """,
+    "nothing_in_hand": """
+        SELECT queue || ' ' || message_id || ': leased' FROM ordermq.leases
+        UNION ALL
+        SELECT queue || ' ' || message_id || ': begun ' || starts || ' times' FROM ordermq.starts
+        UNION ALL
+        SELECT n.order_id || ' ' || n.template || ': being sent'
+          FROM shop.notifications AS n JOIN shop.orders AS o USING (order_id)
+         WHERE n.state = 'sending' AND o.status IN ('completed', 'cancelled', 'refunded') AND o.pending = '{}'
+    """,
+    "dead_letters_explained": """
+        SELECT d.dead_letter_id || ' ' || d.queue || ' ' || d.message_id || ': ' || d.reason
+          FROM ordermq.dead_letters AS d JOIN shop.orders AS o ON o.order_id = d.correlation_id
+         WHERE d.replayed_at IS NULL AND o.attention_reason IS NULL
+    """,
+}
+
+NOTES = {
+    "orders_at_rest": """
+        SELECT count(*) || ' orders, '
+               || count(*) FILTER (WHERE attention_reason IS NOT NULL) || ' need attention'
+          FROM shop.orders
+    """,
+    "outbox_empty": """
+        SELECT count(*) || ' messages wait for their time' FROM ordermq.outbox
+         WHERE available_at > now() AND refusals = 0
+    """,
+    "dead_letters_explained": """
+        SELECT count(*) || ' dead letters not replayed' FROM ordermq.dead_letters WHERE replayed_at IS NULL
+    """,
+    "captured_at_most_once": """
+        SELECT count(*) FILTER (WHERE kind = 'capture') || ' captures, '
+               || count(*) FILTER (WHERE kind = 'refund') || ' refunds' FROM ledger
+    """,
+    "notified_at_most_once": "SELECT count(*) || ' messages' FROM texts",
+}

@@ -1,0 +1,44 @@
+"""Fold the events of orders through the saga and compare. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from ordermq.errors import IllegalEvent
+from ordermq.orders.events import Event, EventType, Step
+from ordermq.orders.saga import State, advance
+
+
+def disagreement(path: str, status: str, pending: Sequence[str]) -> str | None:
+    """Return what is wrong between a history and the stored state; None if they agree.
+
+    ``path`` is the order's events, oldest first, as ``type`` or ``type:step``, with
+    spaces between.
+    """
+    try:
+        state = fold(_events(path))
+    except (IllegalEvent, ValueError) as exc:
+        return str(exc)
+    if state is None:
+        return "no events"
+    if state.status != status:
+        return f"stored as {status}, but its events say {state.status}"
+    if state.pending != set(pending):
+        return f"pending is {_words(pending)}, but its events say {_words(state.pending)}"
+    return None
+
+
+def fold(events: Iterable[Event]) -> State | None:
+    """Return the state after ``events``; None without any. Raises IllegalEvent."""
+    state: State | None = None
+    for event in events:
+        state = advance(state, event).state
+    return state
+
+
+def _events(path: str) -> Iterable[Event]:
+    for word in path.split():
+        event_type, _, step = word.partition(":")
+        yield Event(EventType(event_type), Step(step) if step else None)
+
+
+def _words(steps: Iterable[str]) -> str:
+    return ", ".join(sorted(steps)) or "nothing"
