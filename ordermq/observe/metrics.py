@@ -40,7 +40,7 @@ def _seconds(name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> H
 
 
 # Publishing. published = confirmed + returned + nacked + unknown + what is in flight.
-published = _counter("published_total", "Publishings handed to the broker", "queue")
+published = _counter("published_total", "Publishings handed to the broker")
 confirmed = _counter("confirmed_total", "Publishings the broker took responsibility for")
 returned = _counter("returned_total", "Mandatory publishings that matched no queue")
 nacked = _counter("nacked_total", "Publishings the broker refused")

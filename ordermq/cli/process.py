@@ -1,0 +1,116 @@
+"""A process that serves until it is told to stop: logs, health port, systemd, signals, exit code.
+
+Type=notify in systemd       told by
+READY=1                      the first beat of a ready process
+WATCHDOG=1                   every beat of the service's loop, while the process lives
+STATUS=...                   a change of what keeps the process from being ready
+STOPPING=1                   the stop signal
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from ordermq.cli.program import Program
+from ordermq.cli.run import BUG, Invocation, explain
+from ordermq.clock import monotonic_s
+from ordermq.config.environment import supervisor
+from ordermq.errors import OrderMQError
+from ordermq.lifecycle import ThreadService, run_until_signalled
+from ordermq.observe import logs
+from ordermq.observe.health import MAIN, Health
+from ordermq.observe.http import HealthServer
+from ordermq.observe.systemd import Notifier
+from ordermq.store import migrate
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 0.5
+
+
+class SupervisedHealth(Health):
+    """Health that systemd hears of, from the thread that beats as ``io``."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        super().__init__()
+        self._notifier = notifier
+        self._was_ready = False
+        self._status = ""
+        self._look_at_s = 0.0
+
+    def beat(self, name: str = MAIN) -> None:
+        super().beat(name)
+        if name == MAIN:
+            self._notifier.watchdog()
+            now_s = monotonic_s()
+            if now_s >= self._look_at_s:
+                self._look_at_s = now_s + _LOOK_EVERY_S
+                self._tell()
+
+    def _tell(self) -> None:
+        verdict = self.ready()
+        status = "; ".join(verdict.reasons) or "working"
+        if verdict.is_good and not self._was_ready:
+            self._was_ready = True
+            self._notifier.ready(status)
+        elif status != self._status:
+            self._notifier.status(status)
+        self._status = status
+
+
+class Process:
+    """A process that is set up and has its one service still to run."""
+
+    def __init__(self, health: Health, notifier: Notifier) -> None:
+        self.health = health
+        self._notifier = notifier
+
+    def serve(self, service: ThreadService) -> None:
+        """Run ``service`` until it ends or a signal stops it. Raises what ended it. Needs ``hold_signals``."""
+        run_until_signalled(_Announced(service, self._notifier))
+        if service.failure is not None:
+            raise service.failure
+
+
+@contextmanager
+def serving(program: Program, name: str) -> Iterator[Process]:
+    """Set the process up as the service ``name``; at an error, log it and exit with its code.
+
+    Blocks for one look at the database: its tables must be those this code knows.
+    """
+    packages = {each.partition(".")[0] for each in program.settings.consumer.handlers}
+    logs.configure(program.settings.observe, name, packages=packages)
+    debug = click.get_current_context().ensure_object(Invocation).debug
+    try:
+        session = program.session(name)
+        migrate.check(session, program.migrations)
+        session.close()
+        notifier = Notifier(supervisor())
+        health = SupervisedHealth(notifier)
+        server = HealthServer(program.settings.observe, health)
+        try:
+            yield Process(health, notifier)
+        finally:
+            server.close()
+    except OrderMQError as exc:
+        log.critical("%s", explain(exc), exc_info=exc if debug else None)
+        raise click.exceptions.Exit(exc.exit_code) from exc
+    except Exception as exc:  # the process ends here, and the log must hold why
+        log.critical("this is a bug in ordermq or in a handler", exc_info=exc)
+        raise click.exceptions.Exit(BUG) from exc
+
+
+class _Announced:
+    """A service whose stop systemd hears of."""
+
+    def __init__(self, service: ThreadService, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self.start = service.start
+        self.join = service.join
+        self._stop = service.stop
+
+    def stop(self) -> None:
+        self._notifier.stopping("finishing what runs")
+        self._stop()

@@ -1,0 +1,60 @@
+"""``ordermq-relay``: the process that publishes what the outbox holds."""
+
+from typing import NoReturn
+
+import click
+
+from ordermq.amqp import Publisher
+from ordermq.cli.metering import ConnectionMeter, PublishMeter
+from ordermq.cli.options import common
+from ordermq.cli.process import serving
+from ordermq.cli.program import load_program
+from ordermq.cli.run import EXIT_CODES
+from ordermq.cli.run import main as run_main
+from ordermq.lifecycle import hold_signals
+from ordermq.relay import Relay
+
+
+@click.command(
+    epilog=f"""\b
+Examples:
+  ordermq-relay
+  ordermq-relay --config /etc/ordermq/ordermq.toml --log-format text
+
+\b
+SIGTERM or SIGINT: wait for the confirms under way, exit 0; a second signal ends
+the process at once. What was not confirmed is published again later.
+
+{EXIT_CODES}"""
+)
+@click.option("--log-format", type=click.Choice(["json", "text"]), help="Of the logs on stderr.")
+@common
+def command(log_format: str | None, config_path: str | None) -> None:
+    """Publish the outbox until told to stop.
+
+    Any number may run: one is active, the others stand by and take over when it goes.
+    """
+    hold_signals()
+    program = load_program(config_path, {"observe.log_format": log_format})
+    settings = program.settings
+    with serving(program, "ordermq-relay") as process:
+        publisher = Publisher(
+            settings.broker,
+            name="ordermq-relay",
+            on_state=ConnectionMeter("relay", process.health),
+            observer=PublishMeter(),
+        )
+        with publisher:
+            process.serve(
+                Relay(
+                    publisher,
+                    settings.database,
+                    settings.relay,
+                    exchange=settings.topology.prefix,
+                    health=process.health,
+                )
+            )
+
+
+def main() -> NoReturn:
+    run_main(command, "ordermq-relay")
