@@ -251,7 +251,7 @@ class PrivateBroker:
             raise StackError(
                 f"rabbitmqctl {' '.join(args)}: exit {done.returncode}: {done.stderr.strip()[-500:]}"
             )
-        return done.stdout
+        return str(done.stdout)
 
     # --- private ------------------------------------------------------------
 

@@ -10,6 +10,7 @@ connection to it and return its name.
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,14 +123,20 @@ def database_settings(database: Database) -> DatabaseSettings:
     return database.settings
 
 
-@pytest.fixture
-def sandbox() -> Iterator[PrivateSandbox]:
-    """The sandbox third parties in a process of the test's own, with empty ledgers."""
+@pytest.fixture(scope="session")
+def _sandbox_place() -> Iterator[Place]:
     place = Place.temporary(server_account())
     with guarded(place):
-        sandbox = PrivateSandbox(place)
-        try:
-            sandbox.start()
-            yield sandbox
-        finally:
-            sandbox.kill()
+        yield place
+
+
+@pytest.fixture
+def sandbox(_sandbox_place: Place) -> Iterator[PrivateSandbox]:
+    """The sandbox third parties in a process of the test's own, with empty ledgers."""
+    sandbox = PrivateSandbox(_sandbox_place)
+    try:
+        sandbox.start()
+        yield sandbox
+    finally:
+        sandbox.kill()
+        shutil.rmtree(sandbox.data)

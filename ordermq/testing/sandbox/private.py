@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from ordermq.testing.errors import StackError
@@ -36,16 +37,9 @@ class PrivateSandbox:
         if not self._known or not is_free(self.port):
             self._known = {"port": free_ports(1)[0]}
             self._place.remember("sandbox", self._known)
-        account, folder = self._place.account, self._place.given_folder("sandbox")
-        argv = [
-            sys.executable,
-            "-m",
-            "ordermq.testing.sandbox",
-            "--port",
-            str(self.port),
-            "--data",
-            str(folder),
-        ]
+        account = self._place.account
+        argv = [sys.executable, "-m", "ordermq.testing.sandbox"]
+        argv += ["--port", str(self.port), "--data", str(self.data)]
         argv += ["--uid", str(account.uid), "--gid", str(account.gid)]
         self.process.start(argv, env=os.environ, cwd=self._place.state, as_self=True)
 
@@ -95,6 +89,11 @@ class PrivateSandbox:
     @property
     def port(self) -> int:
         return int(self._known["port"])
+
+    @property
+    def data(self) -> Path:
+        """Folder of the journals."""
+        return self._place.given_folder("sandbox")
 
     @property
     def payment_url(self) -> str:
