@@ -62,6 +62,7 @@ class ConnectionManager:
         self._down_since_s: float | None = None
         self._state = State.NEW
         self._entered_at = utc_now()
+        self._entered_s = monotonic_s()
         self._reconnects = 0
         self._last_error: OrderMQError | None = None
 
@@ -76,6 +77,11 @@ class ConnectionManager:
     def state_since(self) -> datetime:
         """When the present state was entered, UTC."""
         return self._entered_at
+
+    @property
+    def state_age_s(self) -> float:
+        """Seconds since the present state was entered."""
+        return monotonic_s() - self._entered_s
 
     @property
     def reconnects(self) -> int:
@@ -280,6 +286,7 @@ class ConnectionManager:
             return
         self._state = move(self._state, state)
         self._entered_at = utc_now()
+        self._entered_s = monotonic_s()
         if self._on_state is None:
             return
         try:

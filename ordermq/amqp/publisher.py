@@ -146,18 +146,17 @@ class Publisher(ThreadService):
         fates = Fates()
         overall = None if timeout_s is None else Deadline(timeout_s)
         source = iter(publishings)
-        under_way: deque[tuple[Batch, Deadline]] = deque()
+        under_way: deque[Batch] = deque()
         is_down = False
         self._raise_if_ended()
         while True:
             # Two windows at a time: one is being confirmed while the next is read and written.
             while len(under_way) < 2 and (window := list(islice(source, self._window))):
-                deadline = overall or Deadline(0.0 if is_down else self._settings.confirm_timeout_s)
-                under_way.append((self._enqueue(window), deadline))
+                under_way.append(self._enqueue(window))
             if not under_way:
                 return fates
-            batch, deadline = under_way.popleft()
-            self._wait(batch, deadline)
+            batch = under_way.popleft()
+            self._wait(batch, overall or Deadline(0.0 if is_down else self._settings.confirm_timeout_s))
             is_down = is_down or Fate.UNSENT in batch.fates
             for index, reason in batch.reasons.items():
                 fates.reasons[len(fates) + index] = reason
@@ -235,7 +234,7 @@ class Publisher(ThreadService):
         finally:
             self._abandon("sent, and not confirmed: the publisher stopped")
             self._end()
-            self.connection.close()
+            self.connection.close(2.0)
 
     def _serve(self) -> None:
         """Write and settle until stopped and idle. Raises BrokerError when the channel is gone."""
@@ -325,7 +324,9 @@ class Publisher(ThreadService):
         oldest = self._tracker.oldest
         if oldest is None or self.connection.state is State.BLOCKED:
             return
-        if monotonic_s() - oldest.written_s >= self._settings.confirm_timeout_s:
+        # Time spent blocked does not count: the broker read nothing then.
+        waited_s = min(monotonic_s() - oldest.written_s, self.connection.state_age_s)
+        if waited_s >= self._settings.confirm_timeout_s:
             reason = ConnectionLost(f"no confirm for {self._settings.confirm_timeout_s:g} s")
             self.connection.drop(reason)
             raise reason

@@ -63,7 +63,7 @@ def connect_error(exc: BaseException, where: str) -> BrokerError:
     elif isinstance(root, ssl.SSLCertVerificationError):
         error = AuthenticationRefused(f"the certificate of {where} is not trusted: {root.verify_message}")
     elif isinstance(root, ssl.SSLError):
-        error = ConnectionReset(f"TLS with {where} failed: {_safe(root.reason or root)}")
+        error = ConnectionReset(f"TLS with {where} failed: {_safe(root)}")
     elif isinstance(root, OSError) and root.errno in _UNREACHABLE_ERRNOS:
         error = Unreachable(f"{where} cannot be reached: {root.strerror}")
     elif isinstance(root, pika.exceptions.AuthenticationError):

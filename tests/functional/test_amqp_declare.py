@@ -1,0 +1,150 @@
+"""Topology on a real broker: applied, repeated, compared, and never touched by looking."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from ordermq.amqp import ConnectionManager, apply, verify
+from ordermq.config.settings import Secret
+from ordermq.errors import AccessRefused, ConfigError, QueueMissing, TopologyConflict, Unreachable
+from ordermq.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology, build
+
+WANTED = build("orders", ["inventory", "payment"], events=True)
+
+
+@pytest.fixture
+def connection(broker_settings):
+    manager = ConnectionManager(broker_settings, name="admin")
+    manager.connect(threading.Event())
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
+def management_url(ordermq_stack):
+    return ordermq_stack.broker.management_url
+
+
+def test_applying_creates_everything_and_applying_again_nothing(connection):
+    first = apply(connection, WANTED)
+    second = apply(connection, WANTED)
+
+    created = [each.name for each in first if each.created]
+    assert created == [each.name for each in (*WANTED.exchanges, *WANTED.queues)]
+    assert [each.name for each in second if each.created] == []
+    assert "orders -[payment]-> orders.payment" in [each.name for each in second]
+
+
+def test_a_topology_that_was_applied_has_no_differences(connection, management_url):
+    apply(connection, WANTED)
+
+    assert verify(connection, WANTED, management_url=management_url).differences == ()
+    assert verify(connection, WANTED).differences == ()
+
+
+def test_without_the_management_api_verify_says_what_it_did_not_check(connection):
+    apply(connection, WANTED)
+
+    assert "bindings" in verify(connection, WANTED).not_checked[0]
+
+
+@pytest.mark.parametrize("by_management", [True, False])
+def test_looking_finds_everything_missing_and_creates_nothing(connection, management_url, by_management):
+    url = management_url if by_management else ""
+
+    for _ in range(2):
+        differences = verify(connection, WANTED, management_url=url).differences
+        assert "exchange orders: missing" in differences
+        assert "queue orders.payment: missing" in differences
+
+
+@pytest.mark.parametrize("by_management", [True, False])
+def test_an_argument_that_differs_is_named_with_both_values(connection, management_url, by_management):
+    limited = dict(WANTED.queues[0].arguments, **{"x-delivery-limit": 20})
+    apply(connection, replace(WANTED, queues=(QueueSpec("orders.inventory", limited), *WANTED.queues[1:])))
+
+    found = verify(connection, WANTED, management_url=management_url if by_management else "")
+
+    assert found.differences == ("queue orders.inventory: x-delivery-limit: wanted 1000000, found 20",)
+
+
+@pytest.mark.parametrize("by_management", [True, False])
+def test_an_exchange_of_another_type_is_a_difference(connection, management_url, by_management):
+    apply(connection, Topology(exchanges=(ExchangeSpec("orders", "topic"),)))
+    wanted = Topology(exchanges=(ExchangeSpec("orders", "direct"),))
+
+    found = verify(connection, wanted, management_url=management_url if by_management else "")
+
+    assert found.differences == ("exchange orders: type: wanted direct, found topic",)
+
+
+def test_a_lost_binding_is_found_through_the_management_api(connection, management_url):
+    apply(connection, replace(WANTED, bindings=WANTED.bindings[1:]))
+
+    found = verify(connection, WANTED, management_url=management_url)
+
+    assert found.differences == ("binding orders -[inventory]-> orders.inventory: missing",)
+
+
+def test_applying_over_a_different_queue_names_it_and_leaves_it_as_it_is(connection):
+    apply(connection, Topology(queues=(QueueSpec("orders.payment", {"x-queue-type": "classic"}),)))
+
+    with pytest.raises(
+        TopologyConflict,
+        match=r"queue orders.payment: x-dead-letter-exchange: wanted orders.dead, found none",
+    ):
+        apply(connection, WANTED)
+
+    assert any("orders.payment" in line for line in verify(connection, WANTED).differences)
+    apply(connection, Topology(queues=(QueueSpec("orders.payment", {"x-queue-type": "classic"}),)))
+
+
+def test_a_binding_to_a_queue_that_is_not_there_says_so(connection):
+    with pytest.raises(QueueMissing, match="no queue 'nowhere'"):
+        apply(connection, Topology(bindings=(BindingSpec("amq.direct", "nowhere", "k"),)))
+
+
+def test_a_user_without_configure_permission_cannot_apply(ordermq_stack, broker_settings):
+    ordermq_stack.broker.add_user("runner", "secret")
+    ordermq_stack.broker.set_permissions("runner", broker_settings.vhost, configure="^$")
+    manager = ConnectionManager(
+        replace(broker_settings, username="runner", password=Secret("secret")), name="runner"
+    )
+    try:
+        manager.connect(threading.Event())
+        with pytest.raises(AccessRefused, match="403"):
+            apply(manager, WANTED)
+    finally:
+        manager.close()
+        ordermq_stack.broker.delete_user("runner")
+
+
+def test_a_user_without_the_management_tag_is_told_so(ordermq_stack, broker_settings, management_url):
+    ordermq_stack.broker.add_user("runner", "secret")
+    ordermq_stack.broker.set_permissions("runner", broker_settings.vhost)
+    manager = ConnectionManager(
+        replace(broker_settings, username="runner", password=Secret("secret")), name="runner"
+    )
+    try:
+        manager.connect(threading.Event())
+        with pytest.raises(AccessRefused, match="management tag"):
+            verify(manager, WANTED, management_url=management_url)
+    finally:
+        manager.close()
+        ordermq_stack.broker.delete_user("runner")
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://127.0.0.1", "http://user:secret@127.0.0.1", "http://rabbit.example:15672", "rabbit"]
+)
+def test_a_management_url_that_would_show_the_password_is_refused(connection, url):
+    with pytest.raises(ConfigError, match="management_url") as refused:
+        verify(connection, WANTED, management_url=url)
+
+    assert "secret" not in str(refused.value)
+
+
+def test_a_management_api_that_does_not_answer_is_unreachable(connection):
+    with pytest.raises(Unreachable):
+        verify(connection, WANTED, management_url="http://127.0.0.1:1")

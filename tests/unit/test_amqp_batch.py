@@ -1,0 +1,47 @@
+"""Batch: what was not claimed was never sent (B1), and nothing changes after closing (B2)."""
+
+from ordermq.amqp.batch import Batch
+from ordermq.amqp.confirms import Fate
+from ordermq.message.envelope import Properties, Publishing
+
+
+def batch_of(count):
+    return Batch([Publishing("x", "k", Properties(message_id=f"m{n}"), b"") for n in range(count)])
+
+
+def test_claims_follow_each_other_and_end():
+    batch = batch_of(5)
+
+    assert [list(batch.claim(2)) for _ in range(4)] == [[0, 1], [2, 3], [4], []]
+    assert batch.is_claimed
+
+
+def test_the_last_publishing_settled_wakes_the_caller():
+    batch = batch_of(2)
+    batch.resolve(1, Fate.CONFIRMED, "")
+    assert not batch.done.is_set()
+
+    batch.resolve(0, Fate.NACKED, "queue full")
+
+    assert batch.done.is_set()
+    assert batch.fates == [Fate.NACKED, Fate.CONFIRMED]
+    assert batch.reasons == {0: "queue full"}
+
+
+def test_closing_calls_the_claimed_unknown_and_the_rest_unsent():
+    batch = batch_of(4)
+    batch.claim(3)
+    batch.resolve(1, Fate.CONFIRMED, "")
+
+    counts = batch.close(unsent="never sent", unknown="no confirm")
+
+    assert batch.fates == [Fate.UNKNOWN, Fate.CONFIRMED, Fate.UNKNOWN, Fate.UNSENT]
+    assert batch.reasons == {0: "no confirm", 2: "no confirm", 3: "never sent"}
+    assert counts == {Fate.UNKNOWN: 2, Fate.UNSENT: 1}
+
+
+def test_nothing_is_claimed_from_a_closed_batch():
+    batch = batch_of(3)
+    batch.close(unsent="", unknown="")
+
+    assert list(batch.claim(3)) == []
