@@ -44,6 +44,11 @@ def supervisor(environ: Environ = os.environ, *, pid: int | None = None) -> Supe
     )
 
 
+def inherited(environ: Environ = os.environ) -> dict[str, str]:
+    """Return the environment for a child that gets settings of its own: everything but ours."""
+    return {name: value for name, value in environ.items() if not name.startswith("ORDERMQ_")}
+
+
 def failpoint(environ: Environ = os.environ) -> str:
     """Return ORDERMQ_FAILPOINT: where a process under test is to stop; empty outside tests."""
     return environ.get("ORDERMQ_FAILPOINT", "")

@@ -1,0 +1,1 @@
+"""``make demo``: real orders through everything, on the private stack."""

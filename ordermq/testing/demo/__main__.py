@@ -1,0 +1,345 @@
+"""Place orders, run every process of the pipeline, wait until all are settled, reconcile."""
+
+import gzip
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import IO, NoReturn
+
+import click
+
+from ordermq.clock import monotonic_s
+from ordermq.config.environment import inherited
+from ordermq.errors import OrderConflict, OrderMQError
+from ordermq.orders import queries
+from ordermq.orders.cancel import cancel_order
+from ordermq.orders.intake import Entry, read_orders
+from ordermq.orders.intake.demand import demand_of, stock_for
+from ordermq.orders.intake.generate import generate, json_line
+from ordermq.orders.saga import Status
+from ordermq.orders.stock import load_stock
+from ordermq.store import Session
+from ordermq.testing.account import server_account
+from ordermq.testing.demo.fleet import Fleet, program
+from ordermq.testing.demo.report import Latencies, Report
+from ordermq.testing.errors import StackError
+from ordermq.testing.place import Place
+from ordermq.testing.sandbox.private import PrivateSandbox
+from ordermq.testing.stack import PrivateStack, locked_devstack
+
+QUEUES = ("inventory", "payment", "notify", "points", "shipping")
+COVER = 0.97  # of the demand for the best sellers: the rest is out of stock
+CANCEL_ONE_IN = 100  # customers who change their mind while the payment is under way
+LOOK_EVERY_S = 0.25
+STUCK_AFTER_S = 120.0
+EVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the orders come from: a file, or a seed."""
+
+    path: Path | None
+    format: str
+    count: int
+    seed: int
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the first ``count`` records as bytes of an order file."""
+        if self.path is None:
+            yield from (json_line(order) for order in generate(self.count, self.seed))
+            return
+        with self.path.open("rb") as file:
+            is_gzip = file.peek(2)[:2] == b"\x1f\x8b"
+            yield from islice(gzip.GzipFile(fileobj=file) if is_gzip else file, self.count)
+
+    def stock(self) -> list[tuple[str, int]]:
+        """Return stock for what the orders ask for, with too little of the best sellers."""
+        stream = io.BufferedReader(_Joined(self.lines()))
+        orders = (each for each in read_orders(stream, self.format) if isinstance(each, Entry))
+        return stock_for(demand_of(orders), cover=COVER)
+
+
+class _Joined(io.RawIOBase):
+    """Chunks of bytes as a stream."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type] # typeshed says object, io says buffer
+        self._left = self._left or next(self._chunks, b"")
+        size = min(len(view), len(self._left))
+        view[:size], self._left = self._left[:size], self._left[size:]
+        return size
+
+
+@click.command()
+@click.option("--orders", "count", type=click.IntRange(1), default=2000, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of generated orders.")
+@click.option("--input", "path", default="", help="An order file instead; may be gzipped.")
+@click.option("--format", "format_", type=click.Choice(["native", "olist"]), default="native")
+@click.option("--build", type=click.Path(path_type=Path), default=Path("build"), show_default=True)
+def demo(count: int, seed: int, path: str, format_: str, build: Path) -> None:
+    """Run the whole pipeline on COUNT orders and prove that nothing was lost or doubled."""
+    if path and not Path(path).is_file():
+        raise click.BadParameter(f"there is no file {path!r}", param_hint="INPUT")
+    source = Source(Path(path) if path else None, format_, count, seed)
+    build.mkdir(exist_ok=True)
+    (build / "demo.json").unlink(missing_ok=True)
+    with ExitStack() as ends:
+        say("starting the private stack (RabbitMQ, PostgreSQL, sandbox third parties)")
+        stack = ends.enter_context(running_devstack(Path(".devstack")))
+        report = Demo(source, build, stack, ends).run()
+    for line in report.lines():
+        click.echo(line)
+    (build / "demo.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
+    click.echo(f"reconcile: {report.reconcile}")
+    sys.exit(0 if report.reconcile == "OK" else 1)
+
+
+class Demo:
+    """One run on a running stack, in a virtual host, a database and a ledger of its own."""
+
+    def __init__(self, source: Source, build: Path, stack: PrivateStack, ends: ExitStack) -> None:
+        self._source = source
+        self._build = build
+        self._ends = ends
+        name = f"demo_{os.getpid()}_{int(time.time())}"
+        stack.broker.add_vhost(name)
+        ends.callback(stack.broker.delete_vhost, name)
+        stack.postgres.create_database(name)
+        ends.callback(stack.postgres.drop_database, name)
+        self._place = Place.beside(build / "demo", server_account())
+        third_parties = Place.temporary(server_account())
+        ends.callback(third_parties.wipe)
+        sandbox = PrivateSandbox(third_parties)
+        ends.callback(sandbox.kill)
+        sandbox.start()
+        self._env = inherited() | stack.environment() | {
+            "ORDERMQ_BROKER_VHOST": name,
+            "ORDERMQ_DATABASE_NAME": name,
+            "ORDERMQ_SHOP_PAYMENT_URL": sandbox.payment_url,
+            "ORDERMQ_SHOP_SMS_URL": sandbox.sms_url,
+        }  # fmt: skip
+        database = replace(stack.postgres.settings(), name=name)
+        self._session = ends.enter_context(closing(Session(database, name="ordermq demo")))
+        self._fleet = Fleet(self._place, QUEUES, self._env)
+        ends.callback(self._fleet.kill)
+        self._cancelled = 0
+
+    def run(self) -> Report:
+        """Do everything; return the figures. Raises StackError if orders get stuck."""
+        say("migrating, applying the topology, loading stock")
+        self._command("ordermq", "db", "migrate")
+        self._command("ordermq", "topology", "apply")
+        with self._session.transaction() as tx:
+            load_stock(self._source.stock(), tx)
+        say(f"starting the relay and {len(QUEUES)} consumers, placing {self._source.count} orders")
+        self._fleet.start()
+        summary = self._place_and_wait()
+        failed = self._fleet.stop()
+        if failed:
+            raise StackError(f"not every process drained and ended well: {failed}; see {self._place.state}")
+        return self._report(summary, self._reconcile())
+
+    def _place_and_wait(self) -> dict[str, int]:
+        publishing = Publishing(self._source, self._build, self._env)
+        publishing.start()
+        changed_s = monotonic_s()
+        seen: tuple[int, int] = (-1, -1)
+        with click.progressbar(length=self._source.count, label="settled", file=sys.stderr) as bar:
+            while True:
+                settled, under_way, waiting = self._look()
+                bar.update(settled - bar.pos)
+                if (settled, under_way) != seen:
+                    seen, changed_s = (settled, under_way), monotonic_s()
+                if not publishing.is_alive() and under_way == 0 and waiting == 0:
+                    bar.update(self._source.count - bar.pos)
+                    break
+                if monotonic_s() - changed_s > STUCK_AFTER_S:
+                    raise StackError(f"nothing moved for {STUCK_AFTER_S:.0f} s: {under_way} orders under way")
+                self._fleet.keep_running()
+                self._change_minds()
+                time.sleep(LOOK_EVERY_S)
+        return publishing.summary()
+
+    def _look(self) -> tuple[int, int, int]:
+        try:
+            with self._session.transaction() as tx:
+                counts = queries.count_by_status(tx)
+                under_way = queries.count_under_way(tx)
+                waiting = tx.fetch_one("SELECT count(*) FROM ordermq.outbox")
+        except OrderMQError as exc:
+            if not exc.retryable:
+                raise
+            return 0, -1, -1  # the database is being restarted; the next look tells
+        return sum(counts.values()) - under_way, under_way, waiting[0] if waiting else 0
+
+    def _change_minds(self) -> None:
+        """Cancel an order whose payment is under way, now and then."""
+        if self._cancelled >= self._source.count // CANCEL_ONE_IN:
+            return
+        try:
+            with self._session.transaction() as tx:
+                for order in queries.select(tx, status=Status.RESERVED, limit=2):
+                    cancel_order(order.order_id, tx, "changed their mind")
+                    self._cancelled += 1
+        except OrderConflict:
+            return  # it was paid in between
+        except OrderMQError as exc:
+            if not exc.retryable:
+                raise
+
+    def _report(self, summary: dict[str, int], reconcile: str) -> Report:
+        with self._session.transaction() as tx:
+            counts = queries.count_by_status(tx)
+            causes = queries.count_cancellations(tx)
+            latency = queries.latency(tx, since=EVER)
+            span = tx.fetch_one(
+                """SELECT extract(epoch FROM max(updated_at) - min(accepted_at))::float8
+                     FROM shop.orders"""
+            )
+        seconds = span[0] if span and span[0] else 0.0
+        counters = self._fleet.counters()
+        return Report(
+            accepted=summary["accepted"],
+            rejected=summary["rejected"],
+            duplicates=summary["duplicates"],
+            completed=counts[Status.COMPLETED],
+            cancelled=counts[Status.CANCELLED],
+            refunded=counts[Status.REFUNDED],
+            seconds=round(seconds, 3),
+            orders_per_s=round(summary["accepted"] / seconds, 1) if seconds else 0.0,
+            latency_ms=Latencies(_ms(latency.p50_s), _ms(latency.p99_s)),
+            published=counters["ordermq_published_total"],
+            redelivered=counters["ordermq_redelivered_total"],
+            restarts=self._fleet.restarts,
+            reconcile=reconcile,
+            cancelled_by=causes,
+        )
+
+    def _reconcile(self) -> str:
+        found = subprocess.run(
+            [program("ordermq"), "reconcile"], env=self._env, capture_output=True, text=True, check=False
+        )
+        (self._build / "demo-reconcile.txt").write_text(found.stdout + found.stderr)
+        if found.returncode != 0:
+            click.echo(found.stdout + found.stderr, err=True)
+            return "FAILED"
+        return "OK"
+
+    def _command(self, *argv: str) -> None:
+        found = subprocess.run(
+            [program(argv[0]), *argv[1:]], env=self._env, capture_output=True, text=True, check=False
+        )
+        if found.returncode != 0:
+            raise StackError(f"{' '.join(argv)} ended with {found.returncode}:\n{found.stdout}{found.stderr}")
+
+
+class Publishing(threading.Thread):
+    """``ordermq-publish orders`` in a process of its own, fed from here; again if it was killed."""
+
+    def __init__(self, source: Source, build: Path, env: dict[str, str]) -> None:
+        super().__init__(name="demo-publish", daemon=True)
+        self._source = source
+        self._env = env
+        self._errors = build / "demo" / "publish.log"
+        rejects = build / "demo" / "rejects.jsonl"
+        rejects.unlink(missing_ok=True)
+        self._argv = [
+            program("ordermq-publish"), "orders", "-", "--format", source.format,
+            "--json", "--rejects", str(rejects),
+        ]  # fmt: skip
+        self._output = b""
+        self._code: int | None = None
+
+    def run(self) -> None:
+        with self._errors.open("wb") as errors, subprocess.Popen(
+            self._argv, env=self._env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            start_new_session=True,
+        ) as process:  # fmt: skip
+            assert process.stdin is not None  # noqa: S101 # it was asked to be a pipe
+            assert process.stdout is not None  # noqa: S101 # so was this
+            _feed(process.stdin, self._source.lines())
+            self._output = process.stdout.read()
+            self._code = process.wait()
+
+    def summary(self) -> dict[str, int]:
+        """Return its counts. Raises StackError if it failed, or if they do not add up."""
+        self.join()
+        if self._code != 0:
+            raise StackError(f"ordermq-publish ended with {self._code}; see {self._errors}")
+        counts: dict[str, int] = json.loads(self._output)
+        if counts["in"] != counts["accepted"] + counts["duplicates"] + counts["rejected"]:
+            raise StackError(f"the counts of ordermq-publish do not add up: {counts}")
+        return counts
+
+
+def _feed(pipe: IO[bytes], lines: Iterable[bytes]) -> None:
+    try:
+        with pipe:
+            for line in lines:
+                pipe.write(line)
+    except BrokenPipeError:
+        return  # it ended early; its exit code and its log say why
+
+
+@contextmanager
+def running_devstack(state: Path) -> Iterator[PrivateStack]:
+    """The checkout's stack, running; stopped again afterwards if it was down before."""
+    with locked_devstack(state) as stack:
+        was_up = all(row.state == "up" for row in stack.status())
+        if not was_up:
+            stack.start()
+    try:
+        yield stack
+    finally:
+        if not was_up:
+            say("stopping the private stack")
+            with locked_devstack(state) as stack:
+                stack.stop()
+
+
+def say(text: str) -> None:
+    click.echo(f"demo: {text}", err=True)
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(float(seconds) * 1000, 1)
+
+
+def main() -> NoReturn:
+    """Run; end with one line for an error, and stop everything on Ctrl-C and SIGTERM too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        demo(standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("demo: interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(64)
+    except OrderMQError as exc:
+        click.echo(f"demo: {exc}", err=True)
+        sys.exit(exc.exit_code)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
