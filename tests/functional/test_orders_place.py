@@ -1,0 +1,271 @@
+"""Placing and cancelling orders in a shop's own transaction."""
+
+import threading
+from dataclasses import asdict
+
+import psycopg2
+import pytest
+
+from ordermq.errors import BadInput, OrderConflict, OrderNotFound, StoreError, UsageError
+from ordermq.orders import Placed, Status, cancel_order, load_stock, place_order, place_orders
+from ordermq.store import Session, Transaction
+from ordermq.testing import wait_until
+from tests.support.shop import an_order, open_shop
+
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+     WHERE application_name = 'second caller' AND wait_event_type = 'Lock'
+"""
+
+
+@pytest.fixture
+def shop(database):
+    with open_shop(database) as shop:
+        yield shop
+
+
+@pytest.fixture
+def connection(database):
+    """A plain psycopg2 application's connection."""
+    settings = database.settings
+    connection = psycopg2.connect(
+        host=settings.host, port=settings.port, dbname=settings.name, user=settings.username,
+        password=settings.password.reveal(),
+    )  # fmt: skip
+    yield connection
+    connection.close()
+
+
+def test_an_order_commits_with_the_application_s_own_data(shop, connection):
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE carts (cart_id text)")
+    with connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO carts VALUES ('cart-1')")
+        placed = place_order(an_order("o-1"), Transaction.join(connection))
+    assert placed == Placed("o-1", Status.PLACED, is_duplicate=False)
+    assert shop.events() == ["order_placed"]
+    assert [message.envelope.message_id for message in shop.take("inventory")] == ["o-1:1:inventory"]
+
+
+def test_nothing_remains_of_an_order_whose_transaction_is_rolled_back(shop, connection):
+    place_order(an_order("o-1"), Transaction.join(connection))
+    connection.rollback()
+    for table in ("shop.orders", "shop.order_items", "shop.contacts", "shop.order_events", "ordermq.outbox"):
+        assert shop.database.sql(f"TABLE {table}") == ""
+
+
+def test_an_autocommit_connection_is_refused(shop, connection):
+    connection.autocommit = True
+    with pytest.raises(UsageError, match="autocommit"):
+        place_order(an_order("o-1"), Transaction.join(connection))
+    with pytest.raises(OrderNotFound):
+        shop.show()
+
+
+def test_the_same_order_again_is_the_same_answer(shop):
+    shop.place(an_order("o-1"))
+    assert shop.place(an_order("o-1")) == [Placed("o-1", Status.PLACED, is_duplicate=True)]
+    assert len(shop.take("inventory")) == 1
+
+
+def test_the_same_order_later_is_answered_with_its_present_status(shop):
+    shop.place(an_order("o-1"))
+    with shop.session.transaction() as tx:
+        cancel_order("o-1", tx, "changed my mind")
+    assert shop.place(an_order("o-1")) == [Placed("o-1", Status.CANCELLED, is_duplicate=True)]
+
+
+def test_another_order_of_the_same_id_is_a_conflict_that_leaves_the_transaction_good(shop):
+    shop.place(an_order("o-1"))
+    with shop.session.transaction() as tx:
+        with pytest.raises(OrderConflict, match="o-1"):
+            place_order(an_order("o-1", ("p-2", 9)), tx)
+        place_order(an_order("o-2"), tx)
+    assert [item.product_id for item in shop.show("o-1").items] == ["p-1"]
+    assert shop.order("o-2").status == "placed"
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_of_two_callers_at_the_same_instant_the_second_waits_for_the_first(shop, is_same):
+    # Given a first caller that has not committed yet
+    answers = []
+    session = Session(shop.database.settings, name="second caller")
+    other = an_order("o-1") if is_same else an_order("o-1", ("p-2", 1))
+
+    def place():
+        with session.transaction() as tx:
+            answers.extend(place_orders([other], tx))
+
+    second = threading.Thread(target=place)
+    with shop.session.transaction() as tx:
+        place_order(an_order("o-1"), tx)
+        # When a second one places the same id
+        second.start()
+        wait_until(lambda: shop.database.sql(WAITING) == "1", 10)
+        assert answers == []
+    second.join(10)
+    session.close()
+    # Then it sees what the first one did
+    if is_same:
+        assert answers == [Placed("o-1", Status.PLACED, is_duplicate=True)]
+    else:
+        assert isinstance(answers[0], OrderConflict)
+    assert shop.events() == ["order_placed"]
+
+
+def test_many_orders_get_an_answer_each_in_their_order(shop):
+    shop.place(an_order("o-1"), an_order("o-2"))
+    many = [
+        an_order("o-3"), an_order("o-1"), an_order("o-2", ("p-9", 1)), an_order("o-3"),
+        an_order("o-3", ("p-9", 1)), an_order("o-0"),
+    ]  # fmt: skip
+    with shop.session.transaction() as tx:
+        answers = place_orders(many, tx)
+    assert [each if isinstance(each, Placed) else type(each) for each in answers] == [
+        Placed("o-3", Status.PLACED, is_duplicate=False),
+        Placed("o-1", Status.PLACED, is_duplicate=True),
+        OrderConflict,
+        Placed("o-3", Status.PLACED, is_duplicate=True),
+        OrderConflict,
+        Placed("o-0", Status.PLACED, is_duplicate=False),
+    ]
+    assert len(shop.take("inventory")) == 4
+
+
+def test_an_order_s_trace_goes_on_from_the_caller_s_into_its_first_command(shop):
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with shop.session.transaction() as tx:
+        place_order(an_order("o-1"), tx, traceparent=f"00-{trace_id}-00f067aa0ba902b7-01")
+    assert trace_id in shop.order().traceparent
+    assert trace_id in shop.take("inventory")[0].envelope.traceparent
+
+
+def test_a_cancelled_order_s_commands_carry_its_trace(shop):
+    shop.place(an_order("o-1"))
+    with shop.session.transaction() as tx:
+        cancel_order("o-1", tx, "changed my mind")
+    trace_ids = {message.envelope.traceparent[3:35] for message in shop.take("inventory", "notify")}
+    assert trace_ids == {shop.order().traceparent[3:35]}
+
+
+def test_personal_data_stands_in_contacts_alone(shop):
+    shop.place(an_order("o-1", card="tok_secret_0001", phone="+4915112345678"))
+    shop.load(p_1=1)
+    shop.handle(*shop.take("inventory"))
+    with shop.session.transaction() as tx:
+        tables = tx.fetch_all(
+            "SELECT table_schema || '.' || table_name FROM information_schema.tables"
+            " WHERE table_schema IN ('shop', 'ordermq') AND table_name <> 'contacts'"
+        )
+        for (table,) in tables:
+            rows = tx.fetch_all(f"TABLE {table}")
+            text = str([[bytes(v) if isinstance(v, memoryview) else v for v in row] for row in rows])
+            for personal in ("tok_secret", "4915112345678", "someone@", "Some One"):
+                assert personal not in text, table
+
+
+# --- cancelling -----------------------------------------------------------------
+
+
+def test_a_placed_order_can_be_cancelled_and_its_reservation_is_then_not_made(shop):
+    shop.load(p_1=5)
+    shop.place(an_order("o-1"))
+    with shop.session.transaction() as tx:
+        assert cancel_order("o-1", tx, "changed my mind") is Status.CANCELLED
+    shop.handle(*shop.take("inventory"))
+    assert shop.stock() == {"p-1": (5, 0, 0)}
+    assert shop.events() == ["order_placed", "cancel_requested", "stock_rejected"]
+
+
+def test_a_reserved_order_can_be_cancelled_and_its_stock_comes_back(shop):
+    shop.load(p_1=5)
+    shop.place(an_order("o-1"))
+    shop.handle(*shop.take("inventory"))
+    with shop.session.transaction() as tx:
+        cancel_order("o-1", tx, "changed my mind")
+    shop.handle(*shop.take("inventory"))
+    assert shop.stock() == {"p-1": (5, 0, 0)}
+    assert shop.order().status == "cancelled"
+
+
+def test_cancelling_twice_is_cancelling_once(shop):
+    shop.place(an_order("o-1"))
+    for _ in range(2):
+        with shop.session.transaction() as tx:
+            assert cancel_order("o-1", tx, "changed my mind") is Status.CANCELLED
+    assert shop.events().count("cancel_requested") == 1
+
+
+def test_a_paid_order_can_no_longer_be_cancelled(shop):
+    shop.place(an_order("o-1"))
+    with shop.session.transaction() as tx:
+        tx.execute("UPDATE shop.orders SET status = 'paid', pending = '{ship}'")
+    with shop.session.transaction() as tx, pytest.raises(OrderConflict, match="paid"):
+        cancel_order("o-1", tx, "too late")
+
+
+def test_cancelling_an_order_nobody_knows_says_so(shop):
+    with shop.session.transaction() as tx, pytest.raises(OrderNotFound, match="o-7"):
+        cancel_order("o-7", tx, "what order")
+
+
+# --- history and stock --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE shop.order_events SET type = 'order_placed'",
+        "DELETE FROM shop.order_events",
+        "DELETE FROM shop.order_events WHERE order_id = 'nobody'",
+        "TRUNCATE shop.order_events",
+    ],
+)
+def test_the_history_of_orders_cannot_be_changed(shop, statement):
+    shop.place(an_order("o-1"))
+    with pytest.raises(StoreError, match="only added to"), shop.session.transaction() as tx:
+        tx.execute(statement)
+    assert shop.events() == ["order_placed"]
+
+
+def test_loading_the_same_stock_twice_changes_nothing(shop):
+    assert shop.load(p_1=5, p_2=7) == 2
+    shop.load(p_1=5, p_2=7)
+    assert shop.stock() == {"p-1": (5, 0, 0), "p-2": (7, 0, 0)}
+
+
+def test_loading_more_of_what_is_partly_reserved_adds_to_what_is_on_hand(shop):
+    shop.load(p_1=5)
+    shop.place(an_order("o-1", ("p-1", 2)))
+    shop.handle(*shop.take("inventory"))
+    shop.load(p_1=9)
+    assert shop.stock() == {"p-1": (7, 2, 0)}
+
+
+def test_stock_cannot_be_loaded_below_what_is_reserved(shop):
+    shop.load(p_1=5)
+    shop.place(an_order("o-1", ("p-1", 2)))
+    shop.handle(*shop.take("inventory"))
+    with pytest.raises(BadInput, match="p-1"):
+        shop.load(p_1=1)
+
+
+@pytest.mark.parametrize(
+    "rows", [[("p", -1)], [("p q", 1)], [("p", True)], [("p", 1), ("p", 2)], [("p", 2**53)]]
+)
+def test_stock_rows_out_of_bounds_are_refused(shop, rows):
+    with shop.session.transaction() as tx, pytest.raises(BadInput):
+        load_stock(rows, tx)
+
+
+def test_everything_about_an_order_can_be_shown(shop):
+    shop.load(p_1=5)
+    shop.place(an_order("o-1", ("p-1", 2), ("p-1", 1)))
+    detail = asdict(shop.show())
+    assert detail["order"]["status"] == "placed"
+    assert [(item["quantity"], item["reservation"]) for item in detail["items"]] == [(2, None), (1, None)]
+    assert [(each["place"], each["message_id"]) for each in detail["messages"]] == [
+        ("outbox", "o-1:1:inventory")
+    ]
+    assert detail["payment"] is None
+    assert detail["shipment_number"] is None

@@ -1,0 +1,107 @@
+"""The small pure parts: allocation, templates, stored events, settings."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ordermq.config import load
+from ordermq.errors import ConfigError
+from ordermq.orders import ShopSettings
+from ordermq.orders.commands import Template
+from ordermq.orders.events import Event, EventType, Step, stored
+from ordermq.orders.reconcile.history import disagreement
+from ordermq.orders.stock import allocate
+from ordermq.orders.templates import money, render
+
+QUANTITIES = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 5), min_size=1)
+
+
+@given(st.lists(QUANTITIES, max_size=20), st.dictionaries(st.sampled_from("abc"), st.integers(0, 20)))
+def test_allocation_gives_all_or_nothing_and_never_more_than_there_is(orders, on_hand):
+    left = dict(on_hand)
+    granted = [wanted for wanted in orders if not allocate(wanted, left)]
+    assert all(units >= 0 for units in left.values())
+    for product, units in on_hand.items():
+        assert units == left[product] + sum(wanted.get(product, 0) for wanted in granted)
+
+
+def test_allocation_names_the_products_that_are_short():
+    assert allocate({"b": 2, "a": 9, "c": 1}, {"a": 1, "b": 2}) == ["a", "c"]
+
+
+@pytest.mark.parametrize("template", Template)
+def test_a_text_fits_one_sms(template):
+    text = render(template, order_id="x" * 64, amount_minor=2**53 - 1, currency="EUR")
+    assert len(text) <= 160
+    assert text.isascii()
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "text"),
+    [
+        (1234, "EUR", "12.34 EUR"),
+        (5, "BRL", "0.05 BRL"),
+        (1234, "JPY", "1234 JPY"),
+        (1234, "KWD", "1.234 KWD"),
+    ],
+)
+def test_money_is_written_with_its_currencys_decimals(minor, currency, text):
+    assert money(minor, currency) == text
+
+
+def test_an_event_is_stored_as_canonical_json():
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    event = Event(EventType.SHIPMENT_CREATED, Step.SHIP)
+    row = stored("o-1", 4, event, status="paid", occurred_at=at, data={"z": 1, "a": 2})
+    again = stored("o-1", 4, event, status="paid", occurred_at=at, data={"a": 2, "z": 1})
+    assert row == again
+    assert row.event_id == "o-1:4"
+    assert row.body == json.dumps(json.loads(row.body), sort_keys=True, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "pending", "fault"),
+    [
+        ("order_placed", "placed", ["reserve"], None),
+        ("order_placed stock_reserved:reserve", "reserved", ["capture"], None),
+        ("order_placed stock_reserved:reserve", "paid", [], "stored as paid, but its events say reserved"),
+        ("order_placed", "placed", [], "pending is nothing, but its events say reserve"),
+        ("stock_reserved:reserve", "reserved", ["capture"], "stock_reserved happened to an order before"),
+        ("order_placed order_placed", "placed", ["reserve"], "order_placed cannot happen"),
+        ("order_placed walked_off", "placed", ["reserve"], "walked_off"),
+        ("", "placed", ["reserve"], "no events"),
+    ],
+)
+def test_a_history_is_folded_and_compared(path, status, pending, fault):
+    found = disagreement(path, status, pending)
+    assert (found is None) if fault is None else (fault in found)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://payments.example:80",
+        "https://user:secret@payments.example",
+        "ftp://127.0.0.1/",
+        "http://127.0.0.1:80@evil.example/",
+        "",
+    ],
+)
+def test_a_gateway_that_would_see_cards_in_the_clear_is_refused(url):
+    with pytest.raises(ConfigError, match=r"shop\.payment_url"):
+        load(
+            environ={"ORDERMQ_CONFIG": "", "ORDERMQ_SHOP_PAYMENT_URL": url},
+            extra_sections={"shop": ShopSettings},
+        )
+
+
+@pytest.mark.parametrize(
+    "url", ["https://payments.example/api", "http://127.0.0.1:8081/payment", "http://[::1]:8"]
+)
+def test_a_safe_gateway_is_accepted(url):
+    environ = {"ORDERMQ_CONFIG": "", "ORDERMQ_SHOP_PAYMENT_URL": url}
+    loaded = load(environ=environ, extra_sections={"shop": ShopSettings})
+    assert loaded.section("shop").payment_url == url

@@ -1,0 +1,300 @@
+"""The saga's table: every row, its invariants, and random walks through it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ordermq.errors import IllegalEvent
+from ordermq.orders.commands import Template, command_of
+from ordermq.orders.events import FAILED, NOTIFY, Event, EventType, Step
+from ordermq.orders.saga import (
+    FIRST,
+    TABLE,
+    TERMINAL,
+    Readiness,
+    State,
+    Status,
+    advance,
+    can_happen,
+    readiness,
+)
+
+E, P, S = EventType, Step, Status
+
+ENDS = {
+    P.RESERVE: (E.STOCK_RESERVED, E.STOCK_REJECTED, E.RESERVATION_FAILED),
+    P.RELEASE: (E.STOCK_RELEASED, E.RELEASE_FAILED),
+    P.CAPTURE: (E.PAYMENT_CAPTURED, E.PAYMENT_DECLINED, E.PAYMENT_SKIPPED, E.PAYMENT_FAILED),
+    P.REFUND: (E.PAYMENT_REFUNDED, E.REFUND_SKIPPED, E.REFUND_FAILED),
+    P.SHIP: (E.SHIPMENT_CREATED, E.SHIPMENT_FAILED),
+    P.AWARD: (E.POINTS_AWARDED, E.POINTS_FAILED),
+    **dict.fromkeys(
+        NOTIFY,
+        (E.NOTIFICATION_SENT, E.NOTIFICATION_SKIPPED, E.NOTIFICATION_UNKNOWN, E.NOTIFICATION_FAILED),
+    ),
+}
+
+ROWS = [
+    # status, pending before, event, step -> status, pending after, sends, attention
+    (S.PLACED, {P.RESERVE}, E.STOCK_RESERVED, P.RESERVE, S.RESERVED, {P.CAPTURE}, (P.CAPTURE,), False),
+    (
+        S.PLACED, {P.RESERVE}, E.STOCK_REJECTED, P.RESERVE,
+        S.CANCELLED, {P.NOTIFY_CANCELLED}, (P.NOTIFY_CANCELLED,), False,
+    ),
+    (
+        S.PLACED, {P.RESERVE}, E.RESERVATION_FAILED, P.RESERVE,
+        S.CANCELLED, {P.NOTIFY_CANCELLED}, (P.NOTIFY_CANCELLED,), True,
+    ),
+    (
+        S.PLACED, {P.RESERVE}, E.CANCEL_REQUESTED, None,
+        S.CANCELLED, {P.RESERVE, P.NOTIFY_CANCELLED}, (P.NOTIFY_CANCELLED,), False,
+    ),
+    (
+        S.RESERVED, {P.CAPTURE}, E.PAYMENT_CAPTURED, P.CAPTURE,
+        S.PAID, {P.SHIP, P.AWARD, P.NOTIFY_CONFIRMED}, (P.SHIP, P.AWARD, P.NOTIFY_CONFIRMED), False,
+    ),
+    (
+        S.RESERVED, {P.CAPTURE}, E.PAYMENT_DECLINED, P.CAPTURE,
+        S.CANCELLED, {P.RELEASE, P.NOTIFY_CANCELLED}, (P.RELEASE, P.NOTIFY_CANCELLED), False,
+    ),
+    (
+        S.RESERVED, {P.CAPTURE}, E.PAYMENT_FAILED, P.CAPTURE,
+        S.CANCELLED, {P.RELEASE, P.REFUND, P.NOTIFY_CANCELLED},
+        (P.RELEASE, P.REFUND, P.NOTIFY_CANCELLED), True,
+    ),
+    (
+        S.RESERVED, {P.CAPTURE}, E.CANCEL_REQUESTED, None,
+        S.CANCELLED, {P.CAPTURE, P.RELEASE, P.NOTIFY_CANCELLED}, (P.RELEASE, P.NOTIFY_CANCELLED), False,
+    ),
+    (S.PAID, {P.SHIP, P.AWARD}, E.SHIPMENT_CREATED, P.SHIP, S.PAID, {P.AWARD}, (), False),
+    (S.PAID, {P.SHIP}, E.SHIPMENT_CREATED, P.SHIP, S.COMPLETED, set(), (), False),
+    (S.PAID, {P.SHIP}, E.SHIPMENT_FAILED, P.SHIP, S.PAID, {P.SHIP}, (), True),
+    (S.PAID, {P.AWARD}, E.POINTS_AWARDED, P.AWARD, S.COMPLETED, set(), (), False),
+    (S.PAID, {P.AWARD}, E.POINTS_FAILED, P.AWARD, S.COMPLETED, set(), (), True),
+    (S.PAID, {P.SHIP}, E.POINTS_AWARDED, P.AWARD, S.PAID, {P.SHIP}, (), False),
+    (S.COMPLETED, set(), E.POINTS_AWARDED, P.AWARD, S.COMPLETED, set(), (), False),
+    (S.CANCELLED, {P.RESERVE}, E.STOCK_REJECTED, P.RESERVE, S.CANCELLED, set(), (), False),
+    (S.CANCELLED, {P.RESERVE}, E.RESERVATION_FAILED, P.RESERVE, S.CANCELLED, set(), (), True),
+    (S.CANCELLED, {P.CAPTURE}, E.PAYMENT_CAPTURED, P.CAPTURE, S.CANCELLED, {P.REFUND}, (P.REFUND,), False),
+    (S.CANCELLED, set(), E.PAYMENT_CAPTURED, P.CAPTURE, S.CANCELLED, {P.REFUND}, (P.REFUND,), False),
+    (S.CANCELLED, {P.CAPTURE}, E.PAYMENT_DECLINED, P.CAPTURE, S.CANCELLED, set(), (), False),
+    (S.CANCELLED, {P.CAPTURE}, E.PAYMENT_SKIPPED, P.CAPTURE, S.CANCELLED, set(), (), False),
+    (S.CANCELLED, {P.CAPTURE}, E.PAYMENT_FAILED, P.CAPTURE, S.CANCELLED, {P.REFUND}, (P.REFUND,), True),
+    (
+        S.CANCELLED, {P.REFUND}, E.PAYMENT_REFUNDED, P.REFUND,
+        S.REFUNDED, {P.NOTIFY_REFUNDED}, (P.NOTIFY_REFUNDED,), False,
+    ),
+    (S.CANCELLED, {P.REFUND}, E.REFUND_SKIPPED, P.REFUND, S.CANCELLED, set(), (), False),
+    (S.CANCELLED, {P.REFUND}, E.REFUND_FAILED, P.REFUND, S.CANCELLED, {P.REFUND}, (), True),
+    *(
+        row
+        for status in (S.CANCELLED, S.REFUNDED)
+        for row in (
+            (status, {P.RELEASE}, E.STOCK_RELEASED, P.RELEASE, status, set(), (), False),
+            (status, {P.RELEASE}, E.RELEASE_FAILED, P.RELEASE, status, {P.RELEASE}, (), True),
+        )
+    ),
+    *(
+        (status, {P.SHIP, step}, event, step, status, {P.SHIP}, (), attention)
+        for status, step in (
+            (S.PAID, P.NOTIFY_CONFIRMED),
+            (S.COMPLETED, P.NOTIFY_CONFIRMED),
+            (S.CANCELLED, P.NOTIFY_CANCELLED),
+            (S.REFUNDED, P.NOTIFY_REFUNDED),
+        )
+        for event, attention in (
+            (E.NOTIFICATION_SENT, False),
+            (E.NOTIFICATION_SKIPPED, False),
+            (E.NOTIFICATION_UNKNOWN, True),
+            (E.NOTIFICATION_FAILED, True),
+        )
+    ),
+    *((status, {P.SHIP}, E.ATTENTION_RAISED, None, status, {P.SHIP}, (), True) for status in Status),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}-{row[2]}-{len(row[1])}")
+def test_a_row_says_what_follows(row):
+    before, pending, event, step, after, pending_after, sends, attention = row
+    move = advance(State(before, frozenset(pending)), Event(event, step))
+    assert move.state == State(after, frozenset(pending_after))
+    assert move.sends == sends
+    assert move.attention is attention
+
+
+def test_every_row_of_the_table_is_covered_above():
+    assert {(row[0], row[2]) for row in ROWS} == set(TABLE)
+
+
+def test_an_order_begins_with_its_placing_and_asks_for_stock():
+    move = advance(None, Event(E.ORDER_PLACED))
+    assert move.state == State(S.PLACED, frozenset({P.RESERVE}))
+    assert move.sends == (P.RESERVE,)
+
+
+@pytest.mark.parametrize("event", [event for event in E if event is not E.ORDER_PLACED])
+def test_nothing_else_happens_to_an_order_that_was_not_placed(event):
+    with pytest.raises(IllegalEvent):
+        advance(None, Event(event))
+
+
+@pytest.mark.parametrize("status", S)
+def test_what_has_no_row_is_refused(status):
+    for event in E:
+        if (status, event) not in TABLE:
+            with pytest.raises(IllegalEvent, match=event):
+                advance(State(status, frozenset(P)), Event(event))
+
+
+def test_a_step_that_is_not_pending_cannot_end():
+    with pytest.raises(IllegalEvent, match="not pending"):
+        advance(State(S.PAID, frozenset({P.AWARD})), Event(E.SHIPMENT_CREATED, P.SHIP))
+
+
+def test_every_status_can_be_reached():
+    reached, frontier = {S.PLACED}, [FIRST.status]
+    while frontier:
+        status = frontier.pop()
+        for (before, _), row in TABLE.items():
+            if before is status and row.status not in reached:
+                reached.add(row.status)
+                frontier.append(row.status)
+        if status is S.PAID:
+            reached.add(S.COMPLETED)  # by its last step, not by a row
+    assert reached == set(S)
+
+
+def test_every_event_but_the_first_has_a_row():
+    assert {event for _, event in TABLE} == set(E) - {E.ORDER_PLACED}
+
+
+def test_every_step_has_an_event_for_giving_it_up():
+    assert set(FAILED) == set(P)
+    assert all(FAILED[step] in ENDS[step] for step in P)
+
+
+def test_no_event_sends_two_messages_to_one_queue():
+    for row in [FIRST, *TABLE.values()]:
+        queues = [command_of(step, "o-1", 2).queue for step in row.sends]
+        assert len(set(queues)) == len(queues)
+
+
+def test_the_money_is_taken_only_for_a_reserved_order():
+    assert [key for key, row in TABLE.items() if P.CAPTURE in row.sends] == [(S.PLACED, E.STOCK_RESERVED)]
+
+
+def test_after_the_money_was_taken_nothing_cancels():
+    assert all(row.status in (S.PAID, S.COMPLETED) for (before, _), row in TABLE.items() if before is S.PAID)
+
+
+@pytest.mark.parametrize("status", S)
+def test_a_customer_may_cancel_until_the_money_was_taken(status):
+    assert can_happen(status, E.CANCEL_REQUESTED) is (status in (S.PLACED, S.RESERVED))
+
+
+def test_a_pending_step_is_ready_whatever_the_status():
+    for status in S:
+        for step in P:
+            assert readiness(State(status, frozenset({step})), step) is Readiness.READY
+
+
+@pytest.mark.parametrize(
+    ("status", "step", "expected"),
+    [
+        (S.PLACED, P.CAPTURE, Readiness.TOO_EARLY),
+        (S.PLACED, P.SHIP, Readiness.TOO_EARLY),
+        (S.RESERVED, P.AWARD, Readiness.TOO_EARLY),
+        (S.RESERVED, P.REFUND, Readiness.TOO_EARLY),
+        (S.CANCELLED, P.NOTIFY_REFUNDED, Readiness.TOO_EARLY),
+        (S.RESERVED, P.RESERVE, Readiness.MOVED_ON),
+        (S.CANCELLED, P.RESERVE, Readiness.MOVED_ON),
+        (S.CANCELLED, P.CAPTURE, Readiness.MOVED_ON),
+        (S.PAID, P.CAPTURE, Readiness.MOVED_ON),
+        (S.COMPLETED, P.SHIP, Readiness.MOVED_ON),
+        (S.REFUNDED, P.REFUND, Readiness.MOVED_ON),
+    ],
+)
+def test_a_step_that_is_not_pending_is_early_or_over(status, step, expected):
+    assert readiness(State(status), step) is expected
+
+
+def test_a_step_that_was_sent_is_never_found_too_early_or_over():
+    for row in [FIRST, *TABLE.values()]:
+        for step in row.sends:
+            assert readiness(State(row.status, frozenset(row.sends)), step) is Readiness.READY
+
+
+def test_a_message_id_is_the_same_each_time_a_step_is_sent():
+    first, again = command_of(P.SHIP, "o-1", 3), command_of(P.SHIP, "o-1", 3)
+    assert first == again
+    assert first.message_id == "o-1:3:shipping"
+
+
+@pytest.mark.parametrize("template", Template)
+def test_each_template_is_the_step_of_its_own_message(template):
+    assert command_of(template.step, "o-1", 3).payload.template is template
+
+
+@st.composite
+def _walks(draw):
+    """Events of one order as its steps end in any order and way, the customer cancelling at any time."""
+    events = [Event(E.ORDER_PLACED)]
+    state = advance(None, events[0]).state
+    cancel_after = draw(st.integers(0, 8))
+    given_up = 0
+    while not state.is_at_rest:
+        if len(events) > cancel_after and can_happen(state.status, E.CANCEL_REQUESTED):
+            cancel_after = 99
+            event = Event(E.CANCEL_REQUESTED)
+        else:
+            step = draw(st.sampled_from(sorted(state.pending)))
+            possible = [end for end in ENDS[step] if can_happen(state.status, end)]
+            if given_up > 3:  # an operator's replay succeeds in the end
+                possible = [end for end in possible if end is not FAILED[step]] or possible
+            end = draw(st.sampled_from(possible))
+            given_up += end is FAILED[step]
+            event = Event(end, step)
+        events.append(event)
+        state = advance(state, event).state
+    return events, state
+
+
+@given(_walks())
+def test_every_walk_ends_with_whatever_was_done_undone_or_completed(walk):
+    events, state = walk
+    happened = {event.type for event in events}
+    assert state.status in TERMINAL
+    assert not state.pending
+    reserved, captured = E.STOCK_RESERVED in happened, E.PAYMENT_CAPTURED in happened
+    if state.status is S.COMPLETED:
+        assert reserved
+        assert captured
+        assert E.SHIPMENT_CREATED in happened
+    else:
+        assert E.SHIPMENT_CREATED not in happened
+        assert reserved == (E.STOCK_RELEASED in happened)
+        if captured:
+            assert {E.PAYMENT_REFUNDED, E.REFUND_SKIPPED} & happened
+
+
+@given(_walks())
+def test_every_walk_tells_the_customer_how_it_ended(walk):
+    events, state = walk
+    told = {event.step for event in events if event.step in NOTIFY}
+    expected = {
+        S.COMPLETED: {P.NOTIFY_CONFIRMED},
+        S.CANCELLED: {P.NOTIFY_CANCELLED},
+        S.REFUNDED: {P.NOTIFY_CANCELLED, P.NOTIFY_REFUNDED},
+    }
+    assert told == expected[state.status]
+
+
+@given(_walks())
+def test_every_walk_with_something_given_up_asked_for_a_human(walk):
+    events, _ = walk
+    state, asked = None, False
+    for event in events:
+        move = advance(state, event)
+        state, asked = move.state, asked or move.attention
+    uneasy = {*FAILED.values(), E.NOTIFICATION_UNKNOWN}
+    assert asked == bool(uneasy & {event.type for event in events})
