@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ordermq.clock import monotonic_s
-from ordermq.consumer.batch import is_killer
+from ordermq.consumer.batch import IMMEDIATE_RETRIES, is_killer
 from ordermq.consumer.settle import CANNOT_ANSWER, Settler, again_of, deaths_of
 from ordermq.consumer.work import Work, in_log
-from ordermq.errors import NotCalled
+from ordermq.errors import Contention, NotCalled
 from ordermq.observe import metrics
 from ordermq.store import Transaction, inbox, leases
 from ordermq.task.handler import Claim
@@ -135,7 +135,7 @@ class Desk:
 
         Raises one of CANNOT_ANSWER; the same works may then be prepared again.
         """
-        return self._by_halves(self._prepare, works)
+        return self._by_halves(self._prepare, sorted(works, key=_lock_order))
 
     def prepare_suspect(self, work: Work) -> tuple[list[Call], list[Work]]:
         """Like ``prepare`` for one message that may kill the process."""
@@ -148,7 +148,7 @@ class Desk:
 
         Raises one of CANNOT_ANSWER; the same calls may then be completed again.
         """
-        _, settled = self._by_halves(self._complete, calls)
+        _, settled = self._by_halves(self._complete, sorted(calls, key=lambda call: _lock_order(call.work)))
         return settled
 
     def _prepare(self, works: Sequence[Work]) -> tuple[list[Call], list[Work]]:
@@ -221,7 +221,9 @@ class Desk:
     def _release(self, tx: Transaction, works: Sequence[Work]) -> None:
         leases.release(tx, self._settler.queue, [work.envelope.message_id for work in works], self._owner)
 
-    def _by_halves(self, step: Callable[[Any], Any], items: Sequence[Any]) -> tuple[list[Call], list[Work]]:
+    def _by_halves(
+        self, step: Callable[[Any], Any], items: Sequence[Any], contentions: int = 0
+    ) -> tuple[list[Call], list[Work]]:
         """Run ``step``; on a failure halve until the culprit is alone, and settle that one."""
         try:
             calls, settled = step(items)
@@ -229,6 +231,8 @@ class Desk:
         except CANNOT_ANSWER:
             raise
         except Exception as exc:
+            if isinstance(exc, Contention) and contentions < IMMEDIATE_RETRIES:
+                return self._by_halves(step, items, contentions + 1)
             if len(items) == 1:
                 return [], [self._settle_failed(items[0], exc)]
             middle = len(items) // 2
@@ -244,3 +248,9 @@ class Desk:
         with self._settler.session.transaction() as tx:
             self._release(tx, [work])
         return work
+
+
+def _lock_order(work: Work) -> str:
+    # Handlers lock what a message is about as they come to it: in the same order as
+    # batches do, or the two deadlock.
+    return work.envelope.correlation_id
