@@ -69,11 +69,11 @@ def _mend_timestamps() -> None:
 _mend_timestamps()
 
 _CANNOT_ENCODE = (
-    pika.exceptions.UnsupportedAMQPFieldException,
-    pika.exceptions.ShortStringTooLong,
+    pika.exceptions.AMQPError,
     struct.error,
-    UnicodeError,
+    ArithmeticError,
     AssertionError,
+    AttributeError,
     TypeError,
     ValueError,
 )
@@ -283,12 +283,11 @@ class Channel:
                 to_pika(publishing.properties),
                 mandatory=True,
             )
-        except pika.exceptions.ChannelWrongStateError as exc:
+        except (pika.exceptions.ChannelWrongStateError, pika.exceptions.AMQPConnectionError) as exc:
             self._refuse(exc)
         except _CANNOT_ENCODE as exc:
-            raise PublishRefused(
-                f"message {publishing.properties.message_id} cannot be encoded: {exc!r}"
-            ) from exc
+            what = f"message {str(publishing.properties.message_id)[:64]!r}"
+            raise PublishRefused(f"{what} cannot be encoded: {repr(exc)[:200]}") from exc
 
     def consume(self, queue: str, consumer_tag: str, on_delivery: Delivered, timeout_s: float) -> None:
         """Start a consumer with acks; waits. A cancel by the broker ends the channel for ``check``.

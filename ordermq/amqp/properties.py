@@ -14,10 +14,17 @@ from ordermq.message.envelope import Properties
 PERSISTENT = 2
 
 _PLAIN = frozenset({str, int, bool, bytes, float, type(None)})
+_SENT_AS_THEY_ARE = _PLAIN - {float}
 
 
 def to_pika(properties: Properties) -> pika.BasicProperties:
-    """Return pika's form, always persistent."""
+    """Return pika's form, always persistent. Raises TypeError for a header that is a float.
+
+    pika carries floats only from 1.5 on, and RabbitMQ closes the connection over a NaN.
+    """
+    for value in properties.headers.values():
+        if type(value) not in _SENT_AS_THEY_ARE:
+            _refuse_float(value)
     return pika.BasicProperties(
         content_type=properties.content_type,
         content_encoding=properties.content_encoding,
@@ -49,6 +56,16 @@ def text(value: str | bytes | None) -> str | None:
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     return value
+
+
+def _refuse_float(value: object) -> None:
+    if isinstance(value, float):
+        raise TypeError("a header value is a float")
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            _refuse_float(each)
 
 
 def _table(table: Mapping[str | bytes, object]) -> dict[str, object]:

@@ -293,6 +293,10 @@ class Publisher(ThreadService):
         message_id = publishing.properties.message_id
         if not message_id:
             raise PublishRefused("a publishing needs a message_id: nothing else tells which one was returned")
+        if not isinstance(publishing.body, bytes):
+            raise PublishRefused(
+                f"message {message_id} has a body of {type(publishing.body).__name__}, not bytes"
+            )
         if len(publishing.body) > MAX_BODY_BYTES:
             raise PublishRefused(
                 f"message {message_id} has a body of {len(publishing.body)} bytes, over {MAX_BODY_BYTES}"

@@ -42,16 +42,16 @@ class Proxy:
         self._is_flowing.set()
 
     def reset(self):
-        """End every connection with a TCP reset."""
+        """End every connection with a TCP reset; bytes flow again on the next ones."""
         sockets, self._sockets = self._sockets, []
         for each in sockets:
             with contextlib.suppress(OSError):
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 each.shutdown(socket.SHUT_RD)  # frees the thread that reads it
             each.close()
+        self.thaw()
 
     def close(self):
-        self.thaw()
         self._server.shutdown(socket.SHUT_RD)
         self._server.close()
         self.reset()
@@ -197,22 +197,26 @@ def test_a_reset_in_mid_flight_makes_unknown_what_was_in_flight_and_loses_nothin
     settings, proxy, broker_settings
 ):
     class Halfway:
-        """Resets the link when half of the publishings are confirmed."""
+        """Freezes the link when half is confirmed, and resets it when more has been written."""
 
         confirmed = 0
+        resetter = None
 
         def published(self, count):
-            pass
+            if self.confirmed >= 5000 and self.resetter is None:
+                self.resetter = threading.Timer(0.1, proxy.reset)
+                self.resetter.start()
 
         def resolved(self, fate, count, latency_s):
             self.confirmed += count
-            if fate is Fate.CONFIRMED and self.confirmed >= 5000:
-                self.confirmed = -(10**9)
-                proxy.reset()
+            if self.confirmed >= 5000 and self.resetter is None:
+                proxy.freeze()
 
     ids = [f"m{n}" for n in range(10_000)]
-    with Publisher(settings, name="test", observer=Halfway()) as publisher:
+    observer = Halfway()
+    with Publisher(settings, name="test", observer=observer) as publisher:
         fates = publisher.publish_many([message(each) for each in ids])
+        observer.resetter.join()
 
         confirmed = {each for each, fate in zip(ids, fates, strict=True) if fate is Fate.CONFIRMED}
         assert set(fates) == {Fate.CONFIRMED, Fate.UNKNOWN}

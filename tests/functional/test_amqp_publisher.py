@@ -100,6 +100,11 @@ def test_a_publishing_to_a_full_queue_is_nacked(publisher):
     "bad",
     [
         publishing("m1", headers={"price": 1.5}),
+        publishing("m1", headers={"inner": [{"price": float("nan")}]}),
+        publishing("m1", headers={"what": object()}),
+        publishing("m1", headers=["no", "table"]),
+        publishing("\ud800"),
+        publishing("m1", body="text"),
         publishing("x" * 256),
         publishing("m1", "k" * 256),
         publishing("m1", headers={"n": 2**70}),
