@@ -192,6 +192,12 @@ class UnsupportedVersion(MessageError):
     """The message is of a version this code does not know."""
 
 
+class DeadLetterNotFound(OrderMQError):
+    """No dead letter has this number."""
+
+    exit_code = 1
+
+
 # --- Processes ----------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Options that mean the same in every command."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -33,6 +34,21 @@ dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done; 
 limit = click.option(
     "--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="Most rows to print."
 )
+
+rate = click.option(
+    "--rate", type=click.FloatRange(0), default=0.0, help="Most records a second; 0, the default: no limit."
+)
+rejects = click.option(
+    "--rejects",
+    "rejects_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("rejects.jsonl"),
+    show_default=True,
+    metavar="FILE",
+    help="Where records that could not be taken go; written only if there are any.",
+)
+strict = click.option("--strict", is_flag=True, help="Exit 65 if any record was rejected.")
+summary_as_json = click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 
 
 def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:

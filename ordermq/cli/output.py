@@ -20,6 +20,15 @@ def write(text: str) -> None:
         raise click.exceptions.Exit(PIPE_CLOSED) from None
 
 
+def write_bytes(data: bytes) -> None:
+    """Write ``data`` to stdout as it is; ends the command quietly like ``write``."""
+    try:
+        sys.stdout.buffer.write(data)
+    except BrokenPipeError:
+        silence_stdout()
+        raise click.exceptions.Exit(PIPE_CLOSED) from None
+
+
 def note(text: str) -> None:
     """Print ``text`` on stderr: it is about the command's work and not its result."""
     click.echo(text, err=True)

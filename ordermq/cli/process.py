@@ -68,7 +68,7 @@ class Process:
         self._notifier = notifier
 
     def serve(self, service: ThreadService) -> None:
-        """Run ``service`` until it ends or a signal stops it. Raises what ended it. Needs ``hold_signals``."""
+        """Run ``service`` until it ends or a signal stops it (``hold_signals``). Raises what ended it."""
         run_until_signalled(_Announced(service, self._notifier))
         if service.failure is not None:
             raise service.failure

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ordermq.errors import BadInput
 from ordermq.orders.intake import Entry, Line, Reject, read_orders
+from ordermq.orders.intake.money import minor_units, written
 from ordermq.orders.intake.olist import read_olist
-from ordermq.orders.intake.record import minor_units
 from ordermq.orders.model import Order
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "olist_orders.jsonl.gz"
@@ -144,6 +144,10 @@ def test_minor_units_are_exact_for_any_amount(amount_minor: int, currency: tuple
         amount_minor,
         amount_minor * 100,
     )
+
+
+def test_an_amount_is_written_with_its_currencys_decimals() -> None:
+    assert (written(1299, "EUR"), written(350, "JPY"), written(5, "KWD")) == ("12.99", "350", "0.005")
 
 
 @given(st.decimals())

@@ -21,7 +21,8 @@ import msgspec
 
 from ordermq.errors import BadInput
 from ordermq.orders.intake.lines import Line, Reject
-from ordermq.orders.intake.record import Entry, decode, minor_units, order_id_in, reject
+from ordermq.orders.intake.money import minor_units, written
+from ordermq.orders.intake.record import Entry, decode, order_id_in, reject
 from ordermq.orders.model import Contact, Item, Order
 
 CURRENCY = "BRL"
@@ -83,7 +84,8 @@ def _order(source: _Order) -> Order:
     paid_minor = sum(minor_units(each.value, CURRENCY, "payment value") for each in source.payments)
     if abs(paid_minor - total_minor) > TOLERANCE_MINOR:
         raise BadInput(
-            f"payments differ from the total: {_reais(paid_minor)} paid, {_reais(total_minor)} ordered"
+            f"payments differ from the total: {written(paid_minor, CURRENCY)} paid,"
+            f" {written(total_minor, CURRENCY)} ordered"
         )
     return Order(
         order_id=source.order_id,
@@ -95,7 +97,3 @@ def _order(source: _Order) -> Order:
         contact=Contact(phone=sandbox_phone(source.customer_id)),
         placed_at=source.purchased_at,
     )
-
-
-def _reais(amount_minor: int) -> str:
-    return f"{Decimal(amount_minor).scaleb(-2):.2f} {CURRENCY}"

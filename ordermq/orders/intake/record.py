@@ -1,7 +1,6 @@
-"""What readers of order files share: an order with its line, strict JSON, exact money. Pure."""
+"""What readers of order files share: an order with its line, strict JSON. Pure."""
 
 from dataclasses import dataclass
-from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,15 +11,6 @@ from ordermq.orders.intake.lines import Line, Reject, shortened
 from ordermq.orders.model import Order
 
 T = TypeVar("T")
-
-# ISO 4217 currencies whose minor unit is not a hundredth.
-_NO_DECIMALS = {
-    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF",
-    "XOF", "XPF",
-}  # fmt: skip
-_THREE_DECIMALS = {"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"}
-
-_EXACT = Context(prec=60, traps=[Inexact, InvalidOperation, Overflow])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +46,3 @@ def order_id_in(text: str) -> str | None:
         return None
     order_id = value.get("order_id") if isinstance(value, dict) else None
     return shortened(order_id) if isinstance(order_id, str) else None
-
-
-def minor_units(amount: Decimal, currency: str, field: str) -> int:
-    """Return ``amount`` in the currency's minor units, exactly. Raises BadInput naming ``field``."""
-    decimals = 0 if currency in _NO_DECIMALS else 3 if currency in _THREE_DECIMALS else 2
-    if not amount.is_finite() or amount.adjusted() > 15:
-        raise BadInput(f"{field}: {_shown(amount)} is not an amount")
-    try:
-        scaled = _EXACT.scaleb(amount, decimals)
-        if scaled == _EXACT.to_integral_value(scaled):
-            return int(scaled)
-    except DecimalException:
-        pass  # more digits than any amount has
-    raise BadInput(f"{field}: {_shown(amount)} has more than {currency}'s {decimals} decimals")
-
-
-def _shown(amount: Decimal) -> str:
-    return f"{amount:.12g}"

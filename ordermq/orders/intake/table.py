@@ -24,7 +24,8 @@ from decimal import Decimal
 
 from ordermq.errors import BadInput
 from ordermq.orders.intake.lines import Line, Reject
-from ordermq.orders.intake.record import Entry, minor_units, reject
+from ordermq.orders.intake.money import minor_units
+from ordermq.orders.intake.record import Entry, reject
 from ordermq.orders.model import MAX_ITEMS, Contact, Item, Order
 
 _NEEDED = ("order_id", "customer_id", "currency", "product_id", "quantity", "card_token")

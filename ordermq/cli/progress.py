@@ -1,0 +1,110 @@
+"""How bulk commands show that they move, and how fast they are allowed to."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from time import sleep
+from typing import Protocol, cast
+
+import click
+
+from ordermq.clock import monotonic_s
+from ordermq.errors import UsageError
+
+STDIN = "-"
+
+
+class Input:
+    """The file or the standard input a bulk command reads, and how far it has."""
+
+    def __init__(self, path: str) -> None:
+        """Open ``path``; ``-`` is standard input. Raises UsageError if it cannot be opened."""
+        self.name = "stdin" if path == STDIN else Path(path).name
+        try:
+            self._stream = cast(BufferedReader, sys.stdin.buffer) if path == STDIN else _open(path)
+        except OSError as exc:
+            raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
+        self._status = _status(self._stream)
+        self.read_bytes = 0
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Bytes to be read; None for a pipe."""
+        is_regular = self._status is not None and stat.S_ISREG(self._status.st_mode)
+        return self._status.st_size if self._status and is_regular else None
+
+    def is_file(self, path: Path) -> bool:
+        """Whether ``path`` is the file that is read."""
+        try:
+            return self._status is not None and os.path.samestat(self._status, path.stat())
+        except OSError:
+            return False
+
+    def read1(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes as soon as there are any."""
+        data = self._stream.read1(size)
+        self.read_bytes += len(data)
+        return data
+
+
+class Progress(Protocol):
+    """Told after each step how many records are done."""
+
+    def __call__(self, records: int) -> None: ...
+
+
+@contextmanager
+def progress(source: Input) -> Iterator[Progress]:
+    """Show a bar on stderr by the bytes read of ``source``; nothing unless stderr is a terminal."""
+    if not sys.stderr.isatty() or source.size_bytes is None:
+        yield lambda records: None
+        return
+    done = 0
+
+    def shown(records: int | None) -> str:
+        return f"{records or 0} records"
+
+    with click.progressbar(
+        length=source.size_bytes, label=source.name, item_show_func=shown, file=sys.stderr
+    ) as bar:
+
+        def step(records: int) -> None:
+            nonlocal done
+            bar.update(source.read_bytes - done, records)
+            done = source.read_bytes
+
+        yield step
+
+
+class Pace:
+    """Holds a loop to so many records a second; 0 means as fast as it goes."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._began_s = monotonic_s()
+        self._count = 0
+
+    def batch(self, most: int) -> int:
+        """Return how many records to take at once: a slow pace is kept by small steps, not by long waits."""
+        return most if not self._rate else max(1, min(most, int(self._rate / 5)))
+
+    def wait(self, records: int) -> None:
+        """Sleep until ``records`` more are due."""
+        if self._rate:
+            self._count += records
+            sleep(max(0.0, self._began_s + self._count / self._rate - monotonic_s()))
+
+
+def _open(path: str) -> BufferedReader:
+    return Path(path).open("rb")  # read to the end of the process
+
+
+def _status(stream: BufferedReader) -> os.stat_result | None:
+    try:
+        return os.fstat(stream.fileno())
+    except OSError:
+        return None  # a stream that is no file at all

@@ -1,0 +1,115 @@
+"""``ordermq-publish messages``: raw messages to the exchange."""
+
+from contextlib import closing, nullcontext
+from pathlib import Path
+
+import click
+
+from ordermq.amqp import Fate, Publisher
+from ordermq.cli import options
+from ordermq.cli.output import note, write, write_json
+from ordermq.cli.program import load_program
+from ordermq.cli.progress import Input, Pace, progress
+from ordermq.cli.rejects import RejectsFile
+from ordermq.cli.run import EXIT_CODES
+from ordermq.cli.sending import Address, Sender, read_letters, read_whole
+from ordermq.clock import monotonic_s
+from ordermq.errors import BadInput, ConnectionLost, OrderMQError, PublishError, PublishReturned
+
+
+@click.command(
+    epilog=f"""\b
+Examples:
+  ordermq-publish messages reserve.jsonl --routing-key inventory
+  ordermq-publish messages body.bin --whole --routing-key inventory --type ReserveStock
+  jq -c '.[]' all.json | ordermq-publish messages - --routing-key gifts --message-id-field id
+
+{EXIT_CODES}"""
+)
+@click.argument("file", metavar="FILE|-")
+@click.option("--routing-key", required=True, help="Queue to reach, as in consumer --queue.")
+@click.option("--type", "type_", help="Message type; a queue with one type needs none.")
+@click.option("--message-id-field", metavar="NAME", help="Field of the body that is its message_id.")
+@click.option("--whole", is_flag=True, help="The file is one message, byte for byte.")
+@options.rate
+@options.rejects
+@options.strict
+@options.dry_run
+@options.summary_as_json
+@options.common
+def messages(
+    *,
+    file: str,
+    routing_key: str,
+    type_: str | None,
+    message_id_field: str | None,
+    whole: bool,
+    rate: float,
+    rejects_path: Path,
+    strict: bool,
+    dry_run: bool,
+    as_json: bool,
+    config_path: str | None,
+) -> None:
+    """Publish each line of FILE, a JSON document, to the exchange, and wait for the confirms.
+
+    Without --message-id-field a message's id comes from its bytes, so that publishing
+    the same file twice is done once by the consumers. What the broker does not confirm
+    goes to the rejects file like a line that is no JSON. Exit 69 if a message reached
+    no queue, 75 if one was not confirmed: run it again.
+
+    JSON: {in, confirmed, returned, nacked, refused, unsent, unknown, rejected, rejects, seconds, dry_run}.
+    """
+    settings = load_program(config_path).settings
+    source = Input(file)
+    address = Address(settings.topology.prefix, routing_key, type_, message_id_field)
+    found = [read_whole(source, address)] if whole else read_letters(source, address)
+    rejects = RejectsFile(rejects_path, source)
+    publisher = None if dry_run else Publisher(settings.broker, name="ordermq-publish")
+    sender = Sender(publisher.publish_many if publisher else None, rejects=rejects, pace=Pace(rate))
+    began_s = monotonic_s()
+    stopped: BaseException | None = None
+    with closing(rejects):
+        try:
+            with publisher or nullcontext(), progress(source) as step:
+                sender.send(found, step)
+        except (ConnectionLost, KeyboardInterrupt) as exc:
+            stopped = exc
+    _summarise(sender, rejects, monotonic_s() - began_s, as_json=as_json, dry_run=dry_run)
+    if publisher is not None and isinstance(publisher.failure, OrderMQError):
+        raise publisher.failure
+    if stopped is not None:
+        note(f"stopped after line {sender.line}; run it again: the consumers drop what comes twice")
+        raise stopped
+    _judge(sender, rejects, strict=strict)
+
+
+def _summarise(sender: Sender, rejects: RejectsFile, seconds: float, *, as_json: bool, dry_run: bool) -> None:
+    where = str(rejects.path) if rejects.count else None
+    fates = {fate.value: sender.fates[fate] for fate in Fate}
+    if as_json:
+        counts = {"in": sender.read, **fates, "rejected": sender.rejected}
+        write_json({**counts, "rejects": where, "seconds": round(seconds, 3), "dry_run": dry_run})
+        return
+    parts = [f"{name} {count}" for name, count in {**fates, "rejected": sender.rejected}.items() if count]
+    write(
+        f"in {sender.read} = {' + '.join(parts) or '0'}{' (dry run: nothing was sent)' if dry_run else ''};"
+        f" {seconds:.1f} s, {sender.read / max(seconds, 0.001):.0f}/s"
+    )
+    for text in rejects.summary():
+        write(text)
+
+
+def _judge(sender: Sender, rejects: RejectsFile, *, strict: bool) -> None:
+    """Raise what the fates mean for the command."""
+    fates = sender.fates
+    if lost := fates[Fate.NACKED] + fates[Fate.UNKNOWN] + fates[Fate.UNSENT]:
+        raise PublishError(f"{lost} messages were not confirmed; run the same again (see {rejects.path})")
+    if fates[Fate.RETURNED]:
+        raise PublishReturned(
+            f"{fates[Fate.RETURNED]} messages matched no queue; is the routing key right, and was"
+            " 'ordermq topology apply' run?"
+        )
+    bad = sender.rejected + fates[Fate.REFUSED]
+    if bad and (strict or bad == sender.read):
+        raise BadInput(f"{bad} of {sender.read} messages were rejected; see {rejects.path}")

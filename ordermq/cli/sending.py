@@ -1,0 +1,131 @@
+"""Publishing a file of raw messages: each line a JSON body, or the whole file one body."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from ordermq.amqp import Fate, Fates
+from ordermq.cli.progress import Pace, Progress
+from ordermq.cli.rejects import RejectsFile
+from ordermq.clock import utc_now
+from ordermq.errors import BadInput, ConnectionLost, MessageError
+from ordermq.message import MAX_BODY_BYTES, Properties, Publishing
+from ordermq.message.headers import CONTENT_TYPE, MAX_ID_CHARS, derived_message_id
+from ordermq.message.payload import check_strict
+from ordermq.orders.intake import ByteStream, Line, Reject, read_lines
+from ordermq.orders.intake.record import reject
+
+BATCH = 1000
+
+PublishMany = Callable[[list[Publishing]], Fates]
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A publishing and the line it comes from."""
+
+    line: int
+    publishing: Publishing
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where messages go and what they are said to be; see ``ordermq-publish messages``."""
+
+    exchange: str
+    routing_key: str
+    type: str | None = None
+    message_id_field: str | None = None
+
+    def letter(self, line: int, body: bytes, message_id: str | None = None) -> Letter:
+        """Return the publishing of ``body``; without an id of its own, the one its bytes give."""
+        properties = Properties(
+            message_id=message_id or derived_message_id(body),
+            type=self.type,
+            content_type=CONTENT_TYPE,
+            timestamp_s=int(utc_now().timestamp()),
+        )
+        return Letter(line, Publishing(self.exchange, self.routing_key, properties, body))
+
+
+def read_letters(stream: ByteStream, address: Address) -> Iterator[Letter | Reject]:
+    """Yield a letter for each line, which must be strict JSON, or why there is none."""
+    for line in read_lines(stream):
+        if isinstance(line, Reject):
+            yield line
+            continue
+        body = line.text.strip().encode()
+        try:
+            yield address.letter(line.number, body, _message_id(check_strict(body), address.message_id_field))
+        except (MessageError, BadInput) as exc:
+            yield reject(line, exc)
+
+
+def read_whole(stream: ByteStream, address: Address) -> Letter:
+    """Return the file as one message, byte for byte. Raises BadInput over the size limit."""
+    body = b""
+    while len(body) <= MAX_BODY_BYTES and (more := stream.read1(MAX_BODY_BYTES)):
+        body += more
+    if len(body) > MAX_BODY_BYTES:
+        raise BadInput(f"the file is over the {MAX_BODY_BYTES} bytes a message may have")
+    return address.letter(1, body)
+
+
+class Sender:
+    """Publishes letters batch by batch. ``fates`` counts them and is true after every batch."""
+
+    def __init__(self, publish_many: PublishMany | None, *, rejects: RejectsFile, pace: Pace) -> None:
+        """Without ``publish_many`` nothing is sent: every letter counts as confirmed."""
+        self.read = 0
+        self.rejected = 0
+        self.line = 0
+        self.fates: Counter[Fate] = Counter()
+        self._publish_many = publish_many
+        self._rejects = rejects
+        self._pace = pace
+
+    def send(self, found: Iterable[Letter | Reject], progress: Progress) -> None:
+        """Publish every letter. Raises ConnectionLost, with the rest unread, if one was not sent at all."""
+        rest = iter(found)
+        while batch := list(islice(rest, self._pace.batch(BATCH))):
+            letters = [each for each in batch if isinstance(each, Letter)]
+            for each in batch:
+                if isinstance(each, Reject):
+                    self._rejects.add(each)
+            self.read += len(batch)
+            self.rejected += len(batch) - len(letters)
+            self._publish(letters)
+            self.line = batch[-1].line
+            progress(self.read)
+            self._pace.wait(len(batch))
+
+    def _publish(self, letters: list[Letter]) -> None:
+        if self._publish_many is None:
+            self.fates[Fate.CONFIRMED] += len(letters)
+            return
+        fates = self._publish_many([each.publishing for each in letters])
+        self.fates.update(fates)
+        for index, (letter, fate) in enumerate(zip(letters, fates, strict=True)):
+            if fate is not Fate.CONFIRMED:
+                self._rejects.add(_unconfirmed(letter, fate, fates.reasons.get(index, "")))
+        if Fate.UNSENT in fates:
+            reason = next(iter(fates.reasons.values()), "no connection")
+            raise ConnectionLost(f"publishing stopped: {reason}")
+
+
+def _unconfirmed(letter: Letter, fate: Fate, reason: str) -> Reject:
+    text = letter.publishing.body[:2000].decode("utf-8", "replace")
+    return reject(Line(letter.line, text), f"{fate.value}: {reason}")
+
+
+def _message_id(value: object, field: str | None) -> str | None:
+    if field is None:
+        return None
+    message_id = value.get(field) if isinstance(value, dict) else None
+    if isinstance(message_id, int) and not isinstance(message_id, bool):
+        message_id = json.dumps(message_id)
+    if not isinstance(message_id, str) or not 1 <= len(message_id) <= MAX_ID_CHARS:
+        raise BadInput(f"no message_id: field {field!r} is not a text of 1 to {MAX_ID_CHARS} characters")
+    return message_id
