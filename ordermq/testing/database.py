@@ -153,7 +153,7 @@ class PrivatePostgres:
 
     def drop_database(self, name: str) -> None:
         """Drop a database, breaking its connections; not an error if there is none."""
-        self.sql(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
+        self.sql(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)", superuser=True)
 
     def sql(
         self, statement: str, *, database: str = DATABASE, superuser: bool = False, timeout_s: float = 60.0

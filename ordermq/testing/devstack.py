@@ -13,7 +13,7 @@ import click
 
 from ordermq.errors import OrderMQError
 from ordermq.testing.errors import StackError
-from ordermq.testing.stack import Part, PrivateStack, devstack, locked_devstack
+from ordermq.testing.stack import Part, PrivateStack, existing_stack, locked_devstack
 
 PARTS = ("broker", "postgres", "sandbox")
 
@@ -79,7 +79,7 @@ def down(state: Path, wipe: bool) -> None:
 @click.pass_obj
 def status(state: Path, as_json: bool) -> None:
     """Show each process; exit 0 if all are up, else 1."""
-    stack = devstack(state) if state.exists() else None
+    stack = existing_stack(state) if state.exists() else None
     rows = stack.status() if stack else []
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=1))
@@ -152,9 +152,9 @@ def main() -> None:
 
 
 def _started(state: Path) -> PrivateStack:
-    stack = devstack(state) if state.exists() else None
-    if stack is None or not stack.is_known:
-        raise StackError(f"no stack was ever started in {state}; bin/devstack up does")
+    stack = existing_stack(state)
+    if not stack.is_known:
+        raise StackError(f"the stack in {state} was never up; bin/devstack up starts it")
     return stack
 
 

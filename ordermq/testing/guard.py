@@ -1,4 +1,4 @@
-"""``python -m ordermq.testing.guard STATE DATA``: clean up after a stack whose owner has ended.
+"""``python -m ordermq.testing.guard STATE``: clean up after a stack whose owner has ended.
 
 Reads standard input, a pipe whose other end only the owner holds, to its end: that
 comes when the owner lets go or dies, however it dies. Then kills what still runs
@@ -15,9 +15,8 @@ from ordermq.testing.stack import PrivateStack
 
 def main() -> None:
     """Wait for the owner's end, then clean up."""
-    state, data = map(Path, sys.argv[1:])
+    place = Place.existing(Path(sys.argv[1]), server_account())
     sys.stdin.buffer.read()
-    place = Place(state, data, server_account())
     PrivateStack(place).kill()
     place.wipe()
 

@@ -46,7 +46,7 @@ class Place:
             name = hashlib.sha256(os.fsencode(state)).hexdigest()[:12]
             data = Path("/var/tmp") / f"ordermq-{name}"  # noqa: S108 - ownership is checked by own_folder
         own_folder(data, 0o711)
-        return cls(state, data, account)
+        return cls._made(state, data, account)
 
     @classmethod
     def temporary(cls, account: Account) -> "Place":
@@ -54,7 +54,27 @@ class Place:
         data = Path(tempfile.mkdtemp(prefix="ordermq-"))
         data.chmod(0o711)
         own_folder(data / "state", 0o700)
-        return cls(data / "state", data, account)
+        return cls._made(data / "state", data, account)
+
+    @classmethod
+    def existing(cls, state: Path, account: Account) -> "Place":
+        """The place whose state lies in ``state``. Raises StackError if there is none, or not one's own."""
+        state = state.resolve()
+        try:
+            data = Path(json.loads((state / "place.json").read_text())["data"])
+        except (FileNotFoundError, NotADirectoryError):
+            raise StackError(f"no stack was ever started in {state}; bin/devstack up starts one") from None
+        except PermissionError as exc:
+            raise StackError(f"the stack in {state} belongs to somebody else") from exc
+        own_folder(state, 0o700)
+        own_folder(data, 0o711)
+        return cls(state, data, account)
+
+    @classmethod
+    def _made(cls, state: Path, data: Path, account: Account) -> "Place":
+        place = cls(state, data, account)
+        place.remember("place", {"data": str(data)})
+        return place
 
     def given_folder(self, name: str) -> Path:
         """The folder ``name`` of the servers' account, created empty if it is missing."""
@@ -102,6 +122,7 @@ class Place:
                 # While we waited the holder may have wiped the place, and this file with it.
                 if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
                     continue
+                self.remember("place", {"data": str(self.data)})
                 yield
                 return
 

@@ -21,10 +21,10 @@ from ordermq.config.settings import BrokerSettings, DatabaseSettings
 from ordermq.testing.account import server_account
 from ordermq.testing.broker import PrivateBroker
 from ordermq.testing.database import PrivatePostgres
-from ordermq.testing.errors import ProgramMissing
+from ordermq.testing.errors import ProgramMissing, StackError
 from ordermq.testing.place import Place
 from ordermq.testing.sandbox.private import PrivateSandbox
-from ordermq.testing.stack import PrivateStack, devstack, guarded, temporary_stack
+from ordermq.testing.stack import PrivateStack, existing_stack, guarded, temporary_stack
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,9 @@ def ordermq_stack(pytestconfig: pytest.Config) -> Iterator[PrivateStack]:
     """
     folder = pytestconfig.getoption("--ordermq-stack")
     if folder:
-        stack = devstack(Path(folder))
-        stack.start()
+        stack = existing_stack(Path(folder))
+        if any(row.state != "up" for row in stack.status()):
+            raise StackError(f"the stack in {folder} is not up; bin/devstack up starts it")
         yield stack
         return
     try:

@@ -107,14 +107,14 @@ class PrivateStack:
         }
 
 
-def devstack(state: Path) -> PrivateStack:
-    """The long-lived stack whose state lies in ``state``; made if it is new, not started."""
-    return PrivateStack(Place.beside(state, server_account()))
+def existing_stack(state: Path) -> PrivateStack:
+    """The stack whose state lies in ``state``, running or not. Raises StackError if there is none."""
+    return PrivateStack(Place.existing(state, server_account()))
 
 
 @contextmanager
 def locked_devstack(state: Path) -> Iterator[PrivateStack]:
-    """``devstack()`` while no other command changes it; waits for theirs to end."""
+    """The long-lived stack of ``state``, made if it is new, while no other command changes it."""
     place = Place.beside(state, server_account())
     with place.locked():
         yield PrivateStack(place)
@@ -139,7 +139,7 @@ def temporary_stack() -> Iterator[PrivateStack]:
 @contextmanager
 def guarded(place: Place) -> Iterator[None]:
     """Have another process kill what runs at ``place`` and wipe it when this block or this process ends."""
-    argv = [sys.executable, "-m", "ordermq.testing.guard", str(place.state), str(place.data)]
+    argv = [sys.executable, "-m", "ordermq.testing.guard", str(place.state)]
     # In a session of its own, so that a Ctrl-C meant for us does not end it first.
     with subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True, env=os.environ) as guard:
         try:

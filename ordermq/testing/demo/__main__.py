@@ -38,10 +38,11 @@ from ordermq.testing.place import Place
 from ordermq.testing.sandbox.private import PrivateSandbox
 from ordermq.testing.stack import PrivateStack, locked_devstack
 
-QUEUES = ("inventory", "payment", "notify", "points", "shipping")
+THREADS = {"inventory": 1, "payment": 16, "notify": 16, "points": 1, "shipping": 1}
 COVER = 0.97  # of the demand for the best sellers: the rest is out of stock
 CANCEL_ONE_IN = 100  # customers who change their mind while the payment is under way
 LOOK_EVERY_S = 0.25
+SAY_EVERY_S = 5.0
 STUCK_AFTER_S = 120.0
 EVER = datetime.min.replace(tzinfo=UTC)
 
@@ -136,10 +137,11 @@ class Demo:
             "ORDERMQ_DATABASE_NAME": name,
             "ORDERMQ_SHOP_PAYMENT_URL": sandbox.payment_url,
             "ORDERMQ_SHOP_SMS_URL": sandbox.sms_url,
+            "ORDERMQ_SHOP_GATEWAY_TIMEOUT_S": "2",  # some of the cards let a capture time out
         }  # fmt: skip
         database = replace(stack.postgres.settings(), name=name)
         self._session = ends.enter_context(closing(Session(database, name="ordermq demo")))
-        self._fleet = Fleet(self._place, QUEUES, self._env)
+        self._fleet = Fleet(self._place, THREADS, self._env)
         ends.callback(self._fleet.kill)
         self._cancelled = 0
 
@@ -150,7 +152,7 @@ class Demo:
         self._command("ordermq", "topology", "apply")
         with self._session.transaction() as tx:
             load_stock(self._source.stock(), tx)
-        say(f"starting the relay and {len(QUEUES)} consumers, placing {self._source.count} orders")
+        say(f"starting the relay and {len(THREADS)} consumers, placing {self._source.count} orders")
         self._fleet.start()
         summary = self._place_and_wait()
         failed = self._fleet.stop()
@@ -163,10 +165,14 @@ class Demo:
         publishing.start()
         changed_s = monotonic_s()
         seen: tuple[int, int] = (-1, -1)
+        shown_s = 0.0
         with click.progressbar(length=self._source.count, label="settled", file=sys.stderr) as bar:
             while True:
                 settled, under_way, waiting = self._look()
                 bar.update(settled - bar.pos)
+                if not sys.stderr.isatty() and monotonic_s() - shown_s > SAY_EVERY_S:
+                    shown_s = monotonic_s()
+                    say(f"{max(settled, 0)} of {self._source.count} settled")
                 if (settled, under_way) != seen:
                     seen, changed_s = (settled, under_way), monotonic_s()
                 if not publishing.is_alive() and under_way == 0 and waiting == 0:
@@ -197,8 +203,9 @@ class Demo:
             return
         try:
             with self._session.transaction() as tx:
-                for order in queries.select(tx, status=Status.RESERVED, limit=2):
-                    cancel_order(order.order_id, tx, "changed their mind")
+                paying = tx.fetch_all("SELECT order_id FROM shop.payments WHERE state = 'intent' LIMIT 2")
+                for (order_id,) in paying:
+                    cancel_order(order_id, tx, "changed their mind")
                     self._cancelled += 1
         except OrderConflict:
             return  # it was paid in between
@@ -220,7 +227,7 @@ class Demo:
         return Report(
             accepted=summary["accepted"],
             rejected=summary["rejected"],
-            duplicates=summary["duplicates"],
+            duplicates=summary["duplicate"],
             completed=counts[Status.COMPLETED],
             cancelled=counts[Status.CANCELLED],
             refunded=counts[Status.REFUNDED],
@@ -286,7 +293,7 @@ class Publishing(threading.Thread):
         if self._code != 0:
             raise StackError(f"ordermq-publish ended with {self._code}; see {self._errors}")
         counts: dict[str, int] = json.loads(self._output)
-        if counts["in"] != counts["accepted"] + counts["duplicates"] + counts["rejected"]:
+        if counts["in"] != counts["accepted"] + counts["duplicate"] + counts["rejected"]:
             raise StackError(f"the counts of ordermq-publish do not add up: {counts}")
         return counts
 

@@ -87,11 +87,12 @@ class Member:
 class Fleet:
     """All members. ``stop`` drains them all, ``kill`` leaves none."""
 
-    def __init__(self, place: Place, queues: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(self, place: Place, threads: Mapping[str, int], env: Mapping[str, str]) -> None:
+        """``threads`` is by queue."""
         self.members = [Member(place, "relay", [program("ordermq-relay")], env)]
-        self.members += [
-            Member(place, queue, [program("ordermq-consumer"), "--queue", queue], env) for queue in queues
-        ]
+        for queue, count in threads.items():
+            argv = [program("ordermq-consumer"), "--queue", queue, "--threads", str(count)]
+            self.members.append(Member(place, queue, argv, env))
 
     def start(self) -> None:
         for member in self.members:
