@@ -1,7 +1,8 @@
 """JSON over HTTP to one service, telling apart "not sent" and "nobody knows".
 
-One kept-alive connection a thread. A request has one deadline for all of it, also
-against a service that sends its answer a byte at a time.
+Connections are kept alive and used again; there are never more than threads that
+call at once. A request has one deadline for all of it, also against a service that
+sends its answer a byte at a time.
 
 Invariants
     H1  GatewayUnavailable means that the request cannot have had an effect: the
@@ -18,7 +19,8 @@ import io
 import json
 import select
 import socket
-import threading
+import weakref
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -62,7 +64,7 @@ class _Request:
 
 
 class JsonClient:
-    """A service at a base URL. Safe for many threads; each has its own connection."""
+    """A service at a base URL. Safe for many threads. Its connections close with it."""
 
     def __init__(self, base_url: str, *, connect_timeout_s: float, timeout_s: float) -> None:
         url = urlsplit(base_url)
@@ -71,7 +73,8 @@ class JsonClient:
         self._prefix = url.path.rstrip("/")
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
-        self._local = threading.local()
+        self._idle: deque[http.client.HTTPConnection] = deque()  # the last used is taken first
+        weakref.finalize(self, _close_all, self._idle)
 
     def get(self, path: str, *, timeout_s: float | None = None) -> Answer:
         """Ask; asking twice is asking once. Raises GatewayUnavailable or OutcomeUnknown."""
@@ -95,41 +98,45 @@ class JsonClient:
         payload = json.dumps(body).encode()
         return self._send(_Request("POST", path, payload, headers, idempotency_key is not None), timeout_s)
 
-    def close(self) -> None:
-        """Close this thread's connection; the next request opens another."""
-        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
-
     def _send(self, request: _Request, timeout_s: float | None) -> Answer:
         limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         deadline = Deadline(limit_s)
         while True:
-            connection, is_reused = self._connection(request, deadline)
+            connection = self._idle_connection()
+            is_reused = connection is not None
+            if connection is None:
+                connection = self._new_connection(request, deadline)
             try:
-                return self._exchange(connection, request, deadline)
+                answer = self._exchange(connection, request, deadline)
             except (OSError, http.client.HTTPException, ValueError) as exc:
-                self.close()
+                connection.close()
                 if is_reused and request.is_idempotent and isinstance(exc, ConnectionError):
-                    continue  # H3; the next connection is new, so this happens once
+                    continue  # H3; each turn takes one of the idle connections away
                 raise OutcomeUnknown(f"{request}: no usable answer in {limit_s:g} s: {_name(exc)}") from exc
+            if connection.sock is not None:
+                self._idle.append(connection)
+            return answer
 
-    def _connection(self, request: _Request, deadline: Deadline) -> tuple[http.client.HTTPConnection, bool]:
-        """Return an open connection and whether it was used before. Raises GatewayUnavailable."""
-        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if connection is not None and connection.sock is not None and not _is_readable(connection.sock):
-            return connection, True
-        self.close()
-        timeout_s = max(0.001, min(self._connect_timeout_s, deadline.left_s))
+    def _idle_connection(self) -> http.client.HTTPConnection | None:
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None  # another thread was quicker
+            if not _is_readable(connection.sock):
+                return connection
+            connection.close()
+        return None
+
+    def _new_connection(self, request: _Request, deadline: Deadline) -> http.client.HTTPConnection:
+        timeout_s = min(self._connect_timeout_s, _left_s(deadline))
         connection = self._kind(self._host, self._port, timeout=timeout_s)
         try:
             connection.connect()
         except OSError as exc:
             connection.close()
             raise GatewayUnavailable(f"{request}: cannot connect to {self._host}: {_name(exc)}") from exc
-        self._local.connection = connection
-        return connection, False
+        return connection
 
     def _exchange(
         self, connection: http.client.HTTPConnection, request: _Request, deadline: Deadline
@@ -172,6 +179,11 @@ class _BoundedReader(io.RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
+
+
+def _close_all(connections: deque[http.client.HTTPConnection]) -> None:
+    for connection in connections:
+        connection.close()
 
 
 def _left_s(deadline: Deadline) -> float:

@@ -1,0 +1,168 @@
+"""Notifications against the sandbox SMS service: at most once, whatever happens."""
+
+import pytest
+
+from ordermq.errors import GatewayUnavailable
+from ordermq.orders import cancel_order
+from ordermq.orders.commands import SendNotification, Template
+from ordermq.task import DONE, Dead, Postpone, Retry
+from tests.support.shop import an_order, foreign, open_shop
+
+
+@pytest.fixture
+def shop(database, sandbox):
+    with open_shop(database, sandbox) as shop:
+        yield shop
+
+
+def cancelled(shop, order_id="o-1", **changes):
+    """Place and cancel an order; return its SendNotification."""
+    shop.place(an_order(order_id, **changes))
+    with shop.session.transaction() as tx:
+        cancel_order(order_id, tx, "changed my mind")
+    (message,) = shop.take("notify")
+    return message
+
+
+def sent(shop):
+    return [entry["reference"] for entry in shop.sandbox.ledger("sms")]
+
+
+def state(shop):
+    (row,) = shop.show().notifications
+    return row.state
+
+
+def test_a_customer_is_told_once_however_often_the_message_comes(shop):
+    message = cancelled(shop)
+    for _ in range(3):
+        assert shop.attempt(message) == DONE
+    assert sent(shop) == ["o-1:order_cancelled"]
+    assert state(shop) == "sent"
+    assert shop.show().notifications[0].provider_id == shop.sandbox.ledger("sms")[0]["message_id"]
+    assert shop.events().count("notification_sent") == 1
+
+
+def test_the_text_names_the_order_and_the_phone_is_the_customer_s(shop):
+    shop.attempt(cancelled(shop, phone="+4915112345678"))
+    (entry,) = shop.sandbox.ledger("sms")
+    assert entry["to"] == "+4915112345678"
+    assert entry["text"] == "Your order o-1 was cancelled. Anything we charged is paid back."
+
+
+def test_an_order_without_a_phone_is_skipped(shop):
+    assert shop.attempt(cancelled(shop, phone=None)) == DONE
+    assert state(shop) == "skipped"
+    assert shop.events()[-1] == "notification_skipped"
+    assert shop.order().attention_reason is None
+
+
+@pytest.mark.parametrize(("ending", "was_sent"), [("0003", 1), ("0004", 0)])
+def test_a_time_out_is_unknown_and_never_sent_again(shop, ending, was_sent):
+    message = cancelled(shop, phone=f"+49301{ending}")
+    assert shop.attempt(message) == DONE
+    assert state(shop) == "unknown"
+    assert shop.order().attention_reason.startswith("notification_unknown: ")
+    assert shop.attempt(message) == DONE
+    assert shop.attempt(message, resumed=True) == DONE
+    assert len(sent(shop)) == was_sent
+
+
+def test_a_message_whose_sender_did_not_come_back_is_unknown_and_never_sent_again(shop):
+    message = cancelled(shop)
+    shop.prepare(message)  # and the process dies
+    assert shop.attempt(message, resumed=True) == DONE
+    assert state(shop) == "unknown"
+    assert sent(shop) == []
+
+
+def test_a_result_told_after_the_message_was_taken_for_unknown_is_written(shop):
+    message = cancelled(shop)
+    claim, request = shop.prepare(message)
+    shop.attempt(message, resumed=True)
+    assert shop.complete(message, claim, shop.call(message, request)) == DONE
+    assert state(shop) == "sent"
+    assert shop.events()[-2:] == ["notification_unknown", "notification_sent"]
+
+
+def test_a_refusal_for_now_is_tried_again(shop):
+    message = cancelled(shop, phone="+493010005")
+    outcome = shop.attempt(message)
+    assert isinstance(outcome, Retry)
+    assert outcome.delay_s == 1.0
+    assert state(shop) == "failed"
+    assert shop.attempt(message) == DONE
+    assert state(shop) == "sent"
+    assert len(sent(shop)) == 1
+
+
+def test_a_service_that_is_down_is_tried_again(shop):
+    message = cancelled(shop)
+    shop.sandbox.stop()
+    outcome = shop.attempt(message)
+    assert isinstance(outcome, Retry)
+    assert "cannot connect" in outcome.reason
+    shop.sandbox.start()
+    assert shop.attempt(message) == DONE
+    assert len(sent(shop)) == 1
+
+
+def test_a_service_restarted_between_two_messages_costs_no_message(shop):
+    # Given a kept-alive connection whose other end is gone
+    shop.attempt(cancelled(shop, "o-1"))
+    shop.sandbox.stop()
+    shop.sandbox.start()
+    # When the next message is sent, it is not sent into the void
+    assert shop.attempt(cancelled(shop, "o-2")) == DONE
+    assert sent(shop) == ["o-1:order_cancelled", "o-2:order_cancelled"]
+
+
+def test_a_number_that_takes_no_messages_is_dead_and_the_order_goes_on(shop):
+    message = cancelled(shop, phone="+493010002")
+    outcome = shop.attempt(message)
+    assert outcome == Dead("the SMS service refused it with 422")
+    shop.die(message, outcome.reason)
+    assert state(shop) == "failed"
+    assert shop.order().pending == ["reserve"]
+    assert shop.order().attention_reason.startswith("notification_failed")
+
+
+def test_what_was_given_up_unsent_can_be_replayed(shop):
+    message = cancelled(shop)
+    claim, _ = shop.prepare(message)
+    shop.complete(message, claim, GatewayUnavailable("no connection"))
+    shop.die(message)
+    assert shop.attempt(message) == DONE
+    assert state(shop) == "sent"
+    assert shop.events()[-2:] == ["notification_failed", "notification_sent"]
+
+
+def test_what_was_being_sent_when_given_up_is_unknown_and_stays_unsent_by_a_replay(shop):
+    message = cancelled(shop)
+    shop.prepare(message)  # it kills the process, three times
+    shop.die(message, "killed the process")
+    assert state(shop) == "unknown"
+    assert shop.attempt(message) == DONE
+    assert sent(shop) == []
+
+
+def test_a_foreign_message_cannot_tell_a_customer_what_is_not_so(shop):
+    message = cancelled(shop)
+    shop.attempt(message)
+    confirm = SendNotification(order_id="o-1", template=Template.ORDER_CONFIRMED)
+    assert shop.attempt(foreign("notify", confirm)) == DONE
+    assert sent(shop) == ["o-1:order_cancelled"]
+
+
+def test_a_notification_before_its_time_is_postponed(shop):
+    shop.place(an_order("o-1"))
+    confirm = SendNotification(order_id="o-1", template=Template.ORDER_CONFIRMED)
+    assert isinstance(shop.attempt(foreign("notify", confirm)), Postpone)
+
+
+def test_requests_and_errors_show_no_phone_and_no_text(shop):
+    message = cancelled(shop, phone="+493010004")
+    _, request = shop.prepare(message)
+    assert "49301" not in repr(request)
+    assert "Your order" not in repr(request)
+    assert "49301" not in str(shop.call(message, request))

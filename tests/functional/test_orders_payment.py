@@ -1,0 +1,311 @@
+"""Captures and refunds against the sandbox payment service over real HTTP."""
+
+import pytest
+
+from ordermq.errors import OutcomeUnknown
+from ordermq.orders import cancel_order
+from ordermq.orders.commands import CapturePayment, RefundPayment
+from ordermq.task import DONE, Dead, Postpone, Retry
+from tests.support.shop import an_order, foreign, open_shop
+
+
+@pytest.fixture
+def shop(database, sandbox):
+    with open_shop(database, sandbox) as shop:
+        shop.load(p_1=100)
+        yield shop
+
+
+def reserved(shop, order_id="o-1", **changes):
+    """Bring an order to reserved; return its CapturePayment."""
+    shop.place(an_order(order_id, **changes))
+    shop.handle(*shop.take("inventory"))
+    return next(each for each in shop.take("payment") if each.payload.order_id == order_id)
+
+
+def cancel(shop, order_id="o-1"):
+    with shop.session.transaction() as tx:
+        cancel_order(order_id, tx, "changed my mind")
+
+
+def ledger(shop):
+    return [(entry["kind"], entry["order_id"]) for entry in shop.sandbox.ledger("payment")]
+
+
+def test_an_approved_card_pays_the_order_and_sends_what_comes_next(shop):
+    message = reserved(shop)
+    assert shop.attempt(message) == DONE
+    detail = shop.show()
+    assert detail.order.status == "paid"
+    assert (detail.payment.state, detail.payment.amount_minor) == ("captured", 500)
+    assert detail.payment.capture_id == shop.sandbox.ledger("payment")[0]["capture_id"]
+    assert sorted(each.queue for each in shop.take("shipping", "points", "notify")) == [
+        "notify", "points", "shipping",
+    ]  # fmt: skip
+
+
+def test_the_intent_is_written_before_the_gateway_is_called(shop):
+    _, request = shop.prepare(reserved(shop))
+    assert shop.show().payment.state == "intent"
+    assert ledger(shop) == []
+    assert "tok_" not in repr(request)
+
+
+def test_a_repeated_capture_has_no_second_effect(shop):
+    message = reserved(shop)
+    shop.attempt(message)
+    before = shop.show()
+    assert shop.attempt(message) == DONE
+    assert shop.show() == before
+    assert ledger(shop) == [("capture", "o-1")]
+
+
+def test_a_declined_card_cancels_the_order_and_gives_its_stock_back(shop):
+    shop.attempt(reserved(shop, card="tok_0002"))
+    shop.run("inventory")
+    detail = shop.show()
+    assert detail.order.status == "cancelled"
+    assert detail.order.attention_reason is None
+    assert (detail.payment.state, detail.payment.reason) == ("declined", "insufficient funds")
+    assert shop.stock() == {"p-1": (100, 0, 0)}
+
+
+def test_a_time_out_is_unknown_and_resolved_by_asking_not_by_charging_again(shop):
+    # Given a gateway that captures but does not answer
+    message = reserved(shop, card="tok_0003")
+    outcome = shop.attempt(message)
+    assert isinstance(outcome, Retry)
+    assert shop.show().payment.state == "unknown"
+    assert shop.order().status == "reserved"
+    # When the message comes again, it asks
+    claim, request = shop.prepare(message)
+    assert request.ask_first
+    assert shop.complete(message, claim, shop.call(message, request)) == DONE
+    # Then the one capture is found
+    assert shop.order().status == "paid"
+    assert ledger(shop) == [("capture", "o-1")]
+
+
+def test_a_time_out_before_which_nothing_happened_is_captured_by_the_same_key(shop):
+    message = reserved(shop, card="tok_0004")
+    assert isinstance(shop.attempt(message), Retry)
+    assert shop.attempt(message) == DONE
+    assert ledger(shop) == [("capture", "o-1")]
+
+
+def test_a_refusal_for_now_comes_back_when_the_gateway_says(shop):
+    message = reserved(shop, card="tok_0005")
+    outcome = shop.attempt(message)
+    assert isinstance(outcome, Retry)
+    assert outcome.delay_s == 1.0
+    assert shop.attempt(message) == DONE
+    assert shop.order().status == "paid"
+
+
+def test_a_gateway_that_is_down_is_a_retry(shop):
+    message = reserved(shop)
+    shop.sandbox.stop()
+    outcome = shop.attempt(message)
+    assert isinstance(outcome, Retry)
+    assert "cannot connect" in outcome.reason
+    shop.sandbox.start()
+    assert shop.attempt(message) == DONE
+    assert ledger(shop) == [("capture", "o-1")]
+
+
+def test_a_second_owner_of_the_message_asks_before_capturing(shop):
+    # Given an owner whose process died after the gateway had captured
+    message = reserved(shop)
+    _, request = shop.prepare(message)
+    shop.call(message, request)
+    # When its lease has run out and another takes over
+    claim, request = shop.prepare(message, resumed=True)
+    assert request.ask_first
+    shop.complete(message, claim, shop.call(message, request))
+    # Then the money was taken once
+    assert shop.order().status == "paid"
+    assert ledger(shop) == [("capture", "o-1")]
+
+
+def test_a_result_told_by_two_owners_is_written_once(shop):
+    message = reserved(shop)
+    claim, request = shop.prepare(message)
+    result = shop.call(message, request)
+    assert shop.complete(message, claim, result) == DONE
+    assert shop.complete(message, claim, result) == DONE
+    assert shop.events().count("payment_captured") == 1
+
+
+def test_a_request_the_gateway_calls_wrong_is_dead_and_compensated(shop):
+    message = reserved(shop, card="tok")  # the sandbox wants four characters
+    outcome = shop.attempt(message)
+    assert outcome == Dead("capture: the payment service refused it with 400")
+    shop.die(message, outcome.reason)
+    shop.run()
+    detail = shop.show()
+    assert detail.order.status == "cancelled"
+    assert detail.order.pending == []
+    assert detail.order.attention_reason.startswith("payment_failed: capture: the payment service refused")
+    assert "refund_skipped" in shop.events()
+    assert shop.stock() == {"p-1": (100, 0, 0)}
+    assert shop.reconcile().is_ok
+
+
+# --- cancelled meanwhile ------------------------------------------------------------
+
+
+def test_an_order_cancelled_before_its_capture_is_not_charged(shop):
+    message = reserved(shop)
+    cancel(shop)
+    assert shop.attempt(message) == DONE
+    assert shop.events()[-1] == "payment_skipped"
+    assert shop.show().payment is None
+    assert ledger(shop) == []
+
+
+def test_a_capture_under_way_when_the_order_is_cancelled_is_refunded(shop):
+    # Given a call on its way
+    message = reserved(shop)
+    claim, request = shop.prepare(message)
+    cancel(shop)
+    # When its result comes
+    assert shop.complete(message, claim, shop.call(message, request)) == DONE
+    assert shop.order().pending == ["notify_cancelled", "refund", "release"]
+    shop.run()
+    # Then the money goes back, once
+    assert shop.order().status == "refunded"
+    assert ledger(shop) == [("capture", "o-1"), ("refund", "o-1")]
+    assert shop.show().payment.refund_id is not None
+    assert shop.reconcile().is_ok
+
+
+def test_a_declined_card_of_a_cancelled_order_changes_nothing_more(shop):
+    message = reserved(shop, card="tok_0002")
+    claim, request = shop.prepare(message)
+    cancel(shop)
+    shop.complete(message, claim, shop.call(message, request))
+    shop.run()
+    assert shop.order().status == "cancelled"
+    assert shop.events().count("payment_declined") == 1
+    assert shop.reconcile().is_ok
+
+
+def test_a_cancelled_order_with_an_unknown_capture_asks_and_does_not_capture(shop):
+    message = reserved(shop, card="tok_0004")
+    assert isinstance(shop.attempt(message), Retry)
+    cancel(shop)
+    assert shop.attempt(message) == DONE
+    assert shop.events()[-1] == "payment_skipped"
+    assert ledger(shop) == []
+
+
+def test_a_cancelled_order_with_an_unknown_capture_that_happened_is_refunded(shop):
+    message = reserved(shop, card="tok_0003")
+    assert isinstance(shop.attempt(message), Retry)
+    cancel(shop)
+    assert shop.attempt(message) == DONE
+    shop.run()
+    assert shop.order().status == "refunded"
+    assert ledger(shop) == [("capture", "o-1"), ("refund", "o-1")]
+
+
+def test_a_capture_given_up_is_refunded_if_it_had_happened(shop):
+    message = reserved(shop, card="tok_0003")
+    shop.attempt(message)
+    shop.die(message)
+    shop.run()
+    assert shop.order().status == "refunded"
+    assert shop.order().attention_reason.startswith("payment_failed")
+    assert ledger(shop) == [("capture", "o-1"), ("refund", "o-1")]
+    assert shop.reconcile().is_ok
+
+
+def test_a_capture_told_after_it_was_given_up_and_found_nowhere_is_refunded(shop):
+    # Given an owner that froze before its request left
+    message = reserved(shop)
+    claim, request = shop.prepare(message)
+    shop.die(message)
+    shop.run()
+    assert shop.order().status == "cancelled"
+    assert "refund_skipped" in shop.events()
+    # When it wakes up, captures, and tells
+    assert shop.complete(message, claim, shop.call(message, request)) == DONE
+    shop.run()
+    # Then the money goes back all the same
+    assert shop.order().status == "refunded"
+    assert ledger(shop) == [("capture", "o-1"), ("refund", "o-1")]
+    assert shop.reconcile().is_ok
+
+
+def test_nothing_to_refund_is_not_said_while_a_capture_may_be_on_its_way(database, sandbox):
+    with open_shop(database, sandbox, settles_s=60.0) as shop:
+        shop.load(p_1=100)
+        message = reserved(shop, card="tok_0004")
+        shop.attempt(message)
+        shop.die(message)
+        (refund,) = shop.take("payment")
+        assert isinstance(shop.attempt(refund), Postpone)
+        assert "refund" in shop.order().pending
+        with shop.session.transaction() as tx:
+            tx.execute("UPDATE shop.payments SET called_at = now() - interval '61 seconds'")
+        assert shop.attempt(refund) == DONE
+        assert shop.events()[-1] == "refund_skipped"
+
+
+def test_a_refund_that_times_out_is_sent_again_under_its_key(shop):
+    message = reserved(shop)
+    claim, request = shop.prepare(message)
+    cancel(shop)
+    shop.complete(message, claim, shop.call(message, request))
+    (refund,) = shop.take("payment")
+    # Given a refund that is made but not answered
+    claim, request = shop.prepare(refund)
+    shop.call(refund, request)
+    assert isinstance(shop.complete(refund, claim, OutcomeUnknown("no answer")), Retry)
+    # When it is tried again
+    assert shop.attempt(refund) == DONE
+    assert shop.attempt(refund) == DONE
+    assert shop.order().status == "refunded"
+    assert ledger(shop) == [("capture", "o-1"), ("refund", "o-1")]
+
+
+def test_a_refund_given_up_stays_pending_until_its_replay_succeeds(shop):
+    message = reserved(shop)
+    claim, request = shop.prepare(message)
+    cancel(shop)
+    shop.complete(message, claim, shop.call(message, request))
+    (refund,) = shop.take("payment")
+    shop.die(refund)
+    assert shop.order().status == "cancelled"
+    assert "refund" in shop.order().pending
+    assert shop.attempt(refund) == DONE
+    assert shop.order().status == "refunded"
+
+
+# --- commands that are not in their place ---------------------------------------------
+
+
+@pytest.mark.parametrize("command", [CapturePayment, RefundPayment])
+def test_a_payment_command_for_an_order_that_is_only_placed_is_too_early(shop, command):
+    shop.place(an_order("o-1"))
+    assert isinstance(shop.attempt(foreign("payment", command(order_id="o-1"))), Postpone)
+    assert ledger(shop) == []
+
+
+@pytest.mark.parametrize("command", [CapturePayment, RefundPayment])
+def test_a_payment_command_for_an_order_nobody_knows_is_dead(shop, command):
+    assert shop.attempt(foreign("payment", command(order_id="o-7"))) == Dead("no order 'o-7'")
+
+
+def test_a_foreign_refund_of_a_paid_order_gives_nothing_back(shop):
+    shop.attempt(reserved(shop))
+    assert shop.attempt(foreign("payment", RefundPayment(order_id="o-1"))) == DONE
+    assert ledger(shop) == [("capture", "o-1")]
+    assert shop.order().status == "paid"
+
+
+def test_a_capture_s_trace_is_the_order_s(shop):
+    message = reserved(shop)
+    shop.attempt(message)
+    trace_ids = {each.envelope.traceparent[3:35] for each in shop.take("shipping", "points", "notify")}
+    assert trace_ids == {shop.order().traceparent[3:35]}
