@@ -12,7 +12,7 @@ import pytest
 
 from ordermq.testing import wait_until
 from ordermq.testing.ports import is_open
-from ordermq.testing.stack import devstack
+from ordermq.testing.stack import existing_stack
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,7 +43,7 @@ class Checkout:
 
     @property
     def stack(self):
-        return devstack(self.state)
+        return existing_stack(self.state)
 
 
 def processes_that_name(path):

@@ -93,7 +93,8 @@ def test_an_ordinary_users_servers_run_as_that_user_beside_their_state():
 
 def test_a_link_in_place_of_a_folder_is_refused(tmp_path):
     elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir(mode=0o755)
+    elsewhere.mkdir()
+    elsewhere.chmod(0o755)
     (tmp_path / "link").symlink_to(elsewhere)
     with pytest.raises(StackError, match="not a folder of user"):
         own_folder(tmp_path / "link", 0o700)
