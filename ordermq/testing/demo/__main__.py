@@ -137,6 +137,9 @@ class Demo:
             "ORDERMQ_DATABASE_NAME": name,
             "ORDERMQ_SHOP_PAYMENT_URL": sandbox.payment_url,
             "ORDERMQ_SHOP_SMS_URL": sandbox.sms_url,
+            "ORDERMQ_CONSUMER_LEASE_S": "10",  # what a killed consumer left is taken over soon
+            "ORDERMQ_CONSUMER_CALL_TIMEOUT_S": "5",
+            "ORDERMQ_SHOP_CAPTURE_SETTLES_S": "15",
             "ORDERMQ_SHOP_GATEWAY_TIMEOUT_S": "2",  # some of the cards let a capture time out
         }  # fmt: skip
         database = replace(stack.postgres.settings(), name=name)
