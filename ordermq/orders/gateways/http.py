@@ -149,6 +149,8 @@ class JsonClient:
             raw = response.read(MAX_ANSWER_BYTES + 1)
             if len(raw) > MAX_ANSWER_BYTES:
                 raise ValueError("the answer is too large")
+            if response.length:  # read(n) itself says nothing of what is missing
+                raise http.client.IncompleteRead(raw, response.length)
             return Answer(response.status, raw, _retry_after_s(response.headers.get("Retry-After")))
 
 

@@ -1,0 +1,243 @@
+"""Reconciliation holds after a mixed run, and finds each kind of planted fault."""
+
+import secrets
+
+import pytest
+
+from ordermq.orders import cancel_order
+from ordermq.orders.gateways import LedgerEntry
+from ordermq.orders.reconcile import reconcile
+from ordermq.testing.account import server_account
+from ordermq.testing.place import Place
+from ordermq.testing.plugin import Database
+from ordermq.testing.sandbox.private import PrivateSandbox
+from ordermq.testing.stack import guarded
+from tests.support.shop import Shop, an_order, open_shop
+
+EVERY_CHECK = {
+    "orders_at_rest", "events_gap_free", "history_agrees", "stock_conserved",
+    "stock_agrees_with_reservations", "reservations_agree_with_orders", "completed_orders_are_whole",
+    "shipments_belong_to_paid_orders",
+    "payments_agree_with_orders", "captured_at_most_once", "captures_belong_to_orders", "payment_books_agree",
+    "notified_at_most_once", "message_books_agree", "outbox_empty", "nothing_in_hand",
+    "dead_letters_explained",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    """Gateways whose books no test changes."""
+    place = Place.temporary(server_account())
+    with guarded(place):
+        sandbox = PrivateSandbox(place)
+        try:
+            sandbox.start()
+            yield sandbox
+        finally:
+            sandbox.kill()
+
+
+@pytest.fixture(scope="module")
+def database_template(ordermq_stack, sandbox):
+    """A completed, a declined, a short, a refunded and a perhaps notified order, all at rest."""
+    name = f"rested_{secrets.token_hex(6)}"
+    ordermq_stack.postgres.create_database(name)
+    with open_shop(Database(ordermq_stack.postgres, name), sandbox) as shop:
+        shop.load(p_1=20, p_2=1)
+        shop.place(
+            an_order("completed", ("p-1", 2)),
+            an_order("declined", card="tok_0002"),
+            an_order("short", ("p-2", 2)),
+            an_order("refunded"),
+            an_order("unsure", phone="+493010003"),
+        )
+        shop.handle(*shop.take("inventory"))
+        for message in shop.take("payment"):
+            claim, request = shop.prepare(message)
+            if message.payload.order_id == "refunded":
+                with shop.session.transaction() as tx:
+                    cancel_order("refunded", tx, "changed my mind")
+            shop.complete(message, claim, shop.call(message, request))
+        shop.run()
+    yield name
+    ordermq_stack.postgres.drop_database(name)
+
+
+@pytest.fixture
+def shop(database, sandbox):
+    """A copy of it."""
+    shop = Shop(database, sandbox)
+    yield shop
+    shop.session.close()
+
+
+def plant(shop, *statements):
+    """Change what the pipeline never would."""
+    with shop.session.transaction() as tx:
+        for statement in statements:
+            tx.execute(statement)
+
+
+def wrong(shop, **books):
+    report = reconcile(
+        shop.session,
+        ledger=books.get("ledger", shop.payment.ledger()),
+        texts=books.get("texts", shop.sms.sent()),
+    )
+    return {check.name: check.offenders for check in report.checks if not check.is_ok}
+
+
+def test_everything_agrees_after_a_mixed_run(shop):
+    assert [shop.order(each).status for each in ("completed", "declined", "short", "refunded", "unsure")] == [
+        "completed", "cancelled", "cancelled", "refunded", "completed",
+    ]  # fmt: skip
+    report = shop.reconcile()
+    assert report.is_ok, [check for check in report.checks if not check.is_ok]
+    assert {check.name for check in report.checks} == EVERY_CHECK
+    notes = {check.name: check.note for check in report.checks}
+    assert notes["orders_at_rest"] == "5 orders, 1 need attention"
+    assert notes["captured_at_most_once"] == "3 captures, 1 refunds"
+
+
+def test_the_gateways_books_may_be_left_out(shop):
+    report = reconcile(shop.session, ledger=None, texts=None)
+    assert report.is_ok
+    assert {check.name for check in report.checks} == EVERY_CHECK - {
+        "captured_at_most_once", "captures_belong_to_orders", "payment_books_agree",
+        "notified_at_most_once", "message_books_agree",
+    }  # fmt: skip
+
+
+FAULTS = {
+    "orders_at_rest": ["UPDATE shop.orders SET pending = '{ship}' WHERE order_id = 'completed'"],
+    "events_gap_free": ["UPDATE shop.orders SET version = version + 1 WHERE order_id = 'completed'"],
+    "history_agrees": [
+        "UPDATE shop.orders SET status = 'paid', pending = '{ship}' WHERE order_id = 'completed'"
+    ],
+    "stock_conserved": [
+        "ALTER TABLE shop.stock DROP CONSTRAINT stock_check",
+        "UPDATE shop.stock SET on_hand = on_hand - 1 WHERE product_id = 'p-1'",
+    ],
+    "stock_agrees_with_reservations": [
+        "UPDATE shop.stock SET on_hand = on_hand - 1, reserved = reserved + 1 WHERE product_id = 'p-1'"
+    ],
+    "reservations_agree_with_orders": [
+        "UPDATE shop.reservations SET state = 'reserved' WHERE order_id = 'declined'"
+    ],
+    "completed_orders_are_whole": ["DELETE FROM shop.shipments WHERE order_id = 'completed'"],
+    "shipments_belong_to_paid_orders": ["INSERT INTO shop.shipments (order_id) VALUES ('declined')"],
+    "payments_agree_with_orders": ["UPDATE shop.payments SET state = 'intent' WHERE order_id = 'declined'"],
+    "payment_books_agree": [
+        "UPDATE shop.orders SET total_minor = total_minor + 1 WHERE order_id = 'refunded'"
+    ],
+    "message_books_agree": ["DELETE FROM shop.notifications WHERE order_id = 'declined'"],
+    "outbox_empty": [
+        "INSERT INTO ordermq.outbox (routing_key, message_id, type, version, correlation_id, traceparent,"
+        " occurred_at, body)"
+        " VALUES ('points', 'completed:3:points', 'AwardPoints', 1, 'completed', '', now(), '')"
+    ],
+    "nothing_in_hand": [
+        "INSERT INTO ordermq.leases VALUES ('payment', 'completed:2:payment', 'somebody', now())"
+    ],
+    "dead_letters_explained": [
+        "INSERT INTO ordermq.dead_letters (queue, message_id, type, version, correlation_id, traceparent,"
+        " occurred_at, attempt, hop, body, reason)"
+        " VALUES ('points', 'completed:3:points', 'AwardPoints', 1, 'completed', '', now(), 8, 7, '', 'dead')"
+    ],
+}
+
+
+@pytest.mark.parametrize("check", FAULTS)
+def test_a_planted_fault_is_found_and_its_offender_named(shop, check):
+    plant(shop, *FAULTS[check])
+    found = wrong(shop)
+    assert check in found
+    assert any(name in found[check][0] for name in ("completed", "declined", "refunded", "p-1"))
+
+
+def test_an_order_without_its_notification_is_not_whole(shop):
+    plant(shop, "UPDATE shop.notifications SET state = 'failed' WHERE order_id = 'completed'")
+    assert wrong(shop)["completed_orders_are_whole"] == ("completed: not notified",)
+
+
+def test_an_unknown_notification_is_explained_by_attention_alone(shop):
+    plant(shop, "UPDATE shop.orders SET attention_reason = NULL WHERE order_id = 'unsure'")
+    assert wrong(shop) == {"completed_orders_are_whole": ("unsure: not notified",)}
+
+
+def test_a_history_that_no_saga_writes_is_found(shop):
+    plant(
+        shop,
+        "INSERT INTO shop.order_events VALUES ('declined', 7, 'shipment_created', 'ship', now(), '{}')",
+        "UPDATE shop.orders SET version = 7 WHERE order_id = 'declined'",
+    )
+    assert "shipment_created cannot happen" in wrong(shop)["history_agrees"][0]
+
+
+def test_a_missing_event_is_found(shop):
+    plant(
+        shop,
+        "ALTER TABLE shop.order_events DISABLE TRIGGER order_events_are_final",
+        "DELETE FROM shop.order_events WHERE order_id = 'completed' AND version = 2",
+    )
+    found = wrong(shop)
+    assert found["events_gap_free"][0].startswith("completed: ")
+    assert found["history_agrees"][0].startswith("completed: ")
+
+
+def entry(kind, order_id, amount_minor=500):
+    return LedgerEntry(99, kind, "key", order_id, "cap_99", amount_minor, "EUR")
+
+
+@pytest.mark.parametrize(
+    ("extra", "check", "offender"),
+    [
+        (entry("capture", "completed"), "captured_at_most_once", "completed: 2 captures, 0 refunds"),
+        (entry("refund", "declined"), "captured_at_most_once", "declined: 0 captures, 1 refunds"),
+        (entry("capture", "nobody"), "captures_belong_to_orders", "nobody: capture of an unknown order"),
+        (entry("capture", "declined"), "payment_books_agree", "declined: cancelled, gateway has 1 captures"),
+        (entry("refund", "unsure"), "payment_books_agree", "unsure: completed, gateway has 1 captures and 1"),
+    ],
+)
+def test_what_only_the_gateway_knows_is_found(shop, extra, check, offender):
+    found = wrong(shop, ledger=[*shop.payment.ledger(), [extra]])
+    assert found[check][0].startswith(offender)
+
+
+def test_a_capture_the_gateway_does_not_know_is_found(shop):
+    found = wrong(shop, ledger=[])
+    assert found["payment_books_agree"] == (
+        "completed: completed, gateway has 0 captures and 0 refunds",
+        "refunded: refunded, gateway has 0 captures and 0 refunds",
+        "unsure: completed, gateway has 0 captures and 0 refunds",
+    )
+
+
+def test_a_notification_sent_twice_is_found(shop):
+    found = wrong(shop, texts=[*shop.sms.sent(), ["declined:order_cancelled"]])
+    assert found == {"notified_at_most_once": ("declined:order_cancelled: 2 messages",)}
+
+
+def test_a_dead_letter_of_no_order_is_noted_and_not_wrong(shop):
+    plant(shop, FAULTS["dead_letters_explained"][0].replace("'completed'", "'nobody'"))
+    report = shop.reconcile()
+    assert report.is_ok
+    assert report.checks[-1].note == "1 dead letters not replayed"
+
+
+def test_a_message_that_waits_for_its_time_is_noted_and_not_wrong(shop):
+    plant(
+        shop, FAULTS["outbox_empty"][0], "UPDATE ordermq.outbox SET available_at = now() + interval '1 hour'"
+    )
+    report = shop.reconcile()
+    assert report.is_ok
+    assert {check.name: check.note for check in report.checks}[
+        "outbox_empty"
+    ] == "1 messages wait for their time"
+
+
+def test_offenders_are_bounded_and_counted(shop):
+    books = [[entry("capture", f"nobody-{n}") for n in range(50)]]
+    report = reconcile(shop.session, ledger=[*shop.payment.ledger(), *books], texts=None)
+    (check,) = [check for check in report.checks if check.name == "captures_belong_to_orders"]
+    assert (check.wrong, len(check.offenders)) == (50, 20)
