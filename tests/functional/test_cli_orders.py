@@ -1,0 +1,220 @@
+"""The commands on a real stack: orders go in through a file and come out completed, visible all the way."""
+
+import gzip
+import json
+import re
+
+import pytest
+
+from ordermq.orders.intake.generate import generate, json_line
+from ordermq.store import Session
+from ordermq.testing import wait_until
+from tests.support.commands import Shop
+
+ORDERS = [order for order in generate(60, 11) if order.card_token.endswith("0001")]
+FILE = b"".join(json_line(order) for order in ORDERS)
+
+
+@pytest.fixture
+def shop(ordermq_stack, vhost, database, sandbox, tmp_path):
+    shop = Shop(
+        ordermq_stack, vhost, database, tmp_path,
+        ORDERMQ_SHOP_PAYMENT_URL=sandbox.payment_url, ORDERMQ_SHOP_SMS_URL=sandbox.sms_url,
+    )  # fmt: skip
+    yield shop
+    shop.close()
+
+
+def load_stock_for(shop, data, cover="1"):
+    (shop.folder / "stock.csv").write_text(
+        shop.ok("ordermq", "stock", "from-orders", "-", "--cover", cover, stdin=data)
+    )
+    return shop.ok("ordermq", "stock", "load", "stock.csv")
+
+
+def test_orders_of_a_file_are_completed_and_reconcile(shop):
+    load_stock_for(shop, FILE)
+    shop.start_all()
+    placed = shop.json("ordermq-publish", "orders", "-", stdin=gzip.compress(FILE))
+    assert (placed["in"], placed["accepted"], placed["rejects"]) == (len(ORDERS), len(ORDERS), None)
+    shop.wait_at_rest()
+
+    counts = shop.json("ordermq", "order", "counts")
+    assert counts["completed"] == len(ORDERS)
+    detail = shop.json("ordermq", "order", "show", ORDERS[0].order_id)
+    assert detail["order"]["status"] == "completed"
+    assert [event["version"] for event in detail["events"]] == list(range(1, len(detail["events"]) + 1))
+    assert isinstance(detail["events"][0]["body"], dict)
+    assert {"inventory", "payment"} <= {message["queue"] for message in detail["messages"]}
+    text = shop.ok("ordermq", "order", "show", ORDERS[0].order_id)
+    assert "completed" in text
+    assert ORDERS[0].contact.phone not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "reconcile: OK" in shop.ok("ordermq", "reconcile")
+
+
+def test_running_a_file_again_places_nothing_twice_and_counts_add_up(shop):
+    bad = b'{"order_id": "half"\n'
+    first = shop.json("ordermq-publish", "orders", "-", stdin=FILE[: len(FILE) // 2] + b"\n" + bad)
+    again = shop.json("ordermq-publish", "orders", "-", stdin=FILE + bad)
+    for summary in (first, again):
+        assert summary["in"] == summary["accepted"] + summary["duplicate"] + summary["rejected"]
+    assert again["duplicate"] == first["accepted"]
+    assert again["accepted"] + again["duplicate"] == len(ORDERS)
+    rejects = [json.loads(line) for line in (shop.folder / "rejects.jsonl").read_text().splitlines()]
+    assert [each["line"] for each in rejects] == [len(ORDERS) + 1]
+    assert rejects[0]["record"] == bad.decode().rstrip("\n")
+    assert (shop.folder / "rejects.jsonl").stat().st_mode & 0o077 == 0
+
+
+def test_an_order_id_with_other_content_is_rejected_as_a_conflict(shop):
+    shop.ok("ordermq-publish", "orders", "-", stdin=FILE)
+    changed = json.loads(json_line(ORDERS[0])) | {"customer_id": "somebody-else"}
+    found = shop.run("ordermq-publish", "orders", "-", "--json", stdin=json.dumps(changed).encode())
+    summary = json.loads(found.stdout)
+    assert found.returncode == 65  # it was the only record
+    assert (summary["rejected"], summary["reasons"]) == (1, {"conflict": 1})
+
+
+def test_a_dry_run_places_and_changes_nothing(shop):
+    assert "would set" in shop.ok(
+        "ordermq", "stock", "load", "-", "--dry-run", stdin=b"product_id,units\nP,1\n"
+    )
+    summary = shop.json("ordermq-publish", "orders", "-", "--dry-run", stdin=FILE)
+    assert summary["accepted"] == len(ORDERS)
+    assert shop.lines("ordermq", "order", "list") == []
+    assert shop.lines("ordermq", "stock", "show") == []
+
+
+def test_an_order_can_be_cancelled_once_and_a_missing_one_not(shop):
+    shop.ok("ordermq-publish", "orders", "-", stdin=FILE)
+    order_id = ORDERS[0].order_id
+    cancel = ("ordermq", "order", "cancel", order_id, "--reason", "changed mind")
+    shop.ok(*cancel, "--dry-run")
+    assert shop.json("ordermq", "order", "show", order_id)["order"]["status"] == "placed"
+    said = shop.ok(*cancel)
+    assert shop.ok(*cancel) == said
+    missing = shop.run("ordermq", "order", "cancel", "nobody", "--reason", "x")
+    assert missing.returncode == 1
+    assert missing.stderr == "ordermq: error: no order 'nobody'\n"
+
+
+def test_reconcile_fails_with_the_ids_of_orders_that_are_not_at_rest(shop):
+    shop.ok("ordermq-publish", "orders", "-", stdin=FILE)
+    found = shop.run("ordermq", "reconcile", "--json")
+    assert found.returncode == 1
+    report = json.loads(found.stdout)
+    assert report["ok"] is False
+    wrong = [check for check in report["checks"] if check["wrong"]]
+    assert any(ORDERS[0].order_id in offender for check in wrong for offender in check["offenders"])
+
+
+def test_a_message_that_dies_is_listed_shown_and_replayed_once(shop):
+    consumer = shop.start("ordermq-consumer", "--queue", "inventory:2")
+    shop.ok(
+        "ordermq-publish", "messages", "-", "--routing-key", "inventory", "--type", "ReserveStock",
+        "--message-id-field", "id", stdin=b'{"id": 7, "order": "none"}\n',
+    )  # fmt: skip
+    (letter,) = letters_when(shop, 1)
+    number = str(letter["dead_letter_id"])
+    assert (letter["queue"], letter["message_id"]) == ("inventory", "7")
+    assert letter["reason"][:40] in shop.ok("ordermq", "dead", "show", number)
+    assert number in shop.ok("ordermq", "dead", "list", "--queue", "inventory")
+
+    replay = ("ordermq", "dead", "replay", number, "--reason", "try it")
+    assert "would replay" in shop.ok(*replay, "--dry-run")
+    assert shop.ok(*replay).startswith("replayed ")
+    assert "replayed before" in shop.ok(*replay)
+    shop.start("ordermq-relay")
+    assert [(each["message_id"], each["replay_no"]) for each in letters_when(shop, 2)] == [("7", 1), ("7", 0)]
+    assert shop.run("ordermq", "dead", "show", "999999").returncode == 1
+
+    consumer.terminate()
+    assert consumer.wait(30) == 0
+    first, *_ = shop.logged("ordermq-consumer", "--queue", "inventory:2")
+    assert first["service"] == "ordermq-consumer@inventory:2"
+
+
+def letters_when(shop, count):
+    def enough():
+        letters = shop.lines("ordermq", "dead", "list", "--replayed")
+        return letters if len(letters) == count else None
+
+    return wait_until(enough, 30.0, every_s=0.2)
+
+
+def test_messages_nobody_takes_are_reported_and_kept(shop):
+    found = shop.run(
+        "ordermq-publish",
+        "messages",
+        "-",
+        "--routing-key",
+        "nowhere",
+        "--json",
+        stdin=b'{"a": 1}\n{"a": 2}\n',
+    )
+    assert found.returncode == 69
+    assert "matched no queue" in found.stderr
+    summary = json.loads(found.stdout)
+    assert (summary["in"], summary["returned"], summary["confirmed"]) == (2, 2, 0)
+    rejects = [json.loads(line) for line in (shop.folder / "rejects.jsonl").read_text().splitlines()]
+    assert [(each["line"], each["record"]) for each in rejects] == [(1, '{"a": 1}'), (2, '{"a": 2}')]
+
+
+def test_a_database_that_does_not_answer_stops_the_file_and_it_can_be_run_again(shop, database):
+    publish = ("ordermq-publish", "orders", "-", "--patience", "0.5")
+    blocker = Session(database.settings, name="test")
+    with blocker.transaction() as tx:
+        tx.execute("LOCK TABLE shop.orders")
+        found = shop.run(*publish, stdin=FILE, ORDERMQ_DATABASE_LOCK_TIMEOUT_S="0.2")
+    blocker.close()
+    assert found.returncode == 75
+    assert "run it again to go on" in found.stderr
+    assert "in 0 = " in found.stdout
+    assert f"accepted {len(ORDERS)} " in shop.ok(*publish, stdin=FILE)
+
+
+def test_a_database_that_answers_again_in_time_costs_nothing(shop, database):
+    blocker = Session(database.settings, name="test")
+    with blocker.transaction() as tx:
+        tx.execute("LOCK TABLE shop.orders")
+        (shop.folder / "orders.jsonl").write_bytes(FILE)
+        waiting = shop.start(
+            "ordermq-publish", "orders", "orders.jsonl", ORDERMQ_DATABASE_LOCK_TIMEOUT_S="0.2"
+        )
+        log = shop.folder / "ordermq-publish-orders-orders.jsonl.log"
+        wait_until(lambda: "trying again" in log.read_text(), 20.0)
+    blocker.close()
+    assert waiting.wait(30) == 0
+    assert f"accepted {len(ORDERS)} " in log.read_text()
+
+
+def test_stock_is_shown_and_a_bad_file_loads_nothing(shop):
+    shop.ok("ordermq", "stock", "load", "-", stdin=b"product_id,units\nP-1,5\nP-2,0\n")
+    assert re.search(r"P-1 +5 +5 +0 +0", shop.ok("ordermq", "stock", "show"))
+    found = shop.run("ordermq", "stock", "load", "-", stdin=b"product_id,units\nP-1,7\nP-2,minus\n")
+    assert found.returncode == 65
+    assert "line 3" in found.stderr
+    assert shop.json("ordermq", "stock", "show", "P-1")["loaded"] == 5
+
+
+def test_the_topology_is_verified_and_a_difference_is_named(shop, vhost):
+    assert "as it should be" in shop.ok("ordermq", "topology", "verify")
+    changed = shop.run("ordermq", "topology", "verify", "--json", ORDERMQ_TOPOLOGY_QUEUES="gifts")
+    assert changed.returncode == 1
+    assert any("orders.gifts: missing" in each for each in json.loads(changed.stdout)["differences"])
+
+
+def test_the_tables_are_listed_and_a_missing_migration_stops_every_process(shop, database):
+    assert all(each["applied"] for each in shop.json("ordermq", "db", "status"))
+    assert shop.ok("ordermq", "db", "migrate") == "nothing to apply\n"
+    database.sql("DELETE FROM ordermq.migrations WHERE scope = 'shop'")
+    assert shop.run("ordermq", "db", "status").returncode == 1
+    for argv in (
+        ("ordermq-relay",),
+        ("ordermq-consumer", "--queue", "inventory"),
+        ("ordermq-publish", "orders", "-"),
+    ):
+        found = shop.run(*argv)
+        assert found.returncode == 78
+        assert "ordermq db migrate" in found.stderr
