@@ -215,6 +215,7 @@ class Channel:
         self._raw = raw
         self._lost: BrokerError | None = None
         self._asked = "channel"
+        self._is_told = False
         raw.add_on_close_callback(self._on_close)
 
     @property
@@ -222,8 +223,14 @@ class Channel:
         """False once the channel, or its consumer, was ended by anyone."""
         return self._lost is None and self._link.is_open and not self._raw.is_closed
 
+    @property
+    def is_told(self) -> bool:
+        """True once a call has raised why the channel is not alive."""
+        return self._is_told
+
     def check(self) -> None:
         """Raise why the channel is not alive; nothing if it is."""
+        self._is_told = not self.is_alive
         if self._lost is not None:
             raise self._lost
         if self._raw.is_closed or not self._link.is_open:

@@ -14,7 +14,7 @@ Invariants
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -73,12 +73,11 @@ class ChannelPool(ThreadService):
         if is_over:
             raise self._ended()
         self.connection.wake()
-        try:
-            result: T = call.result.result(timeout_s)
-        except TimeoutError:
-            was_begun = not call.result.cancel()
-            what = "no answer" if was_begun else f"no connection ({self.connection.last_error})"
-            raise ConnectionLost(f"{what} within {timeout_s:g} s") from None
+        if wait([call.result], timeout_s).not_done:
+            if call.result.cancel():
+                raise ConnectionLost(f"no connection within {timeout_s:g} s ({self.connection.last_error})")
+            raise ConnectionLost(f"no answer within {timeout_s:g} s")
+        result: T = call.result.result()
         return result
 
     def stop(self) -> None:

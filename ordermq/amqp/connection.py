@@ -133,7 +133,7 @@ class ConnectionManager:
         except OrderMQError as exc:
             if stop.is_set():
                 return False
-            if exc.retryable:
+            if exc.retryable or self._was_open:
                 raise ConnectionLost(
                     f"gave up after {self._down_s:.0f} s without a connection"
                     f" (broker.give_up_after_s is {self.settings.give_up_after_s:g}); last: {exc}"
@@ -147,7 +147,7 @@ class ConnectionManager:
         Also what keeps heartbeats alive: call it at least every few seconds. Raises
         ConnectionLost (ConnectionReset, ConnectionBlocked) when the connection ended,
         and ChannelLost, or what the broker closed the channel with, when a channel of
-        ``open_channel`` did; the connection then lives on.
+        ``open_channel`` did and no call on it has said so yet; the connection then lives on.
         """
         link = self._link
         if link is None:
@@ -160,7 +160,9 @@ class ConnectionManager:
         for channel in self._channels:
             if not channel.is_alive:
                 self._channels.remove(channel)
-                channel.check()
+                if not channel.is_told:
+                    channel.check()
+                break  # the list has changed; the next tick looks at the rest
 
     def interrupt(self) -> None:
         """Make the ``tick`` under way, or the next one, return early. For callbacks inside it."""

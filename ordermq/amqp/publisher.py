@@ -345,10 +345,11 @@ class Publisher(ThreadService):
 
     def _end(self) -> None:
         """Refuse and release every caller."""
+        why = "the publisher was stopped" if self.stopping.is_set() else str(self.connection.last_error)
         with self._lock:
             self._is_over = True
             queued, self._queue = self._queue, deque()
-            closed = [batch.close(unsent="not sent: the publisher stopped", unknown="") for batch in queued]
+            closed = [batch.close(unsent=f"not sent: {why}", unknown="") for batch in queued]
         for batch, counts in zip(queued, closed, strict=True):
             self._tell_closed(counts)
             batch.done.set()

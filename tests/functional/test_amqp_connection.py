@@ -265,3 +265,14 @@ def test_connections_leave_no_descriptors_behind(make, settings):
     refused.close()
 
     assert open_descriptors() == before
+
+
+def test_refusals_that_outlast_the_patience_end_as_a_lost_connection(make, settings):
+    now = {"password": settings.password.reveal()}
+    manager = make(replace(settings, password=Secret(lambda: now["password"]), give_up_after_s=0.5))
+    manager.connect(NEVER)
+    manager.drop(ConnectionLost("rotated"))
+    now["password"] = "wrong"
+
+    with pytest.raises(ConnectionLost, match=r"gave up after .*refused the login"):
+        manager.connect(NEVER)

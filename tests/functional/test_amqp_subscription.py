@@ -226,6 +226,13 @@ def test_a_header_timestamp_in_milliseconds_does_not_end_the_connection(manager,
     assert after.properties.message_id == "after"
 
 
+def test_what_a_call_has_raised_is_not_raised_again_by_the_next_tick(manager):
+    with pytest.raises(QueueMissing):
+        started(manager)
+
+    manager.tick(0.1)
+
+
 def publish_changed(broker, properties, changes):
     """Publish with bytes pika would not encode, put in the place of others of the same length."""
     encode = properties.encode
