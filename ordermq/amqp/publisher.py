@@ -213,8 +213,9 @@ class Publisher(ThreadService):
     def _why_unsent(self) -> str:
         if self.connection.state is State.BLOCKED:
             return "not sent: the broker has blocked this connection (resource alarm)"
-        error = self.connection.last_error
-        return f"not sent: no connection in time; {error}" if error else "not sent in time"
+        if self.connection.state is State.OPEN:
+            return "not sent in time: earlier publishings filled the window"
+        return f"not sent: no connection in time; last: {self.connection.last_error}"
 
     def _why_unknown(self) -> str:
         if self.connection.state is State.BLOCKED:
