@@ -14,7 +14,8 @@ from ordermq.orders.commands import Template
 from ordermq.orders.events import Event, EventType, Step, stored
 from ordermq.orders.reconcile.history import disagreement
 from ordermq.orders.stock import allocate
-from ordermq.orders.templates import money, render
+from ordermq.orders.templates import render
+from ordermq.task import load as load_handlers
 
 QUANTITIES = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 5), min_size=1)
 
@@ -40,16 +41,11 @@ def test_a_text_fits_one_sms(template):
 
 
 @pytest.mark.parametrize(
-    ("minor", "currency", "text"),
-    [
-        (1234, "EUR", "12.34 EUR"),
-        (5, "BRL", "0.05 BRL"),
-        (1234, "JPY", "1234 JPY"),
-        (1234, "KWD", "1.234 KWD"),
-    ],
+    ("currency", "amount"), [("EUR", "12.34 EUR"), ("JPY", "1234 JPY"), ("KWD", "1.234 KWD")]
 )
-def test_money_is_written_with_its_currencys_decimals(minor, currency, text):
-    assert money(minor, currency) == text
+def test_a_text_writes_money_with_its_currencys_decimals(currency, amount):
+    text = render(Template.ORDER_REFUNDED, order_id="o-1", amount_minor=1234, currency=currency)
+    assert text == f"We have paid back {amount} for your order o-1."
 
 
 def test_an_event_is_stored_as_canonical_json():
@@ -105,3 +101,24 @@ def test_a_safe_gateway_is_accepted(url):
     environ = {"ORDERMQ_CONFIG": "", "ORDERMQ_SHOP_PAYMENT_URL": url}
     loaded = load(environ=environ, extra_sections={"shop": ShopSettings})
     assert loaded.section("shop").payment_url == url
+
+
+def test_the_handlers_are_found_by_the_registry_and_cover_every_queue():
+    registry = load_handlers(["ordermq.orders.handlers"])
+    assert registry.queues == ("inventory", "notify", "payment", "points", "shipping")
+    types = {handler.type: handler for queue in registry.queues for handler in registry.of_queue(queue)}
+    assert set(types) == {
+        "ReserveStock", "ReleaseStock", "CapturePayment", "RefundPayment", "SendNotification", "AwardPoints",
+        "CreateShipment",
+    }  # fmt: skip
+    assert all(handler.on_dead is not None and handler.key == "order_id" for handler in types.values())
+    assert registry.only_type("notify") == "SendNotification"
+
+
+def test_external_handlers_are_built_from_the_shop_s_settings():
+    config = load(environ={"ORDERMQ_CONFIG": ""}, extra_sections={"shop": ShopSettings})
+    registry = load_handlers(["ordermq.orders.handlers"])
+    external = [
+        handler for queue in registry.queues for handler in registry.of_queue(queue) if handler.is_external
+    ]
+    assert len([handler.call.from_config(config) for handler in external]) == 3

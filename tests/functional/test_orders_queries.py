@@ -1,0 +1,90 @@
+"""What operators see of orders."""
+
+from datetime import timedelta
+
+import pytest
+
+from ordermq.clock import utc_now
+from ordermq.errors import OrderNotFound
+from ordermq.orders import Status, cancel_order, queries
+from tests.support.shop import QUEUES, an_order, open_shop
+
+
+@pytest.fixture
+def shop(database):
+    """Two reserved orders, one cancelled for want of stock, one by the customer, one given up."""
+    with open_shop(database) as shop:
+        shop.load(p_1=3)
+        shop.place(*(an_order(f"o-{n}") for n in (1, 2, 3)), an_order("o-short", ("p-1", 9)))
+        shop.handle(*shop.take("inventory"))
+        shop.place(an_order("o-dead"))
+        shop.die(shop.take("inventory")[0], "gave up")
+        with shop.session.transaction() as tx:
+            cancel_order("o-3", tx, "changed my mind")
+        yield shop
+
+
+@pytest.fixture
+def tx(shop):
+    with shop.session.transaction() as tx:
+        yield tx
+
+
+def test_orders_are_listed_by_status_the_last_changed_first(tx):
+    assert {row.order_id for row in queries.select(tx, status=Status.RESERVED)} == {"o-1", "o-2"}
+    assert [row.order_id for row in queries.select(tx, limit=2)] == ["o-3", "o-dead"]
+
+
+def test_orders_that_need_attention_are_listed_with_the_reason(tx):
+    (row,) = queries.select(tx, attention=True)
+    assert (row.order_id, row.attention_reason) == ("o-dead", "reservation_failed: gave up")
+
+
+def test_orders_are_counted_by_status_and_by_what_cancelled_them(tx):
+    assert queries.count_by_status(tx) == {
+        Status.PLACED: 0, Status.RESERVED: 2, Status.PAID: 0, Status.COMPLETED: 0, Status.CANCELLED: 3,
+        Status.REFUNDED: 0,
+    }  # fmt: skip
+    assert queries.count_cancellations(tx) == {
+        "stock_rejected": 1, "cancel_requested": 1, "reservation_failed": 1,
+    }  # fmt: skip
+    assert queries.count_under_way(tx) == 5  # the cancelled ones still have customers to tell
+
+
+def test_orders_to_which_nothing_happens_are_found(tx):
+    assert queries.stuck(tx, older_than_s=3600) == []
+    tx.execute("UPDATE shop.orders SET updated_at = now() - interval '2 hours' WHERE order_id = 'o-2'")
+    assert [row.order_id for row in queries.stuck(tx, older_than_s=3600)] == ["o-2"]
+
+
+def test_latency_is_from_acceptance_to_the_terminal_status(tx):
+    tx.execute("UPDATE shop.orders SET terminal_at = accepted_at + interval '2 s' WHERE status = 'cancelled'")
+    latency = queries.latency(tx, since=utc_now() - timedelta(minutes=1))
+    assert (latency.orders, latency.p50_s, latency.p99_s) == (3, 2.0, 2.0)
+    assert queries.latency(tx, since=utc_now() + timedelta(minutes=1)) == queries.Latency(0, None, None)
+
+
+def test_stock_is_shown_for_all_or_for_some_products(tx):
+    assert [row.product_id for row in queries.stock(tx)] == ["p-1"]
+    assert queries.stock(tx, products=["p-2"]) == []
+
+
+def test_an_order_is_shown_with_its_messages_wherever_they_are(shop, tx):
+    tx.execute(
+        "INSERT INTO ordermq.inbox (queue, message_id, hop, outcome)"
+        " VALUES ('inventory', 'o-3:1:inventory', 0, 'done')"
+    )
+    detail = queries.show("o-3", tx, queues=QUEUES)
+    assert [(each.place, each.message_id, each.outcome) for each in detail.messages] == [
+        ("outbox", "o-3:2:payment", "waiting"),
+        ("outbox", "o-3:3:inventory", "waiting"),
+        ("outbox", "o-3:3:notify", "waiting"),
+        ("inbox", "o-3:1:inventory", "done"),
+    ]
+    assert [event.version for event in detail.events] == [1, 2, 3]
+    assert detail.items[0].reservation == "reserved"
+
+
+def test_an_order_nobody_knows_is_not_found(tx):
+    with pytest.raises(OrderNotFound, match="o-7"):
+        queries.show("o-7", tx, queues=QUEUES)
