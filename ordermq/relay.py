@@ -39,11 +39,12 @@ _BUSY_FOR_S = 1.0
 
 @dataclass
 class Published:
-    """What came of publishing a claim: ids confirmed, and (id, reason) refused or never known."""
+    """What came of publishing a claim. ``unconfirmed`` were never sent, or nobody knows."""
 
     confirmed: list[int] = field(default_factory=list)
     refused: list[tuple[ClaimedRow, str]] = field(default_factory=list)
-    unknown: int = 0
+    unconfirmed: int = 0
+    last_reason: str = ""
 
 
 def waves(rows: Sequence[ClaimedRow]) -> list[list[ClaimedRow]]:
@@ -122,8 +123,10 @@ class Relay(ThreadService):
             result = self._publish(rows)
             outbox.delete(tx, result.confirmed)
             outbox.refused(tx, [self._refusal(row, reason) for row, reason in result.refused])
-        if result.unknown:
-            raise ConnectionLost(f"{result.unknown} publishings without a confirm; they will be sent again")
+        if result.unconfirmed:
+            raise ConnectionLost(
+                f"{result.unconfirmed} publishings without a confirm, to be sent again: {result.last_reason}"
+            )
         return len(result.confirmed)
 
     def _turn(self) -> int | None:
@@ -152,25 +155,26 @@ class Relay(ThreadService):
         for wave in waves(rows):
             todo = [row for row in wave if row.row.envelope.correlation_id not in held]
             fates = self._publisher.publish_many([self._publishing(row) for row in todo])
-            for row, fate in zip(todo, fates, strict=True):
+            for position, (row, fate) in enumerate(zip(todo, fates, strict=True)):
                 if fate is not Fate.CONFIRMED:
                     held.add(row.row.envelope.correlation_id)
-                self._note(result, row, fate)
+                self._note(result, row, fate, fates.reasons.get(position, ""))
             held.discard("")  # rows of no order hold back nothing
-            if result.unknown:
+            if result.unconfirmed:
                 break
         return result
 
-    def _note(self, result: Published, row: ClaimedRow, fate: Fate) -> None:
+    def _note(self, result: Published, row: ClaimedRow, fate: Fate, reason: str) -> None:
         if fate is Fate.CONFIRMED:
             result.confirmed.append(row.outbox_id)
-        elif fate is Fate.UNKNOWN:
-            result.unknown += 1
+        elif fate in (Fate.UNKNOWN, Fate.UNSENT):
+            result.unconfirmed += 1
+            result.last_reason = reason or result.last_reason
         else:
-            result.refused.append((row, fate.value))
+            result.refused.append((row, f"{fate.value}: {reason}" if reason else fate.value))
             log.error(
-                "%s by the broker: message %s to %r; its order waits until a queue takes it",
-                fate.value, row.row.envelope.message_id, row.row.routing_key,
+                "%s (%s): message %s to %r; its order waits until a queue takes it",
+                fate.value, reason, row.row.envelope.message_id, row.row.routing_key,
             )  # fmt: skip
 
     def _publishing(self, row: ClaimedRow) -> Publishing:

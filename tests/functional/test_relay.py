@@ -42,10 +42,10 @@ def test_a_row_no_queue_takes_is_reported_and_holds_back_only_its_own_order(rig)
 
     assert rig.wait_for_effects("single", 1) == ["b"]
     wait_until(lambda: rig.rows("SELECT FROM ordermq.outbox WHERE refusals >= 2"), 20, what="tried again")
-    assert rig.rows("SELECT message_id, refused_reason FROM ordermq.outbox ORDER BY outbox_id") == [
-        ("a1", "returned"),
-        ("a2", None),
-    ]
+    [refused, held] = rig.rows("SELECT message_id, refused_reason FROM ordermq.outbox ORDER BY outbox_id")
+    assert refused[0] == "a1"
+    assert refused[1].startswith("returned: ")
+    assert held == ("a2", None)
 
     declare(rig.settings)
     rig.consumer("batch")
