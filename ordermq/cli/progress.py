@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from time import sleep
-from typing import Protocol, cast
+from typing import Protocol, Self, cast
 
 import click
 
@@ -19,7 +19,7 @@ STDIN = "-"
 
 
 class Input:
-    """The file or the standard input a bulk command reads, and how far it has."""
+    """The file or the standard input a bulk command reads, and how far it has; closed at its block's end."""
 
     def __init__(self, path: str) -> None:
         """Open ``path``; ``-`` is standard input. Raises UsageError if it cannot be opened."""
@@ -30,6 +30,13 @@ class Input:
             raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
         self._status = _status(self._stream)
         self.read_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not sys.stdin.buffer:
+            self._stream.close()
 
     @property
     def size_bytes(self) -> int | None:

@@ -61,15 +61,13 @@ def messages(
     JSON: {in, confirmed, returned, nacked, refused, unsent, unknown, rejected, rejects, seconds, dry_run}.
     """
     settings = load_program(config_path).settings
-    source = Input(file)
     address = Address(settings.topology.prefix, routing_key, type_, message_id_field)
-    found = [read_whole(source, address)] if whole else read_letters(source, address)
-    rejects = RejectsFile(rejects_path, source)
     publisher = None if dry_run else Publisher(settings.broker, name="ordermq-publish")
-    sender = Sender(publisher.publish_many if publisher else None, rejects=rejects, pace=Pace(rate))
     began_s = monotonic_s()
     stopped: BaseException | None = None
-    with closing(rejects):
+    with Input(file) as source, closing(RejectsFile(rejects_path, source)) as rejects:
+        found = [read_whole(source, address)] if whole else read_letters(source, address)
+        sender = Sender(publisher.publish_many if publisher else None, rejects=rejects, pace=Pace(rate))
         try:
             with publisher or nullcontext(), progress(source) as step:
                 sender.send(found, step)

@@ -75,14 +75,11 @@ def orders(
     JSON: {in, accepted, duplicate, rejected, reasons, rejects, seconds, dry_run};
     in = accepted + duplicate + rejected.
     """
-    source = Input(file)
-    rejects = RejectsFile(rejects_path, source)
-    placer = Placer(
-        None if dry_run else _session(config_path), rejects=rejects, pace=Pace(rate), patience_s=patience
-    )
+    session = None if dry_run else _session(config_path)
     began_s = monotonic_s()
     stopped: BaseException | None = None
-    with closing(rejects):
+    with Input(file) as source, closing(RejectsFile(rejects_path, source)) as rejects:
+        placer = Placer(session, rejects=rejects, pace=Pace(rate), patience_s=patience)
         try:
             with progress(source) as step:
                 placer.place(read_orders(source, format_), step)

@@ -1,6 +1,7 @@
 """``ordermq stock``: how many units of each product came in, and what is left of them."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
@@ -41,7 +42,8 @@ def load(file: str, dry_run: bool, config_path: str | None) -> None:
     All of FILE in one transaction, or nothing; loading it again changes nothing. It
     cannot set fewer units than are reserved or shipped already.
     """
-    rows = list(_rows(read_lines(Input(file))))
+    with Input(file) as source:
+        rows = list(_rows(read_lines(source)))
     if dry_run:
         write(f"would set {len(rows)} products, {sum(units for _, units in rows)} units")
         return
@@ -104,22 +106,22 @@ def from_orders(file: str, format_: str, cover: float, config_path: str | None) 
     of them, so that some orders find nothing left. Orders that cannot be read are
     passed over.
     """
-    skipped = 0
+    counts: Counter[str] = Counter()
 
-    def orders() -> Iterator[Entry]:
-        nonlocal skipped
-        for found in read_orders(Input(file), format_):
+    def orders(source: Input) -> Iterator[Entry]:
+        for found in read_orders(source, format_):
             if isinstance(found, Entry):
                 yield found
             else:
-                skipped += 1
+                counts["skipped"] += 1
 
-    rows = stock_for(demand_of(orders()), cover=cover)
+    with Input(file) as source:
+        rows = stock_for(demand_of(orders(source)), cover=cover)
     write(HEADER)
     for product_id, units in rows:
         write(f"{product_id},{units}")
-    if skipped:
-        note(f"{skipped} records could not be read as {format_}")
+    if counts["skipped"]:
+        note(f"{counts['skipped']} records could not be read as {format_}")
 
 
 def _rows(lines: Iterable[Line | Reject]) -> Iterator[tuple[str, int]]:

@@ -1,0 +1,119 @@
+"""The processes as a supervisor meets them: ready, watched, stopped, refused."""
+
+import re
+import signal
+import socket
+import urllib.request
+
+import pytest
+
+from ordermq.testing import wait_until
+from tests.support.commands import Shop
+
+CONSUMER = ("ordermq-consumer", "--queue", "points")
+RELAY = ("ordermq-relay",)
+
+
+@pytest.fixture
+def shop(ordermq_stack, vhost, database, tmp_path):
+    shop = Shop(ordermq_stack, vhost, database, tmp_path)
+    yield shop
+    shop.close()
+
+
+@pytest.fixture
+def supervisor(tmp_path):
+    with Supervisor(str(tmp_path / "notify")) as supervisor:
+        yield supervisor
+
+
+class Supervisor:
+    """The socket systemd listens on, and what was told there."""
+
+    def __init__(self, path):
+        self.env = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2000000"}
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(path)
+        self._socket.setblocking(False)
+        self._told = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._socket.close()
+
+    def told(self):
+        """Return every assignment told so far, in order."""
+        try:
+            while True:
+                self._told += self._socket.recv(4096).decode().split("\n")
+        except BlockingIOError:
+            return self._told
+
+    def wait_for(self, assignment, times=1):
+        wait_until(lambda: self.told().count(assignment) >= times, 20.0, what=assignment)
+
+
+@pytest.mark.parametrize("argv", [CONSUMER, RELAY])
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_is_ready_watched_and_stops_with_0(shop, supervisor, argv, stop):
+    process = shop.start(*argv, **supervisor.env)
+    supervisor.wait_for("READY=1")
+    assert "WATCHDOG=1" in supervisor.told()
+    supervisor.wait_for("WATCHDOG=1", supervisor.told().count("WATCHDOG=1") + 2)
+    process.send_signal(stop)
+    assert process.wait(30) == 0
+    assert supervisor.told().count("READY=1") == 1
+    assert "STOPPING=1" in supervisor.told()
+
+
+def test_a_consumer_is_not_ready_before_the_broker_knows_it(shop, supervisor, vhost):
+    vhost.broker.delete_vhost(vhost.name)
+    process = shop.start(*CONSUMER, **supervisor.env)
+    assert process.wait(30) == 78  # refused at the first connection: a person must mend it
+    assert "READY=1" not in supervisor.told()
+    vhost.broker.add_vhost(vhost.name)
+
+
+def test_a_queue_that_does_not_exist_ends_a_consumer_with_what_to_do(shop):
+    process = shop.start("ordermq-consumer", "--queue", "points", ORDERMQ_TOPOLOGY_PREFIX="elsewhere")
+    assert process.wait(30) == 78
+    assert "ordermq topology apply" in shop.logged(*CONSUMER)[-1]["message"]
+
+
+def test_a_queue_nobody_handles_is_refused_with_those_there_are(shop):
+    found = shop.run("ordermq-consumer", "--queue", "gifts")
+    assert found.returncode == 78
+    assert "inventory, notify, payment, points, shipping" in found.stderr
+
+
+def test_metrics_show_the_connection_and_the_publishings(shop):
+    relay = shop.start(*RELAY)
+    address = wait_until(lambda: address_of(shop, *RELAY), 20.0)
+    wait_until(lambda: 'ordermq_connection_state{role="relay",state="open"} 1.0' in metrics(address), 20.0)
+    orders = shop.ok("ordermq-publish", "generate", "--orders", "5")
+    shop.ok("ordermq-publish", "orders", "-", stdin=orders.encode())
+    wait_until(lambda: re.search(r"^ordermq_confirmed_total 5\.0$", metrics(address), re.MULTILINE), 20.0)
+    assert "ordermq_published_total 5.0" in metrics(address)
+    with urllib.request.urlopen(f"http://{address}/readyz", timeout=5) as answer:
+        assert answer.status == 200
+    relay.terminate()
+    assert relay.wait(30) == 0
+
+
+def address_of(shop, *argv):
+    return next((line["http_address"] for line in shop.logged(*argv) if "http_address" in line), None)
+
+
+def metrics(address):
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+        return answer.read().decode()
+
+
+def test_a_fixed_port_that_is_taken_ends_the_process_with_a_line_that_names_it(shop):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = shop.start(*RELAY, ORDERMQ_OBSERVE_HTTP_PORT=str(port))
+        assert process.wait(30) == 78
+    assert f"observe.http_port = {port}" in shop.logged(*RELAY)[-1]["message"]
