@@ -1,0 +1,115 @@
+"""The pipeline as a whole while its processes are killed, stopped and replaced."""
+
+import signal
+
+import pytest
+
+from ordermq.clock import monotonic_s
+from ordermq.config.settings import ConsumerSettings
+from ordermq.orders.intake.generate import generate
+from ordermq.testing import wait_until
+from tests.support.pipeline import PROCESSES, QUEUES, Pipeline
+
+# What each consumer writes in the transaction in whose middle it is to die.
+WRITES = {
+    "inventory": "shop.stock",
+    "payment": "shop.payments",
+    "shipping": "shop.shipments",
+    "points": "shop.points",
+    "notify": "shop.notifications",
+}
+AT_ONCE = 30
+
+
+@pytest.fixture
+def pipeline(ordermq_stack, vhost, database, sandbox, tmp_path):
+    pipeline = Pipeline(ordermq_stack, vhost, database, sandbox, tmp_path)
+    yield pipeline
+    pipeline.close()
+
+
+def test_a_relay_killed_between_confirm_and_delete_sends_again_and_the_inbox_absorbs_it(pipeline):
+    orders = list(generate(AT_ONCE, 1))
+    pipeline.load(orders)
+    pipeline.begin(*QUEUES)
+    pipeline.place(orders)
+    with pipeline.held("ordermq.outbox"):
+        pipeline.begin("relay")
+        pipeline.wait_for_waiting("relay")  # all is confirmed, and nothing deleted
+        pipeline.kill("relay")
+    pipeline.begin("relay")
+    pipeline.wait_at_rest(AT_ONCE)
+    wait_until(lambda: pipeline.duplicates("inventory") == AT_ONCE, 10.0)
+    pipeline.end_well(AT_ONCE)
+
+
+def test_each_consumer_killed_in_the_middle_of_its_transaction_loses_and_doubles_nothing(pipeline):
+    orders = list(generate(AT_ONCE * len(WRITES), 3))
+    pipeline.load(orders, cover=0.97)
+    pipeline.begin()
+    for number, (queue, table) in enumerate(WRITES.items()):
+        with pipeline.held(table):
+            pipeline.place(orders[number * AT_ONCE : (number + 1) * AT_ONCE])
+            pipeline.wait_for_waiting(queue)
+            pipeline.kill(queue)
+        pipeline.begin(queue)
+    pipeline.end_well(len(orders))
+
+
+def test_consumers_killed_during_their_calls_outside_charge_once_and_tell_at_most_once(pipeline, sandbox):
+    orders = list(generate(150, 5))
+    pipeline.load(orders)
+    sandbox.behave("payment", latency_ms=300)
+    sandbox.behave("sms", latency_ms=300)
+    pipeline.begin()
+    with pipeline.customers(orders, per_s=60):
+        pipeline.wait_for(10, "completed")
+        for queue, called in (("payment", "state = 'intent'"), ("notify", "state = 'sending'")):
+            table = {"payment": "shop.payments", "notify": "shop.notifications"}[queue]
+            wait_until(
+                lambda table=table, called=called: pipeline.value(f"SELECT count(*) FROM {table} WHERE {called}"),
+                20.0,
+            )
+            pipeline.kill(queue)
+            pipeline.begin(queue)
+    pipeline.end_well(len(orders))
+    # Nobody knows whether the messages under way were sent: said aloud, and never sent again.
+    unknown = pipeline.rows("SELECT order_id FROM shop.notifications WHERE state = 'unknown'")
+    assert unknown
+    assert set(unknown) == set(
+        pipeline.rows("SELECT order_id FROM shop.orders WHERE attention_reason IS NOT NULL")
+    )
+
+
+def test_all_processes_stopped_under_load_drain_in_time_and_their_successors_finish(pipeline, sandbox):
+    orders = list(generate(200, 7))
+    pipeline.load(orders, cover=0.97)
+    sandbox.behave("payment", latency_ms=200)
+    pipeline.begin()
+    with pipeline.customers(orders, per_s=100):
+        pipeline.wait_for(20, "completed")
+        began_s = monotonic_s()
+        codes = pipeline.stop()
+        took_s = monotonic_s() - began_s
+        assert codes == dict.fromkeys(PROCESSES, 0)
+        assert took_s < ConsumerSettings().drain_deadline_s
+        assert pipeline.count("completed") < len(orders) / 2  # there was enough left to do
+        pipeline.begin()
+    pipeline.end_well(len(orders))
+
+
+def test_a_second_signal_ends_a_consumer_at_once_and_loses_nothing(pipeline):
+    orders = list(generate(AT_ONCE, 11))
+    pipeline.load(orders)
+    pipeline.begin()
+    with pipeline.held("shop.points"):
+        pipeline.place(orders)
+        pipeline.wait_for_waiting("points")
+        stubborn = pipeline.process("points")
+        stubborn.send_signal(signal.SIGTERM)
+        wait_until(lambda: pipeline.has_logged("points", "SIGTERM: stopping"), 10.0)
+        assert stubborn.poll() is None
+        stubborn.send_signal(signal.SIGTERM)
+        assert stubborn.wait(3) == 128 + signal.SIGTERM
+    pipeline.begin("points")
+    pipeline.end_well(AT_ONCE)
