@@ -18,22 +18,25 @@ Invariants
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from ordermq.clock import monotonic_s
 from ordermq.consumer.batch import IMMEDIATE_RETRIES, is_killer
-from ordermq.consumer.settle import CANNOT_ANSWER, Settler, again_of, deaths_of
+from ordermq.consumer.settle import CANNOT_ANSWER, HandlerMisbehaved, Settler, again_of, deaths_of
 from ordermq.consumer.work import Work, in_log
 from ordermq.errors import Contention, NotCalled
 from ordermq.observe import metrics
 from ordermq.store import Transaction, inbox, leases
-from ordermq.task.handler import Claim
+from ordermq.task.handler import Claim, ExternalHandler, Finished
 from ordermq.task.outcome import Done, Outcome, Postpone, Retry
 from ordermq.task.retry import outcome_of
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -42,7 +45,7 @@ class Call:
 
     work: Work
     claim: Claim[Any]
-    instance: Any
+    instance: ExternalHandler
     request: Any
     start_by_s: float  # monotonic
     result: Any = None
@@ -164,21 +167,20 @@ class Desk:
                 owner=self._owner, lease_s=self._limits.lease_s,
             )  # fmt: skip
             start_by_s = monotonic_s() + self._limits.lease_s / 2
+            mine: list[tuple[Work, Claim[Any]]] = []
             for work in fresh:
-                message_id = work.envelope.message_id
-                if message_id in leased.foreign_s:
-                    left_s = leased.foreign_s[message_id]
+                left_s = leased.foreign_s.get(work.envelope.message_id)
+                if left_s is not None:
                     decided.append((work, Postpone("another consumer is at it", left_s + 0.1)))
-                    continue
-                claim = Claim(
-                    work.payload, work.envelope, message_id in leased.resumed, self._limits.call_timeout_s
-                )
-                instance = self._instances[work.envelope.type]
-                request = instance.prepare(claim, tx)
-                if isinstance(request, Outcome):
-                    decided.append((work, request))
                 else:
-                    calls.append(Call(work, claim, instance, request, start_by_s))
+                    mine.append((work, self._claim(work, leased)))
+            for instance, some in self._by_instance(mine):
+                requests = instance.prepare([claim for _, claim in some], tx)
+                for (work, claim), request in _paired(some, requests):
+                    if isinstance(request, Outcome):
+                        decided.append((work, request))
+                    else:
+                        calls.append(Call(work, claim, instance, request, start_by_s))
             decided = settler.decide(decided)
             self._write(tx, decided)
         settler.note_sent(tx)
@@ -190,16 +192,28 @@ class Desk:
         decided: list[tuple[Work, Outcome]] = []
         traces = {call.work.envelope.correlation_id: call.work.envelope.traceparent for call in calls}
         with self._settler.session.transaction(traces=traces) as tx:
-            for call in calls:
-                outcome = call.instance.complete(call.claim, call.result, tx)
-                if isinstance(call.result, NotCalled) and isinstance(outcome, Retry):
-                    outcome = Postpone(outcome.reason, 0.0)  # our own slowness counts no attempt
-                decided.append((call.work, outcome))
+            for instance, some in self._by_instance([(call.work, call) for call in calls]):
+                outcomes = instance.complete([Finished(call.claim, call.result) for _, call in some], tx)
+                for (work, call), outcome in _paired(some, outcomes):
+                    if isinstance(call.result, NotCalled) and isinstance(outcome, Retry):
+                        decided.append((work, Postpone(outcome.reason, 0.0)))  # our slowness, no attempt
+                    else:
+                        decided.append((work, outcome))
             decided = self._settler.decide(decided)
             self._write(tx, decided)
         self._settler.note_sent(tx)
         self._after_commit(decided)
         return [], [call.work for call in calls]
+
+    def _claim(self, work: Work, leased: leases.Leases) -> Claim[Any]:
+        is_resumed = work.envelope.message_id in leased.resumed
+        return Claim(work.payload, work.envelope, is_resumed, self._limits.call_timeout_s)
+
+    def _by_instance(self, pairs: Sequence[tuple[Work, T]]) -> list[tuple[Any, list[tuple[Work, T]]]]:
+        groups: dict[str, list[tuple[Work, T]]] = {}
+        for work, other in pairs:
+            groups.setdefault(work.envelope.type, []).append((work, other))
+        return [(self._instances[each], group) for each, group in groups.items()]
 
     def _write(self, tx: Transaction, decided: Sequence[tuple[Work, Outcome]]) -> None:
         # Deaths keep their lease until _after_commit has settled them.
@@ -214,9 +228,7 @@ class Desk:
         self._settler.count("done", sum(isinstance(outcome, Done) for _, outcome in decided))
         self._settler.count_again(again_of(decided))
         for work, reason in deaths_of(decided):
-            self._settler.bury(work, reason)
-            with self._settler.session.transaction() as tx:
-                self._release(tx, [work])
+            self._settler.bury(work, reason, release=partial(self._release, works=[work]))
 
     def _release(self, tx: Transaction, works: Sequence[Work]) -> None:
         leases.release(tx, self._settler.queue, [work.envelope.message_id for work in works], self._owner)
@@ -244,10 +256,14 @@ class Desk:
         work = item.work if isinstance(item, Call) else item
         with in_log(work.envelope, self._settler.queue):
             log.warning("handler failed: %s", type(error).__name__, exc_info=error)
-        self._settler.settle([(work, outcome_of(error))])
-        with self._settler.session.transaction() as tx:
-            self._release(tx, [work])
+        self._settler.settle([(work, outcome_of(error))], release=partial(self._release, works=[work]))
         return work
+
+
+def _paired(asked: Sequence[T], answers: Sequence[Any]) -> Iterator[tuple[T, Any]]:
+    if len(answers) != len(asked):
+        raise HandlerMisbehaved(f"{len(answers)} answers for {len(asked)} messages")
+    return zip(asked, answers, strict=True)
 
 
 def _lock_order(work: Work) -> str:

@@ -15,7 +15,7 @@ Invariants
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -29,6 +29,8 @@ from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
 from ordermq.task.retry import RetryPolicy, describe
 
 log = logging.getLogger(__name__)
+
+Release = Callable[[Transaction], None]
 
 # The database cannot say what happened, or lets nobody in: not the message's fault.
 CANNOT_ANSWER = (StoreUnavailable, StoreRefused)
@@ -80,16 +82,21 @@ class Settler:
         self.count("duplicate", len(works) - len(fresh))
         self.count("done", len(fresh))
 
-    def settle(self, decided: Sequence[tuple[Work, Outcome]]) -> None:
-        """Settle what is not Done: retries and postponements together, each death alone."""
+    def settle(self, decided: Sequence[tuple[Work, Outcome]], *, release: Release | None = None) -> None:
+        """Settle what is not Done: retries and postponements together, each death alone.
+
+        ``release`` gives up, in each of these transactions, what else was held for the works.
+        """
         final = self.decide(decided)
         if again := again_of(final):
             with self.session.transaction() as tx:
                 self.send_again(tx, again)
+                if release is not None:
+                    release(tx)
             self.note_sent(tx)
             self.count_again(again)
         for work, reason in deaths_of(final):
-            self.bury(work, reason)
+            self.bury(work, reason, release=release)
 
     def decide(self, decided: Sequence[tuple[Work, Outcome]]) -> list[tuple[Work, Outcome]]:
         """Apply the retry policy: delays filled in, Dead where a limit is passed."""
@@ -107,17 +114,18 @@ class Settler:
             tx.append([self._next_hop(*works[message_id]) for message_id in sorted(new)])
             self.forget_starts(tx, [work for work, _ in works.values()])
 
-    def bury(self, work: Work, reason: str) -> None:
+    def bury(self, work: Work, reason: str, *, release: Release | None = None) -> None:
         """Keep ``work`` as a dead letter, with what follows from that, in one transaction."""
         on_dead = work.handler.on_dead if work.handler is not None else None
         try:
-            self._bury_once(work, reason, with_on_dead=on_dead is not None)
+            self._bury_once(work, reason, release, with_on_dead=on_dead is not None)
         except CANNOT_ANSWER:
             raise
         except Exception as exc:  # a fault in on_dead must not keep the message from its grave
             with in_log(work.envelope, self.queue):
                 log.critical("what follows from the dead letter failed: %s", describe(exc), exc_info=exc)
-            self._bury_once(work, f"{reason}; then on_dead failed: {describe(exc)}", with_on_dead=False)
+            reason = f"{reason}; then on_dead failed: {describe(exc)}"
+            self._bury_once(work, reason, release, with_on_dead=False)
         self.count("dead", 1)
 
     def forget_starts(self, tx: Transaction, works: Sequence[Work]) -> None:
@@ -148,9 +156,11 @@ class Settler:
                     self.count("postponed", 1)
                     log.info("postponed for %.1f s: %s", delay_s, outcome.reason)
 
-    def _bury_once(self, work: Work, reason: str, *, with_on_dead: bool) -> None:
+    def _bury_once(self, work: Work, reason: str, release: Release | None, *, with_on_dead: bool) -> None:
         traces = {work.envelope.correlation_id: work.envelope.traceparent}
         with self.session.transaction(traces=traces) as tx:
+            if release is not None:
+                release(tx)
             if not inbox.settle(tx, self.queue, [work.key], "dead"):
                 return
             dead_letters.keep(tx, self.queue, [(work.envelope, work.body, reason)])

@@ -1,6 +1,6 @@
 """The contract between the framework and a handler. Pure."""
 
-from ordermq.task.handler import Claim, Handler, external, handler
+from ordermq.task.handler import Claim, Finished, Handler, external, handler
 from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
 from ordermq.task.registry import Registry, load
 from ordermq.task.retry import RetryPolicy
@@ -10,6 +10,7 @@ __all__ = [
     "Claim",
     "Dead",
     "Done",
+    "Finished",
     "Handler",
     "Outcome",
     "Postpone",

@@ -13,9 +13,9 @@ it does::
 
     @external(queue="payment", message=CapturePayment, key="order_id")
     class CapturePaymentHandler:
-        def prepare(self, claim, tx): ...           # write the intent; return what to call, or an Outcome
-        def call(self, request): ...                # no transaction, many at once, on a worker thread
-        def complete(self, claim, result, tx): ...  # write the result; return an Outcome
+        def prepare(self, claims, tx): ...    # write the intents; for each claim what to call, or an Outcome
+        def call(self, request): ...          # no transaction, many at once, on a caller thread
+        def complete(self, finished, tx): ... # write the results; an Outcome for each
 """
 
 from collections.abc import Callable, Sequence
@@ -51,20 +51,36 @@ class Claim(Generic[P]):
     deadline_s: float
 
 
+@dataclass(frozen=True)
+class Finished(Generic[P]):
+    """A claim whose call has ended, with what ``call`` returned or the exception it raised."""
+
+    claim: Claim[P]
+    result: Any
+
+
 class ExternalHandler(Protocol):
     """What ``@external`` expects of a class; one instance serves all threads of a process.
 
-    ``prepare`` and ``complete`` run in a transaction with other messages' and must be
-    short. What ``call`` raises is passed to ``complete`` as the result, so that an unknown
-    outcome can be recorded; so is NotCalled if the call was never made, which ``complete``
-    should answer with Retry.
+    ``from_config`` makes it from the process's settings (``ordermq.config.Loaded``).
+    ``prepare`` and ``complete`` get whatever has arrived or finished, up to a few
+    hundred, sorted by correlation id, and answer for each in order. They run in a
+    transaction and must be short: a handful of statements for all, not for each.
+    If one raises, the others are tried without the culprit.
+
+    What ``call`` raises is passed to ``complete`` as the result, so that an unknown
+    outcome can be recorded; so is NotCalled if the call was never made, which
+    ``complete`` should answer with Retry.
     """
 
-    def prepare(self, claim: Claim[Any], tx: Any) -> Any: ...
+    @classmethod
+    def from_config(cls, config: Any) -> "ExternalHandler": ...
+
+    def prepare(self, claims: Sequence[Claim[Any]], tx: Any) -> Sequence[Any]: ...
 
     def call(self, request: Any) -> Any: ...
 
-    def complete(self, claim: Claim[Any], result: Any, tx: Any) -> Outcome: ...
+    def complete(self, finished: Sequence[Finished[Any]], tx: Any) -> Sequence[Outcome]: ...
 
 
 @dataclass(frozen=True)

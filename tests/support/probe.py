@@ -66,9 +66,10 @@ class CallOut:
     def from_config(cls, config):
         return cls()
 
-    def prepare(self, claim, tx):
-        tx.execute("INSERT INTO calls VALUES (%s, %s)", (claim.message.order_id, claim.resumed))
-        return claim.message
+    def prepare(self, claims, tx):
+        rows = [(each.message.order_id, each.resumed) for each in claims]
+        tx.execute_values("INSERT INTO calls VALUES %s", rows)
+        return [each.message for each in claims]
 
     def call(self, message):
         time.sleep(message.seconds)
@@ -76,8 +77,13 @@ class CallOut:
             raise RuntimeError("asked to raise")
         return "called"
 
-    def complete(self, claim, result, tx):
-        if isinstance(result, Exception):
-            return Retry(str(result), 0.05)
-        tx.execute("INSERT INTO effects (order_id, queue) VALUES (%s, 'call')", (claim.message.order_id,))
-        return _decide(claim.message)
+    def complete(self, finished, tx):
+        done = [each.claim.message for each in finished if not isinstance(each.result, Exception)]
+        rows = [(message.order_id, "call") for message in done]
+        tx.execute_values("INSERT INTO effects (order_id, queue) VALUES %s", rows)
+        return [
+            Retry(str(each.result), 0.05)
+            if isinstance(each.result, Exception)
+            else _decide(each.claim.message)
+            for each in finished
+        ]
