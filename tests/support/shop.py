@@ -12,7 +12,7 @@ from ordermq.orders.gateways.http import JsonClient
 from ordermq.orders.handlers import CapturePaymentHandler, RefundPaymentHandler, SendNotificationHandler
 from ordermq.orders.reconcile import reconcile
 from ordermq.store import Session, migrate
-from ordermq.task import DONE, Claim, Dead, Outcome, Registry
+from ordermq.task import DONE, Claim, Finished, Dead, Outcome, Registry
 from ordermq.task.handler import handlers_in
 
 REGISTRY = Registry(handlers_in(vars(handlers)))
@@ -124,7 +124,7 @@ class Shop:
         claim = Claim(message.payload, message.envelope, resumed, 5.0)
         traces = {message.envelope.correlation_id: message.envelope.traceparent}
         with self.session.transaction(traces=traces) as tx:
-            return claim, self.external[message.envelope.type].prepare(claim, tx)
+            return claim, self.external[message.envelope.type].prepare([claim], tx)[0]
 
     def call(self, message, request):
         try:
@@ -135,7 +135,7 @@ class Shop:
     def complete(self, message, claim, result):
         traces = {message.envelope.correlation_id: message.envelope.traceparent}
         with self.session.transaction(traces=traces) as tx:
-            return self.external[message.envelope.type].complete(claim, result, tx)
+            return self.external[message.envelope.type].complete([Finished(claim, result)], tx)[0]
 
     def attempt(self, message, *, resumed=False):
         """Make one attempt at a message of either kind; return its outcome."""

@@ -5,6 +5,7 @@ and captures only what it has never seen. A capture is never too late to be writ
 told after the order was cancelled it is refunded.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from ordermq.orders.payments import Payment, PaymentState
 from ordermq.orders.saga import Status
 from ordermq.orders.settings import SECTION, ShopSettings
 from ordermq.store import Transaction
-from ordermq.task import DONE, Claim, Dead, Outcome, Postpone, Retry, external
+from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Postpone, Retry, external
 from ordermq.task.retry import describe
 
 
@@ -56,7 +57,12 @@ class CapturePaymentHandler:
         settings: ShopSettings = config.section(SECTION)
         return cls(PaymentGateway.from_settings(settings), settles_s=settings.capture_settles_s)
 
-    def prepare(self, claim: Claim[CapturePayment], tx: Transaction) -> CaptureRequest | Outcome:
+    def prepare(
+        self, claims: Sequence[Claim[CapturePayment]], tx: Transaction
+    ) -> list[CaptureRequest | Outcome]:
+        return [self._prepare(claim, tx) for claim in claims]
+
+    def _prepare(self, claim: Claim[CapturePayment], tx: Transaction) -> CaptureRequest | Outcome:
         """Write the intent; return what to ask or capture."""
         order_id = claim.message.order_id
         due = payments.due(order_id, tx)
@@ -79,7 +85,10 @@ class CapturePaymentHandler:
             return NEVER_SEEN
         return self._gateway.capture(request.capture, timeout_s=deadline.left_s)
 
-    def complete(self, claim: Claim[CapturePayment], result: Any, tx: Transaction) -> Outcome:
+    def complete(self, finished: Sequence[Finished[CapturePayment]], tx: Transaction) -> list[Outcome]:
+        return [self._complete(each.claim, each.result, tx) for each in finished]
+
+    def _complete(self, claim: Claim[CapturePayment], result: Any, tx: Transaction) -> Outcome:
         """Write what the gateway said, or that nobody knows."""
         order_id = claim.message.order_id
         journal = Journal(tx, [order_id])

@@ -4,6 +4,7 @@ The service has no idempotency keys, so whatever may have been sent is never sen
 again: it is recorded as unknown, and a human gets to see it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from ordermq.orders.notifications import NotificationState
 from ordermq.orders.settings import SECTION, ShopSettings
 from ordermq.orders.templates import render
 from ordermq.store import Transaction
-from ordermq.task import DONE, Claim, Dead, Outcome, Retry, external
+from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Retry, external
 from ordermq.task.retry import describe
 
 
@@ -57,7 +58,12 @@ class SendNotificationHandler:
         settings: ShopSettings = config.section(SECTION)
         return cls(SmsGateway.from_settings(settings))
 
-    def prepare(self, claim: Claim[SendNotification], tx: Transaction) -> SmsRequest | Outcome:
+    def prepare(
+        self, claims: Sequence[Claim[SendNotification]], tx: Transaction
+    ) -> list[SmsRequest | Outcome]:
+        return [self._prepare(claim, tx) for claim in claims]
+
+    def _prepare(self, claim: Claim[SendNotification], tx: Transaction) -> SmsRequest | Outcome:
         """Write that it is being sent; return what to send."""
         order_id, template = claim.message.order_id, claim.message.template
         journal = Journal(tx, [order_id])
@@ -86,7 +92,10 @@ class SendNotificationHandler:
             )
         )
 
-    def complete(self, claim: Claim[SendNotification], result: Any, tx: Transaction) -> Outcome:
+    def complete(self, finished: Sequence[Finished[SendNotification]], tx: Transaction) -> list[Outcome]:
+        return [self._complete(each.claim, each.result, tx) for each in finished]
+
+    def _complete(self, claim: Claim[SendNotification], result: Any, tx: Transaction) -> Outcome:
         """Write what became of it."""
         order_id, template = claim.message.order_id, claim.message.template
         journal = Journal(tx, [order_id])

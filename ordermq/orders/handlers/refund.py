@@ -4,6 +4,7 @@ Where nobody knows whether it was taken the gateway is asked. "Nothing to refund
 said only when no capture can be on its way any more.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from ordermq.orders.journal import Journal
 from ordermq.orders.payments import Payment, PaymentState
 from ordermq.orders.settings import SECTION, ShopSettings
 from ordermq.store import Transaction
-from ordermq.task import DONE, Claim, Dead, Outcome, Postpone, Retry, external
+from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Postpone, Retry, external
 from ordermq.task.retry import describe
 
 
@@ -60,7 +61,12 @@ class RefundPaymentHandler:
         settings: ShopSettings = config.section(SECTION)
         return cls(PaymentGateway.from_settings(settings), settles_s=settings.capture_settles_s)
 
-    def prepare(self, claim: Claim[RefundPayment], tx: Transaction) -> RefundRequest | Outcome:
+    def prepare(
+        self, claims: Sequence[Claim[RefundPayment]], tx: Transaction
+    ) -> list[RefundRequest | Outcome]:
+        return [self._prepare(claim, tx) for claim in claims]
+
+    def _prepare(self, claim: Claim[RefundPayment], tx: Transaction) -> RefundRequest | Outcome:
         """Find out what there may be to refund."""
         order_id = claim.message.order_id
         journal = Journal(tx, [order_id])
@@ -92,7 +98,10 @@ class RefundPaymentHandler:
         )
         return RefundMade(refunded, capture_id)
 
-    def complete(self, claim: Claim[RefundPayment], result: Any, tx: Transaction) -> Outcome:
+    def complete(self, finished: Sequence[Finished[RefundPayment]], tx: Transaction) -> list[Outcome]:
+        return [self._complete(each.claim, each.result, tx) for each in finished]
+
+    def _complete(self, claim: Claim[RefundPayment], result: Any, tx: Transaction) -> Outcome:
         """Write what the gateway said. A refund of unknown outcome is sent again under its key."""
         order_id = claim.message.order_id
         journal = Journal(tx, [order_id])
