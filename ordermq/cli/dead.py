@@ -56,13 +56,12 @@ def list_(
             write_json(each._asdict())
         return
     write_table(
-        ("id", "queue", "type", "order", "died (UTC)", "reason"),
+        ("id", "queue", "order", "died (UTC)", "reason"),
         [
             (
                 each.dead_letter_id,
                 each.queue,
-                shortened(each.type, 20),
-                shortened(each.correlation_id, 20),
+                shortened(each.correlation_id, 64),
                 seconds(each.died_at),
                 shortened(each.reason, 60),
             )

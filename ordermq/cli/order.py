@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 
 import click
 
 from ordermq.cli.options import as_json, common, dry_run, limit
 from ordermq.cli.output import seconds, shortened, write, write_json, write_table
-from ordermq.cli.program import load_program
+from ordermq.cli.program import load_shop
 from ordermq.cli.run import EXIT_CODES
 from ordermq.orders import Status, cancel_order, queries
 from ordermq.orders.intake.money import written
@@ -39,7 +40,7 @@ def show(order_id: str, as_json: bool, config_path: str | None) -> None:
     JSON: one object {order, items, events, messages, payment, notifications,
     shipment_number, points}; an event's body is the JSON as it was written.
     """
-    program = load_program(config_path)
+    program = load_shop(config_path)
     with program.session("ordermq order").transaction() as tx:
         detail = queries.show(order_id, tx, queues=program.registry.queues)
     if as_json:
@@ -90,7 +91,7 @@ def list_(
     """
     if stuck_s is not None and (state or attention):
         raise click.UsageError("--stuck goes with neither --state nor --attention")
-    with load_program(config_path).session("ordermq order").transaction() as tx:
+    with load_shop(config_path).session("ordermq order").transaction() as tx:
         if stuck_s is not None:
             rows = queries.stuck(tx, older_than_s=stuck_s, limit=limit)
         else:
@@ -107,7 +108,7 @@ def list_(
             (
                 row.order_id,
                 row.status,
-                written(row.total_minor, row.currency),
+                Decimal(written(row.total_minor, row.currency)),
                 row.currency,
                 seconds(row.updated_at),
                 shortened(row.attention_reason or "", 40),
@@ -132,7 +133,7 @@ def counts(as_json: bool, config_path: str | None) -> None:
 
     JSON: one object of state and count.
     """
-    with load_program(config_path).session("ordermq order").transaction() as tx:
+    with load_shop(config_path).session("ordermq order").transaction() as tx:
         found = queries.count_by_status(tx)
     if as_json:
         write_json({status.value: count for status, count in found.items()})
@@ -157,7 +158,7 @@ def cancel(order_id: str, reason: str, dry_run: bool, config_path: str | None) -
 
     Exit 1 if there is no such order, 65 once it is paid.
     """
-    session = load_program(config_path).session("ordermq order")
+    session = load_shop(config_path).session("ordermq order")
     try:
         with session.transaction() as tx:
             status = cancel_order(order_id, tx, reason)
@@ -206,7 +207,7 @@ def _tables(detail: OrderDetail) -> None:
                     each.line_no,
                     each.product_id,
                     each.quantity,
-                    written(each.unit_price_minor, detail.order.currency),
+                    Decimal(written(each.unit_price_minor, detail.order.currency)),
                     each.reservation,
                 )
                 for each in detail.items

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 import click
 
@@ -68,7 +69,7 @@ def shortened(text: str, longest: int) -> str:
 def _cell(value: object) -> tuple[str, bool]:
     if value is None:
         return "", True
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
     return line(str(value)), is_number
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from ordermq.config.loader import Loaded, load, peek
 from ordermq.config.settings import Settings
+from ordermq.errors import ConfigError
+from ordermq.orders.settings import SECTION
 from ordermq.store import Session, migrate
 from ordermq.store.migrate import Migration
 from ordermq.task import Registry
@@ -61,6 +63,16 @@ def load_program(path: str | None, flags: Mapping[str, Any] | None = None) -> Pr
             scopes.append(scope)
     loaded = load(path, flags=flags, extra_sections=sections)
     return Program(loaded, registry, list(_migrations(scopes)))
+
+
+def load_shop(path: str | None) -> Program:
+    """Like ``load_program``, for commands about orders. Raises ConfigError without the orders' handlers."""
+    program = load_program(path)
+    if SECTION not in program.loaded.extra:
+        raise ConfigError(
+            "consumer.handlers does not name ordermq.orders.handlers, and this command is about its orders"
+        )
+    return program
 
 
 def _named(module: str, name: str, default: Any) -> Any:

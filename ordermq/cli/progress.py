@@ -23,9 +23,10 @@ class Input:
 
     def __init__(self, path: str) -> None:
         """Open ``path``; ``-`` is standard input. Raises UsageError if it cannot be opened."""
-        self.name = "stdin" if path == STDIN else Path(path).name
+        self._is_stdin = path == STDIN
+        self.name = "stdin" if self._is_stdin else Path(path).name
         try:
-            self._stream = cast(BufferedReader, sys.stdin.buffer) if path == STDIN else _open(path)
+            self._stream = _stdin() if self._is_stdin else Path(path).open("rb")  # noqa: SIM115 # closed at exit
         except OSError as exc:
             raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
         self._status = _status(self._stream)
@@ -35,7 +36,7 @@ class Input:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._stream is not sys.stdin.buffer:
+        if not self._is_stdin:
             self._stream.close()
 
     @property
@@ -106,8 +107,10 @@ class Pace:
             sleep(max(0.0, self._began_s + self._count / self._rate - monotonic_s()))
 
 
-def _open(path: str) -> BufferedReader:
-    return Path(path).open("rb")  # read to the end of the process
+def _stdin() -> BufferedReader:
+    if sys.stdin is None:  # a process may be started without one
+        raise UsageError("there is no standard input to read")
+    return cast(BufferedReader, sys.stdin.buffer)
 
 
 def _status(stream: BufferedReader) -> os.stat_result | None:

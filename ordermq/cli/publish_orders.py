@@ -8,7 +8,7 @@ import click
 from ordermq.cli import options
 from ordermq.cli.output import note, write, write_json
 from ordermq.cli.placing import Counts, Placer
-from ordermq.cli.program import load_program
+from ordermq.cli.program import load_shop
 from ordermq.cli.progress import Input, Pace, progress
 from ordermq.cli.rejects import RejectsFile
 from ordermq.cli.run import EXIT_CODES
@@ -93,7 +93,7 @@ def orders(
 
 
 def _session(config_path: str | None) -> Session:
-    program = load_program(config_path)
+    program = load_shop(config_path)
     session = program.session("ordermq-publish")
     migrate.check(session, program.migrations)
     return session

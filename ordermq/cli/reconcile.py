@@ -6,7 +6,7 @@ import click
 
 from ordermq.cli.options import as_json, common
 from ordermq.cli.output import shortened, write, write_json
-from ordermq.cli.program import load_program
+from ordermq.cli.program import load_shop
 from ordermq.cli.run import EXIT_CODES
 from ordermq.orders.gateways import PaymentGateway, SmsGateway
 from ordermq.orders.reconcile import reconcile
@@ -36,7 +36,7 @@ def command(without_gateways: bool, as_json: bool, config_path: str | None) -> N
 
     JSON: one object {ok, checks: [{name, wrong, offenders, note}]}.
     """
-    program = load_program(config_path)
+    program = load_shop(config_path)
     shop: ShopSettings = program.loaded.section(SECTION)
     report = reconcile(
         program.session("ordermq reconcile"),
@@ -48,7 +48,7 @@ def command(without_gateways: bool, as_json: bool, config_path: str | None) -> N
     else:
         for check in report.checks:
             verdict = "ok" if check.is_ok else f"{check.wrong} WRONG"
-            write(f"{check.name:32}{verdict:12}{shortened(check.note, 100)}".rstrip())
+            write(f"{check.name:33}{verdict:12}{shortened(check.note, 100)}".rstrip())
             for offender in check.offenders:
                 write(f"    {shortened(offender, 200)}")
         write(f"reconcile: {'OK' if report.is_ok else 'FAILED'}")

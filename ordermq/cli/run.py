@@ -9,7 +9,14 @@ from typing import NoReturn
 
 import click
 
-from ordermq.errors import AccessRefused, ConnectionLost, OrderMQError, StoreRefused, StoreUnavailable
+from ordermq.errors import (
+    AccessRefused,
+    ConnectionLost,
+    OrderMQError,
+    SchemaOutdated,
+    StoreRefused,
+    StoreUnavailable,
+)
 from ordermq.observe.text import line
 
 USAGE = 64
@@ -29,6 +36,7 @@ Exit codes:
 _NEXT: tuple[tuple[type[OrderMQError], str], ...] = (
     (StoreUnavailable, "is PostgreSQL running where 'ordermq config show' says (database.host, port, name)?"),
     (StoreRefused, "check database.username, its password and its rights ('ordermq config show')"),
+    (SchemaOutdated, "see 'ordermq db status'"),
     (ConnectionLost, "is RabbitMQ running where 'ordermq config show' says (broker.hosts)?"),
     (AccessRefused, "check broker.username, its password, vhost and permissions ('ordermq config show')"),
 )

@@ -9,7 +9,7 @@ import click
 
 from ordermq.cli.options import as_json, common, dry_run, limit
 from ordermq.cli.output import note, write, write_json, write_table
-from ordermq.cli.program import load_program
+from ordermq.cli.program import load_shop
 from ordermq.cli.progress import Input
 from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import BadInput
@@ -47,7 +47,7 @@ def load(file: str, dry_run: bool, config_path: str | None) -> None:
     if dry_run:
         write(f"would set {len(rows)} products, {sum(units for _, units in rows)} units")
         return
-    with load_program(config_path).session("ordermq stock").transaction() as tx:
+    with load_shop(config_path).session("ordermq stock").transaction() as tx:
         count = load_stock(rows, tx)
     write(f"set {count} products, {sum(units for _, units in rows)} units")
 
@@ -69,7 +69,7 @@ def show(products: tuple[str, ...], limit: int, as_json: bool, config_path: str 
 
     JSON lines: one object a product.
     """
-    with load_program(config_path).session("ordermq stock").transaction() as tx:
+    with load_shop(config_path).session("ordermq stock").transaction() as tx:
         rows = queries.stock(tx, products=products or None, limit=limit)
     if as_json:
         for row in rows:

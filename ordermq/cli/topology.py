@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event
 
 import click
@@ -15,6 +16,8 @@ from ordermq.cli.program import load_program
 from ordermq.cli.run import EXIT_CODES
 from ordermq.config.settings import BrokerSettings
 from ordermq.topology import Topology
+
+GIVE_UP_AFTER_S = 10.0
 
 
 @click.group("topology", epilog=EXIT_CODES)
@@ -86,7 +89,9 @@ def verify(as_json: bool, config_path: str | None) -> None:
 
 @contextmanager
 def _connected(settings: BrokerSettings) -> Iterator[ConnectionManager]:
-    connection = ConnectionManager(settings, name="ordermq topology")
+    # A person is waiting: not for the minutes a process would give a broker.
+    impatient = replace(settings, give_up_after_s=min(settings.give_up_after_s, GIVE_UP_AFTER_S))
+    connection = ConnectionManager(impatient, name="ordermq topology")
     try:
         connection.connect(Event())
         yield connection

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ordermq.cli import app, consumer, publish, relay
+from ordermq.errors import ConfigError
 
 HEAVY = ("pika", "psycopg2", "msgspec", "prometheus_client", "tenacity")
 
@@ -88,6 +89,16 @@ def test_config_show_names_value_unit_and_origin(tmp_path):
 def test_config_show_of_a_section_that_is_none_names_those_there_are():
     found = CliRunner().invoke(app.app, ["config", "show", "brokers"])
     assert "there are: broker, database" in found.output
+
+
+def test_a_command_about_orders_needs_their_handlers(monkeypatch):
+    monkeypatch.setenv("ORDERMQ_CONSUMER_HANDLERS", "tests.support.probe")
+    for argv in (["order", "list"], ["stock", "show"], ["reconcile"]):
+        found = CliRunner().invoke(app.app, argv)
+        assert isinstance(found.exception, ConfigError)
+        assert "ordermq.orders.handlers" in str(found.exception)
+    text = CliRunner().invoke(app.app, ["topology", "apply", "--dry-run"]).output
+    assert "orders.inventory" not in text
 
 
 def test_a_topology_can_be_read_without_a_broker():
