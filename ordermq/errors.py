@@ -153,7 +153,7 @@ class StoreRefused(StoreError):
 
 
 class Contention(StoreError):
-    """Deadlock, serialization failure, lock or statement timeout: the same transaction may succeed at once."""
+    """Deadlock, serialization failure, lock or statement timeout: the same may succeed at once."""
 
     retryable = True
     exit_code = 75

@@ -114,7 +114,9 @@ def test_a_stop_finishes_what_runs_returns_what_waits_and_loses_nothing(rig):
     assert first.state is State.STOPPED
     handled = len(rig.effects("single"))
     assert 2 <= handled < 40
-    wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.single") == 40 - handled, 20, what="the rest back in the queue")
+    wait_until(
+        lambda: rig.rabbit.depth(f"{PREFIX}.single") == 40 - handled, 20, what="the rest back in the queue"
+    )
 
     rig.consumer("single", threads=16)
     assert rig.wait_for_effects("single", 40) == [each.order_id for each in probes(40)]
@@ -243,7 +245,9 @@ def test_a_stop_during_external_calls_waits_for_them_and_settles_them(rig):
     assert consumer.failure is None
     handled = len(rig.effects("call"))
     assert handled >= 4
-    wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.call") == 8 - handled, 20, what="the rest back in the queue")
+    wait_until(
+        lambda: rig.rabbit.depth(f"{PREFIX}.call") == 8 - handled, 20, what="the rest back in the queue"
+    )
     assert rig.value("SELECT count(*) FROM ordermq.leases") == 0
 
 

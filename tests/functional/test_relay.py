@@ -96,4 +96,6 @@ def test_a_broker_that_restarts_under_load_loses_no_row(rig):
 
 def test_the_outbox_is_measured(rig):
     rig.relay()
-    wait_until(lambda: metrics.REGISTRY.get_sample_value("ordermq_outbox_pending") == 0.0, 10, what="a measure")
+    wait_until(
+        lambda: metrics.REGISTRY.get_sample_value("ordermq_outbox_pending") == 0.0, 10, what="a measure"
+    )

@@ -1,5 +1,7 @@
 """Strict decoding: what is refused, and that the fast path refuses the same."""
 
+import contextlib
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -68,10 +70,8 @@ def test_brackets_and_escapes_inside_strings_do_not_count():
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_but_a_malformed_message(body):
     for read in (lambda: decode(body, Reserve), lambda: check_strict(body)):
-        try:
+        with contextlib.suppress(MalformedMessage):
             read()
-        except MalformedMessage:
-            pass
 
 
 def test_a_payload_over_the_limit_is_not_even_encoded():

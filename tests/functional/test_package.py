@@ -1,0 +1,86 @@
+"""The wheel: what is in it is what the commands need."""
+
+import configparser
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DATA = (
+    "ordermq/py.typed",
+    "ordermq/store/migrations/0001_messages.sql",
+    "ordermq/orders/migrations/0001_shop.sql",
+)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    # From a copy: a build leaves its traces beside the sources.
+    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    shutil.copytree(ROOT / "ordermq", source / "ordermq", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    argv = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
+    built = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_every_module_the_migrations_and_the_types(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "ordermq").rglob("*.py")}
+    assert modules | set(DATA) <= names
+    assert not any(name.startswith("tests/") for name in names)
+
+
+def test_the_commands_of_an_installed_wheel_start_and_find_their_migrations(wheel, tmp_path):
+    target = tmp_path / "site"
+    argv = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(target),
+        str(wheel),
+    ]
+    subprocess.run(argv, check=True, capture_output=True)
+    scripts = configparser.ConfigParser()
+    scripts.read(next(target.glob("*.dist-info")) / "entry_points.txt")
+    env = {"PYTHONPATH": str(target), "PATH": "/usr/bin:/bin"}
+    for name, entry in scripts["console_scripts"].items():
+        module, function = entry.split(":")
+        program = f"import sys, {module} as m; sys.argv = ['{name}', '--help']; m.{function}()"
+        shown = subprocess.run(
+            [sys.executable, "-c", program],
+            env=env,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (shown.returncode, "Usage:" in shown.stdout) == (0, True), f"{name}: {shown.stderr}"
+    found = subprocess.run(
+        [sys.executable, "-c", FIND_MIGRATIONS],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.split() == [str(target / "ordermq"), "messages", "shop"]
+
+
+FIND_MIGRATIONS = """
+import pathlib, ordermq
+from ordermq.orders import MIGRATIONS
+from ordermq.store.migrate import FRAMEWORK, migrations_of
+print(pathlib.Path(ordermq.__file__).parent)
+print(*(each.name for scope in (FRAMEWORK, MIGRATIONS) for each in migrations_of(*scope)))
+"""
