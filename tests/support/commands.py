@@ -76,7 +76,12 @@ class Shop:
             self.start("ordermq-consumer", "--queue", queue)
 
     def wait_at_rest(self, timeout_s=60.0):
-        wait_until(lambda: not self.lines("ordermq", "order", "list", "--stuck", "0"), timeout_s, every_s=0.2)
+        try:
+            wait_until(
+                lambda: not self.lines("ordermq", "order", "list", "--stuck", "0"), timeout_s, every_s=0.2
+            )
+        except TimeoutError:
+            raise AssertionError(self.run("ordermq", "reconcile").stdout) from None
 
     def close(self):
         for process in self._running:
