@@ -15,14 +15,13 @@ from datetime import datetime
 from random import Random
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set
-from tenacity.nap import sleep_using_event
 
 from ordermq.amqp._pika import Channel, Link
 from ordermq.amqp.parameters import parameters
 from ordermq.amqp.state import State, move
 from ordermq.amqp.waker import Waker
 from ordermq.backoff import Backoff
-from ordermq.clock import monotonic_s, utc_now
+from ordermq.clock import Deadline, monotonic_s, utc_now
 from ordermq.config.settings import BrokerSettings
 from ordermq.errors import AccessRefused, ConfigError, ConnectionLost, OrderMQError
 
@@ -99,9 +98,11 @@ class ConnectionManager:
 
     # --- the owner's thread -------------------------------------------------
 
-    def connect(self, stop: threading.Event) -> bool:
+    def connect(self, stop: threading.Event, *, on_wait: Callable[[], None] = lambda: None) -> bool:
         """Block until open; False if ``stop`` was set first. Does nothing if it is open.
 
+        ``on_wait`` is called about once a second while it waits and before each host is
+        tried: a watchdog's sign of life.
         One attempt tries every host once. After a lost connection the first attempt
         waits too: a restarted broker must not meet all its clients at once. Raises
         AccessRefused or ConfigError at once if this connection was never open (later
@@ -118,10 +119,11 @@ class ConnectionManager:
             self._down_since_s = monotonic_s()
         if self._was_open:
             self._enter(State.WAITING)
-            if stop.wait(self._backoff.delay_s(self._failures, self._random)):
+            _wait(self._backoff.delay_s(self._failures, self._random), stop, on_wait)
+            if stop.is_set():
                 return False
         retrying = Retrying(
-            sleep=sleep_using_event(stop),
+            sleep=lambda seconds: _wait(seconds, stop, on_wait),
             stop=stop_when_event_set(stop),
             wait=self._delay_s,
             retry=retry_if_exception(self._is_worth_waiting),
@@ -129,7 +131,7 @@ class ConnectionManager:
             reraise=True,
         )
         try:
-            retrying(self._attempt, stop)
+            retrying(self._attempt, stop, on_wait)
         except OrderMQError as exc:
             if stop.is_set():
                 return False
@@ -210,17 +212,14 @@ class ConnectionManager:
 
     # --- attempts -----------------------------------------------------------
 
-    def _wait_before_first_attempt(self, stop: threading.Event) -> bool:
-        self._enter(State.WAITING)
-        return stop.wait(self._backoff.delay_s(self._failures, self._random))
-
-    def _attempt(self, stop: threading.Event) -> None:
+    def _attempt(self, stop: threading.Event, on_wait: Callable[[], None]) -> None:
         """Try every host once, beginning with the next in turn."""
         self._enter(State.CONNECTING)
         hosts = self.settings.hosts
         for tried in range(1, len(hosts) + 1):
             if stop.is_set():
                 raise ConnectionLost("asked to stop")
+            on_wait()
             address = hosts[self._next_host]
             self._next_host = (self._next_host + 1) % len(hosts)
             try:
@@ -295,3 +294,9 @@ class ConnectionManager:
             self._on_state(state)
         except Exception:  # an observer must not take the connection down
             log.exception("connection %s: the observer of its states failed", self.name)
+
+
+def _wait(seconds: float, stop: threading.Event, on_wait: Callable[[], None]) -> None:
+    deadline = Deadline(seconds)
+    while not deadline.has_passed and not stop.wait(min(1.0, deadline.left_s)):
+        on_wait()

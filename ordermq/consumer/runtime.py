@@ -99,8 +99,6 @@ class Consumer(ThreadService):
         config: Any,
         owner: str,
         health: Health,
-        on_tick: Callable[[], None] = lambda: None,
-        on_state: Callable[[State], None] = lambda state: None,
         on_connection: Callable[[ConnectionState], None] | None = None,
     ) -> None:
         super().__init__(f"consumer-{queue}")
@@ -108,8 +106,6 @@ class Consumer(ThreadService):
         self.state = State.STARTING
         self._settings = settings
         self._health = health
-        self._on_tick = on_tick
-        self._on_state = on_state
         self._owner = owner
         self._size = size_of(registry, queue, settings)
         self._manager = ConnectionManager(
@@ -160,7 +156,7 @@ class Consumer(ThreadService):
             while not self.stopping.is_set():
                 subscription = None
                 try:
-                    if not self._manager.connect(self.stopping):
+                    if not self._manager.connect(self.stopping, on_wait=self._health.beat):
                         break
                     subscription = self._subscribe()
                     self._work(subscription)
@@ -212,7 +208,6 @@ class Consumer(ThreadService):
         if arrived := subscription.take():
             self._accept(arrived)
         self._ack(subscription)
-        self._on_tick()
         self._health.beat()
 
     def _accept(self, arrived: Sequence[Delivery]) -> None:
@@ -263,7 +258,6 @@ class Consumer(ThreadService):
                 self._ack(subscription)
             else:
                 self._crew.join(0.1)
-            self._on_tick()
             self._health.beat()
         if subscription is not None:
             self._ack(subscription)
@@ -285,7 +279,6 @@ class Consumer(ThreadService):
 
     def _sit_out(self) -> None:
         while self._pause.lasted_s and not self.stopping.wait(TICK_S):
-            self._on_tick()
             self._health.beat()
         if not self.stopping.is_set():
             raise ConnectionLost("the database answers again: subscribing again")
@@ -311,5 +304,5 @@ class Consumer(ThreadService):
             return
         if to not in NEXT[self.state]:
             raise AssertionError(f"consumer cannot go from {self.state.value} to {to.value}")
+        log.info("%s -> %s", self.state.value, to.value)
         self.state = to
-        self._on_state(to)

@@ -3,6 +3,7 @@
 import logging
 import threading
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -170,6 +171,24 @@ def test_stop_ends_the_waiting_at_once(make, settings):
 
     assert monotonic_s() - started_s < 5.0
     stopper.join()
+
+
+def test_a_long_wait_gives_signs_of_life(make, settings):
+    alive, stop = [], threading.Event()
+
+    def on_wait():
+        alive.append(monotonic_s())
+        if len(alive) == 4:
+            stop.set()
+
+    manager = make(
+        replace(settings, hosts=(NOBODY,), reconnect_base_s=60.0, reconnect_cap_s=60.0, give_up_after_s=300.0),
+        random=Random(2),
+    )
+    assert manager.connect(stop, on_wait=on_wait) is False
+    gaps = [later - sooner for sooner, later in pairwise(alive)]
+    assert len(gaps) == 3
+    assert max(gaps) < 2.5
 
 
 def test_stop_set_before_connecting_connects_nothing(make, settings):
