@@ -23,7 +23,7 @@ CHANNEL = "ordermq_outbox"  # the NOTIFY channel that wakes the relay
 
 _RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" read as a number: the advisory lock of the active relay
 
-_CLAIM = f"""
+CLAIM = f"""
     SELECT outbox_id, refusals, {COLUMNS}
       FROM ordermq.outbox AS o
      WHERE available_at <= now()
@@ -70,7 +70,7 @@ def claim(tx: Transaction, limit: int) -> list[ClaimedRow]:
     """Return up to ``limit`` due rows, oldest first. The caller must be the active relay."""
     return [
         ClaimedRow(record[0], record[1], _row(record[2:]))
-        for record in tx.fetch_all(_CLAIM, {"limit": limit})
+        for record in tx.fetch_all(CLAIM, {"limit": limit})
     ]
 
 

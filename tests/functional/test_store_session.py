@@ -1,0 +1,167 @@
+"""Sessions: transactions that end one way or the other, and connections that come back."""
+
+import os
+import threading
+from dataclasses import replace
+
+import psycopg2
+import pytest
+
+from ordermq.clock import monotonic_s
+from ordermq.config.settings import Secret
+from ordermq.errors import (
+    CommitUnknown,
+    Contention,
+    DataRefused,
+    SchemaOutdated,
+    StoreRefused,
+    StoreUnavailable,
+    UsageError,
+)
+from ordermq.store import Session, Transaction
+from ordermq.testing import wait_until
+
+
+@pytest.fixture
+def session(database_settings):
+    session = Session(database_settings, name="test")
+    with session.transaction() as tx:
+        tx.execute("CREATE TABLE notes (note text PRIMARY KEY)")
+    yield session
+    session.close()
+
+
+def notes(session):
+    with session.transaction() as tx:
+        return [row[0] for row in tx.fetch_all("SELECT note FROM notes ORDER BY note")]
+
+
+def test_a_block_that_ends_commits_and_one_that_raises_leaves_nothing(session):
+    with session.transaction() as tx:
+        tx.execute("INSERT INTO notes VALUES ('kept')")
+    with pytest.raises(RuntimeError), session.transaction() as tx:
+        tx.execute("INSERT INTO notes VALUES ('lost')")
+        raise RuntimeError
+    assert notes(session) == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("INSERT INTO notes VALUES ('a'), ('a')", DataRefused),
+        ("SELECT 1 / 0", DataRefused),
+        ("SELECT 'x'::int", DataRefused),
+        ("SELECT * FROM no_such_table", SchemaOutdated),
+        ("SELECT pg_read_file('/etc/passwd')", StoreRefused),
+        ("SET LOCAL statement_timeout = 100; SELECT pg_sleep(5)", Contention),
+    ],
+)
+def test_an_error_says_what_to_do_about_it_and_the_session_goes_on(session, statement, error):
+    with pytest.raises(error), session.transaction() as tx:
+        tx.execute(statement)
+    assert notes(session) == []
+
+
+def test_values_that_cannot_be_stored_are_refused_before_they_are_sent(session):
+    for value in ("nul \x00 inside", "half \ud800 a pair"):
+        with pytest.raises(DataRefused), session.transaction() as tx:
+            tx.execute("INSERT INTO notes VALUES (%s)", (value,))
+
+
+def test_a_row_value_never_stands_in_an_error(session):
+    with session.transaction() as tx:
+        tx.execute("INSERT INTO notes VALUES ('card 4242')")
+    with pytest.raises(DataRefused) as caught, session.transaction() as tx:
+        tx.execute("INSERT INTO notes VALUES ('card 4242')")
+    assert "4242" not in str(caught.value)
+
+
+def test_a_terminated_connection_is_replaced(session):
+    with pytest.raises(StoreUnavailable), session.transaction() as tx:
+        tx.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert notes(session) == []
+
+
+def test_a_connection_that_breaks_at_commit_leaves_the_outcome_unknown(session, database):
+    with pytest.raises(CommitUnknown), session.transaction() as tx:
+        tx.execute("INSERT INTO notes VALUES ('perhaps')")
+        pid = tx.fetch_one("SELECT pg_backend_pid()")[0]
+        database.sql(f"SELECT pg_terminate_backend({pid}, 5000)")
+    assert notes(session) == []
+
+
+def test_a_frozen_server_is_left_at_the_deadline(database_settings, ordermq_stack):
+    session = Session(replace(database_settings, statement_timeout_s=1.0), name="test")
+    with session.transaction() as tx:
+        tx.execute("SELECT 1")
+    began_s = monotonic_s()
+    ordermq_stack.postgres.freeze()
+    try:
+        with pytest.raises(StoreUnavailable), session.transaction() as tx:
+            tx.execute("SELECT 1")
+    finally:
+        ordermq_stack.postgres.thaw()
+    # statement_timeout, 2 s of grace, and the watchdog's second; then as much for the rollback
+    assert monotonic_s() - began_s < 10.0
+    with session.transaction() as tx:
+        assert tx.fetch_one("SELECT 1") == (1,)
+    session.close()
+
+
+def test_a_server_that_is_gone_and_wrong_credentials_are_told_apart(database_settings):
+    gone = Session(replace(database_settings, port=1), name="test")
+    with pytest.raises(StoreUnavailable, match="not reachable"), gone.transaction():
+        pass
+    password = replace(database_settings, password=Secret("certainly wrong"))
+    with pytest.raises(StoreRefused) as caught, Session(password, name="test").transaction():
+        pass
+    assert "certainly wrong" not in str(caught.value)
+    missing = replace(database_settings, name="no_such_database")
+    with pytest.raises(StoreRefused, match="does not exist"), Session(missing, name="test").transaction():
+        pass
+
+
+def test_a_notification_ends_the_wait_and_none_lets_it_pass(session, database_settings):
+    other = Session(database_settings, name="test")
+    session.listen("bell")
+    assert session.wait(0.05) is False
+    ringer = threading.Timer(0.2, other.notify, ["bell"])
+    ringer.start()
+    assert session.wait(10.0) is True
+    ringer.join()
+    other.close()
+
+
+def test_joining_refuses_autocommit_and_a_closed_connection(database):
+    settings = database.settings
+    connection = psycopg2.connect(
+        host=settings.host, port=settings.port, dbname=settings.name, user=settings.username,
+        password=settings.password.reveal(),
+    )  # fmt: skip
+    connection.autocommit = True
+    with pytest.raises(UsageError, match="autocommit"):
+        Transaction.join(connection)
+    connection.autocommit = False
+    tx = Transaction.join(connection)
+    assert tx.fetch_one("SELECT 1") == (1,)
+    connection.close()
+    with pytest.raises(UsageError, match="closed"):
+        Transaction.join(connection)
+
+
+def test_no_connection_and_no_descriptor_is_left_after_many_breaks(session, database):
+
+    def descriptors():
+        return len(os.listdir("/proc/self/fd"))
+
+    notes(session)
+    before = descriptors()
+    for _ in range(20):
+        with pytest.raises(StoreUnavailable), session.transaction() as tx:
+            tx.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        notes(session)
+    assert descriptors() == before
+    wait_until(
+        lambda: database.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test'") == "1",
+        5,
+    )

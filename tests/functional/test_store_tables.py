@@ -1,0 +1,271 @@
+"""The framework's tables: inbox, outbox, leases, starts, dead letters, migrations."""
+
+import random
+import threading
+import time
+
+import pytest
+
+from ordermq.clock import utc_now
+from ordermq.errors import ConfigError, SchemaOutdated
+from ordermq.message import Command, Envelope, Payload
+from ordermq.observe import trace
+from ordermq.store import Session, dead_letters, inbox, leases, migrate, outbox, starts
+from ordermq.store.migrate import Migration
+
+
+class Note(Payload):
+    order_id: str
+
+
+FRAMEWORK = migrate.migrations_of(*migrate.FRAMEWORK)
+
+
+@pytest.fixture
+def session(database_settings):
+    session = Session(database_settings, name="test")
+    migrate.migrate(session, FRAMEWORK)
+    yield session
+    session.close()
+
+
+def envelope(message_id="m", **changes):
+    fixed = {"type": "Note", "version": 1, "correlation_id": "o", "traceparent": trace.new()}
+    return Envelope(message_id=message_id, occurred_at=utc_now(), **(fixed | changes))
+
+
+def in_transaction(session, function, *args, **kwargs):
+    with session.transaction() as tx:
+        return function(tx, *args, **kwargs)
+
+
+# --- inbox --------------------------------------------------------------------
+
+
+def test_a_hop_is_settled_once_and_a_later_hop_again_until_one_is_done(session):
+    def settle(hop, outcome):
+        return in_transaction(session, inbox.settle, "q", [("m", hop)], outcome)
+
+    assert settle(0, "retry") == {"m"}
+    assert settle(0, "done") == set()
+    assert settle(2, "postponed") == {"m"}
+    assert settle(1, "done") == set()
+    assert settle(3, "done") == {"m"}
+    assert settle(4, "done") == set()
+    assert in_transaction(session, inbox.settled, "q", [("m", 9), ("other", 0)]) == {"m"}
+
+
+def test_two_queues_know_nothing_of_each_other(session):
+    assert in_transaction(session, inbox.settle, "a", [("m", 0)], "done") == {"m"}
+    assert in_transaction(session, inbox.settle, "b", [("m", 0)], "done") == {"m"}
+
+
+def test_a_leased_result_counts_although_its_message_was_postponed(session):
+    in_transaction(session, inbox.settle, "q", [("m", 0)], "postponed")
+    assert in_transaction(session, inbox.complete, "q", [("m", 0)]) == {"m"}
+    assert in_transaction(session, inbox.complete, "q", [("m", 0)]) == set()
+    assert in_transaction(session, inbox.settle, "q", [("m", 1)], "done") == set()
+
+
+def test_a_rolled_back_settlement_never_was(session):
+    with pytest.raises(RuntimeError), session.transaction() as tx:
+        inbox.settle(tx, "q", [("m", 0)], "done")
+        raise RuntimeError
+    assert in_transaction(session, inbox.settle, "q", [("m", 0)], "done") == {"m"}
+
+
+def test_batches_that_share_messages_settle_each_once_and_never_deadlock(session, database_settings):
+    # I1 and I2: many threads, overlapping batches, each in an order of its own.
+    ids = [f"m{n:03}" for n in range(60)]
+    wins, errors = [], []
+
+    def work(seed):
+        rng = random.Random(seed)
+        mine = Session(database_settings, name="test")
+        for _ in range(10):
+            batch = rng.sample(ids, 20)
+            try:
+                with mine.transaction() as tx:
+                    wins.extend(inbox.settle(tx, "q", [(each, 0) for each in batch], "done"))
+            except Exception as exc:
+                errors.append(exc)
+        mine.close()
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert sorted(wins) == sorted(set(wins))
+
+
+# --- outbox -------------------------------------------------------------------
+
+
+def send(session, *commands):
+    with session.transaction() as tx:
+        tx.send(commands)
+
+
+def note(message_id, order_id="o", **options):
+    return Command("q", message_id, order_id, Note(order_id=order_id), **options)
+
+
+def claimed(session, limit=100):
+    return [each.row.envelope.message_id for each in in_transaction(session, outbox.claim, limit)]
+
+
+def test_rows_come_due_in_their_order(session):
+    send(session, note("a"), note("b"), note("later", delay_s=60.0))
+    send(session, note("c"))
+    assert claimed(session) == ["a", "b", "c"]
+    assert claimed(session, 2) == ["a", "b"]
+
+
+def test_a_sent_command_continues_the_trace_of_its_order_only(session):
+    traceparent = trace.new()
+    with session.transaction(traces={"o": traceparent}) as tx:
+        tx.send([note("mine"), note("other", "p")])
+    mine, other = (each.row.envelope for each in in_transaction(session, outbox.claim, 9))
+    assert trace.parse(mine.traceparent).trace_id == trace.parse(traceparent).trace_id
+    assert mine.traceparent != traceparent
+    assert trace.parse(other.traceparent).trace_id != trace.parse(traceparent).trace_id
+
+
+def test_a_refused_row_holds_back_the_later_ones_of_its_order_and_no_other(session):
+    send(session, note("a1", "a"), note("b1", "b"), note("a2", "a"), note("", ""), note("n", ""))
+    [first, *_] = in_transaction(session, outbox.claim, 1)
+    in_transaction(session, outbox.refused, [(first.outbox_id, "nacked", 30.0)])
+    assert claimed(session) == ["b1", "", "n"]
+    with session.transaction() as tx:
+        tx.execute("UPDATE ordermq.outbox SET available_at = now() WHERE refusals > 0")
+    assert "a1" in claimed(session)
+    assert "a2" not in claimed(session)
+    in_transaction(session, outbox.delete, [first.outbox_id])
+    assert "a2" in claimed(session)
+
+
+def test_one_relay_is_active_until_its_transaction_ends(session, database_settings):
+    other = Session(database_settings, name="test")
+    with session.transaction() as tx:
+        assert outbox.become_active(tx) is True
+        assert in_transaction(other, outbox.become_active) is False
+    assert in_transaction(other, outbox.become_active) is True
+    other.close()
+
+
+def test_pending_counts_what_is_due_and_how_late_it_is(session):
+    assert in_transaction(session, outbox.pending) == (0, 0.0)
+    send(session, note("a"), note("later", delay_s=60.0))
+    time.sleep(0.05)  # lateness needs time to pass
+    count, oldest_s = in_transaction(session, outbox.pending)
+    assert count == 1
+    assert 0.05 <= oldest_s < 5.0
+
+
+def test_the_claim_reads_the_due_rows_and_not_the_parked_ones(session):
+    with session.transaction() as tx:
+        tx.send([note(f"p{n}", f"p{n}", delay_s=3600.0) for n in range(2000)])
+        tx.send([note("due", "due")])
+        tx.execute("ANALYZE ordermq.outbox")
+        plan = "\n".join(row[0] for row in tx.fetch_all("EXPLAIN " + outbox.CLAIM, {"limit": 100}))
+    assert "outbox_available" in plan
+    assert "Seq Scan on outbox o" not in plan
+    assert claimed(session) == ["due"]
+
+
+# --- leases and starts --------------------------------------------------------
+
+
+def test_a_lease_is_one_owners_until_it_is_released_or_runs_out(session):
+    def take(owner, lease_s=30.0):
+        return in_transaction(session, leases.take, "q", ["m"], owner=owner, lease_s=lease_s)
+
+    assert take("a").fresh == {"m"}
+    assert 29.0 < take("b").foreign_s["m"] <= 30.0
+    in_transaction(session, leases.release, "q", ["m"], "b")
+    assert take("b").foreign_s
+    in_transaction(session, leases.release, "q", ["m"], "a")
+    assert take("b", lease_s=-1.0).fresh == {"m"}
+    assert take("c").resumed == {"m"}
+
+
+def test_starts_count_until_the_message_ends(session):
+    begin = [in_transaction(session, starts.begin, "q", "m", 0) for _ in range(3)]
+    assert begin == [1, 2, 3]
+    in_transaction(session, starts.end, "q", "m")
+    assert in_transaction(session, starts.begin, "q", "m", 0) == 1
+
+
+# --- dead letters -------------------------------------------------------------
+
+
+def test_a_dead_letter_is_kept_once_and_replayed_under_its_own_id(session):
+    letter = envelope("m", attempt=8, hop=7)
+    for _ in range(2):
+        in_transaction(session, dead_letters.keep, "q", [(letter, b"\xff\x00", "no reason")])
+    [kept] = in_transaction(session, dead_letters.select, queue="q")
+    assert (kept.body, kept.reason, kept.attempt) == (b"\xff\x00", "no reason", 8)
+
+    assert in_transaction(session, dead_letters.replay, kept, by="me", reason="mended") is True
+    assert in_transaction(session, dead_letters.replay, kept, by="you", reason="again") is False
+    [again] = in_transaction(session, outbox.claim, 9)
+    sent = again.row.envelope
+    assert (sent.message_id, sent.attempt, sent.hop, sent.replay_no) == ("m", 1, 8, 1)
+    assert in_transaction(session, dead_letters.select) == []
+    [shown] = in_transaction(session, dead_letters.select, replayed=True)
+    assert (shown.replayed_by, shown.replay_reason) == ("me", "mended")
+
+    in_transaction(session, dead_letters.keep, "q", [(sent, b"{}", "dead again")])
+    assert [each.replay_no for each in in_transaction(session, dead_letters.select)] == [1]
+
+
+# --- migrations ---------------------------------------------------------------
+
+
+def test_migrating_twice_and_from_two_processes_applies_each_once(database_settings):
+    sessions = [Session(database_settings, name="test") for _ in range(4)]
+    applied = []
+    threads = [
+        threading.Thread(target=lambda s=s: applied.extend(migrate.migrate(s, FRAMEWORK))) for s in sessions
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert applied == FRAMEWORK
+    assert all(each.is_applied for each in migrate.status(sessions[0], FRAMEWORK))
+    for session in sessions:
+        session.close()
+
+
+def test_a_missing_and_a_newer_migration_are_told_apart(session):
+    later = Migration("ordermq", 2, "later", "SELECT 1", True)
+    with pytest.raises(SchemaOutdated, match=r"0002 is missing; run: ordermq db migrate"):
+        migrate.check(session, [*FRAMEWORK, later])
+    migrate.migrate(session, [*FRAMEWORK, later])
+    with pytest.raises(SchemaOutdated, match="newer than this code"):
+        migrate.check(session, FRAMEWORK)
+
+
+def test_a_migration_that_fails_leaves_nothing_of_itself(session):
+    broken = Migration("ordermq", 2, "broken", "CREATE TABLE half (a int); SELECT 1 / 0", True)
+    with pytest.raises(Exception, match="division by zero"):
+        migrate.migrate(session, [*FRAMEWORK, broken])
+    with session.transaction() as tx:
+        assert tx.fetch_one("SELECT to_regclass('half')") == (None,)
+
+
+def test_files_must_say_whether_they_are_safe_and_leave_no_gap(tmp_path, monkeypatch):
+    package = tmp_path / "some_migrations"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    (package / "0001_a.sql").write_text("CREATE TABLE a ()")
+    with pytest.raises(ConfigError, match="first line"):
+        migrate.migrations_of("x", "some_migrations")
+    (package / "0001_a.sql").write_text("-- safe while old code runs: no\nCREATE TABLE a ()")
+    (package / "0003_c.sql").write_text("-- safe while old code runs: yes\n")
+    with pytest.raises(ConfigError, match="without a gap"):
+        migrate.migrations_of("x", "some_migrations")
