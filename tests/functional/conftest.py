@@ -4,6 +4,7 @@ import pytest
 
 from ordermq.store import migrate
 from tests.support import probe
+from tests.support.pipeline import Pipeline
 from tests.support.runtime import Rig, declare
 
 
@@ -17,3 +18,11 @@ def rig(ordermq_stack, broker_settings, database_settings):
     declare(rig.settings)
     yield rig
     rig.close()
+
+
+@pytest.fixture
+def pipeline(ordermq_stack, vhost, database, sandbox, tmp_path):
+    """The shop's processes on the test's own vhost and database; none is left running."""
+    pipeline = Pipeline(ordermq_stack, vhost, database, sandbox, tmp_path)
+    yield pipeline
+    pipeline.close()

@@ -1,4 +1,4 @@
-"""The whole pipeline: relay and consumers as real processes, orders coming in, and what must hold at its end."""
+"""The whole pipeline: relay and consumers as processes, orders coming in, and what must hold at the end."""
 
 import json
 import threading
@@ -52,6 +52,7 @@ class Pipeline(Shop):
             "ORDERMQ_SHOP_SMS_URL": sandbox.sms_url,
         }
         super().__init__(stack, vhost, database, folder, **SETTINGS, **gateways)
+        self._vhost = vhost
         self._database = database
         self.session = self.open_session("test")
         self._processes = {}
@@ -78,7 +79,9 @@ class Pipeline(Shop):
     def wait_ready(self, *names):
         for name in names or tuple(self._processes):
             words = "serving" if name == "relay" else "subscribed"
-            wait_until(lambda name=name, words=words: self.has_logged(name, words), 30.0, what=f"{name} serves")
+            wait_until(
+                lambda name=name, words=words: self.has_logged(name, words), 30.0, what=f"{name} serves"
+            )
 
     def kill(self, name):
         """SIGKILL: no farewell of any kind."""
@@ -108,6 +111,11 @@ class Pipeline(Shop):
         with self.session.transaction() as tx:
             load_stock(stock_for(demand_of(orders), cover=cover), tx)
 
+    def stock(self, **units):
+        """Load so many units; ``p_1`` is the product p-1."""
+        with self.session.transaction() as tx:
+            load_stock([(name.replace("_", "-"), number) for name, number in units.items()], tx)
+
     def place(self, orders, session=None):
         session = session or self.session
         with session.transaction() as tx:
@@ -125,6 +133,19 @@ class Pipeline(Shop):
         assert not arriving.is_alive(), "not all orders were placed"
         assert arriving.failure is None, arriving.failure
 
+    # --- the broker ---
+
+    @property
+    def broker_url(self):
+        """The test's vhost as an AMQP client is given it."""
+        broker = self._vhost.broker
+        return f"amqp://{broker.username}:{broker.password}@127.0.0.1:{broker.port}/{self._vhost.name}"
+
+    def purge(self, *queues):
+        """Lose every message that waits in these queues."""
+        for queue in queues:
+            self._vhost.broker.api("DELETE", f"queues/{self._vhost.name}/orders.{queue}/contents")
+
     # --- what is ---
 
     def rows(self, sql, *params):
@@ -140,9 +161,13 @@ class Pipeline(Shop):
     def wait_for(self, count, status, timeout_s=30.0):
         wait_until(lambda: self.count(status) >= count, timeout_s, what=f"{count} orders {status}")
 
+    def wait_outbox_empty(self):
+        empty = "SELECT NOT EXISTS (SELECT FROM ordermq.outbox)"
+        wait_until(lambda: self.value(empty), 20.0, what="an empty outbox")
+
     @contextmanager
     def held(self, table):
-        """Nobody can write to ``table`` meanwhile: whoever tries stands still in the middle of a transaction."""
+        """Nobody can write to ``table`` meanwhile: whoever tries stands still, in mid-transaction."""
         holder = self.open_session("holder")
         try:
             with holder.transaction() as tx:

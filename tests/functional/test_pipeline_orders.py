@@ -1,0 +1,135 @@
+"""Orders that meet something unpleasant, through the whole pipeline."""
+
+from collections import Counter
+
+import psycopg2
+import pytest
+
+from ordermq.orders import place_order
+from ordermq.orders.intake.generate import generate
+from ordermq.store import Transaction
+from ordermq.testing import wait_until
+from tests.support.pipeline import QUEUES
+from tests.support.shop import an_order
+
+CARDS = ("0001", "0002", "0003", "0004", "0005")
+BEING_PAID = "SELECT count(*) FROM ordermq.leases WHERE queue = 'payment'"
+
+
+def booked(sandbox, kind):
+    """Return how often the payment service did this, by order."""
+    return Counter(line["order_id"] for line in sandbox.ledger("payment") if line["kind"] == kind)
+
+
+def test_every_unhappy_card_ends_right_and_none_is_charged_twice(pipeline, sandbox):
+    pipeline.stock(p_1=1000)
+    orders = [an_order(f"{card}-{number}", card=f"tok_{card}") for card in CARDS for number in range(8)]
+    pipeline.begin()
+    pipeline.place(orders)
+    pipeline.end_well(len(orders))
+    wanted = {order.order_id: 1 for order in orders if not order.card_token.endswith("0002")}
+    assert booked(sandbox, "capture") == wanted
+    assert pipeline.count("completed") == len(wanted)
+    assert pipeline.count("cancelled") == 8  # the declined ones
+    assert pipeline.value("SELECT count(*) FROM shop.orders WHERE attention_reason IS NOT NULL") == 0
+
+
+def test_an_order_cancelled_while_its_payment_is_under_way_is_refunded(pipeline, sandbox):
+    pipeline.stock(p_1=5)
+    sandbox.behave("payment", latency_ms=900)
+    pipeline.begin()
+    pipeline.place([an_order("o-1"), an_order("o-2")])
+    wait_until(lambda: pipeline.value(BEING_PAID) == 2, 20.0)
+    pipeline.ok("ordermq", "order", "cancel", "o-1", "--reason", "changed their mind")
+    pipeline.end_well(2)
+    assert pipeline.rows("SELECT order_id, status FROM shop.orders ORDER BY order_id") == [
+        ("o-1", "refunded"),
+        ("o-2", "completed"),
+    ]
+    assert (booked(sandbox, "capture"), booked(sandbox, "refund")) == ({"o-1": 1, "o-2": 1}, {"o-1": 1})
+    assert pipeline.value("SELECT on_hand FROM shop.stock") == 4
+
+
+def test_two_consumers_on_stock_too_small_for_all_give_out_exactly_what_there_is(pipeline):
+    units = {"hot": 17, "warm": 40}
+    pipeline.stock(**units)
+    baskets = ([("hot", 1), ("warm", 1)], [("warm", 1)], [("hot", 1)])
+    orders = [an_order(f"o-{number:03}", *baskets[number % 3]) for number in range(120)]
+    pipeline.begin("inventory:2", "relay", *QUEUES)
+    pipeline.wait_ready("inventory", "inventory:2")
+    for start in range(0, len(orders), 6):
+        pipeline.place(orders[start : start + 6])
+    pipeline.end_well(len(orders))
+    given = dict(pipeline.rows("SELECT product_id, sum(quantity) FROM shop.reservations GROUP BY product_id"))
+    assert given == units
+    assert pipeline.count("completed") + pipeline.count("cancelled") == len(orders)
+
+
+def test_a_dead_letter_is_replayed_and_its_order_completes(pipeline):
+    pipeline.stock(p_1=100)
+    orders = [an_order(f"o-{number}") for number in range(10)]
+    with pipeline.session.transaction() as tx:
+        tx.execute("ALTER TABLE shop.shipments ADD CONSTRAINT planted CHECK (order_id <> 'o-7')")
+    pipeline.begin()
+    pipeline.place(orders)
+    pipeline.wait_for(9, "completed")
+    (letter,) = wait_until(lambda: pipeline.lines("ordermq", "dead", "list"), 20.0)
+    assert (letter["queue"], letter["correlation_id"], letter["type"]) == (
+        "shipping",
+        "o-7",
+        "CreateShipment",
+    )
+    assert "planted" in letter["reason"]
+    assert "planted" in pipeline.value("SELECT attention_reason FROM shop.orders WHERE order_id = 'o-7'")
+
+    with pipeline.session.transaction() as tx:
+        tx.execute("ALTER TABLE shop.shipments DROP CONSTRAINT planted")
+    pipeline.ok(
+        "ordermq", "dead", "replay", str(letter["dead_letter_id"]), "--reason", "the constraint is gone"
+    )
+    pipeline.end_well(len(orders))
+    assert pipeline.count("completed") == len(orders)
+
+
+@pytest.fixture
+def application(database):
+    """A shop's own connection, opened as its author would."""
+    settings = database.settings
+    connection = psycopg2.connect(
+        host=settings.host,
+        port=settings.port,
+        dbname=settings.name,
+        user=settings.username,
+        password=settings.password.reveal(),
+    )
+    yield connection
+    connection.close()
+
+
+def test_an_order_lives_and_dies_with_the_transaction_of_the_application_that_places_it(
+    pipeline, application
+):
+    pipeline.stock(p_1=5)
+    pipeline.begin()
+    with application, application.cursor() as cursor:
+        cursor.execute("CREATE TABLE baskets_closed (basket_id text PRIMARY KEY)")
+    for basket_id, end in (("kept", application.commit), ("dropped", application.rollback)):
+        with application.cursor() as cursor:
+            cursor.execute("INSERT INTO baskets_closed VALUES (%s)", (basket_id,))
+        place_order(an_order(basket_id), Transaction.join(application))
+        end()
+    pipeline.end_well(1)
+    assert pipeline.rows("SELECT order_id, status FROM shop.orders") == [("kept", "completed")]
+    assert pipeline.rows("SELECT basket_id FROM baskets_closed") == [("kept",)]
+
+
+def test_a_row_nobody_has_notified_the_relay_of_is_found_by_its_poll(pipeline, application):
+    pipeline.begin("relay")
+    pipeline.wait_ready("relay")
+    listener = pipeline.open_session("listener")
+    listener.listen("ordermq_outbox")
+    with application:
+        place_order(next(generate(1, 1)), Transaction.join(application))
+    pipeline.wait_outbox_empty()
+    assert not listener.wait(0.0)  # it was not told
+    listener.close()
