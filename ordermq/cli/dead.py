@@ -120,7 +120,7 @@ def replay(dead_letter_ids: tuple[int, ...], reason: str, dry_run: bool, config_
         letters = [_get(tx, each) for each in dict.fromkeys(dead_letter_ids)]
         done = [_replay(tx, program, each, reason.strip(), dry_run=dry_run) for each in letters]
     if not dry_run:
-        session.notify(outbox.CHANNEL)
+        outbox.wake_relay(session)
     for letter, word in zip(letters, done, strict=True):
         write(f"{word} {letter.dead_letter_id}: {letter.type} to {letter.queue}")
 

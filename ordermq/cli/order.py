@@ -167,7 +167,7 @@ def cancel(order_id: str, reason: str, dry_run: bool, config_path: str | None) -
     except _NotToBeDone:
         write(f"order {order_id} would be {status.value}")
         return
-    session.notify(outbox.CHANNEL)
+    outbox.wake_relay(session)
     write(f"order {order_id} is {status.value}")
 
 

@@ -94,7 +94,7 @@ class Placer:
 
     def _settle(self, session: Session, entries: Sequence[Entry]) -> tuple[int, int, list[Reject]]:
         answers = self._commit(session, [each.order for each in entries])
-        session.notify(outbox.CHANNEL)
+        outbox.wake_relay(session)
         refused = [
             _refused(entry, f"conflict: {answer}")
             for entry, answer in zip(entries, answers, strict=True)

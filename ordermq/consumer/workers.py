@@ -90,7 +90,7 @@ class _Worker:
         if self._settler.has_sent and now_s - self._notified_s >= NOTIFY_EVERY_S:
             self._notified_s = now_s
             self._settler.has_sent = False
-            self._settler.session.notify(outbox.CHANNEL)
+            outbox.wake_relay(self._settler.session)
 
     def _bury_unreadable(self, works: Sequence[Work]) -> None:
         for work in works:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ordermq.message.envelope import Envelope
 from ordermq.store.outgoing import COLUMNS, OutboxRow
+from ordermq.store.session import Session
 from ordermq.store.transaction import Transaction
 
 CHANNEL = "ordermq_outbox"  # the NOTIFY channel that wakes the relay
@@ -58,6 +59,11 @@ class ClaimedRow(NamedTuple):
     outbox_id: int
     refusals: int
     row: OutboxRow
+
+
+def wake_relay(session: Session) -> None:
+    """Tell the relay, best effort, that rows were committed; it would find them by its poll too."""
+    session.notify(CHANNEL)
 
 
 def become_active(tx: Transaction) -> bool:
