@@ -8,10 +8,11 @@
 Invariants
     N1  A message is sent only after its row committed as ``sending``, by whoever wrote it so.
     N2  Only ``failed`` becomes ``sending`` again: what may have been sent is never resent.
+    N3  A row is read to be changed, and written, while its order's row is locked.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import NamedTuple
 
 from ordermq.orders.commands import Template
 from ordermq.store import Transaction
@@ -27,75 +28,65 @@ class NotificationState(StrEnum):
     FAILED = "failed"
 
 
-class Recipient(NamedTuple):
-    """Whom to tell about which amount. Never log it."""
+Key = tuple[str, Template]
+"""Which order is told what."""
 
-    phone: str | None
-    amount_minor: int
-    currency: str
+_PHONES = "SELECT order_id, phone FROM shop.contacts WHERE order_id = ANY(%s) AND phone IS NOT NULL"
 
-
-_RECIPIENT = """
-    SELECT c.phone, o.total_minor, o.currency
-      FROM shop.orders AS o JOIN shop.contacts AS c USING (order_id) WHERE o.order_id = %s
-"""
-
-_BEGIN = """
-    INSERT INTO shop.notifications AS n (order_id, template, state) VALUES (%s, %s, 'sending')
-    ON CONFLICT (order_id, template) DO UPDATE
-       SET state = 'sending', reason = NULL, updated_at = now() WHERE n.state = 'failed'
-    RETURNING state
-"""
-
-_STATE = "SELECT state FROM shop.notifications WHERE order_id = %s AND template = %s"
+_STATES = "SELECT order_id, template, state FROM shop.notifications WHERE order_id = ANY(%s)"
 
 _SAVE = """
-    INSERT INTO shop.notifications (order_id, template, state, provider_id, reason)
-    VALUES (%s, %s, %s, %s, %s)
+    INSERT INTO shop.notifications (order_id, template, state, provider_id, reason) VALUES %s
     ON CONFLICT (order_id, template) DO UPDATE
        SET state = excluded.state, provider_id = excluded.provider_id, reason = excluded.reason,
            updated_at = now()
 """
 
 _GIVE_UP = """
-    INSERT INTO shop.notifications AS n (order_id, template, state, reason) VALUES (%s, %s, 'failed', %s)
+    INSERT INTO shop.notifications AS n (order_id, template, state, reason)
+    SELECT order_id, %s, 'failed', %s FROM shop.orders WHERE order_id = %s
     ON CONFLICT (order_id, template) DO UPDATE
        SET state = 'unknown', reason = excluded.reason, updated_at = now() WHERE n.state = 'sending'
 """
 
 
-def recipient(order_id: str, tx: Transaction) -> Recipient | None:
-    """Read whom to tell; None if there is no such order."""
-    row = tx.fetch_one(_RECIPIENT, (order_id,))
-    return Recipient(*row) if row else None
+def phones(order_ids: Iterable[str], tx: Transaction) -> dict[str, str]:
+    """Read whom to tell; orders without a number are left out. Never log it."""
+    return dict(tx.fetch_all(_PHONES, (list(order_ids),)))
 
 
-def begin(order_id: str, template: Template, tx: Transaction) -> NotificationState | None:
-    """Write ``sending`` if it may be sent now, and return None; else return what it is already (N2)."""
-    if tx.fetch_one(_BEGIN, (order_id, template)) is not None:
-        return None
-    return state(order_id, template, tx)
+class Notifications:
+    """Reads what became of some orders' notifications; keeps what becomes of them until ``write()``.
 
+    For one transaction, in which the orders are locked (N3).
+    """
 
-def state(order_id: str, template: Template, tx: Transaction) -> NotificationState | None:
-    """Return what became of it so far; None if it was never begun."""
-    row = tx.fetch_one(_STATE, (order_id, template))
-    return NotificationState(row[0]) if row else None
+    def __init__(self, order_ids: Iterable[str], tx: Transaction) -> None:
+        self._tx = tx
+        self._changed: dict[Key, tuple[str | None, str | None]] = {}
+        self._states: dict[tuple[str, str], NotificationState] = {
+            (order_id, template): NotificationState(state)
+            for order_id, template, state in tx.fetch_all(_STATES, (sorted(set(order_ids)),))
+        }
 
+    def state(self, key: Key) -> NotificationState | None:
+        """Return what became of it so far; None if it was never begun."""
+        return self._states.get(key)
 
-def save(
-    order_id: str,
-    template: Template,
-    new_state: NotificationState,
-    tx: Transaction,
-    *,
-    provider_id: str | None = None,
-    reason: str | None = None,
-) -> None:
-    """Write what is known now."""
-    tx.execute(_SAVE, (order_id, template, new_state, provider_id, reason))
+    def set(
+        self, key: Key, state: NotificationState, *, provider_id: str | None = None, reason: str | None = None
+    ) -> None:
+        """Let it become what is known now."""
+        self._states[key] = state
+        self._changed[key] = (provider_id, reason)
+
+    def write(self) -> None:
+        """Write what has changed."""
+        rows = [(*key, self._states[key], *self._changed[key]) for key in sorted(self._changed)]
+        self._tx.execute_values(_SAVE, rows)
+        self._changed.clear()
 
 
 def give_up(order_id: str, template: Template, reason: str, tx: Transaction) -> None:
     """Write that nobody will try any more: unknown if it was being sent, else failed."""
-    tx.execute(_GIVE_UP, (order_id, template, reason))
+    tx.execute(_GIVE_UP, (template, reason, order_id))

@@ -10,8 +10,11 @@ Invariants
     Y1  A call that may capture is made only after its intent has committed.
     Y2  Whoever finds an intent asks the gateway what became of it before capturing.
     Y3  One idempotency key an order, for ever: the gateway takes the money at most once.
+    Y4  Rows are locked sorted by order_id, after the order rows of the same transaction (J2
+        of ``journal``): two batches that share orders cannot deadlock on their payments.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -37,7 +40,9 @@ class Payment(NamedTuple):
     amount_minor: int
     currency: str
     state: PaymentState
+    reason: str | None
     capture_id: str | None
+    refund_id: str | None
     is_settling: bool
 
     @property
@@ -48,6 +53,7 @@ class Payment(NamedTuple):
 class Due(NamedTuple):
     """What a capture needs, and whether an intent exists already."""
 
+    order_id: str
     status: str
     pending: list[str]
     amount_minor: int
@@ -56,31 +62,33 @@ class Due(NamedTuple):
     has_intent: bool
 
 
-_GET = """
-    SELECT order_id, idempotency_key, amount_minor, currency, state, capture_id,
-           called_at > clock_timestamp() - %s * interval '1 second'
-      FROM shop.payments WHERE order_id = %s FOR UPDATE
-"""
-
 _DUE = """
-    SELECT o.status, o.pending, o.total_minor, o.currency, c.card_token, p.order_id IS NOT NULL
+    SELECT o.order_id, o.status, o.pending, o.total_minor, o.currency, c.card_token, p.order_id IS NOT NULL
       FROM shop.orders AS o
       JOIN shop.contacts AS c USING (order_id)
       LEFT JOIN shop.payments AS p USING (order_id)
-     WHERE o.order_id = %s
+     WHERE o.order_id = ANY(%s)
 """
 
 _INTEND = """
-    INSERT INTO shop.payments (order_id, idempotency_key, amount_minor, currency, state)
-    VALUES (%s, %s, %s, %s, 'intent')
+    INSERT INTO shop.payments (order_id, idempotency_key, amount_minor, currency, state) VALUES %s
     ON CONFLICT (order_id) DO UPDATE SET called_at = now(), updated_at = now()
 """
+_INTEND_TEMPLATE = "(%s, %s, %s, %s, 'intent')"
 
-_SET = """
-    UPDATE shop.payments
-       SET state = %s, reason = %s, updated_at = now(),
-           capture_id = coalesce(%s, capture_id), refund_id = coalesce(%s, refund_id)
-     WHERE order_id = %s
+# COLLATE "C" is the order in which intend() sorts, whatever the database's collation is.
+_LOCK = """
+    SELECT order_id, idempotency_key, amount_minor, currency, state, reason, capture_id, refund_id,
+           called_at > clock_timestamp() - %s * interval '1 second'
+      FROM shop.payments WHERE order_id = ANY(%s) ORDER BY order_id COLLATE "C" FOR UPDATE
+"""
+
+_SAVE = """
+    UPDATE shop.payments AS p
+       SET state = v.state, reason = v.reason, capture_id = v.capture_id, refund_id = v.refund_id,
+           updated_at = now()
+      FROM (VALUES %s) AS v (order_id, state, reason, capture_id, refund_id)
+     WHERE p.order_id = v.order_id
 """
 
 
@@ -89,31 +97,54 @@ def key_of(order_id: str) -> str:
     return f"capture:{order_id}"
 
 
-def due(order_id: str, tx: Transaction) -> Due | None:
-    """Read what a capture needs, without a lock; None if there is no such order."""
-    row = tx.fetch_one(_DUE, (order_id,))
-    return Due(*row) if row else None
+def due(order_ids: Iterable[str], tx: Transaction) -> dict[str, Due]:
+    """Read what captures need, without a lock; orders nobody knows are left out."""
+    return {row[0]: Due(*row) for row in tx.fetch_all(_DUE, (list(order_ids),))}
 
 
-def intend(order_id: str, amount_minor: int, currency: str, tx: Transaction) -> None:
-    """Write that a capture is about to be tried, for the first time or again (Y1)."""
-    tx.execute(_INTEND, (order_id, key_of(order_id), amount_minor, currency))
+def intend(captures: Iterable[Due], tx: Transaction) -> None:
+    """Write that captures are about to be tried, for the first time or again (Y1)."""
+    rows = [(each.order_id, key_of(each.order_id), each.amount_minor, each.currency) for each in captures]
+    tx.execute_values(_INTEND, sorted(rows), template=_INTEND_TEMPLATE)
 
 
-def lock(order_id: str, tx: Transaction, *, settles_s: float) -> Payment | None:
-    """Read and lock the row; None if nothing was ever tried. ``settles_s`` is for ``is_settling``."""
-    row = tx.fetch_one(_GET, (settles_s, order_id))
-    return Payment(*row)._replace(state=PaymentState(row[4])) if row else None
+class Payments:
+    """Locks the payments of some orders when made; keeps what becomes of them until ``write()``.
 
+    For one transaction. ``rows`` has none for an order for which nothing was ever tried.
+    ``settles_s`` is for ``is_settling``, in seconds.
+    """
 
-def save(
-    order_id: str,
-    state: PaymentState,
-    tx: Transaction,
-    *,
-    reason: str | None = None,
-    capture_id: str | None = None,
-    refund_id: str | None = None,
-) -> None:
-    """Write what is known now."""
-    tx.execute(_SET, (state, reason, capture_id, refund_id, order_id))
+    def __init__(self, order_ids: Iterable[str], tx: Transaction, *, settles_s: float) -> None:
+        self._tx = tx
+        self._changed: set[str] = set()
+        self.rows: dict[str, Payment] = {
+            row[0]: Payment(*row)._replace(state=PaymentState(row[4]))
+            for row in tx.fetch_all(_LOCK, (settles_s, sorted(set(order_ids))))
+        }
+
+    def set(
+        self,
+        order_id: str,
+        state: PaymentState,
+        *,
+        reason: str | None = None,
+        capture_id: str | None = None,
+        refund_id: str | None = None,
+    ) -> None:
+        """Let a payment become what is known now; an id once told stays."""
+        row = self.rows[order_id]
+        self.rows[order_id] = row._replace(
+            state=state,
+            reason=reason,
+            capture_id=capture_id or row.capture_id,
+            refund_id=refund_id or row.refund_id,
+        )
+        self._changed.add(order_id)
+
+    def write(self) -> None:
+        """Write what has changed."""
+        changed = [self.rows[order_id] for order_id in sorted(self._changed)]
+        rows = [(each.order_id, each.state, each.reason, each.capture_id, each.refund_id) for each in changed]
+        self._tx.execute_values(_SAVE, rows)
+        self._changed.clear()

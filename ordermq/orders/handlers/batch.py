@@ -1,7 +1,7 @@
-"""What the batch handlers of one step share: which orders to work on, and each message's outcome."""
+"""What the handlers of many orders share: which orders to work on, and each message's outcome."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ordermq.orders.events import FAILED, EventType, Step
 from ordermq.orders.journal import Journal, LockedOrder
@@ -10,6 +10,9 @@ from ordermq.store import Transaction
 from ordermq.task import DONE, Dead, Outcome, Postpone
 
 BATCH = 200
+
+K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
 
 
 class Batch:
@@ -60,6 +63,21 @@ def outcome_of(journal: Journal, order_id: str, step: Step, late: EventType | No
             return None if late and can_happen(order.state.status, late) else DONE
         case Readiness.TOO_EARLY:
             return Postpone(f"order is {order.state.status}: too early to {step}")
+
+
+def once_each(keys: Iterable[K], answers: Mapping[K, R | Outcome]) -> list[R | Outcome]:
+    """Return what each message of a batch is answered; its key says what it wants done.
+
+    A request is given to one message: another that wants the same is Done, because the
+    first carries it on.
+    """
+    left = dict(answers)
+    given = []
+    for key in keys:
+        given.append(left[key])
+        if not isinstance(left[key], Outcome):
+            left[key] = DONE
+    return given
 
 
 def give_up(step: Step, message: Any, reason: str, tx: Transaction) -> None:

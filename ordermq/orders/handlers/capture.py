@@ -17,9 +17,9 @@ from ordermq.orders.commands import PAYMENT, CapturePayment
 from ordermq.orders.events import EventType, Step
 from ordermq.orders.gateways import Captured, Declined, PaymentGateway
 from ordermq.orders.gateways.payment import Capture
-from ordermq.orders.handlers.batch import give_up, outcome_of
+from ordermq.orders.handlers.batch import give_up, once_each, outcome_of
 from ordermq.orders.journal import Journal
-from ordermq.orders.payments import Payment, PaymentState
+from ordermq.orders.payments import Due, Payments, PaymentState
 from ordermq.orders.saga import Status
 from ordermq.orders.settings import SECTION, ShopSettings
 from ordermq.store import Transaction
@@ -60,19 +60,18 @@ class CapturePaymentHandler:
     def prepare(
         self, claims: Sequence[Claim[CapturePayment]], tx: Transaction
     ) -> list[CaptureRequest | Outcome]:
-        return [self._prepare(claim, tx) for claim in claims]
-
-    def _prepare(self, claim: Claim[CapturePayment], tx: Transaction) -> CaptureRequest | Outcome:
-        """Write the intent; return what to ask or capture."""
-        order_id = claim.message.order_id
-        due = payments.due(order_id, tx)
-        if due is None or Step.CAPTURE not in due.pending or not (due.has_intent or _is_wanted(due.status)):
-            return self._without_call(order_id, tx)
-        # No order row is locked here: one cancelled in this instant is refunded when the capture is told.
-        if _is_wanted(due.status):
-            payments.intend(order_id, due.amount_minor, due.currency, tx)
-        capture = Capture(payments.key_of(order_id), order_id, due.amount_minor, due.currency, due.card_token)
-        return CaptureRequest(capture, due.has_intent, _is_wanted(due.status), claim.deadline_s)
+        """Write the intents; return what to ask or capture."""
+        timeouts_s = {claim.message.order_id: claim.deadline_s for claim in claims}
+        due = payments.due(timeouts_s, tx)
+        called = {order_id: each for order_id, each in due.items() if _needs_call(each)}
+        answers: dict[str, CaptureRequest | Outcome] = {
+            order_id: _request(each, timeouts_s[order_id]) for order_id, each in called.items()
+        }
+        answers |= _without_call([order_id for order_id in timeouts_s if order_id not in called], tx)
+        # No order that is to be called is locked: one cancelled in this instant is refunded
+        # when its capture is told.
+        payments.intend([each for each in called.values() if _is_wanted(each.status)], tx)
+        return once_each((claim.message.order_id for claim in claims), answers)
 
     def call(self, request: CaptureRequest) -> Captured | Declined | NeverSeen:
         """Ask first where it may have been tried before; capture what the gateway has never seen."""
@@ -86,60 +85,77 @@ class CapturePaymentHandler:
         return self._gateway.capture(request.capture, timeout_s=deadline.left_s)
 
     def complete(self, finished: Sequence[Finished[CapturePayment]], tx: Transaction) -> list[Outcome]:
-        return [self._complete(each.claim, each.result, tx) for each in finished]
-
-    def _complete(self, claim: Claim[CapturePayment], result: Any, tx: Transaction) -> Outcome:
         """Write what the gateway said, or that nobody knows."""
-        order_id = claim.message.order_id
-        journal = Journal(tx, [order_id])
-        payment = payments.lock(order_id, tx, settles_s=self._settles_s)
+        results = [(each.claim.message.order_id, each.result) for each in finished]
+        order_ids = {order_id for order_id, _ in results}
+        journal = Journal(tx, order_ids)
+        locked = Payments(order_ids, tx, settles_s=self._settles_s)
+        outcomes = [self._told(order_id, result, journal, locked) for order_id, result in results]
+        locked.write()
+        journal.write()
+        return outcomes
+
+    def _told(self, order_id: str, result: Any, journal: Journal, locked: Payments) -> Outcome:
+        payment = locked.rows.get(order_id)
         if payment is None or payment.state in (PaymentState.CAPTURED, PaymentState.REFUNDED):
             return DONE  # told before
-        outcome = self._write(journal, payment, result, tx)
-        journal.write()
-        return outcome
-
-    def _write(self, journal: Journal, payment: Payment, result: Any, tx: Transaction) -> Outcome:
-        order_id = payment.order_id
         is_pending = Step.CAPTURE in journal.orders[order_id].state.pending
         match result:
             case Captured(capture_id):
-                payments.save(order_id, PaymentState.CAPTURED, tx, capture_id=capture_id)
+                locked.set(order_id, PaymentState.CAPTURED, capture_id=capture_id)
                 journal.record(
                     order_id, EventType.PAYMENT_CAPTURED, Step.CAPTURE,
                     capture_id=capture_id, amount_minor=payment.amount_minor, currency=payment.currency,
                 )  # fmt: skip
             case Declined(reason):
-                payments.save(order_id, PaymentState.DECLINED, tx, reason=reason)
+                locked.set(order_id, PaymentState.DECLINED, reason=reason)
                 if is_pending:
                     journal.record(order_id, EventType.PAYMENT_DECLINED, Step.CAPTURE, reason=reason)
             case NeverSeen():
                 if payment.is_settling:
                     return Postpone("a capture tried before may still arrive at the gateway", self._settles_s)
-                payments.save(order_id, PaymentState.FAILED, tx, reason="the order was cancelled")
+                locked.set(order_id, PaymentState.FAILED, reason="the order was cancelled")
                 if is_pending:
                     journal.record(order_id, EventType.PAYMENT_SKIPPED, Step.CAPTURE, reason="cancelled")
             case GatewayRefused():
-                payments.save(order_id, PaymentState.UNKNOWN, tx, reason=str(result))
+                locked.set(order_id, PaymentState.UNKNOWN, reason=str(result))
                 return Dead(str(result))
             case GatewayUnavailable():
                 return Retry(str(result), result.retry_after_s)
             case _:
-                payments.save(order_id, PaymentState.UNKNOWN, tx, reason=describe(result))
+                locked.set(order_id, PaymentState.UNKNOWN, reason=describe(result))
                 return Retry(describe(result))
-        return DONE
-
-    def _without_call(self, order_id: str, tx: Transaction) -> Outcome:
-        journal = Journal(tx, [order_id])
-        outcome = outcome_of(journal, order_id, Step.CAPTURE)
-        if outcome is not None:
-            return outcome
-        if _is_wanted(journal.orders[order_id].state.status):
-            return Postpone("the order has just changed", 0.0)
-        journal.record(order_id, EventType.PAYMENT_SKIPPED, Step.CAPTURE, reason="cancelled")
-        journal.write()
         return DONE
 
 
 def _is_wanted(status: str) -> bool:
     return status == Status.RESERVED
+
+
+def _needs_call(due: Due) -> bool:
+    return Step.CAPTURE in due.pending and (due.has_intent or _is_wanted(due.status))
+
+
+def _request(due: Due, timeout_s: float) -> CaptureRequest:
+    key = payments.key_of(due.order_id)
+    capture = Capture(key, due.order_id, due.amount_minor, due.currency, due.card_token)
+    return CaptureRequest(capture, due.has_intent, _is_wanted(due.status), timeout_s)
+
+
+def _without_call(order_ids: Sequence[str], tx: Transaction) -> dict[str, Outcome]:
+    if not order_ids:
+        return {}  # the usual case: no lock, no statement
+    journal = Journal(tx, order_ids)
+    outcomes = {order_id: _skipped(order_id, journal) for order_id in order_ids}
+    journal.write()
+    return outcomes
+
+
+def _skipped(order_id: str, journal: Journal) -> Outcome:
+    outcome = outcome_of(journal, order_id, Step.CAPTURE)
+    if outcome is not None:
+        return outcome
+    if _is_wanted(journal.orders[order_id].state.status):
+        return Postpone("the order has just changed", 0.0)
+    journal.record(order_id, EventType.PAYMENT_SKIPPED, Step.CAPTURE, reason="cancelled")
+    return DONE

@@ -15,7 +15,7 @@ from ordermq.orders.events import EventType
 from ordermq.orders.gateways import SmsGateway
 from ordermq.orders.handlers import batch
 from ordermq.orders.journal import Journal
-from ordermq.orders.notifications import NotificationState
+from ordermq.orders.notifications import Key, Notifications, NotificationState
 from ordermq.orders.settings import SECTION, ShopSettings
 from ordermq.orders.templates import render
 from ordermq.store import Transaction
@@ -61,29 +61,19 @@ class SendNotificationHandler:
     def prepare(
         self, claims: Sequence[Claim[SendNotification]], tx: Transaction
     ) -> list[SmsRequest | Outcome]:
-        return [self._prepare(claim, tx) for claim in claims]
-
-    def _prepare(self, claim: Claim[SendNotification], tx: Transaction) -> SmsRequest | Outcome:
-        """Write that it is being sent; return what to send."""
-        order_id, template = claim.message.order_id, claim.message.template
-        journal = Journal(tx, [order_id])
-        outcome = batch.outcome_of(journal, order_id, template.step, EventType.NOTIFICATION_SENT)
-        if outcome is not None:
-            return outcome
-        is_pending = template.step in journal.orders[order_id].state.pending
-        if not is_pending and notifications.state(order_id, template, tx) is not NotificationState.FAILED:
-            return DONE  # only what was given up unsent may be sent late
-        to = notifications.recipient(order_id, tx)
-        if to is None or to.phone is None:
-            return self._skip(journal, claim.message, tx)
-        before = notifications.begin(order_id, template, tx)
-        if before is None:
-            text = render(template, order_id=order_id, amount_minor=to.amount_minor, currency=to.currency)
-            return SmsRequest(to.phone, text, f"{order_id}:{template}", claim.deadline_s)
-        if before is NotificationState.SENDING:
-            # Whoever wrote that may have called and not lived to tell.
-            self._unknown(journal, claim.message, "its sender did not come back", tx)
-        return DONE
+        """Write what is being sent; return what to send."""
+        timeouts_s = {_key(claim.message): claim.deadline_s for claim in claims}
+        order_ids = {order_id for order_id, _ in timeouts_s}
+        journal = Journal(tx, order_ids)
+        told = Notifications(order_ids, tx)
+        phones = notifications.phones(order_ids, tx)
+        answers = {
+            key: _begin(key, phones.get(key[0]), journal, told, timeout_s)
+            for key, timeout_s in timeouts_s.items()
+        }
+        told.write()
+        journal.write()
+        return batch.once_each((_key(claim.message) for claim in claims), answers)
 
     def call(self, request: SmsRequest) -> SmsSent:
         return SmsSent(
@@ -93,44 +83,73 @@ class SendNotificationHandler:
         )
 
     def complete(self, finished: Sequence[Finished[SendNotification]], tx: Transaction) -> list[Outcome]:
-        return [self._complete(each.claim, each.result, tx) for each in finished]
-
-    def _complete(self, claim: Claim[SendNotification], result: Any, tx: Transaction) -> Outcome:
-        """Write what became of it."""
-        order_id, template = claim.message.order_id, claim.message.template
-        journal = Journal(tx, [order_id])
-        match result:
-            case SmsSent(provider_id):
-                before = notifications.state(order_id, template, tx)
-                notifications.save(order_id, template, NotificationState.SENT, tx, provider_id=provider_id)
-                if before is not NotificationState.SENT:
-                    journal.record(
-                        order_id, EventType.NOTIFICATION_SENT, template.step,
-                        template=template, provider_id=provider_id,
-                    )  # fmt: skip
-                    journal.write()
-            case GatewayUnavailable():
-                notifications.save(order_id, template, NotificationState.FAILED, tx, reason=str(result))
-                return Retry(str(result), result.retry_after_s)
-            case GatewayRefused():
-                notifications.save(order_id, template, NotificationState.FAILED, tx, reason=str(result))
-                return Dead(str(result))
-            case _:
-                self._unknown(journal, claim.message, describe(result), tx)
-        return DONE
-
-    def _skip(self, journal: Journal, message: SendNotification, tx: Transaction) -> Outcome:
-        order_id, template = message.order_id, message.template
-        if notifications.state(order_id, template, tx) is None:
-            notifications.save(order_id, template, NotificationState.SKIPPED, tx, reason="no phone number")
-            journal.record(order_id, EventType.NOTIFICATION_SKIPPED, template.step, template=template)
-            journal.write()
-        return DONE
-
-    def _unknown(self, journal: Journal, message: SendNotification, reason: str, tx: Transaction) -> None:
-        order_id, template = message.order_id, message.template
-        notifications.save(order_id, template, NotificationState.UNKNOWN, tx, reason=reason)
-        journal.record(
-            order_id, EventType.NOTIFICATION_UNKNOWN, template.step, attention=reason, template=template
-        )
+        """Write what became of each."""
+        results = [(_key(each.claim.message), each.result) for each in finished]
+        order_ids = {order_id for (order_id, _), _ in results}
+        journal = Journal(tx, order_ids)
+        told = Notifications(order_ids, tx)
+        outcomes = [_end(key, result, journal, told) for key, result in results]
+        told.write()
         journal.write()
+        return outcomes
+
+
+def _key(message: SendNotification) -> Key:
+    return message.order_id, message.template
+
+
+def _begin(
+    key: Key, phone: str | None, journal: Journal, told: Notifications, timeout_s: float
+) -> SmsRequest | Outcome:
+    order_id, template = key
+    outcome = batch.outcome_of(journal, order_id, template.step, EventType.NOTIFICATION_SENT)
+    if outcome is not None:
+        return outcome
+    order = journal.orders[order_id]
+    state = told.state(key)
+    if template.step not in order.state.pending and state is not NotificationState.FAILED:
+        return DONE  # only what was given up unsent may be sent late
+    if phone is None:
+        if state is None:
+            told.set(key, NotificationState.SKIPPED, reason="no phone number")
+            journal.record(order_id, EventType.NOTIFICATION_SKIPPED, template.step, template=template)
+        return DONE
+    if state is NotificationState.SENDING:
+        # Whoever wrote that may have called and not lived to tell.
+        _unknown(key, "its sender did not come back", journal, told)
+        return DONE
+    if state not in (None, NotificationState.FAILED):
+        return DONE  # N2
+    told.set(key, NotificationState.SENDING)
+    text = render(template, order_id=order_id, amount_minor=order.total_minor, currency=order.currency)
+    return SmsRequest(phone, text, f"{order_id}:{template}", timeout_s)
+
+
+def _end(key: Key, result: Any, journal: Journal, told: Notifications) -> Outcome:
+    order_id, template = key
+    match result:
+        case SmsSent(provider_id):
+            is_news = told.state(key) is not NotificationState.SENT
+            told.set(key, NotificationState.SENT, provider_id=provider_id)
+            if is_news:
+                journal.record(
+                    order_id, EventType.NOTIFICATION_SENT, template.step,
+                    template=template, provider_id=provider_id,
+                )  # fmt: skip
+        case GatewayUnavailable():
+            told.set(key, NotificationState.FAILED, reason=str(result))
+            return Retry(str(result), result.retry_after_s)
+        case GatewayRefused():
+            told.set(key, NotificationState.FAILED, reason=str(result))
+            return Dead(str(result))
+        case _:
+            _unknown(key, describe(result), journal, told)
+    return DONE
+
+
+def _unknown(key: Key, reason: str, journal: Journal, told: Notifications) -> None:
+    order_id, template = key
+    told.set(key, NotificationState.UNKNOWN, reason=reason)
+    journal.record(
+        order_id, EventType.NOTIFICATION_UNKNOWN, template.step, attention=reason, template=template
+    )

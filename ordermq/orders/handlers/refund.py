@@ -11,13 +11,12 @@ from typing import Any
 
 from ordermq.clock import Deadline
 from ordermq.errors import GatewayRefused, GatewayUnavailable
-from ordermq.orders import payments
 from ordermq.orders.commands import PAYMENT, RefundPayment
 from ordermq.orders.events import EventType, Step
 from ordermq.orders.gateways import Captured, PaymentGateway, Refunded
-from ordermq.orders.handlers.batch import give_up, outcome_of
+from ordermq.orders.handlers.batch import give_up, once_each, outcome_of
 from ordermq.orders.journal import Journal
-from ordermq.orders.payments import Payment, PaymentState
+from ordermq.orders.payments import Payment, Payments, PaymentState
 from ordermq.orders.settings import SECTION, ShopSettings
 from ordermq.store import Transaction
 from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Postpone, Retry, external
@@ -64,21 +63,16 @@ class RefundPaymentHandler:
     def prepare(
         self, claims: Sequence[Claim[RefundPayment]], tx: Transaction
     ) -> list[RefundRequest | Outcome]:
-        return [self._prepare(claim, tx) for claim in claims]
-
-    def _prepare(self, claim: Claim[RefundPayment], tx: Transaction) -> RefundRequest | Outcome:
         """Find out what there may be to refund."""
-        order_id = claim.message.order_id
-        journal = Journal(tx, [order_id])
-        outcome = outcome_of(journal, order_id, Step.REFUND)
-        if outcome is not None:
-            return outcome
-        payment = payments.lock(order_id, tx, settles_s=self._settles_s)
-        if payment is None or payment.state is PaymentState.DECLINED:
-            journal.record(order_id, EventType.REFUND_SKIPPED, Step.REFUND, reason="nothing was taken")
-            journal.write()
-            return DONE
-        return RefundRequest(payment, payment.capture_id, claim.deadline_s)
+        timeouts_s = {claim.message.order_id: claim.deadline_s for claim in claims}
+        journal = Journal(tx, timeouts_s)
+        locked = Payments(timeouts_s, tx, settles_s=self._settles_s)
+        answers = {
+            order_id: _request(order_id, journal, locked, timeout_s)
+            for order_id, timeout_s in timeouts_s.items()
+        }
+        journal.write()
+        return once_each((claim.message.order_id for claim in claims), answers)
 
     def call(self, request: RefundRequest) -> RefundMade | NothingTaken:
         """Find the capture if it is not known, and refund it under a key of its own."""
@@ -99,24 +93,23 @@ class RefundPaymentHandler:
         return RefundMade(refunded, capture_id)
 
     def complete(self, finished: Sequence[Finished[RefundPayment]], tx: Transaction) -> list[Outcome]:
-        return [self._complete(each.claim, each.result, tx) for each in finished]
-
-    def _complete(self, claim: Claim[RefundPayment], result: Any, tx: Transaction) -> Outcome:
         """Write what the gateway said. A refund of unknown outcome is sent again under its key."""
-        order_id = claim.message.order_id
-        journal = Journal(tx, [order_id])
-        payment = payments.lock(order_id, tx, settles_s=self._settles_s)
+        results = [(each.claim.message.order_id, each.result) for each in finished]
+        order_ids = {order_id for order_id, _ in results}
+        journal = Journal(tx, order_ids)
+        locked = Payments(order_ids, tx, settles_s=self._settles_s)
+        outcomes = [self._told(order_id, result, journal, locked) for order_id, result in results]
+        locked.write()
+        journal.write()
+        return outcomes
+
+    def _told(self, order_id: str, result: Any, journal: Journal, locked: Payments) -> Outcome:
+        payment = locked.rows.get(order_id)
         if payment is None or Step.REFUND not in journal.orders[order_id].state.pending:
             return DONE  # told before
-        outcome = self._write(journal, payment, result, tx)
-        journal.write()
-        return outcome
-
-    def _write(self, journal: Journal, payment: Payment, result: Any, tx: Transaction) -> Outcome:
-        order_id = payment.order_id
         match result:
             case RefundMade(Refunded(refund_id), capture_id):
-                payments.save(order_id, PaymentState.REFUNDED, tx, capture_id=capture_id, refund_id=refund_id)
+                locked.set(order_id, PaymentState.REFUNDED, capture_id=capture_id, refund_id=refund_id)
                 journal.record(
                     order_id, EventType.PAYMENT_REFUNDED, Step.REFUND,
                     capture_id=capture_id, refund_id=refund_id,
@@ -125,7 +118,7 @@ class RefundPaymentHandler:
             case NothingTaken():
                 if payment.is_settling:
                     return Postpone("a capture tried before may still arrive at the gateway", self._settles_s)
-                payments.save(order_id, PaymentState.FAILED, tx, reason="the gateway has no capture")
+                locked.set(order_id, PaymentState.FAILED, reason="the gateway has no capture")
                 journal.record(order_id, EventType.REFUND_SKIPPED, Step.REFUND, reason="nothing was taken")
             case GatewayRefused():
                 return Dead(str(result))
@@ -134,3 +127,14 @@ class RefundPaymentHandler:
             case _:
                 return Retry(describe(result))
         return DONE
+
+
+def _request(order_id: str, journal: Journal, locked: Payments, timeout_s: float) -> RefundRequest | Outcome:
+    outcome = outcome_of(journal, order_id, Step.REFUND)
+    if outcome is not None:
+        return outcome
+    payment = locked.rows.get(order_id)
+    if payment is None or payment.state is PaymentState.DECLINED:
+        journal.record(order_id, EventType.REFUND_SKIPPED, Step.REFUND, reason="nothing was taken")
+        return DONE
+    return RefundRequest(payment, payment.capture_id, timeout_s)
