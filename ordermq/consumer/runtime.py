@@ -79,8 +79,10 @@ def size_of(registry: Registry, queue: str, settings: Settings) -> Size:
     handlers = registry.of_queue(queue)
     batch = consumer.batch or max(max(each.batch, 1) for each in handlers)
     if any(each.is_external for each in handlers):
-        batch = max(batch, consumer.threads)
-        prefetch = consumer.prefetch or max(2 * max(each.batch for each in handlers), consumer.threads)
+        # A call under way and one ahead of it for each thread; as many again wait unleased,
+        # so that the desk always has a batch to prepare.
+        batch = max(batch, 2 * consumer.threads)
+        prefetch = consumer.prefetch or 2 * batch
     else:
         # One message a call still travels in chunks: the broker's round trip is not paid per message.
         prefetch = consumer.prefetch or max(2 * batch, 2 * consumer.threads)

@@ -144,8 +144,11 @@ class DeskWorker(_Worker):
         intake, callers = self._bench.intake, self._callers
         try:
             while not (intake.is_closed and callers.in_flight == 0):
-                deliveries = intake.take(self._batch)  # returns at once when closed or nudged
-                if finished := callers.finished(wait_s=0.5 if intake.is_closed else 0.0):
+                # No more than one call ahead of each thread: a lease must not wait in a queue.
+                room = max(0, self._batch - callers.in_flight)
+                is_full = room == 0 or intake.is_closed
+                deliveries = [] if is_full else intake.take(room)  # returns early when nudged
+                if finished := callers.finished(wait_s=0.5 if is_full else 0.0):
                     self._complete(finished)
                 if deliveries:
                     try:

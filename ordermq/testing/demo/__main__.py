@@ -137,10 +137,10 @@ class Demo:
             "ORDERMQ_DATABASE_NAME": name,
             "ORDERMQ_SHOP_PAYMENT_URL": sandbox.payment_url,
             "ORDERMQ_SHOP_SMS_URL": sandbox.sms_url,
-            "ORDERMQ_CONSUMER_LEASE_S": "10",  # what a killed consumer left is taken over soon
-            "ORDERMQ_CONSUMER_CALL_TIMEOUT_S": "5",
-            "ORDERMQ_SHOP_CAPTURE_SETTLES_S": "15",
-            "ORDERMQ_SHOP_GATEWAY_TIMEOUT_S": "2",  # some of the cards let a capture time out
+            "ORDERMQ_CONSUMER_LEASE_S": "6",  # what a killed consumer left is taken over soon
+            "ORDERMQ_CONSUMER_CALL_TIMEOUT_S": "3",
+            "ORDERMQ_SHOP_CAPTURE_SETTLES_S": "8",
+            "ORDERMQ_SHOP_GATEWAY_TIMEOUT_S": "1.5",  # some of the cards let a capture time out
         }  # fmt: skip
         database = replace(stack.postgres.settings(), name=name)
         self._session = ends.enter_context(closing(Session(database, name="ordermq demo")))
