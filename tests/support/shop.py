@@ -1,7 +1,8 @@
 """The shop without broker and consumers: its handlers driven one transaction at a time."""
 
 import json
-from contextlib import contextmanager
+import threading
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from ordermq.clock import utc_now
@@ -11,12 +12,19 @@ from ordermq.orders.gateways import PaymentGateway, SmsGateway
 from ordermq.orders.gateways.http import JsonClient
 from ordermq.orders.handlers import CapturePaymentHandler, RefundPaymentHandler, SendNotificationHandler
 from ordermq.orders.reconcile import reconcile
-from ordermq.store import Session, migrate
-from ordermq.task import DONE, Claim, Finished, Dead, Outcome, Registry
+from ordermq.store import Session, Transaction, migrate
+from ordermq.store.session import connect
+from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Registry
 from ordermq.task.handler import handlers_in
+from ordermq.testing import wait_until
 
 REGISTRY = Registry(handlers_in(vars(handlers)))
 QUEUES = REGISTRY.queues
+
+_WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name = 'second' AND wait_event_type = 'Lock'
+"""
 
 
 def an_order(order_id, *items, card="tok_0001", phone="+4930123456", **changes):
@@ -121,10 +129,17 @@ class Shop:
 
     def prepare(self, message, *, resumed=False):
         """Prepare an external message; return its claim and the request, or the outcome."""
-        claim = Claim(message.payload, message.envelope, resumed, 5.0)
-        traces = {message.envelope.correlation_id: message.envelope.traceparent}
-        with self.session.transaction(traces=traces) as tx:
-            return claim, self.external[message.envelope.type].prepare([claim], tx)[0]
+        (prepared,) = self.prepare_all(message, resumed=resumed)
+        return prepared
+
+    def prepare_all(self, *messages, resumed=False, session=None):
+        """Prepare messages of one external handler in one transaction; ``prepare``'s answer for each."""
+        claims = [Claim(each.payload, each.envelope, resumed, 5.0) for each in messages]
+        in_order = sorted(claims, key=_lock_order)
+        with self._transaction(claims, session) as tx:
+            answers = self._external(claims).prepare(in_order, tx)
+        answer_to = {id(claim): answer for claim, answer in zip(in_order, answers, strict=True)}
+        return [(claim, answer_to[id(claim)]) for claim in claims]
 
     def call(self, message, request):
         try:
@@ -133,9 +148,41 @@ class Shop:
             return exc
 
     def complete(self, message, claim, result):
-        traces = {message.envelope.correlation_id: message.envelope.traceparent}
-        with self.session.transaction(traces=traces) as tx:
-            return self.external[message.envelope.type].complete([Finished(claim, result)], tx)[0]
+        (outcome,) = self.complete_all((claim, result))
+        return outcome
+
+    def complete_all(self, *results, session=None):
+        """Complete ``(claim, result)`` of one external handler in one transaction; return the outcomes."""
+        finished = [Finished(claim, result) for claim, result in results]
+        in_order = sorted(finished, key=lambda each: _lock_order(each.claim))
+        claims = [claim for claim, _ in results]
+        with self._transaction(claims, session) as tx:
+            outcomes = self._external(claims).complete(in_order, tx)
+        outcome_of = {id(each): outcome for each, outcome in zip(in_order, outcomes, strict=True)}
+        return [outcome_of[id(each)] for each in finished]
+
+    def one_after_another(self, first, then):
+        """Run ``first(tx)``, then ``then(session)`` until it waits for a lock; commit the first.
+
+        Returns what the second returned.
+        """
+        returned = []
+        with closing(Session(self.database.settings, name="second")) as session:
+            second = threading.Thread(target=lambda: returned.append(then(session)))
+            with self.session.transaction() as tx:
+                first(tx)
+                second.start()
+                wait_until(lambda: self.database.sql(_WAITING) == "1", 10, what="a wait for a lock")
+            second.join(10)
+        return returned[0]
+
+    def _external(self, claims):
+        (name,) = {claim.envelope.type for claim in claims}
+        return self.external[name]
+
+    def _transaction(self, claims, session):
+        traces = {claim.envelope.correlation_id: claim.envelope.traceparent for claim in claims}
+        return (session or self.session).transaction(traces=traces)
 
     def attempt(self, message, *, resumed=False):
         """Make one attempt at a message of either kind; return its outcome."""
@@ -161,6 +208,31 @@ class Shop:
                         break
                 if outcome != DONE:
                     self.die(message, getattr(outcome, "reason", ""))
+
+
+def _lock_order(claim):
+    return claim.envelope.correlation_id
+
+
+class CountingSession:
+    """A session that counts the ``statements`` of its transactions."""
+
+    def __init__(self, settings):
+        self._connection = connect(settings, name="counting")
+        self.statements = 0
+
+    @contextmanager
+    def transaction(self, *, traces=None):
+        with self._connection:
+            yield Transaction(self._connection, traces=traces, deadline=self._count)
+
+    def close(self):
+        self._connection.close()
+
+    @contextmanager
+    def _count(self):
+        self.statements += 1
+        yield
 
 
 @contextmanager

@@ -61,13 +61,13 @@ class CapturePaymentHandler:
         self, claims: Sequence[Claim[CapturePayment]], tx: Transaction
     ) -> list[CaptureRequest | Outcome]:
         """Write the intents; return what to ask or capture."""
-        timeouts_s = {claim.message.order_id: claim.deadline_s for claim in claims}
-        due = payments.due(timeouts_s, tx)
+        claimed = {claim.message.order_id: claim for claim in claims}
+        due = payments.due(claimed, tx)
         called = {order_id: each for order_id, each in due.items() if _needs_call(each)}
         answers: dict[str, CaptureRequest | Outcome] = {
-            order_id: _request(each, timeouts_s[order_id]) for order_id, each in called.items()
+            order_id: _request(each, claimed[order_id].deadline_s) for order_id, each in called.items()
         }
-        answers |= _without_call([order_id for order_id in timeouts_s if order_id not in called], tx)
+        answers |= _without_call([order_id for order_id in claimed if order_id not in called], tx)
         # No order that is to be called is locked: one cancelled in this instant is refunded
         # when its capture is told.
         payments.intend([each for each in called.values() if _is_wanted(each.status)], tx)

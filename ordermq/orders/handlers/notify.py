@@ -62,14 +62,14 @@ class SendNotificationHandler:
         self, claims: Sequence[Claim[SendNotification]], tx: Transaction
     ) -> list[SmsRequest | Outcome]:
         """Write what is being sent; return what to send."""
-        timeouts_s = {_key(claim.message): claim.deadline_s for claim in claims}
-        order_ids = {order_id for order_id, _ in timeouts_s}
+        claimed = {_key(claim.message): claim for claim in claims}
+        order_ids = {order_id for order_id, _ in claimed}
         journal = Journal(tx, order_ids)
         told = Notifications(order_ids, tx)
         phones = notifications.phones(order_ids, tx)
         answers = {
-            key: _begin(key, phones.get(key[0]), journal, told, timeout_s)
-            for key, timeout_s in timeouts_s.items()
+            key: _begin(key, phones.get(key[0]), journal, told, claim.deadline_s)
+            for key, claim in claimed.items()
         }
         told.write()
         journal.write()

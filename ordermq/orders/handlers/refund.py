@@ -64,12 +64,12 @@ class RefundPaymentHandler:
         self, claims: Sequence[Claim[RefundPayment]], tx: Transaction
     ) -> list[RefundRequest | Outcome]:
         """Find out what there may be to refund."""
-        timeouts_s = {claim.message.order_id: claim.deadline_s for claim in claims}
-        journal = Journal(tx, timeouts_s)
-        locked = Payments(timeouts_s, tx, settles_s=self._settles_s)
+        claimed = {claim.message.order_id: claim for claim in claims}
+        journal = Journal(tx, claimed)
+        locked = Payments(claimed, tx, settles_s=self._settles_s)
         answers = {
-            order_id: _request(order_id, journal, locked, timeout_s)
-            for order_id, timeout_s in timeouts_s.items()
+            order_id: _request(order_id, journal, locked, claim.deadline_s)
+            for order_id, claim in claimed.items()
         }
         journal.write()
         return once_each((claim.message.order_id for claim in claims), answers)
