@@ -252,6 +252,25 @@ def test_nothing_to_refund_is_not_said_while_a_capture_may_be_on_its_way(databas
         assert shop.events()[-1] == "refund_skipped"
 
 
+def test_a_capture_told_while_the_gateway_is_asked_for_it_is_refunded(shop):
+    # Given a refund that asked, and was told of no capture
+    message = reserved(shop)
+    claim, request = shop.prepare(message)
+    shop.die(message)
+    (refund,) = shop.take("payment")
+    refund_claim, asked = shop.prepare(refund)
+    nothing = shop.call(refund, asked)
+    # When the capture is made and told before the refund's answer is
+    shop.complete(message, claim, shop.call(message, request))
+    # Then that answer is out of date
+    assert isinstance(shop.complete(refund, refund_claim, nothing), Postpone)
+    assert shop.attempt(refund) == DONE
+    shop.run()
+    assert shop.order().status == "refunded"
+    assert ledger(shop) == [("capture", "o-1"), ("refund", "o-1")]
+    assert shop.reconcile().is_ok
+
+
 def test_a_refund_that_times_out_is_sent_again_under_its_key(shop):
     message = reserved(shop)
     claim, request = shop.prepare(message)

@@ -116,7 +116,8 @@ class RefundPaymentHandler:
                     amount_minor=payment.amount_minor, currency=payment.currency,
                 )  # fmt: skip
             case NothingTaken():
-                if payment.is_settling:
+                # A capture told since the gateway was asked is refunded, not overwritten.
+                if payment.state is PaymentState.CAPTURED or payment.is_settling:
                     return Postpone("a capture tried before may still arrive at the gateway", self._settles_s)
                 locked.set(order_id, PaymentState.FAILED, reason="the gateway has no capture")
                 journal.record(order_id, EventType.REFUND_SKIPPED, Step.REFUND, reason="nothing was taken")
