@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import psycopg2
 from psycopg2 import sql
-from psycopg2.extensions import ISOLATION_LEVEL_READ_COMMITTED
 from psycopg2.extensions import connection as Connection
 
 from ordermq.config.settings import DatabaseSettings
@@ -141,9 +140,11 @@ def connect(settings: DatabaseSettings, *, name: str) -> Connection:
         f"-c statement_timeout={_ms(settings.statement_timeout_s)}"
         f" -c lock_timeout={_ms(settings.lock_timeout_s)}"
         f" -c idle_in_transaction_session_timeout={_ms(settings.idle_in_transaction_s)}"
+        # Not by set_session(): psycopg2 would ask the server at each change of autocommit.
+        r" -c default_transaction_isolation=read\ committed"
         " -c timezone=UTC"
     )
-    connection: Connection = psycopg2.connect(
+    return psycopg2.connect(
         host=settings.host,
         port=settings.port,
         dbname=settings.name,
@@ -160,8 +161,6 @@ def connect(settings: DatabaseSettings, *, name: str) -> Connection:
         client_encoding="UTF8",
         options=timeouts,
     )
-    connection.set_session(isolation_level=ISOLATION_LEVEL_READ_COMMITTED)
-    return connection
 
 
 def _ms(seconds: float) -> int:

@@ -82,6 +82,29 @@ def test_a_terminated_connection_is_replaced(session):
     assert notes(session) == []
 
 
+def test_a_connection_that_broke_after_a_notification_is_unavailable_like_any_other(session, database):
+    session.notify("bell")
+    of_session = "FROM pg_stat_activity WHERE application_name = 'test'"
+    database.sql(f"SELECT pg_terminate_backend(pid, 5000) {of_session}")
+    with pytest.raises(StoreUnavailable), session.transaction() as tx:
+        tx.execute("SELECT 1")
+    assert notes(session) == []
+
+
+def test_a_frozen_server_is_left_at_the_deadline_after_a_notification_too(database_settings, ordermq_stack):
+    session = Session(replace(database_settings, statement_timeout_s=1.0), name="test")
+    session.notify("bell")
+    began_s = monotonic_s()
+    ordermq_stack.postgres.freeze()
+    try:
+        with pytest.raises(StoreUnavailable), session.transaction() as tx:
+            tx.execute("SELECT 1")
+    finally:
+        ordermq_stack.postgres.thaw()
+    assert monotonic_s() - began_s < 10.0
+    session.close()
+
+
 def test_a_connection_that_breaks_at_commit_leaves_the_outcome_unknown(session, database):
     with pytest.raises(CommitUnknown), session.transaction() as tx:
         tx.execute("INSERT INTO notes VALUES ('perhaps')")
