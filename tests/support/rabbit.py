@@ -1,5 +1,6 @@
 """What a test does to a virtual host: look into queues, delete them, cut connections."""
 
+from ordermq.clock import Deadline
 from tests.support.connection import manager_of
 
 
@@ -20,11 +21,23 @@ class Rabbit:
             self._open().close_channel(channel, 5.0)
 
     def publish(self, *publishings):
-        """Publish as a foreign client might: whatever properties, no confirm asked."""
-        channel = self._open().open_channel()
+        """Publish as a foreign client might, with whatever properties; blocks until confirmed."""
+        manager = self._open()
+        channel = manager.open_channel()
+        waiting = set(range(1, len(publishings) + 1))
+
+        def confirmed(tag, multiple, is_nack):
+            assert not is_nack
+            waiting.difference_update(range(1, tag + 1) if multiple else [tag])
+
+        channel.confirm(confirmed, lambda *returned: None, 5.0)
         for publishing in publishings:
             channel.publish(publishing)
-        self._open().close_channel(channel, 5.0)  # its close-ok proves that all before it arrived
+        deadline = Deadline(10.0)
+        while waiting:
+            assert not deadline.has_passed, f"{len(waiting)} of {len(publishings)} not confirmed"
+            manager.tick(0.05)
+        manager.close_channel(channel, 5.0)
 
     def delete_queue(self, queue):
         channel = self._open().open_channel()

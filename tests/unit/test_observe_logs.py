@@ -23,7 +23,8 @@ def configured(monkeypatch, capfd) -> Callable[..., Callable[[], list[str]]]:
     root = logging.getLogger()
     noisy = logging.getLogger("pika.adapters.blocking_connection")
     before = (root.level, noisy.filters[:])
-    levels = {name: logging.getLogger(name).level for name in ("ordermq", "shop")}
+    levels = {name: logging.getLogger(name).level for name in ("ordermq", "shop", "pika")}
+    logging.getLogger("pika").setLevel(logging.NOTSET)  # an application may have wished to hear it
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
 
