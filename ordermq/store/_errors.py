@@ -15,8 +15,9 @@ from ordermq.errors import (
 )
 
 # Class 08 connection, 53 out of resources (disk full, too many connections), 57P operator
-# intervention (shutdown, terminated), 58 system error outside PostgreSQL.
-_UNAVAILABLE = ("08", "53", "57P", "58")
+# intervention (shutdown, terminated), 58 system error outside PostgreSQL, 25006 read-only:
+# a standby answers, as after a failover.
+_UNAVAILABLE = ("08", "53", "57P", "58", "25006")
 # Class 40 deadlock and serialization, 55P03 lock timeout, 57014 statement timeout, 25P03
 # idle in transaction: one transaction's bad luck or slowness, not the server's absence.
 _CONTENTION = ("40", "55P03", "57014", "25P03")

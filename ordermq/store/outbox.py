@@ -75,8 +75,7 @@ def become_active(tx: Transaction) -> bool:
 def claim(tx: Transaction, limit: int) -> list[ClaimedRow]:
     """Return up to ``limit`` due rows, oldest first. The caller must be the active relay."""
     return [
-        ClaimedRow(record[0], record[1], _row(record[2:]))
-        for record in tx.fetch_all(CLAIM, {"limit": limit})
+        ClaimedRow(record[0], record[1], _row(record[2:])) for record in tx.fetch_all(CLAIM, {"limit": limit})
     ]
 
 

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import TRANSACTION_STATUS_INERROR
 from psycopg2.extensions import connection as Connection
 
+from ordermq.clock import monotonic_s
 from ordermq.config.settings import DatabaseSettings
-from ordermq.errors import CommitUnknown, StoreError, StoreUnavailable
+from ordermq.errors import CommitUnknown, Contention, StoreError, StoreUnavailable, UsageError
 from ordermq.observe import metrics
 from ordermq.store._errors import translate, translated
 from ordermq.store.deadline import Guard
@@ -42,24 +44,32 @@ class Session:
         """Begin; commit at the end of the block, roll back if it raises.
 
         Raises CommitUnknown when the connection broke during COMMIT: the caller must
-        treat the work as neither done nor undone, and let the inbox decide.
+        treat the work as neither done nor undone, and let the inbox decide. Raises
+        Contention when the block itself let the transaction idle until the server ended
+        it, and UsageError when it swallowed the error of a statement: PostgreSQL answers
+        the COMMIT of a failed transaction with a rollback and without an error.
         """
         connection, guard = self._open()
         connection.autocommit = False
-        call_s = self._settings.statement_timeout_s + _GRACE_S
-        tx = Transaction(connection, traces=traces, deadline=lambda: guard.within(call_s))
+        pace = _Pace(guard, self._settings.statement_timeout_s + _GRACE_S)
+        tx = Transaction(connection, traces=traces, deadline=pace.statement)
         try:
             yield tx
-        except BaseException:
+            if connection.get_transaction_status() == TRANSACTION_STATUS_INERROR:
+                raise UsageError("the error of a failed statement was caught: its transaction cannot commit")
+        except BaseException as exc:
             self._rollback(connection, guard)
+            if isinstance(exc, StoreUnavailable):
+                self._check_idled(pace, exc)
             raise
         try:
-            with guard.within(call_s), metrics.commit_seconds.time():
+            with pace.statement(), metrics.commit_seconds.time():
                 connection.commit()
         except psycopg2.Error as exc:
             self._rollback(connection, guard)
             error = translate(exc)
             if isinstance(error, StoreUnavailable):
+                self._check_idled(pace, exc)
                 raise CommitUnknown(f"the connection broke during COMMIT: {error}") from exc
             raise error from exc
 
@@ -124,6 +134,13 @@ class Session:
         self._connection, self._guard = connection, Guard(connection.fileno())
         return self._connection, self._guard
 
+    def _check_idled(self, pace: "_Pace", exc: BaseException) -> None:
+        # libpq only says that the server has gone. Its clock began a little before ours.
+        if pace.idle_s >= 0.9 * self._settings.idle_in_transaction_s:
+            raise Contention(
+                f"the transaction was idle for {pace.idle_s:.1f} s; the server ended it"
+            ) from exc
+
     def _rollback(self, connection: Connection, guard: Guard) -> None:
         try:
             with guard.within(_GRACE_S):
@@ -132,6 +149,26 @@ class Session:
             self.close()  # it is broken: the server rolls back by itself
         if connection.closed:
             self.close()
+
+
+class _Pace:
+    """Gives each statement of one transaction its deadline, and measures the time between them."""
+
+    def __init__(self, guard: Guard, call_s: float) -> None:
+        self.idle_s = 0.0  # the longest between two statements
+        self._guard = guard
+        self._call_s = call_s
+        self._ended_s: float | None = None
+
+    @contextmanager
+    def statement(self) -> Iterator[None]:
+        if self._ended_s is not None:
+            self.idle_s = max(self.idle_s, monotonic_s() - self._ended_s)
+        try:
+            with self._guard.within(self._call_s):
+                yield
+        finally:
+            self._ended_s = monotonic_s()
 
 
 def connect(settings: DatabaseSettings, *, name: str) -> Connection:

@@ -54,6 +54,7 @@ def test_a_block_that_ends_commits_and_one_that_raises_leaves_nothing(session):
         ("SELECT * FROM no_such_table", SchemaOutdated),
         ("SELECT pg_read_file('/etc/passwd')", StoreRefused),
         ("SET LOCAL statement_timeout = 100; SELECT pg_sleep(5)", Contention),
+        ("SET TRANSACTION READ ONLY; INSERT INTO notes VALUES ('a')", StoreUnavailable),
     ],
 )
 def test_an_error_says_what_to_do_about_it_and_the_session_goes_on(session, statement, error):
@@ -74,6 +75,37 @@ def test_a_row_value_never_stands_in_an_error(session):
     with pytest.raises(DataRefused) as caught, session.transaction() as tx:
         tx.execute("INSERT INTO notes VALUES ('card 4242')")
     assert "4242" not in str(caught.value)
+
+
+def test_a_statement_whose_error_was_swallowed_fails_the_transaction_instead_of_losing_it(session):
+    with session.transaction() as tx:
+        tx.execute("INSERT INTO notes VALUES ('a')")
+    with pytest.raises(UsageError, match="failed statement"), session.transaction() as tx:
+        tx.execute("INSERT INTO notes VALUES ('b')")
+        with pytest.raises(DataRefused):
+            tx.execute("INSERT INTO notes VALUES ('a')")
+    assert notes(session) == ["a"]
+
+
+@pytest.mark.parametrize("ends_with_a_statement", [True, False])
+def test_a_block_that_idles_too_long_is_slow_not_an_absent_database(database_settings, ends_with_a_statement):
+    session = Session(replace(database_settings, idle_in_transaction_s=0.2), name="slow")
+    with pytest.raises(Contention, match="idle"), session.transaction() as tx:
+        tx.execute("SELECT 1")
+        wait_until(lambda: backends(database_settings, "slow") == 0, 10, what="the server to end it")
+        if ends_with_a_statement:
+            tx.execute("SELECT 1")
+    with session.transaction() as tx:
+        assert tx.fetch_one("SELECT 1") == (1,)
+    session.close()
+
+
+def backends(database_settings, name):
+    watcher = Session(database_settings, name="watcher")
+    with watcher.transaction() as tx:
+        row = tx.fetch_one("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", (name,))
+    watcher.close()
+    return row[0]
 
 
 def test_a_terminated_connection_is_replaced(session):
