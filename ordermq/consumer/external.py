@@ -161,7 +161,9 @@ class Desk:
         traces = {work.envelope.correlation_id: work.envelope.traceparent for work in works}
         with settler.session.transaction(traces=traces) as tx:
             seen = inbox.settled(tx, queue_name, [work.key for work in works])
+            known = [work for work in works if work.envelope.message_id in seen]
             fresh = [work for work in works if work.envelope.message_id not in seen]
+            settler.forget_starts(tx, known)
             leased = leases.take(
                 tx, queue_name, [work.envelope.message_id for work in fresh],
                 owner=self._owner, lease_s=self._limits.lease_s,
@@ -186,7 +188,7 @@ class Desk:
         settler.note_sent(tx)
         settler.count("duplicate", len(seen))
         self._after_commit(decided)
-        return calls, [work for work in works if work.envelope.message_id in seen] + [w for w, _ in decided]
+        return calls, known + [work for work, _ in decided]
 
     def _complete(self, calls: Sequence[Call]) -> tuple[list[Call], list[Work]]:
         decided: list[tuple[Work, Outcome]] = []

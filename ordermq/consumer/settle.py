@@ -77,7 +77,7 @@ class Settler:
                 outcomes = _call(handler.call, messages, tx, is_batch=handler.batch > 0)
                 if any(outcome != DONE for outcome in outcomes):
                     raise NotAllDone(list(zip(fresh, outcomes, strict=True)))
-                self.forget_starts(tx, fresh)
+            self.forget_starts(tx, works)
         self.note_sent(tx)
         self.count("duplicate", len(works) - len(fresh))
         self.count("done", len(fresh))
@@ -161,12 +161,12 @@ class Settler:
         with self.session.transaction(traces=traces) as tx:
             if release is not None:
                 release(tx)
+            self.forget_starts(tx, [work])
             if not inbox.settle(tx, self.queue, [work.key], "dead"):
                 return
             dead_letters.keep(tx, self.queue, [(work.envelope, work.body, reason)])
             if with_on_dead and work.handler is not None and work.handler.on_dead is not None:
                 work.handler.on_dead(work.payload, reason, tx)
-            self.forget_starts(tx, [work])
         self.note_sent(tx)
         with in_log(work.envelope, self.queue):
             log.error("dead letter: %s", reason)

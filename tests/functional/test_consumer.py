@@ -6,6 +6,7 @@ from ordermq.consumer.runtime import State
 from ordermq.errors import QueueMissing
 from ordermq.message import Properties
 from ordermq.message.headers import ATTEMPT, to_properties
+from ordermq.observe.metrics import REGISTRY
 from ordermq.testing import wait_until
 from tests.support.runtime import PREFIX, declare, probes
 
@@ -180,20 +181,39 @@ def test_a_message_that_never_ended_three_starts_is_dead(rig):
             "INSERT INTO ordermq.starts (queue, message_id, hop, starts) VALUES ('batch', %s, 0, 3)",
             (suspect.order_id,),
         )
-    envelope = rig.envelope(suspect)
-    properties = to_properties(envelope)
-    properties = Properties(
-        message_id=properties.message_id,
-        type=properties.type,
-        headers={**properties.headers, "x-delivery-count": 3},
-    )
-    rig.publish_raw("batch", (properties, b'{"order_id":"o00000"}'))
+    rig.publish_raw("batch", suspected(rig, suspect))
     rig.publish("batch", *probes(5, start=1))
     rig.consumer("batch")
     rig.wait_for_effects("batch", 5)
     wait_until(lambda: dead_letters(rig, "batch"), 20, what="the killer's grave")
     assert "kills the process" in dead_letters(rig, "batch")["o00000"]
     assert rig.value("SELECT count(*) FROM ordermq.starts") == 0
+
+
+@pytest.mark.parametrize("queue", ["batch", "single", "call"])
+def test_a_suspect_that_was_settled_before_is_not_held_against_it_for_ever(rig, queue):
+    probe = probes(1)[0]
+    rig.publish(queue, probe)
+    rig.consumer(queue)
+    rig.wait_for_effects(queue, 1)
+    before = duplicates(queue)
+    rig.publish_raw(queue, suspected(rig, probe))
+    wait_until(lambda: duplicates(queue) > before, 20.0, what="the duplicate is recognised")
+    assert rig.value("SELECT count(*) FROM ordermq.starts") == 0
+    assert len(rig.effects(queue)) == 1
+
+
+def duplicates(queue):
+    return REGISTRY.get_sample_value("ordermq_settled_total", {"queue": queue, "outcome": "duplicate"}) or 0
+
+
+def suspected(rig, probe):
+    """Return ``probe`` as the broker delivers it for the fourth time."""
+    properties = to_properties(rig.envelope(probe))
+    headers = {**properties.headers, "x-delivery-count": 3}
+    return Properties(
+        message_id=properties.message_id, type=properties.type, headers=headers
+    ), f'{{"order_id":"{probe.order_id}"}}'.encode()
 
 
 def test_external_calls_run_beside_each_other(rig):
