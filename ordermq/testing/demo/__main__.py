@@ -126,7 +126,9 @@ class Demo:
         ends.callback(stack.broker.delete_vhost, name)
         stack.postgres.create_database(name)
         ends.callback(stack.postgres.drop_database, name)
-        self._place = Place.beside(build / "demo", server_account())
+        folder = build / "demo"
+        folder.mkdir(exist_ok=True)
+        self._place = Place(folder, folder, server_account())
         third_parties = Place.temporary(server_account())
         ends.callback(third_parties.wipe)
         sandbox = PrivateSandbox(third_parties)
@@ -145,6 +147,9 @@ class Demo:
         database = replace(stack.postgres.settings(), name=name)
         self._session = ends.enter_context(closing(Session(database, name="ordermq demo")))
         self._fleet = Fleet(self._place, THREADS, self._env)
+        self._fleet.kill()  # what a demo left that was itself killed
+        for old in folder.iterdir():
+            old.unlink()
         ends.callback(self._fleet.kill)
         self._cancelled = 0
 
@@ -220,6 +225,7 @@ class Demo:
         with self._session.transaction() as tx:
             counts = queries.count_by_status(tx)
             causes = queries.count_cancellations(tx)
+            attention = tx.fetch_one("SELECT count(*) FROM shop.orders WHERE attention_reason IS NOT NULL")
             latency = queries.latency(tx, since=EVER)
             span = tx.fetch_one(
                 """SELECT extract(epoch FROM max(updated_at) - min(accepted_at))::float8
@@ -240,6 +246,7 @@ class Demo:
             published=counters["ordermq_published_total"],
             redelivered=counters["ordermq_redelivered_total"],
             restarts=self._fleet.restarts,
+            attention=attention[0] if attention else 0,
             reconcile=reconcile,
             cancelled_by=causes,
         )

@@ -28,6 +28,7 @@ class Report:
     published: int
     redelivered: int
     restarts: int
+    attention: int
     reconcile: str
     cancelled_by: Mapping[str, int]
 
@@ -51,6 +52,7 @@ class Report:
             ("cancelled or refunded", f"{self.cancelled + self.refunded}"),
             *((f"  {cause}", f"{count}") for cause, count in causes.items() if count),
             ("  of these refunded", f"{self.refunded}"),
+            ("need a human's attention", f"{self.attention}"),
             ("seconds, first placed to last settled", f"{self.seconds:.1f}"),
             ("orders/s end to end", f"{self.orders_per_s:.0f}"),
             ("latency p50, placed to terminal", _ms(self.latency_ms.p50)),
