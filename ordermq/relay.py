@@ -171,10 +171,11 @@ class Relay(ThreadService):
             result.unconfirmed += 1
             result.last_reason = reason or result.last_reason
         else:
-            result.refused.append((row, f"{fate.value}: {reason}" if reason else fate.value))
+            refusal = f"{fate.value}: {reason}" if reason else fate.value
+            result.refused.append((row, refusal))
             log.error(
-                "%s (%s): message %s to %r; its order waits until a queue takes it",
-                fate.value, reason, row.row.envelope.message_id, row.row.routing_key,
+                "message %s to %r was %s; its order waits until a queue takes it",
+                row.row.envelope.message_id, row.row.routing_key, refusal,
             )  # fmt: skip
 
     def _publishing(self, row: ClaimedRow) -> Publishing:

@@ -28,3 +28,33 @@ def test_every_process_outlives_a_crash_of_the_database_and_goes_on_by_itself(pi
         wait_until(lambda: any(pipeline.has_logged(queue, "paused until") for queue in QUEUES), 20.0)
         ordermq_stack.postgres.start()
     pipeline.end_well(len(orders), timeout_s=60.0)
+
+
+def test_commits_whose_acks_never_reach_the_broker_are_recognised_when_their_messages_come_again(pipeline):
+    orders = list(generate(30, 19))
+    pipeline.load(orders)
+    pipeline.begin()
+    with pipeline.held("shop.stock"):
+        pipeline.place(orders)
+        pipeline.wait_for_waiting("inventory")
+        pipeline.wait_outbox_empty()
+        pipeline.cut_connections()
+        wait_until(lambda: pipeline.has_logged("inventory", "subscription lost"), 20.0)
+    pipeline.wait_at_rest(len(orders))
+    wait_until(lambda: pipeline.duplicates("inventory") > 0, 20.0)
+    pipeline.end_well(len(orders))
+
+
+def test_rows_a_full_queue_refuses_wait_in_the_outbox_until_it_has_room(pipeline, vhost):
+    orders = list(generate(30, 23))
+    pipeline.load(orders)
+    policy = {"pattern": r"^orders\.inventory$", "definition": {"max-length": 5}, "apply-to": "queues"}
+    vhost.broker.api("PUT", f"policies/{vhost.name}/small", policy)
+    pipeline.begin("relay")
+    pipeline.place(orders[:10])  # the limit of a quorum queue is felt by what comes after it was passed
+    pipeline.wait_outbox_empty()
+    pipeline.place(orders[10:])
+    wait_until(lambda: pipeline.value("SELECT count(*) FROM ordermq.outbox WHERE refusals > 0"), 20.0)
+    assert pipeline.has_logged("relay", "was nacked")
+    pipeline.begin(*QUEUES)
+    pipeline.end_well(len(orders))

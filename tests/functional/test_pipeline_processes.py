@@ -101,3 +101,31 @@ def test_a_second_signal_ends_a_consumer_at_once_and_loses_nothing(pipeline):
         assert stubborn.wait(3) == 128 + signal.SIGTERM
     pipeline.begin("points")
     pipeline.end_well(AT_ONCE)
+
+
+def test_what_freezes_in_mid_transaction_is_overtaken_and_does_no_harm_when_it_thaws(pipeline):
+    orders = list(generate(AT_ONCE, 29))
+    pipeline.load(orders)
+    pipeline.env |= {
+        "ORDERMQ_DATABASE_IDLE_IN_TRANSACTION_S": "2",  # so long a frozen process keeps its locks
+        "ORDERMQ_BROKER_CONFIRM_TIMEOUT_S": "1",
+        "ORDERMQ_RELAY_STANDBY_S": "0.2",
+    }
+    pipeline.place(orders)
+    with pipeline.held("ordermq.outbox"):
+        pipeline.begin("relay")
+        pipeline.wait_for_waiting("relay")
+        pipeline.process("relay").send_signal(signal.SIGSTOP)
+    pipeline.begin("relay:2", *QUEUES[1:])
+    with pipeline.held("shop.stock"):
+        pipeline.begin("inventory")
+        pipeline.wait_for_waiting("inventory")
+        pipeline.process("inventory").send_signal(signal.SIGSTOP)
+    pipeline.begin("inventory:2")
+    pipeline.cut_connections()  # as the broker does when heartbeats stop
+    pipeline.wait_at_rest(len(orders))
+
+    for name in ("relay", "inventory"):
+        pipeline.process(name).send_signal(signal.SIGCONT)
+    wait_until(lambda: pipeline.duplicates("inventory") > 0, 20.0)
+    pipeline.end_well(len(orders))

@@ -23,6 +23,8 @@ SETTINGS = {
     "ORDERMQ_RETRY_BASE_S": "0.1",
     "ORDERMQ_RETRY_CAP_S": "0.5",
     "ORDERMQ_RETRY_POSTPONE_S": "0.1",
+    "ORDERMQ_RELAY_REFUSED_BASE_S": "0.1",
+    "ORDERMQ_RELAY_REFUSED_CAP_S": "0.5",
     "ORDERMQ_CONSUMER_LEASE_S": "3",  # what a killed consumer left is taken over soon
     "ORDERMQ_CONSUMER_CALL_TIMEOUT_S": "1.5",
     "ORDERMQ_SHOP_GATEWAY_TIMEOUT_S": "1",
@@ -63,7 +65,7 @@ class Pipeline(Shop):
     # --- processes ---
 
     def begin(self, *names):
-        """Start processes, all of them if none is named; ``inventory:2`` is a second one of its queue."""
+        """Start processes, all of them if none is named; ``inventory:2`` is a second one."""
         for name in names or PROCESSES:
             self._processes[name] = self.start(*_argv(name))
 
@@ -145,6 +147,10 @@ class Pipeline(Shop):
         """Lose every message that waits in these queues."""
         for queue in queues:
             self._vhost.broker.api("DELETE", f"queues/{self._vhost.name}/orders.{queue}/contents")
+
+    def cut_connections(self):
+        """Have the broker close every connection to the test's vhost."""
+        self._vhost.broker.ctl("close_all_connections", "-p", self._vhost.name, "cut by a test")
 
     # --- what is ---
 
@@ -251,7 +257,7 @@ class _Customers(threading.Thread):
 
 
 def _argv(name):
-    if name == "relay":
-        return ("ordermq-relay",)
     queue = name.partition(":")[0]
+    if queue == "relay":
+        return ("ordermq-relay",)
     return ("ordermq-consumer", "--queue", name, *(("--threads", THREADS[queue]) if queue in THREADS else ()))
