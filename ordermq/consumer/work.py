@@ -8,7 +8,7 @@ from typing import Any
 from ordermq.clock import utc_now
 from ordermq.errors import MessageError
 from ordermq.message.envelope import Delivery, Envelope
-from ordermq.message.headers import delivery_count, derived_message_id, read_envelope
+from ordermq.message.headers import delivery_count, derived_message_id, identifier, read_envelope, sent_again
 from ordermq.message.payload import decode
 from ordermq.observe import trace
 from ordermq.observe.logs import bind
@@ -57,11 +57,13 @@ def read(delivery: Delivery, queue: str, registry: Registry) -> Work:
     try:
         handler = registry.find(queue, envelope)
         payload = decode(delivery.body, handler.message)
+        key = handler.correlation_id(payload, envelope)
+        if key:
+            identifier(key, handler.key or "correlation_id")  # or a retry of it could not be read
     except MessageError as exc:
         work.fault = f"{type(exc).__name__}: {exc}"
         return work
     work.handler, work.payload = handler, payload
-    key = handler.correlation_id(payload, envelope)
     if key != envelope.correlation_id:
         work.envelope = replace(envelope, correlation_id=key)
     return work
@@ -106,12 +108,14 @@ def in_log(envelope: Envelope, queue: str) -> AbstractContextManager[None]:
 
 
 def _unreadable(delivery: Delivery, reason: str) -> Work:
-    # Nothing of a broken envelope is trusted, except an id that can be one.
+    # Nothing of a broken envelope is trusted, except an id that can be one and what tells
+    # a replay from its first delivery.
     message_id = delivery.properties.message_id or ""
     if not message_id.isascii() or not message_id.isprintable() or not 0 < len(message_id) <= 200:
         message_id = derived_message_id(delivery.body)
+    hop, replay_no = sent_again(delivery.properties.headers)
     envelope = Envelope(
         message_id=message_id, type="", version=0, correlation_id="", traceparent=trace.new(),
-        occurred_at=utc_now(),
+        occurred_at=utc_now(), hop=hop, replay_no=replay_no,
     )  # fmt: skip
     return Work(envelope, delivery.body, delivery.epoch, [delivery.tag], fault=f"MalformedMessage: {reason}")

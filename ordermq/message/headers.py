@@ -49,7 +49,7 @@ def to_properties(envelope: Envelope) -> Properties:
         type=envelope.type,
         correlation_id=envelope.correlation_id,
         content_type=CONTENT_TYPE,
-        timestamp_s=int(envelope.occurred_at.timestamp()),
+        timestamp_s=max(0, int(envelope.occurred_at.timestamp())),  # AMQP has none before 1970
         headers=headers,
     )
 
@@ -70,13 +70,13 @@ def read_envelope(delivery: Delivery, *, only_type: str | None, now: datetime) -
     message_id = (
         derived_message_id(delivery.body)
         if properties.message_id is None
-        else _identifier(properties.message_id, "message_id")
+        else identifier(properties.message_id, "message_id")
     )
     return Envelope(
         message_id=message_id,
-        type=_identifier(message_type, "type"),
+        type=identifier(message_type, "type"),
         version=_count(headers, VERSION, default=1, least=1),
-        correlation_id=_identifier(properties.correlation_id, "correlation_id")
+        correlation_id=identifier(properties.correlation_id, "correlation_id")
         if properties.correlation_id
         else "",
         traceparent=_traceparent(headers.get(TRACEPARENT)),
@@ -91,6 +91,18 @@ def read_envelope(delivery: Delivery, *, only_type: str | None, now: datetime) -
 def derived_message_id(body: bytes) -> str:
     """Return the message_id of a message that came without one."""
     return "sha256:" + hashlib.sha256(body).hexdigest()
+
+
+def sent_again(headers: Mapping[str, object]) -> tuple[int, int]:
+    """Return (hop, replay_no) of a message whose envelope is malformed; 0 for one that is, too."""
+
+    def count(name: str) -> int:
+        try:
+            return _count(headers, name, default=0, least=0)
+        except MalformedMessage:
+            return 0
+
+    return count(HOP), count(REPLAY)
 
 
 def delivery_count(delivery: Delivery) -> int:
@@ -113,7 +125,8 @@ def _check_content(properties: Properties) -> None:
         raise MalformedMessage("content_encoding is not utf-8; compressed bodies are not read")
 
 
-def _identifier(value: str, name: str) -> str:
+def identifier(value: str, name: str) -> str:
+    """Return ``value`` if it may be an id or a type. Raises MalformedMessage naming ``name``."""
     if not _IDENTIFIER.fullmatch(value):
         raise MalformedMessage(f"{name} is not 1 to {MAX_ID_CHARS} printable ASCII characters without spaces")
     return value
@@ -132,11 +145,11 @@ def _instant(headers: Mapping[str, object], name: str) -> datetime | None:
         return None
     try:
         instant = datetime.fromisoformat(str(value))
-    except ValueError as exc:
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    except (ValueError, OverflowError) as exc:  # also one that in UTC is before year 1 or after 9999
         raise MalformedMessage(f"header {name} is not an RFC 3339 instant") from exc
-    if instant.tzinfo is None:
-        raise MalformedMessage(f"header {name} has no time zone")
-    return instant.astimezone(UTC)
+    raise MalformedMessage(f"header {name} has no time zone")
 
 
 def _timestamp(timestamp_s: int | None) -> datetime | None:

@@ -28,7 +28,8 @@ MAX_BODY_BYTES = 256 * 1024
 MAX_DEPTH = 64
 
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Its end is optional: else each quote of a string without one would be searched from anew.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):

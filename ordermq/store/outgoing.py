@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from ordermq.clock import utc_now
 from ordermq.message.command import Command
 from ordermq.message.envelope import Envelope
+from ordermq.message.headers import identifier
 from ordermq.message.payload import encode
 from ordermq.observe import trace
 
@@ -28,7 +29,13 @@ class OutboxRow(NamedTuple):
 
 
 def new_row(command: Command, traces: Mapping[str, str]) -> OutboxRow:
-    """Return the row of a first attempt. Raises MalformedMessage if the payload is too large."""
+    """Return the row of a first attempt.
+
+    Raises MalformedMessage if the payload is too large, or an id is none that a consumer accepts.
+    """
+    identifier(command.message_id, "message_id")
+    if command.correlation_id:
+        identifier(command.correlation_id, "correlation_id")
     traceparent = command.traceparent or traces.get(command.correlation_id, "")
     envelope = Envelope(
         message_id=command.message_id,

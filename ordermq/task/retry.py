@@ -15,6 +15,7 @@ from ordermq.message.envelope import Envelope
 from ordermq.task.outcome import Dead, Outcome, Postpone, Retry
 
 MAX_REASON_CHARS = 500
+LONGEST_DELAY_S = 30 * 86_400.0  # also what becomes of infinity, which PostgreSQL cannot add to an instant
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,23 @@ class RetryPolicy:
     max_age_s: float = 86_400.0
 
     def settle(self, outcome: Outcome, envelope: Envelope, now: datetime, random: Random) -> Outcome:
-        """Return what becomes of ``outcome``: a delay filled in, or Dead once a limit is passed."""
-        if isinstance(outcome, Retry):
-            if envelope.attempt >= self.attempts:
-                return Dead(f"gave up after {envelope.attempt} attempts: {outcome.reason}")
-            if outcome.delay_s is None:
-                delay_s = self.backoff.delay_s(envelope.attempt - 1, random)
-                return Retry(outcome.reason, delay_s)
-        if isinstance(outcome, Postpone):
-            age_s = (now - envelope.occurred_at).total_seconds()
-            if age_s > self.max_age_s:
-                return Dead(f"still too early after {age_s:.0f} s: {outcome.reason}")
-            if outcome.delay_s is None:
-                return Postpone(outcome.reason, self.postpone_s)
-        return outcome
+        """Return what becomes of ``outcome``: a delay filled in, or Dead once a limit is passed.
+
+        Whatever the handler put into it, the delay and a Dead's reason can be stored.
+        """
+        age_s = (now - envelope.occurred_at).total_seconds()
+        match outcome:
+            case Retry(reason) if envelope.attempt >= self.attempts:
+                outcome = Dead(f"gave up after {envelope.attempt} attempts: {reason}")
+            case Retry(reason, None):
+                return Retry(reason, self.backoff.delay_s(envelope.attempt - 1, random))
+            case Retry(reason, float() | int() as delay_s):
+                return Retry(reason, _bounded(delay_s))
+            case Postpone(reason) if age_s > self.max_age_s:
+                outcome = Dead(f"still too early after {age_s:.0f} s: {reason}")
+            case Postpone(reason, delay_s):
+                return Postpone(reason, self.postpone_s if delay_s is None else _bounded(delay_s))
+        return Dead(_storable(outcome.reason)) if isinstance(outcome, Dead) else outcome
 
 
 def outcome_of(error: BaseException) -> Outcome:
@@ -55,4 +59,13 @@ def describe(error: BaseException) -> str:
     """Return the error's type and first line, bounded: what stands in rows and logs."""
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return text.replace("\x00", "")[:MAX_REASON_CHARS]
+    return _storable(text)
+
+
+def _storable(text: str) -> str:
+    # PostgreSQL's text holds neither a NUL nor half of a surrogate pair.
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")[:MAX_REASON_CHARS]
+
+
+def _bounded(delay_s: float) -> float:
+    return max(0.0, min(delay_s, LONGEST_DELAY_S))  # in this order a NaN becomes 0

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ordermq.clock import utc_now
-from ordermq.errors import ConfigError, SchemaOutdated
+from ordermq.errors import ConfigError, MalformedMessage, SchemaOutdated
 from ordermq.message import Command, Envelope, Payload
 from ordermq.observe import trace
 from ordermq.store import Session, dead_letters, inbox, leases, migrate, outbox, starts
@@ -133,11 +133,19 @@ def test_a_sent_command_continues_the_trace_of_its_order_only(session):
     assert trace.parse(other.traceparent).trace_id != trace.parse(traceparent).trace_id
 
 
+@pytest.mark.parametrize(
+    ("message_id", "order_id"), [("two words", "o"), ("m", "ö"), ("m", "x" * 201), ("", "o")]
+)
+def test_a_command_no_consumer_could_read_is_refused_where_it_is_written(session, message_id, order_id):
+    with pytest.raises(MalformedMessage, match="_id is not"), session.transaction() as tx:
+        tx.send([Command("q", message_id, order_id, Note(order_id="o"))])
+
+
 def test_a_refused_row_holds_back_the_later_ones_of_its_order_and_no_other(session):
-    send(session, note("a1", "a"), note("b1", "b"), note("a2", "a"), note("", ""), note("n", ""))
+    send(session, note("a1", "a"), note("b1", "b"), note("a2", "a"), note("m", ""), note("n", ""))
     [first, *_] = in_transaction(session, outbox.claim, 1)
     in_transaction(session, outbox.refused, [(first.outbox_id, "nacked", 30.0)])
-    assert claimed(session) == ["b1", "", "n"]
+    assert claimed(session) == ["b1", "m", "n"]
     with session.transaction() as tx:
         tx.execute("UPDATE ordermq.outbox SET available_at = now() WHERE refusals > 0")
     assert "a1" in claimed(session)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ordermq.clock import monotonic_s
 from ordermq.errors import MalformedMessage
 from ordermq.message.payload import MAX_BODY_BYTES, Payload, check_strict, decode, encode
 
@@ -65,6 +66,14 @@ def test_what_is_not_strict_json_of_the_type_is_refused_with_its_reason(body, wh
 def test_brackets_and_escapes_inside_strings_do_not_count():
     body = b'{"order_id":"' + b"[" * 200 + b'\\"\\\\u0000"}'
     assert decode(body, Reserve).order_id == "[" * 200 + '"\\u0000'
+
+
+def test_a_string_without_an_end_takes_time_in_proportion_to_its_length():
+    body = b'7"' + b'\\"' * 120_000  # a search for its end from each quote would take minutes
+    began_s = monotonic_s()
+    with pytest.raises(MalformedMessage):
+        decode(body, Reserve)
+    assert monotonic_s() - began_s < 2.0
 
 
 @given(st.binary(max_size=200))

@@ -9,7 +9,7 @@ from ordermq.backoff import Backoff
 from ordermq.errors import DataRefused, MalformedMessage, StoreError
 from ordermq.message.envelope import Envelope
 from ordermq.task.outcome import DONE, Dead, Postpone, Retry
-from ordermq.task.retry import MAX_REASON_CHARS, RetryPolicy, describe, outcome_of
+from ordermq.task.retry import LONGEST_DELAY_S, MAX_REASON_CHARS, RetryPolicy, describe, outcome_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = RetryPolicy(attempts=3, backoff=Backoff(1.0, 8.0), postpone_s=2.0, max_age_s=60.0)
@@ -40,6 +40,23 @@ def test_a_retry_without_a_delay_gets_full_jitter_below_a_doubling_ceiling(attem
 
 def test_an_asked_delay_is_kept():
     assert settle(Retry("x", 7.5)) == Retry("x", 7.5)
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "given_s"),
+    [(-1.0, 0.0), (float("nan"), 0.0), (float("inf"), LONGEST_DELAY_S), (1e15, LONGEST_DELAY_S)],
+)
+def test_an_asked_delay_is_one_postgresql_can_add_to_an_instant(asked_s, given_s):
+    assert settle(Retry("x", asked_s)) == Retry("x", given_s)
+    assert settle(Postpone("x", asked_s)) == Postpone("x", given_s)
+
+
+def test_a_reason_can_be_stored_whatever_a_handler_put_into_it():
+    raw = "a\x00b \ud800 " + "x" * 10_000
+    dead, spent = settle(Dead(raw)), settle(Retry(raw), attempt=3)
+    assert dead.reason.startswith("ab ? xxx")
+    assert spent.reason.startswith("gave up after 3 attempts: ab ? xxx")
+    assert len(dead.reason) == len(spent.reason) == MAX_REASON_CHARS
 
 
 def test_the_last_attempt_is_dead_and_says_why():

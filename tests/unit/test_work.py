@@ -4,7 +4,7 @@ import pytest
 
 from ordermq.consumer.work import plan
 from ordermq.message.envelope import Delivery, Properties
-from ordermq.message.headers import ATTEMPT, HOP, VERSION
+from ordermq.message.headers import ATTEMPT, HOP, OCCURRED_AT, REPLAY, VERSION, to_properties
 from ordermq.message.payload import Payload
 from ordermq.task import DONE, Registry, handler
 from ordermq.task.handler import handlers_in
@@ -99,6 +99,8 @@ def test_neighbours_of_unreadable_messages_keep_their_order_and_their_batches():
         ({"headers": {HOP: True}}, HOP),
         ({"headers": {"x-ordermq-occurred-at": "yesterday"}}, "RFC 3339"),
         ({"headers": {"x-ordermq-occurred-at": "2026-01-01T00:00:00"}}, "time zone"),
+        ({"headers": {"x-ordermq-occurred-at": "0001-01-01T00:00:00+14:00"}}, "RFC 3339"),
+        ({"body": b'{"order_id":"two words"}'}, "order_id is not"),
     ],
 )
 def test_an_envelope_out_of_bounds_is_unreadable_and_storable(bad, why):
@@ -106,6 +108,20 @@ def test_an_envelope_out_of_bounds_is_unreadable_and_storable(bad, why):
     assert why in work.fault
     assert work.envelope.message_id.isprintable()
     assert 0 < len(work.envelope.message_id) <= 200
+
+
+def test_an_instant_before_1970_can_be_read_and_sent_again():
+    [(_, [work])] = plan([delivery(1, headers={OCCURRED_AT: "1969-07-20T20:17:40Z"})], "stock", ONE).batches
+    properties = to_properties(work.envelope)
+    assert properties.timestamp_s == 0
+    assert properties.headers[OCCURRED_AT] == "1969-07-20T20:17:40+00:00"
+
+
+def test_an_unreadable_message_that_was_replayed_is_not_taken_for_its_first_delivery():
+    [work] = plan([delivery(1, headers={VERSION: 0, HOP: 1, REPLAY: 1})], "stock", ONE).unreadable
+    assert (work.envelope.hop, work.envelope.replay_no) == (1, 1)
+    [work] = plan([delivery(1, headers={HOP: "x", REPLAY: -1})], "stock", ONE).unreadable
+    assert (work.envelope.hop, work.envelope.replay_no) == (0, 0)
 
 
 @pytest.mark.parametrize(
