@@ -64,10 +64,10 @@ class Pipeline(Shop):
 
     # --- processes ---
 
-    def begin(self, *names):
+    def begin(self, *names, **env):
         """Start processes, all of them if none is named; ``inventory:2`` is a second one."""
         for name in names or PROCESSES:
-            self._processes[name] = self.start(*_argv(name))
+            self._processes[name] = self.start(*_argv(name), **env)
 
     def process(self, name):
         return self._processes[name]
