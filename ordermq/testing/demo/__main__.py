@@ -1,5 +1,6 @@
 """Place orders, run every process of the pipeline, wait until all are settled, reconcile."""
 
+import fcntl
 import gzip
 import io
 import json
@@ -7,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -119,15 +121,13 @@ class Demo:
 
     def __init__(self, source: Source, build: Path, stack: PrivateStack, ends: ExitStack) -> None:
         self._source = source
-        self._build = build
         self._ends = ends
         name = f"demo_{os.getpid()}_{int(time.time())}"
         stack.broker.add_vhost(name)
         ends.callback(stack.broker.delete_vhost, name)
         stack.postgres.create_database(name)
         ends.callback(stack.postgres.drop_database, name)
-        folder = build / "demo"
-        folder.mkdir(exist_ok=True)
+        folder = ends.enter_context(own_folder(build / "demo"))
         self._place = Place(folder, folder, server_account())
         third_parties = Place.temporary(server_account())
         ends.callback(third_parties.wipe)
@@ -148,7 +148,7 @@ class Demo:
         self._session = ends.enter_context(closing(Session(database, name="ordermq demo")))
         self._fleet = Fleet(self._place, THREADS, self._env)
         self._fleet.kill()  # what a demo left that was itself killed
-        for old in folder.iterdir():
+        for old in folder.glob("*.*"):
             old.unlink()
         ends.callback(self._fleet.kill)
         self._cancelled = 0
@@ -169,7 +169,7 @@ class Demo:
         return self._report(summary, self._reconcile())
 
     def _place_and_wait(self) -> dict[str, int]:
-        publishing = Publishing(self._source, self._build, self._env)
+        publishing = Publishing(self._source, self._place.state, self._env)
         publishing.start()
         changed_s = monotonic_s()
         seen: tuple[int, int] = (-1, -1)
@@ -255,7 +255,7 @@ class Demo:
         found = subprocess.run(
             [program("ordermq"), "reconcile"], env=self._env, capture_output=True, text=True, check=False
         )
-        (self._build / "demo-reconcile.txt").write_text(found.stdout + found.stderr)
+        (self._place.state / "reconcile.txt").write_text(found.stdout + found.stderr)
         if found.returncode != 0:
             click.echo(found.stdout + found.stderr, err=True)
             return "FAILED"
@@ -272,13 +272,12 @@ class Demo:
 class Publishing(threading.Thread):
     """``ordermq-publish orders`` in a process of its own, fed from here; again if it was killed."""
 
-    def __init__(self, source: Source, build: Path, env: dict[str, str]) -> None:
+    def __init__(self, source: Source, folder: Path, env: dict[str, str]) -> None:
         super().__init__(name="demo-publish", daemon=True)
         self._source = source
         self._env = env
-        self._errors = build / "demo" / "publish.log"
-        rejects = build / "demo" / "rejects.jsonl"
-        rejects.unlink(missing_ok=True)
+        self._errors = folder / "publish.log"
+        rejects = folder / "rejects.jsonl"
         self._argv = [
             program("ordermq-publish"), "orders", "-", "--format", source.format,
             "--json", "--rejects", str(rejects),
@@ -319,18 +318,45 @@ def _feed(pipe: IO[bytes], lines: Iterable[bytes]) -> None:
 
 @contextmanager
 def running_devstack(state: Path) -> Iterator[PrivateStack]:
-    """The checkout's stack, running; stopped again afterwards if it was down before."""
-    with locked_devstack(state) as stack:
-        was_up = all(row.state == "up" for row in stack.status())
-        if not was_up:
-            stack.start()
-    try:
-        yield stack
-    finally:
-        if not was_up:
-            say("stopping the private stack")
+    """The checkout's stack, running; if a demo started it, the last demo to leave stops it."""
+    with ExitStack() as ends:
+        with locked_devstack(state) as stack:
+            users = ends.enter_context((state / "demo.users").open("a"))
+            fcntl.flock(users, fcntl.LOCK_SH)
+            if not all(row.state == "up" for row in stack.status()):
+                stack.start()
+                (state / "demo.started").touch()
+        try:
+            yield stack
+        finally:
             with locked_devstack(state) as stack:
-                stack.stop()
+                fcntl.flock(users, fcntl.LOCK_UN)
+                if (state / "demo.started").exists() and _is_last(users):
+                    say("stopping the private stack")
+                    (state / "demo.started").unlink()
+                    stack.stop()
+
+
+def _is_last(users: IO[str]) -> bool:
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def own_folder(path: Path) -> Iterator[Path]:
+    """``path``, or beside it a folder that ends with this process, if another demo uses ``path``."""
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with tempfile.TemporaryDirectory(prefix=f"{path.name}-", dir=path.parent) as other:
+                yield Path(other)
+            return
+        yield path
 
 
 def say(text: str) -> None:
