@@ -35,6 +35,9 @@ class Shop:
             **extra,
         }
         self._running = []
+        self.prepare()
+
+    def prepare(self):
         self.ok("ordermq", "db", "migrate")
         self.ok("ordermq", "topology", "apply")
 

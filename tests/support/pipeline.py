@@ -5,13 +5,16 @@ import threading
 import urllib.request
 from contextlib import contextmanager
 
+from ordermq.amqp import apply
 from ordermq.errors import OrderMQError
-from ordermq.orders import load_stock
+from ordermq.orders import MIGRATIONS, load_stock
 from ordermq.orders.intake.demand import demand_of, stock_for
 from ordermq.orders.place import place_orders
-from ordermq.store import Session, outbox
+from ordermq.store import Session, migrate, outbox
 from ordermq.testing import wait_until
+from ordermq.topology import build
 from tests.support.commands import Shop
+from tests.support.connection import manager_of
 
 QUEUES = ("inventory", "payment", "notify", "points", "shipping")
 PROCESSES = ("relay", *QUEUES)
@@ -53,11 +56,21 @@ class Pipeline(Shop):
             "ORDERMQ_SHOP_PAYMENT_URL": sandbox.payment_url,
             "ORDERMQ_SHOP_SMS_URL": sandbox.sms_url,
         }
-        super().__init__(stack, vhost, database, folder, **SETTINGS, **gateways)
         self._vhost = vhost
         self._database = database
-        self.session = self.open_session("test")
         self._processes = {}
+        self.session = self.open_session("test")
+        super().__init__(stack, vhost, database, folder, **SETTINGS, **gateways)
+
+    def prepare(self):
+        """Do what ``ordermq db migrate`` and ``topology apply`` do, without two processes for each test."""
+        tables = [*migrate.migrations_of(*migrate.FRAMEWORK), *migrate.migrations_of(*MIGRATIONS)]
+        migrate.migrate(self.session, tables)
+        manager = manager_of(self._vhost.settings)
+        try:
+            apply(manager, build("orders", QUEUES))
+        finally:
+            manager.close(2.0)
 
     def open_session(self, name):
         return Session(self._database.settings, name=name)
@@ -123,7 +136,7 @@ class Pipeline(Shop):
         with session.transaction() as tx:
             answers = place_orders(orders, tx)
         assert not [each for each in answers if isinstance(each, Exception)], answers
-        session.notify(outbox.CHANNEL)
+        outbox.wake_relay(session)
 
     @contextmanager
     def customers(self, orders, *, per_s):
