@@ -6,8 +6,8 @@
     any other exception   halve until the culprit is alone; its outcome by the retry policy
 
 Invariants
-    B1  Every work ends settled exactly once, or the call raises one of CANNOT_ANSWER and
-        may be repeated with the same works.
+    B1  Every work ends settled exactly once, or the call raises one of CANNOT_ANSWER, or
+        Contention if a lock kept it from settling, and may be repeated with the same works.
     B2  A failing message costs its neighbours a rollback, never an attempt.
 """
 
@@ -27,7 +27,7 @@ IMMEDIATE_RETRIES = 2
 
 
 def run_batch(settler: Settler, works: Sequence[Work]) -> None:
-    """Handle and settle ``works``, all of one plain handler. Raises CANNOT_ANSWER only (B1)."""
+    """Handle and settle ``works``, all of one plain handler. Raises what B1 says only."""
     pending = list(works)
     contentions = 0
     while pending:
@@ -53,15 +53,8 @@ def run_batch(settler: Settler, works: Sequence[Work]) -> None:
             pending = pending[middle:]
 
 
-def run_suspect(settler: Settler, work: Work) -> None:
-    """Handle a message that may have killed the process before: alone, after a committed start."""
-    if is_killer(settler, work):
-        return
-    run_batch(settler, [work])
-
-
 def is_killer(settler: Settler, work: Work) -> bool:
-    """Count a start of ``work``; bury it and return True if it never ended often enough."""
+    """Count a start of ``work``, a suspect; bury it and return True if too many never ended."""
     with settler.session.transaction() as tx:
         begun = starts.begin(tx, settler.queue, *work.key)
     if begun <= starts.MAX_STARTS:

@@ -13,6 +13,8 @@ Invariants
     E2  A message under a foreign live lease is postponed to the lease's end, uncounted.
     E3  The result of a call is written even if its message was settled otherwise
         meanwhile: what happened outside is a fact. Only Done is.
+    E4  The inbox is read after the lease was taken: its last holder settled the message
+        and gave up the lease in one commit, so what is not seen settled then is not.
 """
 
 import logging
@@ -24,14 +26,21 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ordermq.clock import monotonic_s
-from ordermq.consumer.batch import IMMEDIATE_RETRIES, is_killer
-from ordermq.consumer.settle import CANNOT_ANSWER, HandlerMisbehaved, Settler, again_of, deaths_of
+from ordermq.consumer.batch import IMMEDIATE_RETRIES
+from ordermq.consumer.settle import (
+    CANNOT_ANSWER,
+    HandlerMisbehaved,
+    Settler,
+    again_of,
+    checked,
+    deaths_of,
+)
 from ordermq.consumer.work import Work, in_log
-from ordermq.errors import Contention, NotCalled
+from ordermq.errors import Contention, NotCalled, OutcomeUnknown
 from ordermq.observe import metrics
 from ordermq.store import Transaction, inbox, leases
 from ordermq.task.handler import Claim, ExternalHandler, Finished
-from ordermq.task.outcome import Done, Outcome, Postpone, Retry
+from ordermq.task.outcome import Dead, Done, Outcome, Postpone, Retry
 from ordermq.task.retry import outcome_of
 
 log = logging.getLogger(__name__)
@@ -122,6 +131,8 @@ def make(call: Call) -> None:
             call.result = call.instance.call(call.request)
         except Exception as exc:  # complete() decides what it means
             call.result = exc
+        except BaseException as exc:  # sys.exit() and the like end no thread of ours
+            call.result = OutcomeUnknown(f"the call ended in {type(exc).__name__}: {exc}")
 
 
 class Desk:
@@ -133,45 +144,42 @@ class Desk:
         self._limits = limits
         self._owner = owner
 
-    def prepare(self, works: Sequence[Work]) -> tuple[list[Call], list[Work]]:
-        """Lease ``works`` and write their intents; return the calls to make, and what is settled already.
+    def prepare(self, works: Sequence[Work], calls: list[Call]) -> None:
+        """Lease ``works`` and write their intents; add the calls to make to ``calls``, settle the rest.
 
-        Raises one of CANNOT_ANSWER; the same works may then be prepared again.
+        Raises one of CANNOT_ANSWER, or Contention; the same call may then be made again,
+        and goes on where it was.
         """
-        return self._by_halves(self._prepare, sorted(works, key=_lock_order))
+        begun = {call.work for call in calls}
+        left = [work for work in works if work not in begun and not work.is_settled]
+        self._by_halves(lambda some: self._prepare(some, calls), sorted(left, key=_lock_order))
 
-    def prepare_suspect(self, work: Work) -> tuple[list[Call], list[Work]]:
-        """Like ``prepare`` for one message that may kill the process."""
-        if is_killer(self._settler, work):
-            return [], [work]
-        return self.prepare([work])
+    def complete(self, calls: Sequence[Call]) -> None:
+        """Write the results of ``calls`` and settle their works. Raises like ``prepare``."""
+        left = [call for call in calls if not call.work.is_settled]
+        self._by_halves(self._complete, sorted(left, key=lambda call: _lock_order(call.work)))
 
-    def complete(self, calls: Sequence[Call]) -> list[Work]:
-        """Write the results of ``calls``; return their works, all settled.
-
-        Raises one of CANNOT_ANSWER; the same calls may then be completed again.
-        """
-        _, settled = self._by_halves(self._complete, sorted(calls, key=lambda call: _lock_order(call.work)))
-        return settled
-
-    def _prepare(self, works: Sequence[Work]) -> tuple[list[Call], list[Work]]:
+    def _prepare(self, works: Sequence[Work], calls: list[Call]) -> None:
         settler, queue_name = self._settler, self._settler.queue
-        calls: list[Call] = []
+        begun: list[Call] = []
         decided: list[tuple[Work, Outcome]] = []
         traces = {work.envelope.correlation_id: work.envelope.traceparent for work in works}
+        # Before the transaction, whose beginning is where PostgreSQL counts the lease from.
+        start_by_s = monotonic_s() + self._limits.lease_s / 2
         with settler.session.transaction(traces=traces) as tx:
-            seen = inbox.settled(tx, queue_name, [work.key for work in works])
-            known = [work for work in works if work.envelope.message_id in seen]
-            fresh = [work for work in works if work.envelope.message_id not in seen]
-            settler.forget_starts(tx, known)
             leased = leases.take(
-                tx, queue_name, [work.envelope.message_id for work in fresh],
+                tx, queue_name, [work.envelope.message_id for work in works],
                 owner=self._owner, lease_s=self._limits.lease_s,
             )  # fmt: skip
-            start_by_s = monotonic_s() + self._limits.lease_s / 2
+            seen = inbox.settled(tx, queue_name, [work.key for work in works])
+            known = [work for work in works if work.envelope.message_id in seen]
+            self._release(tx, known)
+            settler.forget_starts(tx, known)
             mine: list[tuple[Work, Claim[Any]]] = []
-            for work in fresh:
+            for work in works:
                 left_s = leased.foreign_s.get(work.envelope.message_id)
+                if work.envelope.message_id in seen:
+                    continue
                 if left_s is not None:
                     decided.append((work, Postpone("another consumer is at it", left_s + 0.1)))
                 else:
@@ -182,21 +190,23 @@ class Desk:
                     if isinstance(request, Outcome):
                         decided.append((work, request))
                     else:
-                        calls.append(Call(work, claim, instance, request, start_by_s))
+                        begun.append(Call(work, claim, instance, request, start_by_s))
             decided = settler.decide(decided)
             self._write(tx, decided)
+        calls += begun
         settler.note_sent(tx)
         settler.count("duplicate", len(seen))
+        for work in known:
+            work.is_settled = True
         self._after_commit(decided)
-        return calls, known + [work for work, _ in decided]
 
-    def _complete(self, calls: Sequence[Call]) -> tuple[list[Call], list[Work]]:
+    def _complete(self, calls: Sequence[Call]) -> None:
         decided: list[tuple[Work, Outcome]] = []
         traces = {call.work.envelope.correlation_id: call.work.envelope.traceparent for call in calls}
         with self._settler.session.transaction(traces=traces) as tx:
             for instance, some in self._by_instance([(call.work, call) for call in calls]):
-                outcomes = instance.complete([Finished(call.claim, call.result) for _, call in some], tx)
-                for (work, call), outcome in _paired(some, outcomes):
+                answers = instance.complete([Finished(call.claim, call.result) for _, call in some], tx)
+                for (work, call), outcome in zip(some, checked(answers, len(some)), strict=True):
                     if isinstance(call.result, NotCalled) and isinstance(outcome, Retry):
                         decided.append((work, Postpone(outcome.reason, 0.0)))  # our slowness, no attempt
                     else:
@@ -205,7 +215,6 @@ class Desk:
             self._write(tx, decided)
         self._settler.note_sent(tx)
         self._after_commit(decided)
-        return [], [call.work for call in calls]
 
     def _claim(self, work: Work, leased: leases.Leases) -> Claim[Any]:
         is_resumed = work.envelope.message_id in leased.resumed
@@ -229,37 +238,46 @@ class Desk:
     def _after_commit(self, decided: Sequence[tuple[Work, Outcome]]) -> None:
         self._settler.count("done", sum(isinstance(outcome, Done) for _, outcome in decided))
         self._settler.count_again(again_of(decided))
+        for work, outcome in decided:
+            work.is_settled = not isinstance(outcome, Dead)
         for work, reason in deaths_of(decided):
             self._settler.bury(work, reason, release=partial(self._release, works=[work]))
+            work.is_settled = True
 
     def _release(self, tx: Transaction, works: Sequence[Work]) -> None:
         leases.release(tx, self._settler.queue, [work.envelope.message_id for work in works], self._owner)
 
     def _by_halves(
-        self, step: Callable[[Any], Any], items: Sequence[Any], contentions: int = 0
-    ) -> tuple[list[Call], list[Work]]:
+        self, step: Callable[[Sequence[Any]], None], items: Sequence[Any], contentions: int = 0
+    ) -> None:
         """Run ``step``; on a failure halve until the culprit is alone, and settle that one."""
+        if not items:
+            return
         try:
-            calls, settled = step(items)
-            return list(calls), list(settled)
+            step(items)
         except CANNOT_ANSWER:
             raise
         except Exception as exc:
             if isinstance(exc, Contention) and contentions < IMMEDIATE_RETRIES:
-                return self._by_halves(step, items, contentions + 1)
-            if len(items) == 1:
-                return [], [self._settle_failed(items[0], exc)]
-            middle = len(items) // 2
-            calls, settled = self._by_halves(step, items[:middle])
-            more_calls, more_settled = self._by_halves(step, items[middle:])
-            return calls + more_calls, settled + more_settled
+                self._by_halves(step, items, contentions + 1)
+            elif len(items) > 1:
+                middle = len(items) // 2
+                self._by_halves(step, items[:middle])
+                self._by_halves(step, items[middle:])
+            else:
+                self._settle_failed(items[0], exc)
 
-    def _settle_failed(self, item: Work | Call, error: Exception) -> Work:
-        work = item.work if isinstance(item, Call) else item
+    def _settle_failed(self, item: Work | Call, error: Exception) -> None:
+        if isinstance(item, Call):
+            if isinstance(error, Contention) and monotonic_s() < item.start_by_s + self._limits.lease_s / 2:
+                raise error  # the lock will go, and what happened outside is still ours to write
+            work = item.work
+        else:
+            work = item
         with in_log(work.envelope, self._settler.queue):
             log.warning("handler failed: %s", type(error).__name__, exc_info=error)
         self._settler.settle([(work, outcome_of(error))], release=partial(self._release, works=[work]))
-        return work
+        work.is_settled = True
 
 
 def _paired(asked: Sequence[T], answers: Sequence[Any]) -> Iterator[tuple[T, Any]]:

@@ -21,7 +21,6 @@ class Intake:
 
     def __init__(self) -> None:
         self._waiting: deque[Delivery] = deque()
-        self._busy = 0
         self._is_nudged = False
         self._is_closed = False
         self._changed = threading.Condition()
@@ -32,10 +31,7 @@ class Intake:
             self._changed.notify_all()
 
     def take(self, limit: int) -> list[Delivery]:
-        """Block until something waits; return up to ``limit``, or nothing once closed or nudged.
-
-        Each non-empty answer must be followed by one ``done()``.
-        """
+        """Block until something waits; return up to ``limit``, or nothing once closed or nudged."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_closed or self._is_nudged)
             self._is_nudged = False
@@ -45,12 +41,6 @@ class Intake:
         """Make a waiting ``take`` return: there is something else to look after."""
         with self._changed:
             self._is_nudged = True
-            self._changed.notify_all()
-
-    def done(self) -> None:
-        """Say that what ``take`` gave out is settled or abandoned."""
-        with self._changed:
-            self._busy -= 1
             self._changed.notify_all()
 
     def drain(self) -> list[Delivery]:
@@ -71,13 +61,7 @@ class Intake:
     def is_closed(self) -> bool:
         return self._is_closed
 
-    @property
-    def is_busy(self) -> bool:
-        """True while a worker holds what it took."""
-        return self._busy > 0
-
     def _take(self, limit: int) -> list[Delivery]:
         if self._is_closed or not self._waiting:
             return []
-        self._busy += 1
         return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]

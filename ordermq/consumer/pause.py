@@ -13,6 +13,7 @@ from typing import TypeVar
 from ordermq.backoff import Backoff
 from ordermq.clock import monotonic_s
 from ordermq.consumer.settle import CANNOT_ANSWER
+from ordermq.errors import Contention
 from ordermq.observe import metrics
 from ordermq.store import Session
 
@@ -64,7 +65,7 @@ class Pause:
 
 
 def persist(action: Callable[[], T], session: Session, pause: Pause, stop: threading.Event) -> T:
-    """Run ``action`` until it does not fail for want of the database; return its result.
+    """Run ``action`` until it does not fail for want of the database or a lock; return its result.
 
     Waits between tries with full jitter, up to 5 s. Raises Abandoned when ``stop`` is
     set while it waits. What else ``action`` raises passes through.
@@ -75,7 +76,7 @@ def persist(action: Callable[[], T], session: Session, pause: Pause, stop: threa
     while True:
         try:
             result = action()
-        except CANNOT_ANSWER as exc:
+        except (*CANNOT_ANSWER, Contention) as exc:
             session.close()  # the next try connects anew, with the password of that moment
             pause.begin(worker, exc)
             if stop.wait(_PROBE.delay_s(attempt, random)):

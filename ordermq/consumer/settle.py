@@ -21,11 +21,11 @@ from random import Random
 
 from ordermq.clock import utc_now
 from ordermq.consumer.work import Work, in_log
-from ordermq.errors import OrderMQError, StoreRefused, StoreUnavailable
+from ordermq.errors import Contention, OrderMQError, StoreRefused, StoreUnavailable
 from ordermq.observe import metrics
 from ordermq.store import Session, Transaction, dead_letters, inbox, starts
 from ordermq.store.outgoing import OutboxRow
-from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
+from ordermq.task.outcome import DONE, Dead, Outcome, Postpone, Retry
 from ordermq.task.retry import RetryPolicy, describe
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ Release = Callable[[Transaction], None]
 
 # The database cannot say what happened, or lets nobody in: not the message's fault.
 CANNOT_ANSWER = (StoreUnavailable, StoreRefused)
+
+ON_DEAD_TRIES = 10
 
 
 class NotAllDone(Exception):
@@ -47,8 +49,9 @@ class NotAllDone(Exception):
 class Settler:
     """Settles messages of one queue on one session. Owned by the session's thread.
 
-    Every method raises one of CANNOT_ANSWER when the database cannot answer: nothing is
-    settled then, or nobody knows, and the same call may be made again.
+    Every method raises one of CANNOT_ANSWER when the database cannot answer, and Contention
+    when a lock kept it from settling: nothing is settled then, or nobody knows, and the
+    same call may be made again.
     """
 
     def __init__(self, session: Session, queue: str, policy: RetryPolicy, random: Random) -> None:
@@ -116,16 +119,21 @@ class Settler:
 
     def bury(self, work: Work, reason: str, *, release: Release | None = None) -> None:
         """Keep ``work`` as a dead letter, with what follows from that, in one transaction."""
-        on_dead = work.handler.on_dead if work.handler is not None else None
-        try:
-            self._bury_once(work, reason, release, with_on_dead=on_dead is not None)
-        except CANNOT_ANSWER:
-            raise
-        except Exception as exc:  # a fault in on_dead must not keep the message from its grave
-            with in_log(work.envelope, self.queue):
-                log.critical("what follows from the dead letter failed: %s", describe(exc), exc_info=exc)
-            reason = f"{reason}; then on_dead failed: {describe(exc)}"
-            self._bury_once(work, reason, release, with_on_dead=False)
+        for left in reversed(range(ON_DEAD_TRIES)):
+            try:
+                self._bury_once(work, reason, release, with_on_dead=True)
+                break
+            except CANNOT_ANSWER:
+                raise
+            except Exception as exc:
+                if left and isinstance(exc, Contention):
+                    continue  # what follows may be a refund: no deadlock or lock is worth skipping it
+                # A fault in on_dead must not keep the message from its grave.
+                with in_log(work.envelope, self.queue):
+                    log.critical("what follows from the dead letter failed: %s", describe(exc), exc_info=exc)
+                reason = f"{reason}; then on_dead failed: {describe(exc)}"
+                self._bury_once(work, reason, release, with_on_dead=False)
+                break
         self.count("dead", 1)
 
     def forget_starts(self, tx: Transaction, works: Sequence[Work]) -> None:
@@ -195,15 +203,22 @@ class HandlerMisbehaved(OrderMQError):
     """A handler returned something that is not one outcome for each message."""
 
 
+def checked(outcomes: Sequence[object], count: int) -> list[Outcome]:
+    """Return what a handler answered to ``count`` messages. Raises HandlerMisbehaved."""
+    if len(outcomes) != count:
+        raise HandlerMisbehaved(f"{len(outcomes)} outcomes for {count} messages")
+    good: list[Outcome] = []
+    for outcome in outcomes:
+        if not isinstance(outcome, Outcome):
+            raise HandlerMisbehaved(f"{type(outcome).__name__} is not Done, Retry, Postpone or Dead")
+        good.append(outcome)
+    return good
+
+
 def _call(call: object, messages: list[object], tx: Transaction, *, is_batch: bool) -> list[Outcome]:
     assert callable(call)  # noqa: S101 # @handler marks callables only
     if is_batch:
-        outcomes = list(call(messages, tx))
-    else:
-        outcomes = [DONE if (out := call(message, tx)) is None else out for message in messages]
-    if len(outcomes) != len(messages):
-        raise HandlerMisbehaved(f"{len(outcomes)} outcomes for {len(messages)} messages")
-    for outcome in outcomes:
-        if not isinstance(outcome, Done | Retry | Postpone | Dead):
-            raise HandlerMisbehaved(f"{type(outcome).__name__} is not Done, Retry, Postpone or Dead")
-    return outcomes
+        return checked(list(call(messages, tx)), len(messages))
+    return checked(
+        [DONE if (out := call(message, tx)) is None else out for message in messages], len(messages)
+    )

@@ -21,7 +21,10 @@ SUSPECT_AFTER = 2
 
 @dataclass(eq=False)
 class Work:
-    """One message to settle. ``tags`` are its deliveries: more than one if it came twice."""
+    """One message to settle. ``tags`` are its deliveries: more than one if it came twice.
+
+    ``is_settled`` is kept by the desk, which settles works in more than one transaction.
+    """
 
     envelope: Envelope
     body: bytes
@@ -31,6 +34,7 @@ class Work:
     payload: Any = None
     fault: str = ""  # why it can never be handled; handler and payload are unset then
     is_suspect: bool = False
+    is_settled: bool = False
 
     @property
     def key(self) -> tuple[str, int]:

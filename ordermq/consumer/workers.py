@@ -11,14 +11,14 @@ Invariants
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any
 
 from ordermq.clock import monotonic_s
 from ordermq.config.settings import DatabaseSettings
-from ordermq.consumer.batch import run_batch, run_suspect
+from ordermq.consumer.batch import is_killer, run_batch
 from ordermq.consumer.external import Call, Callers, CallLimits, Desk, make
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.pause import Abandoned, Pause, persist
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 NOTIFY_EVERY_S = 0.02
 
+_NEVER = threading.Event()
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -49,6 +51,8 @@ class Bench:
     policy: RetryPolicy
     database: DatabaseSettings
     report: Callable[[Sequence[Work]], None]
+    # Held while a suspect runs: were two begun when one kills the process, both would be blamed.
+    one_suspect: threading.Lock = field(default_factory=threading.Lock)
 
     def settler(self, name: str) -> Settler:
         """Return a settler on a session of its own."""
@@ -80,6 +84,18 @@ class _Worker:
     def _persist(self, action: Callable[[], Any]) -> Any:
         bench = self._bench
         return persist(action, self._settler.session, bench.pause, bench.stopping)
+
+    def _run_suspect(self, work: Work) -> None:
+        """Handle a message that may have killed the process before: alone, after a committed start."""
+        with self._bench.one_suspect:
+            if self._persist(partial(is_killer, self._settler, work)):
+                self._settled([work])
+            else:
+                self._run_alone(work)
+
+    def _run_alone(self, work: Work) -> None:
+        assert work.handler is not None  # noqa: S101 # plan() makes no other a suspect
+        self._run_plain(work.handler, [work])
 
     def _settled(self, works: Sequence[Work]) -> None:
         if not works:
@@ -113,12 +129,8 @@ class PlainWorker(_Worker):
     def _work(self) -> None:
         intake = self._bench.intake
         while not intake.is_closed:
-            deliveries = intake.take(self._batch)
-            if deliveries:
-                try:
-                    self._handle(deliveries)
-                finally:
-                    intake.done()
+            if deliveries := intake.take(self._batch):
+                self._handle(deliveries)
 
     def _handle(self, deliveries: Sequence[Delivery]) -> None:
         todo = plan(deliveries, self._bench.queue, self._bench.registry)
@@ -126,8 +138,7 @@ class PlainWorker(_Worker):
         for handler, works in todo.batches:
             self._run_plain(handler, works)
         for work in todo.suspects:
-            self._persist(partial(run_suspect, self._settler, work))
-            self._settled([work])
+            self._run_suspect(work)
 
 
 class DeskWorker(_Worker):
@@ -151,10 +162,7 @@ class DeskWorker(_Worker):
                 if finished := callers.finished(wait_s=0.5 if is_full else 0.0):
                     self._complete(finished)
                 if deliveries:
-                    try:
-                        self._handle(deliveries)
-                    finally:
-                        intake.done()
+                    self._handle(deliveries)
         finally:
             callers.stop()
 
@@ -167,28 +175,31 @@ class DeskWorker(_Worker):
             else:
                 self._run_plain(handler, works)
         for work in todo.suspects:
-            self._suspect(work)
+            self._complete(self._callers.finished())  # a suspect's call may take as long as their leases
+            self._run_suspect(work)
 
     def _prepare(self, works: Sequence[Work]) -> None:
-        calls, settled = self._persist(lambda: self._desk.prepare(works))
-        self._settled(settled)
-        self._callers.submit(calls)
+        self._callers.submit(self._prepared(works))
 
-    def _suspect(self, work: Work) -> None:
-        # On this thread, so that nothing else of this message's queue starts beside it.
+    def _run_alone(self, work: Work) -> None:
         if work.handler is not None and not work.handler.is_external:
-            self._persist(lambda: run_suspect(self._settler, work))
-            self._settled([work])
+            super()._run_alone(work)
             return
-        calls, settled = self._persist(lambda: self._desk.prepare_suspect(work))
-        self._settled(settled)
+        calls = self._prepared([work])
         for call in calls:
-            make(call)
-        if calls:
-            self._complete(calls)
+            make(call)  # on this thread, so that nothing else of this queue starts beside it
+        self._complete(calls)
+
+    def _prepared(self, works: Sequence[Work]) -> list[Call]:
+        calls: list[Call] = []
+        self._persist(lambda: self._desk.prepare(works, calls))
+        self._settled([work for work in works if work.is_settled])
+        return calls
 
     def _complete(self, calls: Sequence[Call]) -> None:
-        self._settled(self._persist(lambda: self._desk.complete(calls)))
+        # Not abandoned at a stop: what was called has happened, and only this process knows.
+        persist(lambda: self._desk.complete(calls), self._settler.session, self._bench.pause, _NEVER)
+        self._settled([call.work for call in calls])
 
 
 class Crew:

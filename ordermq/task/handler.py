@@ -70,7 +70,8 @@ class ExternalHandler(Protocol):
 
     What ``call`` raises is passed to ``complete`` as the result, so that an unknown
     outcome can be recorded; so is NotCalled if the call was never made, which
-    ``complete`` should answer with Retry.
+    ``complete`` should answer with Retry. ``complete`` must write by key: it is told the
+    same result again if nobody knows whether its commit happened.
     """
 
     @classmethod

@@ -1,13 +1,21 @@
 """The consumer runtime on a real broker and a real database."""
 
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+
 import pytest
 
 from ordermq.consumer.runtime import State
-from ordermq.errors import QueueMissing
-from ordermq.message import Properties
+from ordermq.errors import DataRefused, QueueMissing, StoreRefused
+from ordermq.message import Properties, encode
 from ordermq.message.headers import ATTEMPT, to_properties
 from ordermq.observe.metrics import REGISTRY
+from ordermq.store import Session, inbox, leases
+from ordermq.task import Dead, Registry, external, handler
+from ordermq.task.handler import handlers_in
 from ordermq.testing import wait_until
+from tests.support.probe import CallOut, Probe
 from tests.support.runtime import PREFIX, declare, probes
 
 
@@ -288,3 +296,224 @@ def lease(rig, message_id, until):
             "INSERT INTO ordermq.leases VALUES ('call', %s, 'another', now() + %s::interval)",
             (message_id, until),
         )
+
+
+# --- what goes wrong beside the message ---------------------------------------
+
+
+def contend(rig, statement):
+    """Hold a lock in a transaction of its own until ``release()``; the consumers' patience is short."""
+    rig.settings = replace(rig.settings, database=replace(rig.settings.database, lock_timeout_s=0.2))
+    holder = Session(rig.settings.database, name="holder")
+    held = ExitStack()
+    held.callback(holder.close)
+    held.enter_context(rollback(holder)).execute(statement)
+    return held
+
+
+@contextmanager
+def rollback(session):
+    with suppress(_Undo), session.transaction() as tx:
+        yield tx
+        raise _Undo
+
+
+class _Undo(Exception):
+    pass
+
+
+def wait_for_lock_timeouts(rig, count):
+    """Wait until statements have waited for a lock in vain ``count`` times."""
+    waits = set()
+
+    def look():
+        waits.update(
+            rig.rows(
+                "SELECT pid, query_start FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        )
+        return len(waits) > count
+
+    wait_until(look, 20, what=f"{count} lock timeouts")
+
+
+def test_a_lock_that_keeps_a_message_from_being_settled_is_waited_for(rig):
+    held = contend(rig, "INSERT INTO ordermq.inbox VALUES ('single', 'o00000', 0, 'retry')")
+    with held:
+        consumer = rig.consumer("single", threads=1)
+        rig.publish("single", *probes(2, "retry"))
+        wait_for_lock_timeouts(rig, 5)
+    wait_until(lambda: len(rig.rows("SELECT FROM ordermq.outbox")) == 2, 20, what="two retries")
+    assert consumer.failure is None
+    wait_until(lambda: consumer._health.ready().is_good, 10, what="ready again")
+
+
+@pytest.mark.parametrize("queue", ["single", "call"])
+def test_a_lock_in_what_follows_from_a_death_does_not_skip_it(rig, queue):
+    with contend(rig, "LOCK TABLE graves"):
+        rig.consumer(queue, threads=1)
+        rig.publish(queue, *probes(1, "dead"))
+        wait_for_lock_timeouts(rig, 3)
+    wait_until(lambda: dead_letters(rig, queue), 20, what="the dead letter")
+    assert dead_letters(rig, queue) == {"o00000": "asked to die"}
+    assert rig.rows("SELECT order_id, reason FROM graves") == [("o00000", "asked to die")]
+
+
+def test_the_result_of_a_call_is_kept_while_a_lock_keeps_it_from_being_written(rig):
+    with contend(rig, "LOCK TABLE effects"):
+        rig.consumer("call")
+        rig.publish("call", *probes(3))
+        wait_for_lock_timeouts(rig, 8)
+    assert rig.wait_for_effects("call", 3) == [each.order_id for each in probes(3)]
+    assert rig.value("SELECT count(*) FROM calls") == 3
+    assert rig.value("SELECT count(*) FROM ordermq.outbox") == 0
+    assert set(settled(rig, "call").values()) == {"done"}
+
+
+def test_a_handler_that_swallows_the_error_of_a_statement_loses_no_message(rig):
+    @handler(queue="single", message=Probe, key="order_id")
+    def careless(message, tx):
+        tx.execute("INSERT INTO effects (order_id, queue) VALUES (%s, 'single')", (message.order_id,))
+        with suppress(DataRefused):
+            tx.execute("SELECT 1 / 0")
+
+    rig.relay()
+    rig.consumer("single", registry=Registry(handlers_in({"careless": careless})))
+    rig.publish("single", *probes(1))
+    wait_until(lambda: dead_letters(rig, "single"), 20, what="the dead letter")
+    assert "failed statement" in dead_letters(rig, "single")["o00000"]
+
+
+def test_a_message_that_is_slow_and_never_ends_is_given_up_and_its_neighbours_are_handled(rig):
+    @handler(queue="single", message=Probe, key="order_id")
+    def dreaming(message, tx):
+        tx.execute("INSERT INTO effects (order_id, queue) VALUES (%s, 'single')", (message.order_id,))
+        time.sleep(message.seconds)
+
+    rig.settings = replace(rig.settings, database=replace(rig.settings.database, idle_in_transaction_s=0.2))
+    rig.relay()
+    rig.consumer("single", registry=Registry(handlers_in({"dreaming": dreaming})), threads=1)
+    rig.publish("single", *probes(1, seconds=0.5), *probes(2, start=1))
+    wait_until(lambda: dead_letters(rig, "single"), 30, what="the dead letter")
+    assert "idle" in dead_letters(rig, "single")["o00000"]
+    assert rig.wait_for_effects("single", 2) == ["o00001", "o00002"]
+
+
+def test_a_death_whose_reason_postgresql_cannot_hold_is_a_dead_letter(rig):
+    @handler(queue="single", message=Probe, key="order_id")
+    def garbled(message, tx):
+        return Dead("the service said \x00\ud800")
+
+    rig.consumer("single", registry=Registry(handlers_in({"garbled": garbled})))
+    rig.publish("single", *probes(1))
+    wait_until(lambda: dead_letters(rig, "single"), 20, what="the dead letter")
+    assert dead_letters(rig, "single") == {"o00000": "the service said ?"}
+
+
+# --- external handlers that misbehave, and leases -----------------------------
+
+
+class Forgetful(CallOut):
+    """Completes nothing."""
+
+    def complete(self, finished, tx):
+        return [None for _ in finished]
+
+
+class Exiting(CallOut):
+    """Its call ends the thread it runs on."""
+
+    def call(self, message):
+        raise SystemExit(1)
+
+
+def registry_of(external_class):
+    marked = external(queue="call", message=Probe, key="order_id")(external_class)
+    return Registry(handlers_in({"marked": marked}))
+
+
+def test_a_complete_that_answers_nothing_loses_no_message(rig):
+    rig.relay()
+    rig.consumer("call", registry=registry_of(Forgetful))
+    rig.publish("call", *probes(2))
+    wait_until(lambda: len(dead_letters(rig, "call")) == 2, 20, what="two dead letters")
+    assert "HandlerMisbehaved" in dead_letters(rig, "call")["o00000"]
+    assert rig.value("SELECT count(*) FROM ordermq.leases") == 0
+
+
+def test_a_call_that_ends_its_thread_is_an_outcome_nobody_knows(rig):
+    rig.relay()
+    rig.consumer("call", registry=registry_of(Exiting), threads=1)
+    rig.publish("call", *probes(3))
+    wait_until(lambda: len(dead_letters(rig, "call")) == 3, 20, what="three dead letters")
+    assert "SystemExit" in dead_letters(rig, "call")["o00000"]
+
+
+def test_a_duplicate_that_arrives_as_its_message_is_settled_is_not_called_again(rig):
+    lease(rig, "o00000", "+60 s")
+    other = Session(rig.settings.database, name="other")
+    with other.transaction() as tx:
+        inbox.complete(tx, "call", [("o00000", 0)])
+        leases.release(tx, "call", ["o00000"], "another")
+        rig.consumer("call")
+        rig.publish("call", *probes(2))
+        wait_for_lock(rig)
+    other.close()
+    rig.wait_for_effects("call", 1)
+    wait_until(lambda: rig.value("SELECT count(*) FROM ordermq.leases") == 0, 10, what="no lease left")
+    wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.call") == 0, 10, what="an empty queue")
+    assert rig.rows("SELECT order_id FROM calls") == [("o00001",)]
+
+
+def wait_for_lock(rig):
+    wait_until(
+        lambda: rig.rows(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ),
+        10,
+        what="a statement that waits for a lock",
+    )
+
+
+# --- suspects -----------------------------------------------------------------
+
+
+def suspects(rig, queue, *payloads):
+    """Publish as the broker delivers what came back to it twice."""
+    for payload in payloads:
+        properties = to_properties(rig.envelope(payload))
+        headers = {**properties.headers, "x-delivery-count": 2}
+        rig.publish_raw(queue, (replace(properties, headers=headers), encode(payload)))
+
+
+def test_a_suspect_that_the_database_keeps_waiting_is_started_once(rig):
+    @handler(queue="single", message=Probe, key="order_id")
+    def forbidden(message, tx):
+        tries.append(message.order_id)
+        if len(tries) < 6:
+            raise StoreRefused("as if a permission were missing")
+        tx.execute("INSERT INTO effects (order_id, queue) VALUES (%s, 'single')", (message.order_id,))
+
+    tries = []
+    rig.consumer("single", registry=Registry(handlers_in({"forbidden": forbidden})), threads=1)
+    suspects(rig, "single", *probes(1))
+    assert rig.wait_for_effects("single", 1) == ["o00000"]
+    assert rig.value("SELECT count(*) FROM ordermq.dead_letters") == 0
+
+
+def test_suspects_of_a_process_run_one_after_the_other(rig):
+    @handler(queue="single", message=Probe, key="order_id")
+    def watched(message, tx):
+        watcher = Session(rig.settings.database, name="watcher")
+        with watcher.transaction() as other:
+            begun.append(other.fetch_one("SELECT count(*) FROM ordermq.starts")[0])
+        watcher.close()
+        tx.execute("INSERT INTO effects (order_id, queue) VALUES (%s, 'single')", (message.order_id,))
+
+    begun = []
+    suspects(rig, "single", *probes(12))
+    rig.consumer("single", registry=Registry(handlers_in({"watched": watched})), threads=4)
+    rig.wait_for_effects("single", 12)
+    assert set(begun) == {1}
+    assert rig.value("SELECT count(*) FROM ordermq.starts") == 0
