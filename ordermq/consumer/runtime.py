@@ -36,7 +36,7 @@ from ordermq.consumer.intake import Intake
 from ordermq.consumer.pause import Pause
 from ordermq.consumer.work import Work
 from ordermq.consumer.workers import Bench, Crew, hire
-from ordermq.errors import BrokerError, ChannelLost, ConnectionLost, DrainTimeout, OrderMQError, QueueMissing
+from ordermq.errors import BrokerError, ConnectionLost, DrainTimeout, OrderMQError
 from ordermq.lifecycle import ThreadService
 from ordermq.message.envelope import Delivery
 from ordermq.observe import metrics
@@ -163,7 +163,7 @@ class Consumer(ThreadService):
                     subscription = self._subscribe()
                     self._work(subscription)
                     return
-                except (ConnectionLost, ChannelLost, QueueMissing) as exc:
+                except BrokerError as exc:
                     if subscription is not None:
                         down_since_s = monotonic_s()
                     self._lost(exc, down_s=monotonic_s() - down_since_s)
@@ -200,7 +200,7 @@ class Consumer(ThreadService):
             self._health.set_ready(paused_s == 0.0, "paused: the database does not answer")
             if paused_s > longest_pause_s:
                 # The broker would count what we hold against its consumer_timeout.
-                self._give_back(subscription)
+                self._give_back()
                 return self._sit_out()
         self._drain(subscription)
 
@@ -273,10 +273,9 @@ class Consumer(ThreadService):
         if unstarted:
             log.info("returned %d unstarted deliveries to the queue", len(unstarted))
 
-    def _give_back(self, subscription: Subscription) -> None:
-        log.warning("paused for long: closing the channel, so that others may have the deliveries")
-        self._return(subscription, self._intake.drain())
-        subscription.cancel(5.0)
+    def _give_back(self) -> None:
+        log.warning("paused for long: closing the connection, so that others may have the deliveries")
+        self._intake.drain()
         self._manager.drop(ConnectionLost("paused for long"))
 
     def _sit_out(self) -> None:
@@ -288,13 +287,18 @@ class Consumer(ThreadService):
         self._wait_for_crew(Deadline(self._settings.consumer.drain_deadline_s), None)
 
     def _lost(self, error: BrokerError, *, down_s: float) -> None:
-        """Forget the subscription; what workers hold is settled without an ack and comes back."""
+        """Forget the subscription; what workers hold is settled without an ack and comes back.
+
+        Raises ``error`` if it ends the process: at the start what only a human can mend (later
+        it may be a rotation under way, or a queue about to be declared anew), or if there has
+        been no subscription for give_up_after_s.
+        """
         self._intake.drain()
         self._frontier = AckFrontier()
         self._epoch += 1
         # A lost channel counts as a lost connection: connect() then waits its backoff.
         self._manager.drop(ConnectionLost(str(error)))
-        if isinstance(error, QueueMissing) and self.state is State.STARTING:
+        if self.state is State.STARTING and not error.retryable:
             raise error
         if down_s > self._settings.broker.give_up_after_s:
             raise ConnectionLost(f"no subscription for {down_s:.0f} s; giving up: {error}") from error

@@ -144,6 +144,34 @@ def test_a_deleted_queue_is_not_a_silent_end(rig):
     assert consumer.state is State.RUNNING
 
 
+def test_a_permission_taken_from_a_running_consumer_is_waited_for(rig):
+    consumer = rig.consumer("single")
+    rig.publish("single", *probes(1))
+    rig.wait_for_effects("single", 1)
+    user, vhost = rig.settings.broker.username, rig.settings.broker.vhost
+    rig.stack.broker.set_permissions(user, vhost, read="^$")
+    try:
+        rig.rabbit.close_connections()
+        wait_until(lambda: "ACCESS_REFUSED" in str(consumer._health.ready().reasons), 20, what="the refusal")
+    finally:
+        rig.stack.broker.set_permissions(user, vhost)
+    rig.publish("single", *probes(1, start=1))
+    assert rig.wait_for_effects("single", 2) == ["o00000", "o00001"]
+    assert consumer.failure is None
+
+
+def test_a_long_pause_gives_the_deliveries_back_and_ends_with_a_new_subscription(rig):
+    rig.publish("single", *probes(30))
+    rig.relay()  # the first tries end as retries
+    with contend(rig, "LOCK TABLE ordermq.inbox"):
+        consumer = rig.consumer("single", threads=2, consumer_timeout_s=1.0)
+        wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.single") == 30, 20, what="all back in the queue")
+        assert consumer.failure is None
+    assert rig.wait_for_effects("single", 30) == [each.order_id for each in probes(30)]
+    wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.single") == 0, 20, what="an empty queue")
+    assert len(rig.effects("single")) == 30
+
+
 def test_a_queue_that_never_existed_ends_the_start_with_what_to_do(rig):
     rig.rabbit.delete_queue(f"{PREFIX}.single")
     consumer = rig.consumer("single")
