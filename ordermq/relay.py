@@ -10,7 +10,8 @@ Invariants
     R3  A row is published only after every earlier row of its correlation_id in the
         claim was confirmed. One that was not holds back the later ones of its own
         correlation_id and nothing else.
-    R4  confirm_timeout_s is shorter than idle_in_transaction_s (checked in config).
+    R4  Publishing a claim takes at most half of idle_in_transaction_s, however many waves
+        it has; what is left of it then stays for the next claim.
 """
 
 import logging
@@ -20,9 +21,16 @@ from random import Random
 
 from ordermq.amqp import Fate, Publisher
 from ordermq.backoff import Backoff
-from ordermq.clock import monotonic_s
+from ordermq.clock import Deadline, monotonic_s
 from ordermq.config.settings import DatabaseSettings, RelaySettings
-from ordermq.errors import CommitUnknown, ConnectionLost, StoreRefused, StoreUnavailable
+from ordermq.errors import (
+    CommitUnknown,
+    ConnectionLost,
+    Contention,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from ordermq.lifecycle import ThreadService
 from ordermq.message.envelope import Publishing
 from ordermq.message.headers import to_properties
@@ -35,6 +43,7 @@ log = logging.getLogger(__name__)
 
 _GAUGE_EVERY_S = 5.0
 _BUSY_FOR_S = 1.0
+_BEAT_EVERY_S = 0.5
 
 
 @dataclass
@@ -48,10 +57,14 @@ class Published:
 
 
 def waves(rows: Sequence[ClaimedRow]) -> list[list[ClaimedRow]]:
-    """Split a claim so that no wave holds two rows of one correlation_id, each in its order (R3)."""
+    """Split a claim so that no wave holds two rows of one correlation_id (R3).
+
+    Rows of one correlation_id are in the order they were written, not in the order they came
+    due: a transaction that waited for another's may have begun first.
+    """
     result: list[list[ClaimedRow]] = []
     depth: dict[str, int] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.outbox_id):
         correlation_id = row.row.envelope.correlation_id
         wave = depth.get(correlation_id, 0)
         if correlation_id:
@@ -82,6 +95,8 @@ class Relay(ThreadService):
         super().__init__("relay")
         self._publisher = publisher
         self._settings = settings
+        self._confirm_s = publisher.connection.settings.confirm_timeout_s
+        self._idle_in_transaction_s = database.idle_in_transaction_s
         self._exchange = exchange
         self._health = health
         self._random = random or Random()
@@ -112,7 +127,7 @@ class Relay(ThreadService):
     def relay_once(self) -> int | None:
         """Claim and publish one batch; return how many rows were confirmed, None if on standby.
 
-        Raises StoreUnavailable or ConnectionLost; every row not confirmed is still there.
+        Raises ConnectionLost or a StoreError; every row not confirmed is still there.
         """
         with self._claims.transaction() as tx:
             if not outbox.become_active(tx):
@@ -131,9 +146,12 @@ class Relay(ThreadService):
 
     def _turn(self) -> int | None:
         """Like ``relay_once``, but an outage is waited out instead of raised."""
+        if self._publisher.failure is not None:
+            raise self._publisher.failure  # also with nothing to publish
         try:
             done = self.relay_once()
-        except (StoreUnavailable, StoreRefused, ConnectionLost) as exc:
+            self._gauge(is_active=done is not None)
+        except (StoreUnavailable, StoreRefused, Contention, ConnectionLost) as exc:
             if isinstance(exc, CommitUnknown):
                 log.warning("commit unknown: what was confirmed may be published once more")
             if (failure := self._publisher.failure) is not None:
@@ -146,22 +164,25 @@ class Relay(ThreadService):
             return 0
         self._outages = 0
         self._health.set_ready(True, "active" if done is not None else "standby")
-        self._gauge(is_active=done is not None)
         return done
 
     def _publish(self, rows: Sequence[ClaimedRow]) -> Published:
         result = Published()
         held: set[str] = set()
+        deadline = Deadline(self._idle_in_transaction_s / 2)
         for wave in waves(rows):
             todo = [row for row in wave if row.row.envelope.correlation_id not in held]
-            fates = self._publisher.publish_many([self._publishing(row) for row in todo])
+            fates = self._publisher.publish_many(
+                [self._publishing(row) for row in todo], timeout_s=min(self._confirm_s, deadline.left_s)
+            )
             for position, (row, fate) in enumerate(zip(todo, fates, strict=True)):
                 if fate is not Fate.CONFIRMED:
                     held.add(row.row.envelope.correlation_id)
                 self._note(result, row, fate, fates.reasons.get(position, ""))
             held.discard("")  # rows of no order hold back nothing
-            if result.unconfirmed:
+            if result.unconfirmed or deadline.has_passed:
                 break
+            self._health.beat()
         return result
 
     def _note(self, result: Published, row: ClaimedRow, fate: Fate, reason: str) -> None:
@@ -185,14 +206,21 @@ class Relay(ThreadService):
         return row.outbox_id, reason, self._refusal_backoff.delay_s(row.refusals, self._random)
 
     def _wait(self, timeout_s: float) -> None:
-        """Sleep until a NOTIFY, but no longer than ``timeout_s``."""
+        """Sleep until a NOTIFY or the stop, but no longer than ``timeout_s``, with signs of life."""
+        deadline = Deadline(timeout_s)
+        while not self._is_woken(min(_BEAT_EVERY_S, deadline.left_s)):
+            if deadline.has_passed or self.stopping.is_set():
+                return
+            self._health.beat()
+
+    def _is_woken(self, timeout_s: float) -> bool:
         try:
             if not self._wakeups.is_open:
                 self._wakeups.listen(outbox.CHANNEL)
-            self._wakeups.wait(timeout_s)
-        except (StoreUnavailable, StoreRefused):
+            return self._wakeups.wait(timeout_s)
+        except StoreError:
             self._wakeups.close()
-            self.stopping.wait(timeout_s)
+            return self.stopping.wait(timeout_s)
 
     def _gauge(self, *, is_active: bool) -> None:
         now_s = monotonic_s()

@@ -1,7 +1,13 @@
 """The relay on a real broker and a real database (R1-R3)."""
 
+import time
+from dataclasses import replace
+
+from ordermq.config.settings import Secret
+from ordermq.errors import AccessRefused
 from ordermq.message import Command
 from ordermq.observe import metrics
+from ordermq.store import outbox
 from ordermq.testing import wait_until
 from tests.support.probe import Probe
 from tests.support.runtime import PREFIX, declare, probes
@@ -99,3 +105,71 @@ def test_the_outbox_is_measured(rig):
     wait_until(
         lambda: metrics.REGISTRY.get_sample_value("ordermq_outbox_pending") == 0.0, 10, what="a measure"
     )
+
+
+def test_a_lock_in_the_relays_way_is_waited_for(rig):
+    rig.settings = replace(rig.settings, database=replace(rig.settings.database, lock_timeout_s=0.2))
+    relay = rig.relay()
+    rig.send("single", *probes(1))
+    wait_until(lambda: outbox_rows(rig) == 0, 20, what="an active relay")
+    with rig.session.transaction() as tx:
+        tx.execute("LOCK TABLE ordermq.outbox")
+        wait_until(lambda: "lock timeout" in str(relay._health.ready().reasons), 20, what="a lock timeout")
+        tx.send([Command("single", "later", "later", Probe(order_id="later"))])
+    wait_until(lambda: outbox_rows(rig) == 0, 20, what="an empty outbox")
+    assert relay.failure is None
+
+
+def test_a_relay_refused_by_the_broker_ends_at_once_though_it_has_nothing_to_publish(rig):
+    rig.settings = replace(
+        rig.settings, broker=replace(rig.settings.broker, password=Secret("not the password"))
+    )
+    relay = rig.relay()
+    assert relay.join(20)
+    assert isinstance(relay.failure, AccessRefused)
+
+
+def test_a_standby_shows_signs_of_life_and_hears_the_stop_however_long_it_waits(rig):
+    with rig.session.transaction() as tx:
+        assert outbox.become_active(tx)
+        relay = rig.relay(standby_s=60.0)
+        wait_until(lambda: relay._health.ready().is_good, 10, what="a standby")
+        beats = []
+        relay._health.beat = lambda: beats.append(None)
+        wait_until(lambda: len(beats) >= 2, 5, what="two signs of life")
+        relay.stop()
+        assert relay.join(3)
+
+
+def test_many_messages_of_one_order_on_a_slow_broker_outlast_no_transaction(rig):
+    """Each is confirmed before the next: together they take longer than a transaction may idle."""
+    rig.settings = replace(rig.settings, database=replace(rig.settings.database, idle_in_transaction_s=0.6))
+    with rig.session.transaction() as tx:
+        tx.send([Command("single", f"m{n:03}", "one", Probe(order_id=f"{n:03}")) for n in range(40)])
+    relay = rig.relay()
+    publish_many = relay._publisher.publish_many
+
+    def slowly(publishings, **kwargs):
+        time.sleep(0.05)
+        return publish_many(publishings, **kwargs)
+
+    relay._publisher.publish_many = slowly
+    wait_until(lambda: outbox_rows(rig) == 0, 20, what="an empty outbox")
+    assert rig.rabbit.depth(f"{PREFIX}.single") == 40
+    assert relay.failure is None
+
+
+def test_rows_of_one_order_that_came_due_in_another_order_leave_as_they_were_written(rig):
+    with rig.session.transaction() as tx:
+        tx.send([
+            Command("single", "first", "o", Probe(order_id="first")),
+            Command("single", "second", "o", Probe(order_id="second")),
+        ])  # fmt: skip
+        # As when the second's transaction began earlier and then waited for the first's.
+        tx.execute(
+            "UPDATE ordermq.outbox SET available_at = now() - interval '1 s' WHERE message_id = 'second'"
+        )
+    rig.relay()
+    rig.consumer("single", threads=1)
+    rig.wait_for_effects("single", 2)
+    assert rig.rows("SELECT order_id FROM effects ORDER BY at") == [("first",), ("second",)]
