@@ -17,6 +17,7 @@ Owned by the thread that opened the connection; nothing here is thread-safe.
 
 import logging
 import struct
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any, Never
@@ -43,30 +44,42 @@ warnings.filterwarnings(
 )
 
 
-def _mend_timestamps() -> None:
-    """Let pika read a header timestamp past the year 9999, as 1.5 does: as its number.
+MAX_NESTING = 64  # of tables and arrays in a header
 
-    Before 1.5 one such message (milliseconds where AMQP has seconds, a usual mistake)
-    ends the connection of every consumer it is delivered to, for ever.
+
+def _mend_decoding() -> None:
+    """Let pika read every header RabbitMQ lets through.
+
+    One it cannot read would end every consumer its message is delivered to, for ever. A
+    timestamp past the year 9999 (milliseconds where AMQP has seconds, a usual mistake)
+    becomes its number, as in pika 1.5; a table nested deeper than MAX_NESTING, which
+    pika would follow until Python's recursion ends, becomes None there.
     """
-    decode = pika.data.decode_value
-    try:
-        decode(b"T" + b"\xff" * 8, 0)
-    except (ValueError, OverflowError, OSError):
+    decode: Callable[[bytes, int], tuple[Any, int]] = pika.data.decode_value
+    entered = threading.local()
 
-        def decode_value(encoded: bytes, offset: int) -> tuple[Any, int]:
+    def decode_value(encoded: bytes, offset: int) -> tuple[Any, int]:
+        kind = encoded[offset : offset + 1]
+        if kind == b"T":
             try:
-                value: tuple[Any, int] = decode(encoded, offset)
+                return decode(encoded, offset)
             except (ValueError, OverflowError, OSError):
-                if encoded[offset : offset + 1] != b"T":
-                    raise
                 return struct.unpack_from(">Q", encoded, offset + 1)[0], offset + 9
-            return value
+        if kind not in (b"F", b"A"):
+            return decode(encoded, offset)
+        depth = getattr(entered, "depth", 0)
+        if depth == MAX_NESTING:
+            return None, offset + 5 + struct.unpack_from(">I", encoded, offset + 1)[0]
+        entered.depth = depth + 1
+        try:
+            return decode(encoded, offset)
+        finally:
+            entered.depth = depth
 
-        pika.data.decode_value = decode_value
+    pika.data.decode_value = decode_value
 
 
-_mend_timestamps()
+_mend_decoding()
 
 _CANNOT_ENCODE = (
     pika.exceptions.AMQPError,

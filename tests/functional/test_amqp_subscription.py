@@ -226,6 +226,26 @@ def test_a_header_timestamp_in_milliseconds_does_not_end_the_connection(manager,
     assert after.properties.message_id == "after"
 
 
+def test_a_table_nested_thousands_deep_does_not_end_the_connection(manager, broker, work):
+    nested = b""
+    for _ in range(3000):
+        nested = b"\x01kF" + struct.pack(">I", len(nested)) + nested
+    placeholder = "-" * len(nested)
+    subscription = started(manager)
+
+    # A table and a string differ in one letter and what they hold.
+    publish_changed(
+        broker,
+        pika.BasicProperties(headers={"deep": placeholder, "after": 1}),
+        {b"\x04deepS": b"\x04deepF", placeholder.encode(): nested},
+    )
+    publish(broker, "after")
+
+    odd, after = collect(manager, subscription, 2)
+    assert odd.properties.headers["after"] == 1
+    assert after.properties.message_id == "after"
+
+
 def test_what_a_call_has_raised_is_not_raised_again_by_the_next_tick(manager):
     with pytest.raises(QueueMissing):
         started(manager)
