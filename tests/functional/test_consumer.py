@@ -131,6 +131,25 @@ def test_a_stop_finishes_what_runs_returns_what_waits_and_loses_nothing(rig):
     assert rig.wait_for_effects("single", 40) == [each.order_id for each in probes(40)]
 
 
+@pytest.mark.parametrize("queue", ["single", "call"])
+def test_stops_in_a_row_make_no_message_a_killer(rig, queue):
+    """Each stop returns what waits, and a quorum queue counts that as a delivery."""
+    rig.publish(queue, *probes(30, "sleep", seconds=0.1))
+    for _ in range(6):
+        handled = len(rig.effects(queue))
+        consumer = rig.consumer(queue, threads=2, prefetch=30)
+        rig.wait_for_effects(queue, handled + 1)
+        consumer.stop()
+        assert consumer.join(10)
+        assert consumer.failure is None
+    assert len(rig.effects(queue)) < 30
+    rig.relay()
+    rig.consumer(queue, threads=8)
+    assert rig.wait_for_effects(queue, 30) == [each.order_id for each in probes(30)]
+    assert rig.value("SELECT count(*) FROM ordermq.dead_letters") == 0
+    wait_until(lambda: rig.value("SELECT count(*) FROM ordermq.starts") == 0, 10, what="no start without end")
+
+
 def test_a_deleted_queue_is_not_a_silent_end(rig):
     consumer = rig.consumer("single")
     rig.publish("single", *probes(1))
@@ -397,6 +416,19 @@ def test_the_result_of_a_call_is_kept_while_a_lock_keeps_it_from_being_written(r
     assert rig.value("SELECT count(*) FROM calls") == 3
     assert rig.value("SELECT count(*) FROM ordermq.outbox") == 0
     assert set(settled(rig, "call").values()) == {"done"}
+
+
+def test_the_result_of_a_call_is_written_although_a_stop_was_heard_meanwhile(rig):
+    with contend(rig, "LOCK TABLE effects"):
+        consumer = rig.consumer("call")
+        rig.publish("call", *probes(3))
+        wait_for_lock_timeouts(rig, 8)
+        consumer.stop()
+        wait_for_lock_timeouts(rig, 3)
+    assert consumer.join(20)
+    assert consumer.failure is None
+    assert rig.effects("call") == [each.order_id for each in probes(3)]
+    wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.call") == 0, 10, what="an empty queue")
 
 
 def test_a_handler_that_swallows_the_error_of_a_statement_loses_no_message(rig):
