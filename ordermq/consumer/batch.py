@@ -41,7 +41,7 @@ def run_batch(settler: Settler, works: Sequence[Work]) -> None:
             pending = [work for work in pending if id(work) not in gone]
         except CANNOT_ANSWER:
             raise
-        except Exception as exc:
+        except BaseException as exc:  # a handler's sys.exit() is its failure, not this thread's end
             if isinstance(exc, Contention) and contentions < IMMEDIATE_RETRIES:
                 contentions += 1
                 continue
@@ -63,7 +63,7 @@ def is_killer(settler: Settler, work: Work) -> bool:
     return True
 
 
-def _settle_failed(settler: Settler, work: Work, error: Exception) -> None:
+def _settle_failed(settler: Settler, work: Work, error: BaseException) -> None:
     with in_log(work.envelope, settler.queue):
         log.warning("handler failed: %s", type(error).__name__, exc_info=error)
     settler.settle([(work, outcome_of(error))])

@@ -257,7 +257,7 @@ class Desk:
             step(items)
         except CANNOT_ANSWER:
             raise
-        except Exception as exc:
+        except BaseException as exc:  # sys.exit() too, as in batch.py
             if isinstance(exc, Contention) and contentions < IMMEDIATE_RETRIES:
                 self._by_halves(step, items, contentions + 1)
             elif len(items) > 1:
@@ -267,7 +267,7 @@ class Desk:
             else:
                 self._settle_failed(items[0], exc)
 
-    def _settle_failed(self, item: Work | Call, error: Exception) -> None:
+    def _settle_failed(self, item: Work | Call, error: BaseException) -> None:
         if isinstance(item, Call):
             if isinstance(error, Contention) and monotonic_s() < item.start_by_s + self._limits.lease_s / 2:
                 raise error  # the lock will go, and what happened outside is still ours to write

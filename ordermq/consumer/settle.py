@@ -125,7 +125,7 @@ class Settler:
                 break
             except CANNOT_ANSWER:
                 raise
-            except Exception as exc:
+            except BaseException as exc:
                 if left and isinstance(exc, Contention):
                     continue  # what follows may be a refund: no deadlock or lock is worth skipping it
                 # A fault in on_dead must not keep the message from its grave.

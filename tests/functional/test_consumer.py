@@ -1,5 +1,6 @@
 """The consumer runtime on a real broker and a real database."""
 
+import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -12,7 +13,7 @@ from ordermq.message import Properties, encode
 from ordermq.message.headers import ATTEMPT, to_properties
 from ordermq.observe.metrics import REGISTRY
 from ordermq.store import Session, inbox, leases
-from ordermq.task import Dead, Registry, external, handler
+from ordermq.task import DONE, Dead, Registry, external, handler
 from ordermq.task.handler import handlers_in
 from ordermq.testing import wait_until
 from tests.support.probe import CallOut, Probe
@@ -458,6 +459,24 @@ def test_a_message_that_is_slow_and_never_ends_is_given_up_and_its_neighbours_ar
     wait_until(lambda: dead_letters(rig, "single"), 30, what="the dead letter")
     assert "idle" in dead_letters(rig, "single")["o00000"]
     assert rig.wait_for_effects("single", 2) == ["o00001", "o00002"]
+
+
+def test_a_handler_that_ends_its_thread_has_failed_and_the_thread_goes_on(rig):
+    @handler(queue="batch", message=Probe, key="order_id", batch=10, on_dead=sys.exit)
+    def exiting(messages, tx):
+        if any(message.do == "exit" for message in messages):
+            sys.exit("had enough")
+        rows = [(message.order_id, "batch") for message in messages]
+        tx.execute_values("INSERT INTO effects (order_id, queue) VALUES %s", rows)
+        return [DONE] * len(messages)
+
+    rig.relay()
+    rig.publish("batch", *probes(1, "exit"), *probes(5, start=1))
+    consumer = rig.consumer("batch", registry=Registry(handlers_in({"exiting": exiting})), threads=1)
+    assert rig.wait_for_effects("batch", 5) == [each.order_id for each in probes(5, start=1)]
+    wait_until(lambda: dead_letters(rig, "batch"), 20, what="the dead letter")
+    assert "SystemExit: had enough; then on_dead failed" in dead_letters(rig, "batch")["o00000"]
+    assert consumer.failure is None
 
 
 def test_a_death_whose_reason_postgresql_cannot_hold_is_a_dead_letter(rig):
