@@ -28,6 +28,7 @@ from ordermq.testing.errors import StackError
 from ordermq.testing.place import Place
 from ordermq.testing.ports import free_ports, is_free, is_open
 from ordermq.testing.process import ServerProcess
+from ordermq.testing.server import PrivateServer
 from ordermq.testing.wait import wait_until
 
 NODE = "ordermq@localhost"
@@ -54,23 +55,18 @@ raft.wal_max_size_bytes = 64000000
 """
 
 
-class PrivateBroker:
-    """One RabbitMQ node and its epmd. Everything blocks; start and stop it from one thread at a time."""
+class PrivateBroker(PrivateServer):
+    """One RabbitMQ node and its epmd. A kill leaves the epmd, as a crash does on a real machine."""
+
+    title = "RabbitMQ"
 
     def __init__(self, place: Place, *, extra_config: str = "") -> None:
         """``extra_config`` is appended to rabbitmq.conf at every start."""
-        self._place = place
+        super().__init__(place, "broker")
         self._extra_config = extra_config
-        self.process = ServerProcess(place, "broker")
         self.epmd = ServerProcess(place, "epmd")
-        self._known = place.remembered("broker") or {}
 
     # --- life ---------------------------------------------------------------
-
-    def start(self, timeout_s: float = 60.0) -> None:
-        """Start on the data there is and wait until it serves. Raises StackError, ProgramMissing."""
-        self.launch()
-        self.wait_ready(timeout_s)
 
     def launch(self) -> None:
         """Start without waiting. Does nothing if it is running."""
@@ -86,21 +82,6 @@ class PrivateBroker:
             wait_until(lambda: is_open(self._port("epmd")), 10.0, what="epmd answers")
         self.process.start([program], env=env, cwd=folder)
 
-    def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Wait until it speaks AMQP and its management API answers."""
-
-        def is_ready() -> bool:
-            if self.process.pid is None:
-                raise StackError(
-                    f"RabbitMQ ended while starting; {self.process.log} says:\n{self.process.last_words()}"
-                )
-            return self.is_serving()
-
-        try:
-            wait_until(is_ready, timeout_s, what="RabbitMQ serves", every_s=0.05)
-        except TimeoutError as exc:
-            raise StackError(f"{exc}; see {self.process.log}") from exc
-
     def stop(self, timeout_s: float = 60.0) -> None:
         """Shut down cleanly, epmd too. Does nothing if it is down.
 
@@ -108,26 +89,9 @@ class PrivateBroker:
         closed at once, but Erlang waits that long for one of the plugin's processes.
         """
         try:
-            self.process.stop(signal.SIGTERM, timeout_s)
+            super().stop(timeout_s)
         finally:
             self.epmd.stop(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """SIGKILL the node, as a crash would; its epmd stays, as it does on a real machine."""
-        self.process.kill()
-
-    def restart(self, timeout_s: float = 60.0) -> None:
-        """Stop and start on the same ports and data."""
-        self.stop(timeout_s)
-        self.start(timeout_s)
-
-    def freeze(self) -> None:
-        """Stop it from running while its connections stay open: a hung machine."""
-        self.process.freeze()
-
-    def thaw(self) -> None:
-        """End ``freeze``."""
-        self.process.thaw()
 
     def is_serving(self) -> bool:
         """Whether it speaks AMQP and the management API answers, now."""

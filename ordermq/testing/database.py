@@ -14,36 +14,31 @@ from ordermq.testing import programs
 from ordermq.testing.errors import StackError
 from ordermq.testing.place import Place
 from ordermq.testing.ports import free_ports, is_free
-from ordermq.testing.process import ServerProcess
-from ordermq.testing.wait import wait_until
+from ordermq.testing.server import PrivateServer
 
 USER = "ordermq"
 DATABASE = "ordermq"
 SUPERUSER = "postgres"
 
 
-class PrivatePostgres:
-    """One PostgreSQL server with the role and the database ``ordermq``. Everything blocks.
+class PrivatePostgres(PrivateServer):
+    """One PostgreSQL server with the role and the database ``ordermq``.
 
     The role owns the database and may create more, and is no superuser.
     """
+
+    title = "PostgreSQL"
+    stop_signal = signal.SIGINT  # its "fast" shutdown: open connections are broken
 
     def __init__(self, place: Place, *, fsync: bool = True, options: Sequence[str] = ()) -> None:
         """``options`` are ``name=value`` settings over the defaults here.
 
         Without ``fsync`` a power cut of the machine may lose data; a killed server does not.
         """
-        self._place = place
+        super().__init__(place, "postgres")
         self._options = (f"fsync={'on' if fsync else 'off'}", *options)
-        self.process = ServerProcess(place, "postgres")
-        self._known = place.remembered("postgres") or {}
 
     # --- life ---------------------------------------------------------------
-
-    def start(self, timeout_s: float = 60.0) -> None:
-        """Start on the data there is and wait until it serves. Raises StackError, ProgramMissing."""
-        self.launch()
-        self.wait_ready(timeout_s)
 
     def launch(self) -> None:
         """Start without waiting, creating the data first if there is none. Does nothing if it is running."""
@@ -73,42 +68,6 @@ class PrivatePostgres:
         ):
             argv += ["-c", option]
         self.process.start(argv, env=self._environment(), cwd=folder)
-
-    def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Wait until it answers a query."""
-
-        def is_ready() -> bool:
-            if self.process.pid is None:
-                raise StackError(
-                    f"PostgreSQL ended while starting; {self.process.log} says:\n{self.process.last_words()}"
-                )
-            return self.is_serving()
-
-        try:
-            wait_until(is_ready, timeout_s, what="PostgreSQL serves", every_s=0.05)
-        except TimeoutError as exc:
-            raise StackError(f"{exc}; see {self.process.log}") from exc
-
-    def stop(self, timeout_s: float = 30.0) -> None:
-        """Shut down cleanly, breaking open connections. Does nothing if it is down."""
-        self.process.stop(signal.SIGINT, timeout_s)
-
-    def kill(self) -> None:
-        """SIGKILL every process of the server, as a power cut would."""
-        self.process.kill()
-
-    def restart(self, timeout_s: float = 60.0) -> None:
-        """Stop and start on the same port and data."""
-        self.stop()
-        self.start(timeout_s)
-
-    def freeze(self) -> None:
-        """Stop it from running while its connections stay open: a hung machine."""
-        self.process.freeze()
-
-    def thaw(self) -> None:
-        """End ``freeze``."""
-        self.process.thaw()
 
     def is_serving(self) -> bool:
         """Whether it answers a query, now."""

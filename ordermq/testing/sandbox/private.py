@@ -11,24 +11,21 @@ from typing import Any
 from ordermq.testing.errors import StackError
 from ordermq.testing.place import Place
 from ordermq.testing.ports import free_ports, is_free
-from ordermq.testing.process import ServerProcess
-from ordermq.testing.wait import wait_until
+from ordermq.testing.server import PrivateServer
 
 
-class PrivateSandbox:
-    """The payment gateway and the SMS service in a process of their own."""
+class PrivateSandbox(PrivateServer):
+    """The payment gateway and the SMS service in a process of their own.
+
+    What it has answered it remembers, also after a kill.
+    """
+
+    title = "the sandbox"
 
     def __init__(self, place: Place) -> None:
-        self._place = place
-        self.process = ServerProcess(place, "sandbox")
-        self._known = place.remembered("sandbox") or {}
+        super().__init__(place, "sandbox")
 
     # --- life ---------------------------------------------------------------
-
-    def start(self, timeout_s: float = 30.0) -> None:
-        """Start with what it remembers and wait until it serves. Raises StackError."""
-        self.launch()
-        self.wait_ready(timeout_s)
 
     def launch(self) -> None:
         """Start without waiting. Does nothing if it is running."""
@@ -42,40 +39,6 @@ class PrivateSandbox:
         argv += ["--port", str(self.port), "--data", str(self.data)]
         argv += ["--uid", str(account.uid), "--gid", str(account.gid)]
         self.process.start(argv, env=os.environ, cwd=self._place.state, as_self=True)
-
-    def wait_ready(self, timeout_s: float = 30.0) -> None:
-        """Wait until it answers."""
-
-        def is_ready() -> bool:
-            if self.process.pid is None:
-                raise StackError(f"the sandbox ended; {self.process.log} says:\n{self.process.last_words()}")
-            return self.is_serving()
-
-        try:
-            wait_until(is_ready, timeout_s, what="the sandbox serves")
-        except TimeoutError as exc:
-            raise StackError(f"{exc}; see {self.process.log}") from exc
-
-    def stop(self, timeout_s: float = 10.0) -> None:
-        """End it; what it remembers stays. Does nothing if it is down."""
-        self.process.stop(timeout_s=timeout_s)
-
-    def kill(self) -> None:
-        """SIGKILL it; what it has answered is remembered all the same."""
-        self.process.kill()
-
-    def restart(self) -> None:
-        """Stop and start on the same port."""
-        self.stop()
-        self.start()
-
-    def freeze(self) -> None:
-        """Stop it from running while its connections stay open."""
-        self.process.freeze()
-
-    def thaw(self) -> None:
-        """End ``freeze``."""
-        self.process.thaw()
 
     def is_serving(self) -> bool:
         """Whether it answers, now."""
