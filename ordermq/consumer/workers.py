@@ -10,6 +10,7 @@ Invariants
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -60,7 +61,7 @@ class Bench:
         return Settler(session, self.queue, self.policy, Random())
 
 
-class _Worker:
+class _Worker(ABC):
     """A thread with a session that takes chunks until the intake closes."""
 
     def __init__(self, bench: Bench, name: str, batch: int) -> None:
@@ -78,8 +79,9 @@ class _Worker:
         finally:
             self._settler.session.close()
 
+    @abstractmethod
     def _work(self) -> None:
-        raise NotImplementedError
+        """Take chunks and handle them until the intake is closed."""
 
     def _persist(self, action: Callable[[], Any]) -> Any:
         bench = self._bench
