@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from ordermq.errors import BadInput
 from ordermq.message.envelope import Envelope
+from ordermq.message.payload import MAX_BODY_BYTES
 from ordermq.store.outgoing import OutboxRow
 from ordermq.store.transaction import Transaction
 
@@ -98,8 +100,15 @@ def replay(tx: Transaction, letter: DeadLetter, *, by: str, reason: str) -> bool
     """Send a dead letter to its queue again; False if somebody has replayed it already.
 
     The message keeps its message_id; attempts start at 1 and replay_no rises, so a
-    second death is a dead letter of its own. It leaves with the caller's commit.
+    second death is a dead letter of its own. It leaves with the caller's commit. Raises
+    BadInput for one that no consumer will ever read: its envelope was broken (it is kept
+    with version 0), or its body is over the limit.
     """
+    if letter.version == 0 or len(letter.body) > MAX_BODY_BYTES:
+        raise BadInput(
+            f"dead letter {letter.dead_letter_id} can never be handled ({letter.reason}); "
+            "send what it meant as a new message: ordermq-publish messages"
+        )
     if tx.execute(_MARK_REPLAYED, (by, reason, letter.dead_letter_id)) == 0:
         return False
     envelope = Envelope(

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from ordermq.clock import utc_now
-from ordermq.errors import ConfigError, MalformedMessage, SchemaOutdated
-from ordermq.message import Command, Envelope, Payload
+from ordermq.errors import BadInput, ConfigError, MalformedMessage, SchemaOutdated
+from ordermq.message import MAX_BODY_BYTES, Command, Envelope, Payload
 from ordermq.observe import trace
 from ordermq.store import Session, dead_letters, inbox, leases, migrate, outbox, starts
 from ordermq.store.migrate import Migration
@@ -227,6 +227,17 @@ def test_a_dead_letter_is_kept_once_and_replayed_under_its_own_id(session):
 
     in_transaction(session, dead_letters.keep, "q", [(sent, b"{}", "dead again")])
     assert [each.replay_no for each in in_transaction(session, dead_letters.select)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "body"), [({"version": 0, "type": ""}, b"\xff"), ({}, b"x" * (MAX_BODY_BYTES + 1))]
+)
+def test_what_no_consumer_will_ever_read_is_not_replayed(session, changes, body):
+    in_transaction(session, dead_letters.keep, "q", [(envelope("m", **changes), body, "unreadable")])
+    [kept] = in_transaction(session, dead_letters.select)
+    with pytest.raises(BadInput, match=r"can never be handled \(unreadable\)"):
+        in_transaction(session, dead_letters.replay, kept, by="me", reason="hope")
+    assert in_transaction(session, outbox.claim, 9) == []
 
 
 # --- migrations ---------------------------------------------------------------
