@@ -161,7 +161,7 @@ def test_what_is_no_amount_is_refused_not_rounded(amount: Decimal) -> None:
 
 def test_the_published_sample_has_the_dirt_it_is_known_for() -> None:
     if not DATA.exists():
-        return
+        pytest.skip("the real Olist sample is not beside the checkout; made-up lines were read instead")
     counts: Counter[str] = Counter()
     with DATA.open("rb") as file:
         for found in read_orders(file, "olist"):
