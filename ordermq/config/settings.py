@@ -95,7 +95,7 @@ class BrokerSettings:
     key_file: str = setting("", "PEM file of the client's private key")
     allow_plaintext: bool = setting(False, "permit a password over an unencrypted link to another machine")
     heartbeat_s: int = setting(10, "heartbeat interval asked of the broker", unit="s", ge=2, le=60)
-    connect_timeout_s: float = setting(10.0, "one attempt, name to open connection", unit="s", gt=0, le=120)
+    connect_timeout_s: float = setting(10.0, "one attempt, name to open connection", unit="s", gt=0, le=20)
     tcp_user_timeout_s: float = setting(10.0, "unacknowledged data breaks the link", unit="s", gt=0, le=300)
     keepalive_idle_s: int = setting(5, "TCP keepalive: idle time before probing", unit="s", ge=1, le=300)
     keepalive_interval_s: int = setting(2, "TCP keepalive: time between probes", unit="s", ge=1, le=60)

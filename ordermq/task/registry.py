@@ -56,7 +56,7 @@ def load(modules: Iterable[str]) -> Registry:
     for name in modules:
         try:
             module = importlib.import_module(name)
-        except ImportError as exc:
+        except (ImportError, SyntaxError) as exc:
             raise ConfigError(f"consumer.handlers: cannot import {name!r}: {exc}") from exc
         handlers = handlers_in(vars(module))
         if not handlers:

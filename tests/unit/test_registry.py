@@ -78,6 +78,13 @@ def test_a_module_that_is_missing_or_empty_is_named(name):
         load([name])
 
 
+def test_a_module_that_is_not_python_is_named(tmp_path, monkeypatch):
+    (tmp_path / "broken_shop.py").write_text("def handle(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="broken_shop"):
+        load(["broken_shop"])
+
+
 def test_a_key_the_message_lacks_is_refused_where_it_is_written():
     with pytest.raises(ConfigError, match="no field 'id'"):
         handler(queue="stock", message=Reserve, key="id")
