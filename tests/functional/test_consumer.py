@@ -70,6 +70,7 @@ def test_mixed_outcomes_of_one_batch_are_settled_each_by_its_own(rig):
     wait_until(lambda: len(dead_letters(rig, "batch")) == 2, 20, what="two dead letters")
     assert dead_letters(rig, "batch")["o00100"] == "asked to die"
     assert dead_letters(rig, "batch")["o00101"].startswith("DataRefused: division by zero")
+    wait_until(lambda: len(rig.rows("SELECT FROM ordermq.outbox")) == 2, 20, what="two retries")
     assert rig.rows("SELECT message_id, attempt, hop FROM ordermq.outbox ORDER BY message_id") == [
         ("o00102", 2, 1),
         ("o00103", 2, 1),
