@@ -97,7 +97,7 @@ class Payments:
 
     def __init__(self, folder: Path) -> None:
         self._lock = threading.Lock()
-        self._journal: Journal[Any] = Journal(folder / "payment.jsonl", PaymentRecord)  # type: ignore[arg-type]
+        self._journal: Journal[Any] = Journal(folder / "payment.jsonl", PaymentRecord)  # type: ignore[arg-type] # a union is no type
         self._behaviour = Behaviour()
         self._faults: Counter[str] = Counter()
         self._captures: dict[str, Captured | Declined] = {}

@@ -32,7 +32,7 @@ class SandboxServer(ThreadingHTTPServer):
     def server_bind(self) -> None:
         # HTTPServer's own asks the resolver for this machine's name, which may take seconds.
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[0], self.server_address[1]  # type: ignore[assignment]
+        self.server_name, self.server_port = self.server_address[0], self.server_address[1]  # type: ignore[assignment] # typeshed allows more address kinds
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # A client that gives up on us is what the sandbox is for.

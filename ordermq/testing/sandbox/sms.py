@@ -52,7 +52,7 @@ class Messages:
 
     def __init__(self, folder: Path) -> None:
         self._lock = threading.Lock()
-        self._journal: Journal[Any] = Journal(folder / "sms.jsonl", SmsRecord)  # type: ignore[arg-type]
+        self._journal: Journal[Any] = Journal(folder / "sms.jsonl", SmsRecord)  # type: ignore[arg-type] # a union is no type
         self._behaviour = Behaviour()
         self._faults: Counter[str] = Counter()
         self._by_reference: defaultdict[str, list[Sent]] = defaultdict(list)
