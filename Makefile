@@ -10,6 +10,7 @@ PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 PYTEST ?= $(BIN)/python -m pytest
 ORDERS ?= 2000
 SEED   ?= 1
+JOBS   ?= 2
 INPUT  ?=
 FORMAT ?= native
 
@@ -31,8 +32,8 @@ $(VENV)/.ready: setup.cfg pyproject.toml | bootstrap
 demo: setup ## Real orders through everything: make demo [ORDERS=2000 SEED=1 | INPUT=FILE FORMAT=olist]
 	@$(BIN)/python -m ordermq.testing.demo --orders "$(ORDERS)" --seed "$(SEED)" --input "$(INPUT)" --format "$(FORMAT)"
 
-test: setup ## Run the whole suite on a private RabbitMQ and PostgreSQL
-	@$(PYTEST) $(ARGS)
+test: setup ## Run the whole suite, on a private RabbitMQ and PostgreSQL for each of JOBS processes
+	@$(PYTEST) --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 test-pika: setup ## Run the tests of the broker's door on every supported pika
 	@tests/pika-versions

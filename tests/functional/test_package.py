@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from ordermq.orders import MIGRATIONS
+from ordermq.store.migrate import FRAMEWORK, migrations_of
+
 ROOT = Path(__file__).parents[2]
 DATA = (
     "ordermq/py.typed",
-    "ordermq/store/migrations/0001_messages.sql",
-    "ordermq/orders/migrations/0001_shop.sql",
+    *(str(each.relative_to(ROOT)) for each in sorted(ROOT.glob("ordermq/*/migrations/*.sql"))),
 )
 
 
@@ -74,7 +76,8 @@ def test_the_commands_of_an_installed_wheel_start_and_find_their_migrations(whee
         text=True,
         check=True,
     )
-    assert found.stdout.split() == [str(target / "ordermq"), "messages", "shop"]
+    migrations = [each.name for scope in (FRAMEWORK, MIGRATIONS) for each in migrations_of(*scope)]
+    assert found.stdout.split() == [str(target / "ordermq"), *migrations]
 
 
 FIND_MIGRATIONS = """
