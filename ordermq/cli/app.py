@@ -14,11 +14,12 @@ from ordermq.cli.run import EXIT_CODES
 from ordermq.cli.run import main as run_main
 
 COMMANDS = {
+    "actions": "List what operators changed by hand.",
     "completion": "Print a shell's completion script.",
     "config": "Show the settings in force and where each comes from.",
     "db": "Create or update the database's tables.",
-    "dead": "Look at dead letters and replay them.",
-    "order": "Look at orders and cancel them.",
+    "dead": "Look at dead letters; replay or discard them.",
+    "order": "Look at orders; cancel, resolve and resume them.",
     "reconcile": "Check that no order was lost, doubled or forgotten.",
     "stock": "Load and show stock.",
     "topology": "Create or check exchanges, queues and bindings.",

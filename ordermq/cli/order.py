@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
-from ordermq.cli.options import as_json, common, dry_run, limit
+from ordermq.cli.operator import NotToBeDone, actor
+from ordermq.cli.options import as_json, common, dry_run, limit, reason
 from ordermq.cli.output import seconds, shortened, write, write_json, write_table
 from ordermq.cli.program import load_shop
 from ordermq.cli.run import EXIT_CODES
 from ordermq.orders import Status, cancel_order, queries
 from ordermq.orders.intake.money import written
 from ordermq.orders.queries import OrderDetail
-from ordermq.store import outbox
+from ordermq.store import actions, outbox
 
 
 @click.group("order", epilog=EXIT_CODES)
@@ -150,7 +151,7 @@ Examples:
 {EXIT_CODES}"""
 )
 @click.argument("order_id")
-@click.option("--reason", required=True, help="Why; kept with the order's history.")
+@reason
 @dry_run
 @common
 def cancel(order_id: str, reason: str, dry_run: bool, config_path: str | None) -> None:
@@ -162,17 +163,14 @@ def cancel(order_id: str, reason: str, dry_run: bool, config_path: str | None) -
     try:
         with session.transaction() as tx:
             status = cancel_order(order_id, tx, reason)
+            actions.record(tx, actor(), "order.cancel", [f"order {order_id}"], reason)
             if dry_run:
-                raise _NotToBeDone
-    except _NotToBeDone:
+                raise NotToBeDone
+    except NotToBeDone:
         write(f"order {order_id} would be {status.value}")
         return
     outbox.wake_relay(session)
     write(f"order {order_id} is {status.value}")
-
-
-class _NotToBeDone(Exception):  # no error: it makes a transaction roll back
-    pass
 
 
 def _head(detail: OrderDetail) -> Iterator[str]:

@@ -88,6 +88,19 @@ def progress(source: Input) -> Iterator[Progress]:
         yield step
 
 
+@contextmanager
+def counting(label: str, total: int) -> Iterator[Progress]:
+    """Show a bar on stderr that ends at ``total``; nothing unless stderr is a terminal.
+
+    Told after each step how many it was.
+    """
+    if not sys.stderr.isatty():
+        yield lambda records: None
+        return
+    with click.progressbar(length=total, label=label, show_pos=True, file=sys.stderr) as bar:
+        yield lambda records: bar.update(records)  # noqa: PLW0108 # the bar names its argument otherwise
+
+
 class Pace:
     """Holds a loop to so many records a second; 0 means as fast as it goes."""
 

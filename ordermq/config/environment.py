@@ -44,6 +44,11 @@ def supervisor(environ: Environ = os.environ, *, pid: int | None = None) -> Supe
     )
 
 
+def sudo_user(environ: Environ = os.environ) -> str:
+    """Return who called sudo to start this process; empty without sudo. Anybody can set it: no proof."""
+    return environ.get("SUDO_USER", "")
+
+
 def inherited(environ: Environ = os.environ) -> dict[str, str]:
     """Return the environment for a child that gets settings of its own: everything but ours."""
     return {name: value for name, value in environ.items() if not name.startswith("ORDERMQ_")}

@@ -1,13 +1,15 @@
 """The ``dead_letters`` table: messages given up, whole, until an operator decides.
 
-A row is written in the transaction that settles the message. Replaying writes the
-message to the outbox again, under its own message_id and to the queue it died in
-only: other queues have handled it.
+A row is written in the transaction that settles the message. It is open until it is
+replayed or discarded, and then never again. Replaying writes the message to the outbox
+again, under its own message_id and to the queue it died in only: other queues have
+handled it. What dies again is a dead letter of its own.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ordermq.errors import BadInput
 from ordermq.message.envelope import Envelope
@@ -24,21 +26,56 @@ _KEEP = """
 
 _COLUMNS = """dead_letter_id, queue, message_id, replay_no, type, version, correlation_id, traceparent,
     occurred_at, attempt, hop, first_failed_at, body, reason, died_at, replayed_at, replayed_by,
-    replay_reason"""
+    replay_reason, discarded_at, discarded_by, discard_reason, fingerprint"""
+
+_MATCHES = """(%(ids)s::bigint[] IS NULL OR dead_letter_id = ANY(%(ids)s))
+       AND (%(queue)s::text IS NULL OR queue = %(queue)s)
+       AND (%(correlation_id)s::text IS NULL OR correlation_id = %(correlation_id)s)
+       AND (%(message_id)s::text IS NULL OR message_id = %(message_id)s)
+       AND (%(fingerprint)s::text IS NULL OR fingerprint = %(fingerprint)s)
+       AND (%(error)s::text IS NULL OR position(lower(%(error)s) IN lower(reason)) > 0)
+       AND (%(older_than_s)s::float8 IS NULL OR died_at < now() - %(older_than_s)s * interval '1 second')
+       AND (%(newer_than_s)s::float8 IS NULL OR died_at > now() - %(newer_than_s)s * interval '1 second')
+       AND (%(closed)s OR replayed_at IS NULL AND discarded_at IS NULL)"""
 
 _LIST = f"""
-    SELECT {_COLUMNS} FROM ordermq.dead_letters
-     WHERE (%(queue)s::text IS NULL OR queue = %(queue)s)
-       AND (%(correlation_id)s::text IS NULL OR correlation_id = %(correlation_id)s)
-       AND (%(replayed)s OR replayed_at IS NULL)
+    SELECT {_COLUMNS} FROM ordermq.dead_letters WHERE {_MATCHES}
      ORDER BY dead_letter_id DESC LIMIT %(limit)s
-"""  # noqa: S608 # _COLUMNS is a constant
+"""  # noqa: S608 # constants; values are bound
+
+_GROUP = f"""
+    SELECT count(*), min(died_at), max(died_at), queue, type, fingerprint,
+           (array_agg(reason ORDER BY dead_letter_id DESC))[1]
+      FROM ordermq.dead_letters WHERE {_MATCHES}
+     GROUP BY queue, type, fingerprint ORDER BY count(*) DESC, fingerprint LIMIT %(limit)s
+"""  # noqa: S608 # as above
+
+_COUNT = f"""
+    SELECT count(*), coalesce(max(dead_letter_id), 0) FROM ordermq.dead_letters WHERE {_MATCHES}
+"""  # noqa: S608 # as above
+
+_TAKE = f"""
+    SELECT {_COLUMNS} FROM ordermq.dead_letters
+     WHERE dead_letter_id > %(after)s AND dead_letter_id <= %(last)s AND {_MATCHES}
+     ORDER BY dead_letter_id LIMIT %(limit)s FOR UPDATE
+"""  # noqa: S608 # as above
 
 _SHOW = f"SELECT {_COLUMNS} FROM ordermq.dead_letters WHERE dead_letter_id = %s"  # noqa: S608 # as above
 
 _MARK_REPLAYED = """
     UPDATE ordermq.dead_letters SET replayed_at = now(), replayed_by = %s, replay_reason = %s
-     WHERE dead_letter_id = %s AND replayed_at IS NULL
+     WHERE dead_letter_id = %s AND replayed_at IS NULL AND discarded_at IS NULL
+"""
+
+_MARK_DISCARDED = """
+    UPDATE ordermq.dead_letters SET discarded_at = now(), discarded_by = %s, discard_reason = %s
+     WHERE dead_letter_id = ANY(%s) AND replayed_at IS NULL AND discarded_at IS NULL
+    RETURNING dead_letter_id
+"""
+
+_OPEN = """
+    SELECT count(*) FROM (SELECT FROM ordermq.dead_letters
+                           WHERE replayed_at IS NULL AND discarded_at IS NULL LIMIT %s) AS open
 """
 
 
@@ -63,6 +100,57 @@ class DeadLetter(NamedTuple):
     replayed_at: datetime | None
     replayed_by: str | None
     replay_reason: str | None
+    discarded_at: datetime | None
+    discarded_by: str | None
+    discard_reason: str | None
+    fingerprint: str
+
+    @property
+    def is_open(self) -> bool:
+        """Nobody has decided about it yet."""
+        return self.replayed_at is None and self.discarded_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Dead letters of one fingerprint: those that died of the same cause. ``reason`` is the newest's."""
+
+    count: int
+    first_at: datetime
+    last_at: datetime
+    queue: str
+    type: str
+    fingerprint: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which dead letters; None leaves a field open. ``error`` is a part of the reason, case ignored.
+
+    ``closed``: also those that were replayed or discarded.
+    """
+
+    ids: tuple[int, ...] | None = None
+    queue: str | None = None
+    correlation_id: str | None = None
+    message_id: str | None = None
+    fingerprint: str | None = None
+    error: str | None = None
+    older_than_s: float | None = None
+    newer_than_s: float | None = None
+    closed: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return all(value is None for name, value in vars(self).items() if name != "closed")
+
+    def params(self, **more: Any) -> dict[str, Any]:
+        """Return what ``_MATCHES`` binds."""
+        return {**vars(self), "ids": None if self.ids is None else list(self.ids), **more}
+
+
+EVERY = Filter()
 
 
 def keep(tx: Transaction, queue: str, letters: Sequence[tuple[Envelope, bytes, str]]) -> None:
@@ -77,17 +165,34 @@ def keep(tx: Transaction, queue: str, letters: Sequence[tuple[Envelope, bytes, s
     tx.execute_values(_KEEP, rows)
 
 
-def select(
-    tx: Transaction,
-    *,
-    queue: str | None = None,
-    correlation_id: str | None = None,
-    replayed: bool = False,
-    limit: int = 100,
-) -> list[DeadLetter]:
-    """Return dead letters, newest first; those replayed already only if asked."""
-    params = {"queue": queue, "correlation_id": correlation_id, "replayed": replayed, "limit": limit}
-    return [_letter(row) for row in tx.fetch_all(_LIST, params)]
+def select(tx: Transaction, matching: Filter = EVERY, *, limit: int = 100) -> list[DeadLetter]:
+    """Return dead letters, newest first."""
+    return [_letter(row) for row in tx.fetch_all(_LIST, matching.params(limit=limit))]
+
+
+def group(tx: Transaction, matching: Filter = EVERY, *, limit: int = 100) -> list[Group]:
+    """Return how many died of each cause, the most frequent first."""
+    return [Group(*row) for row in tx.fetch_all(_GROUP, matching.params(limit=limit))]
+
+
+def count(tx: Transaction, matching: Filter = EVERY) -> tuple[int, int]:
+    """Return how many there are, and the highest number among them."""
+    row = tx.fetch_one(_COUNT, matching.params())
+    return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
+def count_open(tx: Transaction, limit: int = 100_000) -> int:
+    """Return how many wait for a decision, counted up to ``limit``."""
+    row = tx.fetch_one(_OPEN, (limit,))
+    return int(row[0]) if row else 0
+
+
+def take(tx: Transaction, matching: Filter, *, after: int, last: int, limit: int) -> list[DeadLetter]:
+    """Lock and return dead letters numbered above ``after`` up to ``last``, in the order they died.
+
+    With ``last`` taken before a bulk replay, what dies again meanwhile is not replayed again.
+    """
+    return [_letter(row) for row in tx.fetch_all(_TAKE, matching.params(after=after, last=last, limit=limit))]
 
 
 def get(tx: Transaction, dead_letter_id: int) -> DeadLetter | None:
@@ -97,7 +202,7 @@ def get(tx: Transaction, dead_letter_id: int) -> DeadLetter | None:
 
 
 def replay(tx: Transaction, letter: DeadLetter, *, by: str, reason: str) -> bool:
-    """Send a dead letter to its queue again; False if somebody has replayed it already.
+    """Send a dead letter to its queue again; False if it was replayed or discarded already.
 
     The message keeps its message_id; attempts start at 1 and replay_no rises, so a
     second death is a dead letter of its own. It leaves with the caller's commit. Raises
@@ -118,6 +223,13 @@ def replay(tx: Transaction, letter: DeadLetter, *, by: str, reason: str) -> bool
     )  # fmt: skip
     tx.append([OutboxRow(letter.queue, envelope, letter.body)])
     return True
+
+
+def discard(tx: Transaction, dead_letter_ids: Sequence[int], *, by: str, reason: str) -> set[int]:
+    """Let dead letters rest for good; return the numbers of those that were open."""
+    if not dead_letter_ids:
+        return set()
+    return {row[0] for row in tx.fetch_all(_MARK_DISCARDED, (by, reason, list(dead_letter_ids)))}
 
 
 def _letter(row: Sequence[object]) -> DeadLetter:

@@ -122,7 +122,7 @@ def test_a_message_that_dies_is_listed_shown_and_replayed_once(shop):
     assert number in shop.ok("ordermq", "dead", "list", "--queue", "inventory")
 
     replay = ("ordermq", "dead", "replay", number, "--reason", "try it")
-    assert "would replay" in shop.ok(*replay, "--dry-run")
+    assert "would be replayed" in shop.ok(*replay, "--dry-run")
     assert shop.ok(*replay).startswith("replayed ")
     assert "replayed before" in shop.ok(*replay)
     shop.start("ordermq-relay")
@@ -137,7 +137,7 @@ def test_a_message_that_dies_is_listed_shown_and_replayed_once(shop):
 
 def letters_when(shop, count):
     def enough():
-        letters = shop.lines("ordermq", "dead", "list", "--replayed")
+        letters = shop.lines("ordermq", "dead", "list", "--closed")
         return letters if len(letters) == count else None
 
     return wait_until(enough, 30.0, every_s=0.2)

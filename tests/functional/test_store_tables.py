@@ -10,7 +10,8 @@ from ordermq.clock import utc_now
 from ordermq.errors import BadInput, ConfigError, MalformedMessage, SchemaOutdated
 from ordermq.message import MAX_BODY_BYTES, Command, Envelope, Payload
 from ordermq.observe import trace
-from ordermq.store import Session, dead_letters, inbox, leases, migrate, outbox, starts
+from ordermq.store import Session, actions, dead_letters, inbox, leases, migrate, outbox, starts
+from ordermq.store.dead_letters import Filter
 from ordermq.store.migrate import Migration
 
 
@@ -213,7 +214,7 @@ def test_a_dead_letter_is_kept_once_and_replayed_under_its_own_id(session):
     letter = envelope("m", attempt=8, hop=7)
     for _ in range(2):
         in_transaction(session, dead_letters.keep, "q", [(letter, b"\xff\x00", "no reason")])
-    [kept] = in_transaction(session, dead_letters.select, queue="q")
+    [kept] = in_transaction(session, dead_letters.select, Filter(queue="q"))
     assert (kept.body, kept.reason, kept.attempt) == (b"\xff\x00", "no reason", 8)
 
     assert in_transaction(session, dead_letters.replay, kept, by="me", reason="mended") is True
@@ -222,7 +223,7 @@ def test_a_dead_letter_is_kept_once_and_replayed_under_its_own_id(session):
     sent = again.row.envelope
     assert (sent.message_id, sent.attempt, sent.hop, sent.replay_no) == ("m", 1, 8, 1)
     assert in_transaction(session, dead_letters.select) == []
-    [shown] = in_transaction(session, dead_letters.select, replayed=True)
+    [shown] = in_transaction(session, dead_letters.select, Filter(closed=True))
     assert (shown.replayed_by, shown.replay_reason) == ("me", "mended")
 
     in_transaction(session, dead_letters.keep, "q", [(sent, b"{}", "dead again")])
@@ -238,6 +239,86 @@ def test_what_no_consumer_will_ever_read_is_not_replayed(session, changes, body)
     with pytest.raises(BadInput, match=r"can never be handled \(unreadable\)"):
         in_transaction(session, dead_letters.replay, kept, by="me", reason="hope")
     assert in_transaction(session, outbox.claim, 9) == []
+
+
+def bury(session, *letters):
+    for number, (queue, reason, age_s) in enumerate(letters, start=1):
+        letter = envelope(f"m{number}", correlation_id=f"o-{number}")
+        in_transaction(session, dead_letters.keep, queue, [(letter, b"{}", reason)])
+        with session.transaction() as tx:
+            tx.execute(
+                "UPDATE ordermq.dead_letters SET died_at = now() - %s * interval '1 s' WHERE message_id = %s",
+                (age_s, f"m{number}"),
+            )
+
+
+GRAVES = (
+    ("pay", "timeout: order 17 of 'anna' after 10 s", 7200),
+    ("pay", "TIMEOUT: order 4711 of 'ben' after 3 s", 60),
+    ("pay", "timeout: order 5 of 'carl' after 8 s", 60),
+    ("ship", "timeout: order 6 of 'dora' after 8 s", 60),
+    ("ship", "100% of $1.50 (refused)", 30),
+)
+
+
+@pytest.mark.parametrize(
+    ("matching", "found"),
+    [
+        (Filter(), "m1 m2 m3 m4 m5"),
+        (Filter(queue="ship"), "m4 m5"),
+        (Filter(error="timeout"), "m1 m2 m3 m4"),
+        (Filter(error="100% of $1.50 ("), "m5"),
+        (Filter(older_than_s=3600), "m1"),
+        (Filter(newer_than_s=45), "m5"),
+        (Filter(correlation_id="o-2", queue="pay"), "m2"),
+        (Filter(message_id="m3"), "m3"),
+        (Filter(queue="pay' OR true --"), ""),
+    ],
+)
+def test_dead_letters_are_found_by_each_filter(session, matching, found):
+    bury(session, *GRAVES)
+    letters = in_transaction(session, dead_letters.select, matching)
+    assert sorted(each.message_id for each in letters) == found.split()
+    assert in_transaction(session, dead_letters.count, matching)[0] == len(letters)
+
+
+def test_dead_letters_of_one_cause_are_one_group(session):
+    bury(session, *GRAVES)
+    groups = in_transaction(session, dead_letters.group)
+    assert (groups[0].count, groups[0].queue) == (2, "pay")
+    assert sorted((each.count, each.queue) for each in groups[1:]) == [(1, "pay"), (1, "ship"), (1, "ship")]
+    assert groups[0].reason == GRAVES[2][1]
+    of_one = Filter(fingerprint=groups[0].fingerprint)
+    assert {each.queue for each in in_transaction(session, dead_letters.select, of_one)} == {"pay"}
+
+
+def test_a_discarded_letter_is_kept_and_can_no_longer_be_replayed(session):
+    bury(session, GRAVES[0], GRAVES[1])
+    first = in_transaction(session, dead_letters.select)[-1]
+    assert in_transaction(session, dead_letters.count_open) == 2
+    assert in_transaction(
+        session, dead_letters.discard, [first.dead_letter_id], by="me", reason="nobody wants it"
+    ) == {first.dead_letter_id}
+    again = in_transaction(session, dead_letters.discard, [first.dead_letter_id], by="you", reason="x")
+    assert again == set()
+    assert in_transaction(session, dead_letters.replay, first, by="you", reason="x") is False
+    assert in_transaction(session, dead_letters.count_open) == 1
+    kept = in_transaction(session, dead_letters.get, first.dead_letter_id)
+    assert (kept.discarded_by, kept.discard_reason, kept.body) == ("me", "nobody wants it", b"{}")
+    assert in_transaction(session, outbox.claim, 9) == []
+
+
+# --- actions ------------------------------------------------------------------
+
+
+def test_what_was_done_is_recorded_with_the_change_or_not_at_all(session):
+    in_transaction(session, actions.record, "anna/root@shop1", "dead.replay", ["dead_letter 1"], "mended")
+    with pytest.raises(RuntimeError), session.transaction() as tx:
+        actions.record(tx, "ben@shop1", "dead.discard", ["dead_letter 2"], "no")
+        raise RuntimeError
+    (only,) = in_transaction(session, actions.select)
+    assert only[2:] == ("anna/root@shop1", "dead.replay", "dead_letter 1", "mended")
+    assert in_transaction(session, actions.select, subject="dead_letter 2") == []
 
 
 # --- migrations ---------------------------------------------------------------

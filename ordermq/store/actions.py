@@ -1,0 +1,50 @@
+"""The ``actions`` table: who changed what by hand, when and why.
+
+A row is written in the transaction that makes the change: what was done is recorded,
+and what is recorded was done.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from ordermq.store.transaction import Transaction
+
+_RECORD = "INSERT INTO ordermq.actions (actor, action, subject, reason) VALUES %s"
+
+_SELECT = """
+    SELECT action_id, acted_at, actor, action, subject, reason FROM ordermq.actions
+     WHERE (%(subject)s::text IS NULL OR subject = %(subject)s)
+       AND (%(action)s::text IS NULL OR action = %(action)s)
+       AND (%(actor)s::text IS NULL OR actor = %(actor)s)
+     ORDER BY action_id DESC LIMIT %(limit)s
+"""
+
+
+class Action(NamedTuple):
+    """A row of the table."""
+
+    action_id: int
+    acted_at: datetime
+    actor: str
+    action: str
+    subject: str
+    reason: str
+
+
+def record(tx: Transaction, actor: str, action: str, subjects: Iterable[str], reason: str) -> None:
+    """Record one action for each of ``subjects``: ``dead_letter 17``, ``order A-1001``."""
+    tx.execute_values(_RECORD, [(actor, action, subject, reason) for subject in subjects])
+
+
+def select(
+    tx: Transaction,
+    *,
+    subject: str | None = None,
+    action: str | None = None,
+    actor: str | None = None,
+    limit: int = 100,
+) -> list[Action]:
+    """Return what was done, newest first."""
+    params = {"subject": subject, "action": action, "actor": actor, "limit": limit}
+    return [Action(*row) for row in tx.fetch_all(_SELECT, params)]
