@@ -1,8 +1,6 @@
 """What happens when the link or the broker misbehaves: frozen, reset, blocked. Every wait is bounded."""
 
 import contextlib
-import socket
-import struct
 import threading
 from dataclasses import replace
 
@@ -19,71 +17,19 @@ from ordermq.errors import (
     PublishUnknown,
 )
 from ordermq.message.envelope import Properties, Publishing
-from ordermq.testing import wait_until
+from ordermq.testing import FaultProxy, wait_until
 
 
-class Proxy:
-    """A TCP link to the broker that can be frozen, as a hung machine would, and reset."""
-
-    def __init__(self, target):
-        self._target = target
-        self._is_flowing = threading.Event()
-        self._is_flowing.set()
-        self._sockets = []
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
-        self._start(self._accept)
-
-    def freeze(self):
-        """Stop moving bytes; connections stay open."""
-        self._is_flowing.clear()
-
-    def thaw(self):
-        self._is_flowing.set()
-
-    def reset(self):
-        """End every connection with a TCP reset; bytes flow again on the next ones."""
-        sockets, self._sockets = self._sockets, []
-        for each in sockets:
-            with contextlib.suppress(OSError):
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                each.shutdown(socket.SHUT_RD)  # frees the thread that reads it
-            each.close()
-        self.thaw()
-
-    def close(self):
-        self._server.shutdown(socket.SHUT_RD)
-        self._server.close()
-        self.reset()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._server.accept()
-                upstream = socket.create_connection(self._target)
-                self._sockets += [client, upstream]
-                self._start(self._move, client, upstream)
-                self._start(self._move, upstream, client)
-
-    def _move(self, source, sink):
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                self._is_flowing.wait()
-                sink.sendall(data)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
-
-    @staticmethod
-    def _start(run, *args):
-        threading.Thread(target=run, args=args, daemon=True).start()
+def reset(proxy):
+    """End every connection; the next ones are carried."""
+    proxy.cut()
+    proxy.heal()
 
 
 @pytest.fixture
-def proxy(broker_settings):
-    host, _, port = broker_settings.hosts[0].partition(":")
-    proxy = Proxy((host, int(port)))
-    yield proxy
-    proxy.close()
+def proxy(ordermq_stack):
+    with FaultProxy(ordermq_stack.broker.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture
@@ -152,18 +98,18 @@ def received_ids(settings):
 
 
 def test_a_frozen_broker_ends_a_publish_as_unknown_within_its_deadline(publisher, proxy):
-    proxy.freeze()
+    proxy.blackhole()
 
     with at_most(1.0), pytest.raises(PublishUnknown, match="not confirmed in time"):
         publisher.publish(message("m1"), timeout_s=0.5)
 
 
 def test_after_a_freeze_no_late_confirm_reaches_a_later_publishing(publisher, proxy, broker_settings):
-    proxy.freeze()
+    proxy.blackhole()
     fates = publisher.publish_many([message(f"frozen-{n}") for n in range(20)], timeout_s=0.5)
     assert set(fates) == {Fate.UNKNOWN}
     wait_until(lambda: publisher.connection.state is not State.OPEN, 5.0)  # condemned, not waited for
-    proxy.thaw()
+    proxy.heal()
 
     def publish_again():
         with contextlib.suppress(ConnectionLost):
@@ -204,13 +150,13 @@ def test_a_reset_in_mid_flight_makes_unknown_what_was_in_flight_and_loses_nothin
 
         def published(self, count):
             if self.confirmed >= 5000 and self.resetter is None:
-                self.resetter = threading.Timer(0.1, proxy.reset)
+                self.resetter = threading.Timer(0.1, reset, [proxy])
                 self.resetter.start()
 
         def resolved(self, fate, count, latency_s):
             self.confirmed += count
             if self.confirmed >= 5000 and self.resetter is None:
-                proxy.freeze()
+                proxy.blackhole()
 
     ids = [f"m{n}" for n in range(10_000)]
     observer = Halfway()
@@ -226,18 +172,18 @@ def test_a_reset_in_mid_flight_makes_unknown_what_was_in_flight_and_loses_nothin
 
 
 def test_a_caller_is_released_in_time_while_the_connection_attempt_still_hangs(settings, proxy):
-    proxy.freeze()
+    proxy.blackhole()
     with Publisher(replace(settings, connect_timeout_s=5.0), name="test") as publisher:
         with at_most(1.0), pytest.raises(ConnectionLost, match="not sent"):
             publisher.publish(message("m1"), timeout_s=0.3)
-        proxy.reset()
+        proxy.cut()
 
 
 def test_stopping_a_publisher_whose_broker_is_frozen_takes_no_longer_than_its_deadline(settings, proxy):
     publisher = Publisher(settings, name="test")
     publisher.start()
     publisher.publish(message("warm-up"))
-    proxy.freeze()
+    proxy.blackhole()
     publisher.stop()
 
     with at_most(4.0):
@@ -246,7 +192,7 @@ def test_stopping_a_publisher_whose_broker_is_frozen_takes_no_longer_than_its_de
 
 
 def test_connecting_to_a_frozen_broker_times_out(settings, proxy):
-    proxy.freeze()
+    proxy.blackhole()
     manager = ConnectionManager(replace(settings, give_up_after_s=0.1), name="test")
 
     with at_most(3.0), pytest.raises(ConnectionLost, match=r"gave up after .*did not answer in time"):
@@ -259,7 +205,7 @@ def test_connecting_to_a_frozen_broker_times_out(settings, proxy):
 def test_closing_a_frozen_connection_is_bounded(settings, proxy):
     manager = ConnectionManager(settings, name="test")
     manager.connect(threading.Event())
-    proxy.freeze()
+    proxy.blackhole()
 
     with at_most(1.0):
         manager.close(0.3)
@@ -271,14 +217,14 @@ def test_asking_a_frozen_broker_is_bounded_and_costs_the_connection(settings, pr
     manager = ConnectionManager(settings, name="test")
     manager.connect(threading.Event())
     channel = manager.open_channel()
-    proxy.freeze()
+    proxy.blackhole()
 
     with at_most(1.0), pytest.raises(ConnectionLost, match="did not answer queue_declare work"):
         channel.call("queue_declare", 0.3, queue="work", passive=True)
 
     with pytest.raises(ConnectionReset):
         manager.tick(0.1)
-    proxy.thaw()
+    proxy.heal()
     assert manager.connect(threading.Event())
     assert manager.reconnects == 1
     manager.close()
@@ -288,7 +234,7 @@ def test_a_reset_is_noticed_by_the_next_tick_and_reconnected(settings, proxy):
     manager = ConnectionManager(settings, name="test")
     manager.connect(threading.Event())
     subscription = subscribe(manager, "work", prefetch=1, consumer_tag="c", epoch=1)
-    proxy.reset()
+    proxy.cut()
 
     with pytest.raises(ConnectionReset):
         wait_until(lambda: manager.tick(0.2), 5.0)
@@ -302,9 +248,9 @@ def test_a_reset_is_noticed_by_the_next_tick_and_reconnected(settings, proxy):
 
 def test_a_broker_that_goes_away_during_login_is_not_a_refused_login(settings, proxy):
     # Fatal at start is only what the broker refuses. This is a broker that restarts.
-    proxy.freeze()
+    proxy.blackhole()
     manager = ConnectionManager(replace(settings, connect_timeout_s=5.0, give_up_after_s=0.1), name="test")
-    resetter = threading.Timer(0.3, proxy.reset)
+    resetter = threading.Timer(0.3, proxy.cut)
     resetter.start()
 
     with pytest.raises(ConnectionLost):
