@@ -142,6 +142,10 @@ class StoreUnavailable(StoreError):
     exit_code = 75
 
 
+class DiskFull(StoreUnavailable):
+    """The server has no space left on its disk."""
+
+
 class CommitUnknown(StoreUnavailable):
     """The connection broke while COMMIT was under way: it may or may not have happened."""
 

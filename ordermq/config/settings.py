@@ -167,20 +167,27 @@ class ConsumerSettings:
         60.0, "lease on an external call; not started past half of it", unit="s", ge=1, le=3600
     )
     call_timeout_s: float = setting(20.0, "deadline of one external call", unit="s", gt=0, le=1800)
+    breaker_failures: int = setting(5, "failed calls in a row that pause a queue", ge=1, le=1000)
+    breaker_cap_s: float = setting(
+        30.0, "longest backoff between probes of a service that fails", unit="s", gt=0, le=3600
+    )
     consumer_timeout_s: float = setting(1800.0, "the broker's consumer_timeout", unit="s", ge=10, le=86_400)
 
 
 @dataclass(frozen=True)
 class RetrySettings:
-    """``[retry]``: when a failed message comes back, and when it is given up."""
+    """``[retry]``: when a failed message comes back or is given up, unless its handler says otherwise."""
 
     attempts: int = setting(8, "attempts before a message is dead", ge=1, le=100)
     base_s: float = setting(1.0, "backoff before the second attempt", unit="s", gt=0, le=3600)
     cap_s: float = setting(600.0, "longest backoff", unit="s", gt=0, le=86_400)
-    postpone_s: float = setting(1.0, "wait of a message that came too early", unit="s", gt=0, le=3600)
-    max_age_s: float = setting(
-        86_400.0, "age at which a postponed message is dead", unit="s", gt=0, le=2_592_000
+    postpone_s: float = setting(
+        1.0, "first wait of a postponed message; doubles each time, up to cap_s", unit="s", gt=0, le=3600
     )
+    max_age_s: float = setting(
+        86_400.0, "sent again for this long, a message is dead", unit="s", gt=0, le=2_592_000
+    )
+    immediate: int = setting(2, "retries at once after a deadlock or a lock timeout", ge=0, le=10)
 
 
 @dataclass(frozen=True)

@@ -11,25 +11,19 @@ Invariants
     B2  A failing message costs its neighbours a rollback, never an attempt.
 """
 
-import logging
 from collections.abc import Sequence
 
 from ordermq.consumer.settle import CANNOT_ANSWER, NotAllDone, Settler
-from ordermq.consumer.work import Work, in_log
+from ordermq.consumer.work import Work
 from ordermq.errors import Contention
 from ordermq.store import starts
 from ordermq.task.outcome import DONE, Dead
-from ordermq.task.retry import outcome_of
-
-log = logging.getLogger(__name__)
-
-IMMEDIATE_RETRIES = 2
 
 
 def run_batch(settler: Settler, works: Sequence[Work]) -> None:
     """Handle and settle ``works``, all of one plain handler. Raises what B1 says only."""
     pending = list(works)
-    contentions = 0
+    contentions, immediate = 0, settler.policy_of(works[0].handler).immediate
     while pending:
         try:
             settler.run(pending)
@@ -42,11 +36,11 @@ def run_batch(settler: Settler, works: Sequence[Work]) -> None:
         except CANNOT_ANSWER:
             raise
         except BaseException as exc:  # a handler's sys.exit() is its failure, not this thread's end
-            if isinstance(exc, Contention) and contentions < IMMEDIATE_RETRIES:
+            if isinstance(exc, Contention) and contentions < immediate:
                 contentions += 1
                 continue
             if len(pending) == 1:
-                _settle_failed(settler, pending[0], exc)
+                settler.settle_failed(pending[0], exc)
                 return
             middle = len(pending) // 2
             run_batch(settler, pending[:middle])
@@ -61,9 +55,3 @@ def is_killer(settler: Settler, work: Work) -> bool:
         return False
     settler.settle([(work, Dead(f"started {starts.MAX_STARTS} times and never ended: it kills the process"))])
     return True
-
-
-def _settle_failed(settler: Settler, work: Work, error: BaseException) -> None:
-    with in_log(work.envelope, settler.queue):
-        log.warning("handler failed: %s", type(error).__name__, exc_info=error)
-    settler.settle([(work, outcome_of(error))])

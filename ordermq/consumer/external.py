@@ -26,7 +26,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ordermq.clock import monotonic_s
-from ordermq.consumer.batch import IMMEDIATE_RETRIES
+from ordermq.consumer.breaker import Breaker, Breakers
 from ordermq.consumer.settle import (
     CANNOT_ANSWER,
     HandlerMisbehaved,
@@ -41,7 +41,7 @@ from ordermq.observe import metrics
 from ordermq.store import Transaction, inbox, leases
 from ordermq.task.handler import Claim, ExternalHandler, Finished
 from ordermq.task.outcome import Dead, Done, Outcome, Postpone, Retry
-from ordermq.task.retry import outcome_of
+from ordermq.task.retry import result_of
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class Call:
     work: Work
     claim: Claim[Any]
     instance: ExternalHandler
+    breaker: Breaker
     request: Any
     start_by_s: float  # monotonic
     result: Any = None
@@ -62,10 +63,12 @@ class Call:
 
 @dataclass(frozen=True)
 class CallLimits:
-    """Seconds: the lease on a message, and the deadline of one call."""
+    """The lease on a message and the deadline of one call, in seconds; and when to stop calling."""
 
     lease_s: float
     call_timeout_s: float
+    breaker_failures: int
+    breaker_cap_s: float
 
 
 class Callers:
@@ -117,30 +120,50 @@ class Callers:
 
 
 def make(call: Call) -> None:
-    """Make one call; its answer or its exception becomes the result. Never raises."""
+    """Make one call, if it may be made; what came of it becomes the result. Never raises."""
     if monotonic_s() >= call.start_by_s:
         call.result = NotCalled("its turn came after half its lease")
         return
-    envelope = call.work.envelope
-    queue_name = call.work.handler.queue if call.work.handler else ""
+    permit = call.breaker.permit()
+    if permit is None:
+        call.result = NotCalled(f"the {call.breaker.dependency} gateway does not answer: not called")
+        return
+    call.result = _made(call)
+    call.breaker.ended(permit, call.result)
+
+
+def _made(call: Call) -> Any:
+    envelope, handler = call.work.envelope, call.work.handler
+    assert handler is not None  # noqa: S101 # plan() prepares no work without one
     with (
-        in_log(envelope, queue_name),
-        metrics.handler_seconds.labels(queue=queue_name, type=envelope.type).time(),
+        in_log(envelope, handler.queue),
+        metrics.handler_seconds.labels(queue=handler.queue, type=envelope.type).time(),
     ):
         try:
-            call.result = call.instance.call(call.request)
+            return call.instance.call(call.request)
         except Exception as exc:  # complete() decides what it means
-            call.result = exc
+            result = result_of(exc, handler.retry)
+            if result is not exc and not handler.retry.verdict(exc):
+                log.warning("call raised %s, so its outcome is unknown", type(exc).__name__, exc_info=exc)
+            return result
         except BaseException as exc:  # sys.exit() and the like end no thread of ours
-            call.result = OutcomeUnknown(f"the call ended in {type(exc).__name__}: {exc}")
+            return OutcomeUnknown(f"the call ended in {type(exc).__name__}: {exc}")
 
 
 class Desk:
     """Prepares and completes the calls of one queue. Owned by the desk thread."""
 
-    def __init__(self, settler: Settler, instances: dict[str, Any], limits: CallLimits, owner: str) -> None:
+    def __init__(
+        self,
+        settler: Settler,
+        instances: dict[str, Any],
+        breakers: Breakers,
+        limits: CallLimits,
+        owner: str,
+    ) -> None:
         self._settler = settler
         self._instances = instances  # by message type
+        self._breakers = breakers
         self._limits = limits
         self._owner = owner
 
@@ -190,7 +213,8 @@ class Desk:
                     if isinstance(request, Outcome):
                         decided.append((work, request))
                     else:
-                        begun.append(Call(work, claim, instance, request, start_by_s))
+                        breaker = self._breakers.of(work.handler.dependency if work.handler else "")
+                        begun.append(Call(work, claim, instance, breaker, request, start_by_s))
             decided = settler.decide(decided)
             self._write(tx, decided)
         calls += begun
@@ -207,8 +231,8 @@ class Desk:
             for instance, some in self._by_instance([(call.work, call) for call in calls]):
                 answers = instance.complete([Finished(call.claim, call.result) for _, call in some], tx)
                 for (work, call), outcome in zip(some, checked(answers, len(some)), strict=True):
-                    if isinstance(call.result, NotCalled) and isinstance(outcome, Retry):
-                        decided.append((work, Postpone(outcome.reason, 0.0)))  # our slowness, no attempt
+                    if isinstance(call.result, NotCalled) and isinstance(outcome, Retry | Postpone):
+                        decided.append((work, Postpone(outcome.reason, 0.0)))  # our doing, no attempt
                     else:
                         decided.append((work, outcome))
             decided = self._settler.decide(decided)
@@ -258,7 +282,7 @@ class Desk:
         except CANNOT_ANSWER:
             raise
         except BaseException as exc:  # sys.exit() too, as in batch.py
-            if isinstance(exc, Contention) and contentions < IMMEDIATE_RETRIES:
+            if isinstance(exc, Contention) and contentions < self._immediate(items[0]):
                 self._by_halves(step, items, contentions + 1)
             elif len(items) > 1:
                 middle = len(items) // 2
@@ -274,10 +298,12 @@ class Desk:
             work = item.work
         else:
             work = item
-        with in_log(work.envelope, self._settler.queue):
-            log.warning("handler failed: %s", type(error).__name__, exc_info=error)
-        self._settler.settle([(work, outcome_of(error))], release=partial(self._release, works=[work]))
+        self._settler.settle_failed(work, error, release=partial(self._release, works=[work]))
         work.is_settled = True
+
+    def _immediate(self, item: Work | Call) -> int:
+        work = item.work if isinstance(item, Call) else item
+        return self._settler.policy_of(work.handler).immediate
 
 
 def _paired(asked: Sequence[T], answers: Sequence[Any]) -> Iterator[tuple[T, Any]]:

@@ -1,19 +1,22 @@
-"""Work stands still while the database cannot answer, and goes on when it can.
+"""Work stands still while what it needs cannot answer, and goes on when it can.
 
-Nothing is settled, started or counted meanwhile: prefetch stops the broker from
+Causes are the database (its disk among them) and the services that calls go to
+(``breaker``). Nothing is started or counted meanwhile: prefetch stops the broker from
 sending more, and the connection stays alive because its thread is another one.
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from random import Random
 from typing import TypeVar
 
 from ordermq.backoff import Backoff
 from ordermq.clock import monotonic_s
 from ordermq.consumer.settle import CANNOT_ANSWER
-from ordermq.errors import Contention
+from ordermq.errors import Contention, DiskFull
 from ordermq.observe import metrics
 from ordermq.store import Session
 
@@ -28,40 +31,78 @@ class Abandoned(Exception):
     """The process is to stop while work stands still: leave it to the next consumer."""
 
 
+@dataclass(frozen=True)
+class Cause:
+    """Why work stands still: ``name`` is a metric's label, ``until`` what ends it."""
+
+    name: str
+    until: str
+
+
+DATABASE = Cause("database", "the database answers")
+DISK_FULL = Cause("disk full", "the database has room on its disk")
+
+
+@dataclass
+class _Standing:
+    since_s: float
+    until_s: float
+    who: set[str] = field(default_factory=set)
+
+
 class Pause:
-    """Which workers stand still, and since when. Thread-safe."""
+    """What stands still for which cause, and since when. Thread-safe."""
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
-        self._standing: set[str] = set()
-        self._since_s = 0.0
+        self._causes: dict[Cause, _Standing] = {}
         self._lock = threading.Lock()
 
     @property
     def lasted_s(self) -> float:
-        """Seconds since the first of the workers now standing still did; 0 if none does."""
+        """Seconds since the first of what now stands still did; 0 if nothing does."""
         with self._lock:
-            return monotonic_s() - self._since_s if self._standing else 0.0
+            since_s = [each.since_s for each in self._causes.values()]
+        return monotonic_s() - min(since_s) if since_s else 0.0
 
-    def begin(self, worker: str, reason: BaseException) -> None:
+    @property
+    def may_try(self) -> bool:
+        """Whether a message is wanted all the same: to find out whether the pause is over."""
+        now_s = monotonic_s()
         with self._lock:
-            if self._standing:
-                self._standing.add(worker)
-                return
-            self._standing.add(worker)
-            self._since_s = monotonic_s()
-        metrics.paused.labels(queue=self._queue, reason="database").set(1)
-        log.error("paused until the database answers: %s", reason)
+            return all(now_s >= each.until_s for each in self._causes.values())
 
-    def end(self, worker: str) -> None:
+    @property
+    def why(self) -> str:
+        """What is waited for, in words; empty while nothing stands still."""
         with self._lock:
-            if worker not in self._standing:
+            return " and ".join(sorted(cause.until for cause in self._causes))
+
+    def begin(self, who: str, cause: Cause, reason: object, *, until_s: float = math.inf) -> None:
+        """Let ``who`` stand still; ``until_s`` (monotonic) is when it will need a message to go on."""
+        with self._lock:
+            standing = self._causes.get(cause)
+            if standing is not None:
+                standing.who.add(who)
+                standing.until_s = until_s
                 return
-            self._standing.discard(worker)
-            if self._standing:
-                return
-        metrics.paused.labels(queue=self._queue, reason="database").set(0)
-        log.warning("resumed: the database answers")
+            self._causes[cause] = _Standing(monotonic_s(), until_s, {who})
+        metrics.paused.labels(queue=self._queue, reason=cause.name).set(1)
+        log.error("paused until %s: %s", cause.until, reason)
+
+    def end(self, who: str, *causes: Cause) -> None:
+        """Let ``who`` go on, as far as it stood still for one of ``causes``."""
+        for cause in causes:
+            with self._lock:
+                standing = self._causes.get(cause)
+                if standing is None or who not in standing.who:
+                    continue
+                standing.who.discard(who)
+                if standing.who:
+                    continue
+                del self._causes[cause]
+            metrics.paused.labels(queue=self._queue, reason=cause.name).set(0)
+            log.warning("resumed: %s", cause.until)
 
 
 def persist(action: Callable[[], T], session: Session, pause: Pause, stop: threading.Event) -> T:
@@ -78,11 +119,11 @@ def persist(action: Callable[[], T], session: Session, pause: Pause, stop: threa
             result = action()
         except (*CANNOT_ANSWER, Contention) as exc:
             session.close()  # the next try connects anew, with the password of that moment
-            pause.begin(worker, exc)
+            pause.begin(worker, DISK_FULL if isinstance(exc, DiskFull) else DATABASE, exc)
             if stop.wait(_PROBE.delay_s(attempt, random)):
-                pause.end(worker)
+                pause.end(worker, DATABASE, DISK_FULL)
                 raise Abandoned from exc
             attempt += 1
         else:
-            pause.end(worker)
+            pause.end(worker, DATABASE, DISK_FULL)
             return result

@@ -126,12 +126,19 @@ class Consumer(ThreadService):
             pause=self._pause,
             stopping=self.stopping,
             policy=RetryPolicy(
-                retry.attempts, Backoff(retry.base_s, retry.cap_s), retry.postpone_s, retry.max_age_s
+                retry.attempts,
+                Backoff(retry.base_s, retry.cap_s),
+                retry.postpone_s,
+                retry.max_age_s,
+                retry.immediate,
             ),
             database=settings.database,
             report=self.report,
         )
-        limits = CallLimits(settings.consumer.lease_s, settings.consumer.call_timeout_s)
+        limits = CallLimits(
+            settings.consumer.lease_s, settings.consumer.call_timeout_s,
+            settings.consumer.breaker_failures, settings.consumer.breaker_cap_s,
+        )  # fmt: skip
         self._crew: Crew = hire(
             bench,
             threads=self._size.threads,
@@ -192,13 +199,16 @@ class Consumer(ThreadService):
     def _work(self, subscription: Subscription) -> None:
         """Turn the loop until stop() (then drain) or until the subscription is lost."""
         longest_pause_s = self._settings.consumer.consumer_timeout_s / 2
+        held_since_s = monotonic_s()
         while not self.stopping.is_set():
             self._turn(subscription)
             if not self._crew.is_whole:
                 raise OrderMQError("a worker thread has died; see its traceback above")
-            paused_s = self._pause.lasted_s
-            self._health.set_ready(paused_s == 0.0, "paused: the database does not answer")
-            if paused_s > longest_pause_s:
+            paused_for = self._pause.why
+            self._health.set_ready(not paused_for, f"paused until {paused_for}")
+            if self._frontier.unsettled == 0 or not paused_for:
+                held_since_s = monotonic_s()
+            elif monotonic_s() - held_since_s > longest_pause_s:
                 # The broker would count what we hold against its consumer_timeout.
                 self._give_back()
                 return self._sit_out()
@@ -279,10 +289,10 @@ class Consumer(ThreadService):
         self._manager.drop(ConnectionLost("paused for long"))
 
     def _sit_out(self) -> None:
-        while self._pause.lasted_s and not self.stopping.wait(TICK_S):
+        while not self._pause.may_try and not self.stopping.wait(TICK_S):
             self._health.beat()
         if not self.stopping.is_set():
-            raise ConnectionLost("the database answers again: subscribing again")
+            raise ConnectionLost("the pause is over, or has to be tried: subscribing again")
         self._intake.close()
         self._wait_for_crew(Deadline(self._settings.consumer.drain_deadline_s), None)
 

@@ -17,16 +17,19 @@ Invariants
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from random import Random
 
 from ordermq.clock import utc_now
 from ordermq.consumer.work import Work, in_log
 from ordermq.errors import Contention, OrderMQError, StoreRefused, StoreUnavailable
+from ordermq.message.headers import bounded_error
 from ordermq.observe import metrics
 from ordermq.store import Session, Transaction, dead_letters, inbox, starts
 from ordermq.store.outgoing import OutboxRow
+from ordermq.task.handler import Handler
 from ordermq.task.outcome import DONE, Dead, Outcome, Postpone, Retry
-from ordermq.task.retry import RetryPolicy, describe
+from ordermq.task.retry import RetryPolicy, describe, outcome_of
 
 log = logging.getLogger(__name__)
 
@@ -101,13 +104,27 @@ class Settler:
         for work, reason in deaths_of(final):
             self.bury(work, reason, release=release)
 
+    def settle_failed(self, work: Work, error: BaseException, *, release: Release | None = None) -> None:
+        """Settle a message whose handler raised ``error``, in a transaction since rolled back."""
+        with in_log(work.envelope, self.queue):
+            log.warning("handler failed: %s", type(error).__name__, exc_info=error)
+        retrying = work.handler.retry if work.handler else None
+        self.settle([(work, outcome_of(error, retrying))], release=release)
+
     def decide(self, decided: Sequence[tuple[Work, Outcome]]) -> list[tuple[Work, Outcome]]:
         """Apply the retry policy: delays filled in, Dead where a limit is passed."""
         now = utc_now()
         return [
-            (work, self._policy.settle(outcome, work.envelope, now, self._random))
+            (work, outcome if outcome == DONE else self._decided(work, outcome, now))
             for work, outcome in decided
         ]
+
+    def policy_of(self, handler: Handler | None) -> RetryPolicy:
+        """Return what holds for a handler's messages, or for those no handler can read."""
+        return self._policy if handler is None else self._policy.of(handler.retry)
+
+    def _decided(self, work: Work, outcome: Outcome, now: datetime) -> Outcome:
+        return self.policy_of(work.handler).settle(outcome, work.envelope, now, self._random)
 
     def send_again(self, tx: Transaction, again: Sequence[tuple[Work, Retry | Postpone]]) -> None:
         """Write retries and postponements into the caller's transaction."""
@@ -181,11 +198,16 @@ class Settler:
 
     def _next_hop(self, work: Work, outcome: Retry | Postpone) -> OutboxRow:
         envelope = work.envelope
-        attempt, first_failed_at = envelope.attempt, envelope.first_failed_at
-        if isinstance(outcome, Retry):
-            attempt += 1
-            first_failed_at = first_failed_at or utc_now()
-        again = replace(envelope, attempt=attempt, hop=envelope.hop + 1, first_failed_at=first_failed_at)
+        last_error = bounded_error(outcome.reason)
+        if isinstance(outcome, Postpone) and envelope.attempt > 1:
+            last_error = envelope.last_error or last_error  # a failure says more than a wait
+        again = replace(
+            envelope,
+            attempt=envelope.attempt + isinstance(outcome, Retry),
+            hop=envelope.hop + 1,
+            first_failed_at=envelope.first_failed_at or utc_now(),
+            last_error=last_error,
+        )
         return OutboxRow(self.queue, again, work.body, outcome.delay_s or 0.0)
 
 

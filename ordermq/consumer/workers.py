@@ -20,6 +20,7 @@ from typing import Any
 from ordermq.clock import monotonic_s
 from ordermq.config.settings import DatabaseSettings
 from ordermq.consumer.batch import is_killer, run_batch
+from ordermq.consumer.breaker import Breakers
 from ordermq.consumer.external import Call, Callers, CallLimits, Desk, make
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.pause import Abandoned, Pause, persist
@@ -147,10 +148,16 @@ class DeskWorker(_Worker):
     """Runs external handlers: prepares and completes; its callers make the calls."""
 
     def __init__(
-        self, bench: Bench, desk_of: Callable[[Settler], Desk], batch: int, callers: Callers
+        self,
+        bench: Bench,
+        desk_of: Callable[[Settler], Desk],
+        batch: int,
+        callers: Callers,
+        breakers: Breakers,
     ) -> None:
         super().__init__(bench, "desk", batch)
         self._callers = callers
+        self._breakers = breakers
         self._desk = desk_of(self._settler)
 
     def _work(self) -> None:
@@ -158,7 +165,7 @@ class DeskWorker(_Worker):
         try:
             while not (intake.is_closed and callers.in_flight == 0):
                 # No more than one call ahead of each thread: a lease must not wait in a queue.
-                room = max(0, self._batch - callers.in_flight)
+                room = self._breakers.room(max(0, self._batch - callers.in_flight), callers.in_flight)
                 is_full = room == 0 or intake.is_closed
                 deliveries = [] if is_full else intake.take(room)  # returns early when nudged
                 if finished := callers.finished(wait_s=0.5 if is_full else 0.0):
@@ -242,7 +249,12 @@ def hire(bench: Bench, *, threads: int, batch: int, limits: CallLimits, owner: s
         return Crew([PlainWorker(bench, str(n), batch) for n in range(threads)], bench.intake)
     callers = Callers(threads, bench.queue, bench.intake.nudge)
 
-    def desk_of(settler: Settler) -> Desk:
-        return Desk(settler, instances, limits, owner)
+    breakers = Breakers(
+        (each.dependency for each in handlers if each.is_external),
+        bench.pause, failures=limits.breaker_failures, cap_s=limits.breaker_cap_s,
+    )  # fmt: skip
 
-    return Crew([DeskWorker(bench, desk_of, batch, callers)], bench.intake)
+    def desk_of(settler: Settler) -> Desk:
+        return Desk(settler, instances, breakers, limits, owner)
+
+    return Crew([DeskWorker(bench, desk_of, batch, callers, breakers)], bench.intake)

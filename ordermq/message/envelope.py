@@ -12,7 +12,8 @@ a plain JSON body and any tool can read one.
     attempt         header x-ordermq-attempt     1, 2 ...: failures count, postponements do not
     hop             header x-ordermq-hop         0, 1 ...: rises each time the message is sent again
     replay_no       header x-ordermq-replay      0, 1 ...: rises when an operator replays it
-    first_failed_at header x-ordermq-first-failed-at
+    first_failed_at header x-ordermq-first-failed-at   when it was sent again for the first time
+    last_error      header x-ordermq-last-error  why it was sent again: a hint to read, shortened
     traceparent     header traceparent           W3C Trace Context
 
 Pure: no I/O, no clock.
@@ -37,6 +38,7 @@ class Envelope:
     hop: int = 0
     replay_no: int = 0
     first_failed_at: datetime | None = None
+    last_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

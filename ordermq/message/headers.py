@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from ordermq.errors import MalformedMessage
 from ordermq.message.envelope import Delivery, Envelope, Properties
+from ordermq.observe import text as safe
 from ordermq.observe import trace
 
 CONTENT_TYPE = "application/json"
@@ -24,8 +25,11 @@ HOP = "x-ordermq-hop"
 REPLAY = "x-ordermq-replay"
 OCCURRED_AT = "x-ordermq-occurred-at"
 FIRST_FAILED_AT = "x-ordermq-first-failed-at"
+LAST_ERROR = "x-ordermq-last-error"
 TRACEPARENT = "traceparent"
 
+MAX_ERROR_CHARS = 500
+_MAX_ERROR_BYTES = 300  # of the header: all headers of a message have to fit into one frame
 MAX_ID_CHARS = 200  # an AMQP short string holds 255 bytes; ids also stand in indexes and logs
 _MAX_COUNT = 1_000_000
 _IDENTIFIER = re.compile(r"[!-~]{1,200}")
@@ -44,6 +48,8 @@ def to_properties(envelope: Envelope) -> Properties:
         headers[REPLAY] = envelope.replay_no
     if envelope.first_failed_at is not None:
         headers[FIRST_FAILED_AT] = envelope.first_failed_at.isoformat()
+    if envelope.last_error:
+        headers[LAST_ERROR] = envelope.last_error.encode()[:_MAX_ERROR_BYTES].decode(errors="ignore")
     return Properties(
         message_id=envelope.message_id,
         type=envelope.type,
@@ -85,7 +91,13 @@ def read_envelope(delivery: Delivery, *, only_type: str | None, now: datetime) -
         hop=_count(headers, HOP, default=0, least=0),
         replay_no=_count(headers, REPLAY, default=0, least=0),
         first_failed_at=_instant(headers, FIRST_FAILED_AT),
+        last_error=_hint(headers.get(LAST_ERROR)),
     )
+
+
+def bounded_error(text: str) -> str:
+    """Return ``text`` as a last_error: one line of printable characters, without credentials, bounded."""
+    return safe.line(text, MAX_ERROR_CHARS)[:MAX_ERROR_CHARS]
 
 
 def derived_message_id(body: bytes) -> str:
@@ -157,6 +169,11 @@ def _timestamp(timestamp_s: int | None) -> datetime | None:
     if timestamp_s is None or not 0 <= timestamp_s < 253_402_300_800:
         return None
     return datetime.fromtimestamp(timestamp_s, UTC)
+
+
+def _hint(value: object) -> str | None:
+    # Nothing is decided by it, so whatever else stands there makes no message malformed.
+    return bounded_error(value) if isinstance(value, str) and value else None
 
 
 def _traceparent(value: object) -> str:

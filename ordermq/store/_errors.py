@@ -8,16 +8,18 @@ import psycopg2
 from ordermq.errors import (
     Contention,
     DataRefused,
+    DiskFull,
     SchemaOutdated,
     StoreError,
     StoreRefused,
     StoreUnavailable,
 )
 
-# Class 08 connection, 53 out of resources (disk full, too many connections), 57P operator
+# Class 08 connection, 53 out of resources (too many connections, memory), 57P operator
 # intervention (shutdown, terminated), 58 system error outside PostgreSQL, 25006 read-only:
 # a standby answers, as after a failover.
 _UNAVAILABLE = ("08", "53", "57P", "58", "25006")
+_DISK_FULL = ("53100",)
 # Class 40 deadlock and serialization, 55P03 lock timeout, 57014 statement timeout, 25P03
 # idle in transaction: one transaction's bad luck or slowness, not the server's absence.
 _CONTENTION = ("40", "55P03", "57014", "25P03")
@@ -50,6 +52,7 @@ def translate(error: psycopg2.Error) -> StoreError:
         return StoreUnavailable(f"connection to PostgreSQL is closed: {text}")
     for prefixes, kind in (
         (_CONTENTION, Contention),
+        (_DISK_FULL, DiskFull),
         (_UNAVAILABLE, StoreUnavailable),
         (_REFUSED, StoreRefused),
         (_SCHEMA, SchemaOutdated),

@@ -100,6 +100,6 @@ def _row(record: Sequence[Any]) -> OutboxRow:
     envelope = Envelope(
         message_id=record[1], type=record[2], version=record[3], correlation_id=record[4],
         traceparent=record[5], occurred_at=record[6], attempt=record[7], hop=record[8],
-        replay_no=record[9], first_failed_at=record[10],
+        replay_no=record[9], first_failed_at=record[10], last_error=record[11],
     )  # fmt: skip
-    return OutboxRow(record[0], envelope, bytes(record[11]))
+    return OutboxRow(record[0], envelope, bytes(record[12]))

@@ -11,12 +11,12 @@ from ordermq.message.payload import encode
 from ordermq.observe import trace
 
 COLUMNS = """routing_key, message_id, type, version, correlation_id, traceparent, occurred_at,
-    attempt, hop, replay_no, first_failed_at, body"""
+    attempt, hop, replay_no, first_failed_at, last_error, body"""
 
 APPEND = f"""
     INSERT INTO ordermq.outbox ({COLUMNS}, available_at) VALUES %s
 """  # noqa: S608 # COLUMNS is a constant
-APPEND_TEMPLATE = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, now() + %s * interval '1 second')"
+APPEND_TEMPLATE = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, now() + %s * interval '1 second')"
 
 
 class OutboxRow(NamedTuple):
@@ -53,5 +53,5 @@ def values(row: OutboxRow) -> tuple[Any, ...]:
     e = row.envelope
     return (
         row.routing_key, e.message_id, e.type, e.version, e.correlation_id, e.traceparent, e.occurred_at,
-        e.attempt, e.hop, e.replay_no, e.first_failed_at, row.body, row.delay_s,
+        e.attempt, e.hop, e.replay_no, e.first_failed_at, e.last_error, row.body, row.delay_s,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from ordermq.task.handler import Claim, Finished, Handler, external, handler
 from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
 from ordermq.task.registry import Registry, load
-from ordermq.task.retry import RetryPolicy
+from ordermq.task.retry import Retrying, RetryPolicy
 
 __all__ = [
     "DONE",
@@ -17,6 +17,7 @@ __all__ = [
     "Registry",
     "Retry",
     "RetryPolicy",
+    "Retrying",
     "external",
     "handler",
     "load",

@@ -19,13 +19,14 @@ it does::
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from ordermq.errors import ConfigError
 from ordermq.message.envelope import Envelope
 from ordermq.message.payload import Payload
 from ordermq.task.outcome import Outcome
+from ordermq.task.retry import Retrying
 
 P = TypeVar("P", bound=Payload)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 OnDead = Callable[[Any, str, Any], None]
 Lock = Callable[[Sequence[Any], Any], None]
+
+DEFAULT = Retrying()
 
 _MARK = "__ordermq_handler__"
 
@@ -68,10 +71,13 @@ class ExternalHandler(Protocol):
     transaction and must be short: a handful of statements for all, not for each.
     If one raises, the others are tried without the culprit.
 
-    What ``call`` raises is passed to ``complete`` as the result, so that an unknown
-    outcome can be recorded; so is NotCalled if the call was never made, which
-    ``complete`` should answer with Retry. ``complete`` must write by key: it is told the
-    same result again if nobody knows whether its commit happened.
+    What ``call`` raises is passed to ``complete`` as the result, as one of three:
+    GatewayUnavailable (it had no effect), GatewayRefused (it never will) or OutcomeUnknown.
+    Raised as such they pass as they are; any other error is OutcomeUnknown unless the
+    handler's ``retry`` names its type. NotCalled, a GatewayUnavailable, says that the call
+    was never made; ``complete`` should answer it with Retry or Postpone, neither of which
+    counts then. ``complete`` must write by key: it is told the same result again if nobody
+    knows whether its commit happened.
     """
 
     @classmethod
@@ -91,6 +97,8 @@ class Handler:
     ``key`` names the payload's field that holds the correlation id; ``lock`` takes the
     row locks of a batch, in order, before the handler runs; ``on_dead`` writes what
     follows from giving the message up, in the transaction that stores the dead letter.
+    ``retry`` is what it says of its retries. ``dependency`` names the service that an
+    external handler calls; those of one process that name the same one share a breaker.
     """
 
     queue: str
@@ -101,6 +109,8 @@ class Handler:
     lock: Lock | None = None
     on_dead: OnDead | None = None
     is_external: bool = False
+    retry: Retrying = DEFAULT
+    dependency: str = ""
 
     @property
     def type(self) -> str:
@@ -119,25 +129,39 @@ def handler(
     key: str | None = None,
     lock: Lock | None = None,
     on_dead: OnDead | None = None,
+    retry: Retrying = DEFAULT,
 ) -> Callable[[F], F]:
     """Offer a function as the handler of ``message`` on ``queue``. See the module."""
     _check(message, key)
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, Handler(queue, message, function, batch, key, lock, on_dead))
+        setattr(function, _MARK, Handler(queue, message, function, batch, key, lock, on_dead, retry=retry))
         return function
 
     return mark
 
 
 def external(
-    *, queue: str, message: type[Payload], key: str | None = None, on_dead: OnDead | None = None
+    *,
+    queue: str,
+    message: type[Payload],
+    key: str | None = None,
+    on_dead: OnDead | None = None,
+    retry: Retrying = DEFAULT,
+    dependency: str | None = None,
 ) -> Callable[[type[T]], type[T]]:
-    """Offer a class as the external handler of ``message`` on ``queue``. See the module."""
+    """Offer a class as the external handler of ``message`` on ``queue``. See the module.
+
+    ``dependency`` is the queue's name if it is not given.
+    """
     _check(message, key)
+    made = Handler(
+        queue, message, None, key=key, on_dead=on_dead, is_external=True,
+        retry=retry, dependency=dependency or queue,
+    )  # fmt: skip
 
     def mark(cls: type[T]) -> type[T]:
-        setattr(cls, _MARK, Handler(queue, message, cls, key=key, on_dead=on_dead, is_external=True))
+        setattr(cls, _MARK, replace(made, call=cls))
         return cls
 
     return mark

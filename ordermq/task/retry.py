@@ -1,21 +1,102 @@
 """When a failed message comes back, and when it is given up. Pure.
 
-outcome     counted   comes back after                                 given up when
-Retry       yes       full-jitter backoff, or the delay it asks for     attempts are used up
-Postpone    no        the delay it asks for, or ``postpone_s``          older than ``max_age_s``
+outcome     counted   comes back after                                          given up when
+Retry       yes       full-jitter backoff by attempt, or the delay it asks for  attempts or age are used up
+Postpone    no        full-jitter backoff by hop, or the delay it asks for      age is used up
+
+The age is reckoned from the first time the message was sent again, not from when it
+was written: a day without a consumer, or a replay, gives nothing up.
+
+What a handler raises is classified by its type: the most specific class named wins,
+a handler's own word over these:
+
+MessageError, DataRefused    fatal        the same data never succeeds
+anything else                retryable; raised by the ``call`` of an external handler: unknown
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import Enum
 from random import Random
+from typing import TypeVar
 
 from ordermq.backoff import Backoff
-from ordermq.errors import DataRefused, MessageError
+from ordermq.errors import (
+    ConfigError,
+    DataRefused,
+    GatewayRefused,
+    GatewayUnavailable,
+    MessageError,
+    OutcomeUnknown,
+)
 from ordermq.message.envelope import Envelope
 from ordermq.task.outcome import Dead, Outcome, Postpone, Retry
 
 MAX_REASON_CHARS = 500
 LONGEST_DELAY_S = 30 * 86_400.0  # also what becomes of infinity, which PostgreSQL cannot add to an instant
+LONGEST_RETRY_AFTER_S = 3600.0  # of what somebody else asks for
+
+T = TypeVar("T")
+
+Errors = tuple[type[BaseException], ...]
+
+
+class Verdict(Enum):
+    """What an error says about the work it ended."""
+
+    RETRYABLE = "it had no effect; the same may succeed later"
+    FATAL = "it had no effect, and never will"
+    UNKNOWN = "nobody knows whether it had its effect"
+
+
+_FRAMEWORK: Mapping[type[BaseException], Verdict] = {
+    MessageError: Verdict.FATAL,
+    DataRefused: Verdict.FATAL,
+}
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """What one handler says of its retries; None leaves it to the ``[retry]`` settings.
+
+    ``immediate`` is how often a deadlock or a lock timeout is tried again at once, before
+    it costs anything. ``retryable``, ``fatal`` and ``unknown`` name types of errors; what
+    a plain handler leaves unknown was rolled back, so it is tried again.
+    """
+
+    attempts: int | None = None
+    base_s: float | None = None
+    cap_s: float | None = None
+    max_age_s: float | None = None
+    immediate: int | None = None
+    retryable: Errors = ()
+    fatal: Errors = ()
+    unknown: Errors = ()
+
+    def __post_init__(self) -> None:
+        named = [*self.retryable, *self.fatal, *self.unknown]
+        for each in named:
+            if named.count(each) > 1:
+                raise ConfigError(f"{each.__name__} is named twice among retryable, fatal and unknown")
+        for name, least in (("attempts", 1), ("base_s", 0), ("cap_s", 0), ("max_age_s", 0), ("immediate", 0)):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise ConfigError(f"{name} is {value}; the least is {least}")
+
+    def verdict(self, error: BaseException) -> Verdict | None:
+        """Return what the most specific class named says of ``error``; None if none is."""
+        named = {**_FRAMEWORK, **dict(self._named())}
+        return next((named[each] for each in type(error).__mro__ if each in named), None)
+
+    def _named(self) -> Iterator[tuple[type[BaseException], Verdict]]:
+        for errors, verdict in (
+            (self.retryable, Verdict.RETRYABLE),
+            (self.fatal, Verdict.FATAL),
+            (self.unknown, Verdict.UNKNOWN),
+        ):
+            for each in errors:
+                yield each, verdict
 
 
 @dataclass(frozen=True)
@@ -26,33 +107,76 @@ class RetryPolicy:
     backoff: Backoff = field(default_factory=lambda: Backoff(1.0, 600.0))
     postpone_s: float = 1.0
     max_age_s: float = 86_400.0
+    immediate: int = 2
+
+    def of(self, retrying: Retrying) -> "RetryPolicy":
+        """Return this policy with what a handler says otherwise."""
+        return replace(
+            self,
+            attempts=_or(retrying.attempts, self.attempts),
+            backoff=Backoff(
+                _or(retrying.base_s, self.backoff.base_s), _or(retrying.cap_s, self.backoff.cap_s)
+            ),
+            max_age_s=_or(retrying.max_age_s, self.max_age_s),
+            immediate=_or(retrying.immediate, self.immediate),
+        )
 
     def settle(self, outcome: Outcome, envelope: Envelope, now: datetime, random: Random) -> Outcome:
         """Return what becomes of ``outcome``: a delay filled in, or Dead once a limit is passed.
 
         Whatever the handler put into it, the delay and a Dead's reason can be stored.
         """
-        age_s = (now - envelope.occurred_at).total_seconds()
+        age_s = (now - envelope.first_failed_at).total_seconds() if envelope.first_failed_at else 0.0
         match outcome:
             case Retry(reason) if envelope.attempt >= self.attempts:
                 outcome = Dead(f"gave up after {envelope.attempt} attempts: {reason}")
+            case Retry(reason) | Postpone(reason) if age_s > self.max_age_s:
+                outcome = Dead(f"gave up after {age_s:.0f} s: {reason}")
             case Retry(reason, None):
                 return Retry(reason, self.backoff.delay_s(envelope.attempt - 1, random))
-            case Retry(reason, float() | int() as delay_s):
-                return Retry(reason, _bounded(delay_s))
-            case Postpone(reason) if age_s > self.max_age_s:
-                outcome = Dead(f"still too early after {age_s:.0f} s: {reason}")
-            case Postpone(reason, delay_s):
-                return Postpone(reason, self.postpone_s if delay_s is None else _bounded(delay_s))
+            case Postpone(reason, None):
+                again = Backoff(self.postpone_s, max(self.postpone_s, self.backoff.cap_s))
+                return Postpone(reason, again.delay_s(envelope.hop, random))
+            case Retry(reason, delay_s) | Postpone(reason, delay_s):
+                return type(outcome)(reason, _bounded(delay_s or 0.0, LONGEST_DELAY_S))
         return Dead(_storable(outcome.reason)) if isinstance(outcome, Dead) else outcome
 
 
-def outcome_of(error: BaseException) -> Outcome:
-    """Classify what a handler raised: data that can never succeed is dead, all else is tried again."""
-    reason = describe(error)
-    if isinstance(error, MessageError | DataRefused):
-        return Dead(reason)
-    return Retry(reason)
+def outcome_of(error: BaseException, retrying: Retrying | None = None) -> Outcome:
+    """Return what a handler decided by raising ``error``, outside of any call."""
+    if (retrying or Retrying()).verdict(error) is Verdict.FATAL:
+        return Dead(describe(error))
+    return Retry(describe(error), retry_after_s(error))
+
+
+GatewayResult = GatewayUnavailable | GatewayRefused | OutcomeUnknown
+
+
+def result_of(error: Exception, retrying: Retrying) -> GatewayResult:
+    """Return what a call ended in, as ``complete`` is told it; ``error`` is its cause.
+
+    Unknown unless somebody has said otherwise: a call repeated in error cannot be taken back.
+    """
+    if isinstance(error, GatewayResult):
+        return error
+    result: GatewayResult
+    match retrying.verdict(error):
+        case Verdict.RETRYABLE:
+            result = GatewayUnavailable(describe(error), retry_after_s(error))
+        case Verdict.FATAL:
+            result = GatewayRefused(describe(error))
+        case _:
+            result = OutcomeUnknown(describe(error))
+    result.__cause__ = error
+    return result
+
+
+def retry_after_s(error: BaseException) -> float | None:
+    """Return the seconds that an error asks to be left alone, by its attribute of this name; bounded."""
+    asked = getattr(error, "retry_after_s", None)
+    if isinstance(asked, bool) or not isinstance(asked, int | float):
+        return None
+    return _bounded(asked, LONGEST_RETRY_AFTER_S)
 
 
 def describe(error: BaseException) -> str:
@@ -62,10 +186,14 @@ def describe(error: BaseException) -> str:
     return _storable(text)
 
 
+def _or(value: T | None, default: T) -> T:
+    return default if value is None else value
+
+
 def _storable(text: str) -> str:
     # PostgreSQL's text holds neither a NUL nor half of a surrogate pair.
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")[:MAX_REASON_CHARS]
 
 
-def _bounded(delay_s: float) -> float:
-    return max(0.0, min(delay_s, LONGEST_DELAY_S))  # in this order a NaN becomes 0
+def _bounded(delay_s: float, longest_s: float) -> float:
+    return max(0.0, min(delay_s, longest_s))  # in this order a NaN becomes 0

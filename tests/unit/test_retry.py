@@ -6,19 +6,39 @@ from random import Random
 import pytest
 
 from ordermq.backoff import Backoff
-from ordermq.errors import DataRefused, MalformedMessage, StoreError
+from ordermq.errors import (
+    ConfigError,
+    DataRefused,
+    GatewayRefused,
+    GatewayUnavailable,
+    MalformedMessage,
+    NotCalled,
+    OutcomeUnknown,
+    StoreError,
+)
 from ordermq.message.envelope import Envelope
 from ordermq.task.outcome import DONE, Dead, Postpone, Retry
-from ordermq.task.retry import LONGEST_DELAY_S, MAX_REASON_CHARS, RetryPolicy, describe, outcome_of
+from ordermq.task.retry import (
+    LONGEST_DELAY_S,
+    LONGEST_RETRY_AFTER_S,
+    MAX_REASON_CHARS,
+    Retrying,
+    RetryPolicy,
+    Verdict,
+    describe,
+    outcome_of,
+    result_of,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = RetryPolicy(attempts=3, backoff=Backoff(1.0, 8.0), postpone_s=2.0, max_age_s=60.0)
 
 
-def envelope(attempt=1, age_s=0.0):
+def envelope(attempt=1, hop=0, age_s=None):
     return Envelope(
         message_id="m", type="T", version=1, correlation_id="o", traceparent="",
-        occurred_at=NOW - timedelta(seconds=age_s), attempt=attempt,
+        occurred_at=NOW - timedelta(days=400), attempt=attempt, hop=hop,
+        first_failed_at=None if age_s is None else NOW - timedelta(seconds=age_s),
     )  # fmt: skip
 
 
@@ -65,10 +85,42 @@ def test_the_last_attempt_is_dead_and_says_why():
     )
 
 
-def test_a_postponement_counts_no_attempt_but_ends_with_age():
-    assert settle(Postpone("early"), attempt=99) == Postpone("early", 2.0)
+@pytest.mark.parametrize(("hop", "ceiling_s"), [(0, 2.0), (1, 4.0), (2, 8.0), (50, 8.0)])
+def test_a_postponement_comes_back_later_with_each_hop_and_counts_no_attempt(hop, ceiling_s):
+    there = envelope(attempt=99, hop=hop)
+    delays = [POLICY.settle(Postpone("early"), there, NOW, Random(seed)).delay_s for seed in range(300)]
+    assert 0 <= min(delays) < ceiling_s * 0.1
+    assert ceiling_s * 0.9 < max(delays) <= ceiling_s
     assert settle(Postpone("early", 9.0)) == Postpone("early", 9.0)
-    assert isinstance(settle(Postpone("early"), age_s=61.0), Dead)
+
+
+@pytest.mark.parametrize("outcome", [Retry("no"), Postpone("no"), Retry("no", 5.0), Postpone("no", 5.0)])
+def test_what_is_sent_again_for_too_long_is_dead_and_an_old_message_that_was_not_is_tried(outcome):
+    assert settle(outcome, age_s=61.0) == Dead("gave up after 61 s: no")
+    assert settle(outcome, age_s=59.0).reason == "no"
+    assert settle(outcome).reason == "no"
+
+
+class Slow(Exception):
+    retry_after_s = 7.0
+
+
+class SlowToday(Slow):
+    retry_after_s = 1e9
+
+
+class Broken(OSError):
+    pass
+
+
+class Garbled(Exception):
+    retry_after_s = "soon"
+
+
+MINE = Retrying(
+    attempts=2, base_s=3.0, max_age_s=7.0, immediate=0,
+    retryable=(OSError, DataRefused), fatal=(Slow, Broken), unknown=(TimeoutError, SlowToday),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("error", [MalformedMessage("x"), DataRefused("x")])
@@ -79,6 +131,68 @@ def test_data_that_can_never_succeed_is_dead_at_once(error):
 @pytest.mark.parametrize("error", [StoreError("x"), RuntimeError("x"), MemoryError(), TimeoutError()])
 def test_any_other_error_is_tried_again(error):
     assert isinstance(outcome_of(error), Retry)
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (OSError(), Verdict.RETRYABLE), (ConnectionResetError(), Verdict.RETRYABLE),
+        (Broken(), Verdict.FATAL),
+        (TimeoutError(), Verdict.UNKNOWN), (Slow(), Verdict.FATAL), (SlowToday(), Verdict.UNKNOWN),
+        (DataRefused(), Verdict.RETRYABLE), (MalformedMessage(), Verdict.FATAL), (ValueError(), None),
+    ],
+)  # fmt: skip
+def test_the_most_specific_type_a_handler_names_decides_and_its_word_is_over_the_framework_s(error, verdict):
+    assert MINE.verdict(error) is verdict
+
+
+def test_a_plain_handler_s_own_types_decide_what_becomes_of_its_errors():
+    assert outcome_of(Broken("gone"), MINE) == Dead("Broken: gone")
+    assert outcome_of(TimeoutError("slow"), MINE) == Retry("TimeoutError: slow")
+    assert isinstance(outcome_of(DataRefused("x"), MINE), Retry)
+
+
+def test_an_error_may_ask_to_be_left_alone_for_a_while_but_not_for_ever():
+    assert outcome_of(Slow("x")) == Retry("Slow: x", 7.0)
+    assert outcome_of(SlowToday("x")) == Retry("SlowToday: x", LONGEST_RETRY_AFTER_S)
+    assert outcome_of(Garbled("x")) == Retry("Garbled: x", None)
+
+
+def test_what_a_call_raises_is_unknown_unless_its_handler_names_it():
+    error = Broken("gone")
+    for mine, kind in [(Retrying(), OutcomeUnknown), (Retrying(retryable=(OSError,)), GatewayUnavailable),
+                       (MINE, GatewayRefused), (Retrying(unknown=(OSError,)), OutcomeUnknown)]:  # fmt: skip
+        result = result_of(error, mine)
+        assert type(result) is kind
+        assert str(result) == "Broken: gone"
+        assert result.__cause__ is error
+    assert result_of(Slow(), Retrying(retryable=(Slow,))).retry_after_s == 7.0
+
+
+@pytest.mark.parametrize(
+    "error", [GatewayUnavailable("x", 3.0), GatewayRefused("x"), OutcomeUnknown("x"), NotCalled("x")]
+)
+def test_ordermq_s_own_gateway_errors_pass_as_they_are(error):
+    assert result_of(error, Retrying(fatal=(Exception,))) is error
+
+
+def test_what_a_handler_does_not_say_of_its_retries_is_the_settings_word():
+    assert POLICY.of(Retrying()) == POLICY
+    assert POLICY.of(MINE) == RetryPolicy(2, Backoff(3.0, 8.0), 2.0, 7.0, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"attempts": 0},
+        {"cap_s": -1.0},
+        {"max_age_s": float("nan")},
+        {"fatal": (OSError,), "unknown": (OSError,)},
+    ],
+)
+def test_retries_that_mean_nothing_are_refused_where_they_are_written(wrong):
+    with pytest.raises(ConfigError):
+        Retrying(**wrong)
 
 
 def test_an_error_is_described_by_its_first_line_bounded_and_storable():

@@ -1,0 +1,145 @@
+"""Stop calling a service that fails, and find out when it works again. One breaker a dependency.
+
+    from       to         when
+    CLOSED     OPEN       ``failures`` calls in a row failed
+    OPEN       HALF_OPEN  its backoff has passed, and a call asks: it is the probe
+    HALF_OPEN  CLOSED     the probe succeeded
+    HALF_OPEN  OPEN       the probe failed; the backoff grows
+
+A call failed if nothing came of it, or nobody knows what: GatewayUnavailable and
+OutcomeUnknown. Everything else is an answer, so the service works.
+
+Invariants
+    K1  While not CLOSED, one call at a time is permitted, and none before the backoff
+        has passed.
+    K2  A call counts only in the state in which it was permitted: what was under way
+        when the breaker opened neither closes it nor opens it again.
+    K3  From opening to closing the process is paused for the dependency's sake.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+from random import Random
+
+from ordermq.backoff import Backoff
+from ordermq.clock import monotonic_s
+from ordermq.consumer.pause import Cause, Pause
+from ordermq.errors import GatewayUnavailable, OutcomeUnknown
+
+BASE_S = 1.0  # the first backoff's ceiling
+
+
+class State(Enum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """The state machine. Pure: each method returns the state that follows.
+
+    ``era`` is the number of the present state; a call is told by that of its permit (K2).
+    """
+
+    state: State = State.CLOSED
+    era: int = 0
+    failures: int = 0  # in a row, while closed
+    openings: int = 0  # in a row, since it was last closed
+    probe_at_s: float = 0.0  # when open
+
+    def may_call(self, now_s: float) -> bool:
+        """Whether a call is permitted now; in OPEN it is the probe."""
+        return self.state is State.CLOSED or (self.state is State.OPEN and now_s >= self.probe_at_s)
+
+    def called(self) -> "Circuit":
+        """A permitted call begins."""
+        if self.state is State.CLOSED:
+            return self
+        return replace(self, state=State.HALF_OPEN, era=self.era + 1)
+
+    def ended(self, era: int, failed: bool, *, limit: int, probe_at_s: float) -> "Circuit":
+        """A call permitted in ``era`` has ended. ``probe_at_s`` is when to try if this opens it."""
+        if era != self.era:
+            return self
+        if not failed:
+            return replace(self, failures=0) if self.state is State.CLOSED else Circuit(era=self.era + 1)
+        if self.state is State.CLOSED and self.failures + 1 < limit:
+            return replace(self, failures=self.failures + 1)
+        return Circuit(State.OPEN, self.era + 1, 0, self.openings + 1, probe_at_s)
+
+
+class Breaker:
+    """The circuit of one dependency. Thread-safe; shared by the threads that call it."""
+
+    def __init__(
+        self,
+        dependency: str,
+        pause: Pause,
+        *,
+        failures: int,
+        cap_s: float,
+        now: Callable[[], float] = monotonic_s,
+    ) -> None:
+        self.dependency = dependency
+        self._pause = pause
+        self._cause = Cause(f"{dependency} gateway", f"the {dependency} gateway answers")
+        self._limit = failures
+        self._backoff = Backoff(min(BASE_S, cap_s), cap_s)
+        self._random = Random()
+        self._now = now
+        self._lock = threading.Lock()
+        self._circuit = Circuit()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._circuit.state is State.CLOSED
+
+    @property
+    def may_call(self) -> bool:
+        """Whether a call asked for now would be permitted."""
+        return self._circuit.may_call(self._now())
+
+    def permit(self) -> int | None:
+        """Return a permit for one call, which ``ended`` must be told; None: do not call."""
+        with self._lock:
+            if not self._circuit.may_call(self._now()):
+                return None
+            self._circuit = self._circuit.called()
+            return self._circuit.era
+
+    def ended(self, permit: int, result: object) -> None:
+        """Tell what the permitted call returned, or the exception it ended in."""
+        failed = isinstance(result, GatewayUnavailable | OutcomeUnknown)
+        with self._lock:
+            before = self._circuit
+            probe_at_s = self._now() + self._backoff.delay_s(before.openings, self._random)
+            after = self._circuit = before.ended(permit, failed, limit=self._limit, probe_at_s=probe_at_s)
+            if after.state is State.OPEN and after is not before:
+                self._pause.begin(self.dependency, self._cause, str(result), until_s=probe_at_s)
+            elif after.state is State.CLOSED and before.state is not State.CLOSED:
+                self._pause.end(self.dependency, self._cause)
+
+
+class Breakers:
+    """Those of one process, by dependency."""
+
+    def __init__(self, dependencies: Iterable[str], pause: Pause, *, failures: int, cap_s: float) -> None:
+        self._breakers = {
+            name: Breaker(name, pause, failures=failures, cap_s=cap_s) for name in set(dependencies)
+        }
+
+    def of(self, dependency: str) -> Breaker:
+        return self._breakers[dependency]
+
+    def room(self, wanted: int, in_flight: int) -> int:
+        """Return how many more calls may be prepared: ``wanted``, one as a probe, or none.
+
+        What waits is not told apart by dependency, so one that fails stops the whole queue.
+        """
+        not_closed = [each for each in self._breakers.values() if not each.is_closed]
+        if not not_closed:
+            return wanted
+        return int(in_flight == 0 and all(each.may_call for each in not_closed))

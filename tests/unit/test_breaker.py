@@ -1,0 +1,189 @@
+"""The breaker: the table and the invariants of its module."""
+
+import threading
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from ordermq.clock import monotonic_s
+from ordermq.consumer.breaker import Breaker, Breakers, Circuit, State
+from ordermq.consumer.pause import DATABASE, DISK_FULL, Cause, Pause
+from ordermq.errors import GatewayRefused, GatewayUnavailable, OutcomeUnknown
+from ordermq.observe.metrics import REGISTRY
+from ordermq.testing import wait_until
+
+NEXT = {
+    State.CLOSED: {State.OPEN},
+    State.OPEN: {State.HALF_OPEN},
+    State.HALF_OPEN: {State.CLOSED, State.OPEN},
+}
+DOWN = GatewayUnavailable("cannot connect")
+
+
+class Time:
+    now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def time():
+    return Time()
+
+
+@pytest.fixture
+def pause():
+    return Pause("q")
+
+
+@pytest.fixture
+def breaker(time, pause):
+    return Breaker("bank", pause, failures=3, cap_s=30.0, now=time)
+
+
+def call(breaker, result):
+    permit = breaker.permit()
+    assert permit is not None
+    breaker.ended(permit, result)
+
+
+def opened(breaker):
+    for _ in range(3):
+        call(breaker, DOWN)
+    assert not breaker.is_closed
+
+
+def paused():
+    return REGISTRY.get_sample_value("ordermq_paused", {"queue": "q", "reason": "bank gateway"})
+
+
+def test_failures_in_a_row_open_it_and_any_answer_between_them_starts_anew(breaker):
+    for result in (
+        DOWN,
+        OutcomeUnknown("x"),
+        GatewayRefused("no"),
+        DOWN,
+        DOWN,
+        "paid",
+        DOWN,
+        OutcomeUnknown("x"),
+    ):
+        call(breaker, result)
+    assert breaker.is_closed
+    call(breaker, DOWN)
+    assert not breaker.is_closed
+    assert breaker.permit() is None
+
+
+def test_after_its_backoff_it_permits_one_probe_and_no_second(breaker, time):
+    opened(breaker)
+    time.now_s += 1.0  # the first ceiling
+    probe = breaker.permit()
+    assert probe is not None
+    assert breaker.permit() is None
+    breaker.ended(probe, "paid")
+    assert breaker.is_closed
+    assert breaker.permit() is not None
+
+
+def test_a_probe_that_fails_opens_it_again_for_longer_up_to_the_cap(breaker, time):
+    opened(breaker)
+    waits_s = []
+    for _ in range(200):
+        begun_s = time.now_s
+        while (permit := breaker.permit()) is None:
+            time.now_s += 0.25
+        waits_s.append(time.now_s - begun_s)
+        breaker.ended(permit, DOWN)
+    assert waits_s[0] <= 1.25
+    assert 20.0 < max(waits_s) <= 30.25
+
+
+def test_what_was_under_way_when_it_opened_neither_closes_nor_opens_it(breaker, time):
+    late = [breaker.permit() for _ in range(2)]
+    opened(breaker)
+    breaker.ended(late[0], "paid")
+    assert not breaker.is_closed
+    time.now_s += 1.0
+    probe = breaker.permit()
+    breaker.ended(late[1], DOWN)
+    breaker.ended(probe, "paid")
+    assert breaker.is_closed
+
+
+def test_the_process_is_paused_from_opening_to_closing(breaker, pause, time):
+    assert not pause.why
+    opened(breaker)
+    assert pause.why == "the bank gateway answers"
+    assert paused() == 1
+    time.now_s += 1.0
+    call(breaker, DOWN)
+    assert pause.lasted_s > 0
+    time.now_s += 2.0
+    call(breaker, "paid")
+    assert not pause.why
+    assert pause.lasted_s == 0
+    assert paused() == 0
+
+
+def test_a_pause_wants_a_message_once_every_cause_can_be_tried(pause):
+    past_s = monotonic_s() - 1.0
+    pause.begin("bank", Cause("bank", "the bank answers"), "x", until_s=past_s)
+    assert pause.may_try
+    pause.begin("worker", DATABASE, "x")
+    assert not pause.may_try
+    assert pause.why == "the bank answers and the database answers"
+    pause.end("worker", DATABASE, DISK_FULL)
+    assert pause.may_try
+    assert pause.why == "the bank answers"
+
+
+def test_a_queue_has_room_for_nothing_while_open_then_for_one_probe(pause):
+    breakers = Breakers(["bank", "post"], pause, failures=1, cap_s=0.001)
+    assert breakers.room(8, 0) == 8
+    call(breakers.of("bank"), DOWN)
+    wait_until(lambda: breakers.room(8, 0) == 1, 5.0, what="the backoff to pass")
+    assert breakers.room(8, 1) == 0
+    probe = breakers.of("bank").permit()
+    assert breakers.room(8, 0) == 0
+    breakers.of("bank").ended(probe, "paid")
+    assert breakers.room(8, 3) == 8
+
+
+def test_threads_together_get_one_probe(breaker, time):
+    opened(breaker)
+    time.now_s += 1.0
+    gate, permits = threading.Barrier(8), []
+
+    def ask():
+        gate.wait()
+        permits.append(breaker.permit())
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sum(permit is not None for permit in permits) == 1
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_whatever_happens_it_moves_as_the_table_says_and_permits_one_call_unless_closed(seed):
+    random, now_s = Random(seed), 0.0
+    circuit, under_way, seen = Circuit(), [], [State.CLOSED]
+    for _ in range(300):
+        if under_way and random.random() < 0.5:
+            era = under_way.pop(random.randrange(len(under_way)))
+            circuit = circuit.ended(era, random.random() < 0.7, limit=3, probe_at_s=now_s + random.random())
+        elif circuit.may_call(now_s):
+            circuit = circuit.called()
+            under_way.append(circuit.era)
+        else:
+            now_s += random.random()
+        seen.append(circuit.state)
+        if circuit.state is not State.CLOSED:
+            assert sum(era == circuit.era for era in under_way) == (circuit.state is State.HALF_OPEN)
+    for before, after in pairwise(seen):
+        assert after is before or after in NEXT[before]
