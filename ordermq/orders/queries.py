@@ -168,7 +168,7 @@ _MESSAGES = """
       FROM ids JOIN ordermq.inbox AS i USING (queue, message_id)
     UNION ALL
     SELECT 'outbox', routing_key, message_id, CASE WHEN refusals > 0 THEN 'refused' ELSE 'waiting' END, hop,
-           available_at, refused_reason
+           available_at, coalesce(refused_reason, last_error)
       FROM ordermq.outbox WHERE correlation_id = %(order_id)s
     UNION ALL
     SELECT 'dead', queue, message_id, CASE WHEN replayed_at IS NULL THEN 'dead' ELSE 'replayed' END, hop,

@@ -5,7 +5,7 @@ import pytest
 from ordermq.errors import GatewayUnavailable
 from ordermq.orders import cancel_order
 from ordermq.orders.commands import SendNotification, Template
-from ordermq.task import DONE, Dead, Postpone, Retry
+from ordermq.task import DONE, Dead, Postpone
 from tests.support.shop import an_order, foreign, open_shop
 
 
@@ -88,7 +88,7 @@ def test_a_result_told_after_the_message_was_taken_for_unknown_is_written(shop):
 def test_a_refusal_for_now_is_tried_again(shop):
     message = cancelled(shop, phone="+493010005")
     outcome = shop.attempt(message)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Postpone)
     assert outcome.delay_s == 1.0
     assert state(shop) == "failed"
     assert shop.attempt(message) == DONE
@@ -100,7 +100,7 @@ def test_a_service_that_is_down_is_tried_again(shop):
     message = cancelled(shop)
     shop.sandbox.stop()
     outcome = shop.attempt(message)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Postpone)
     assert "cannot connect" in outcome.reason
     shop.sandbox.start()
     assert shop.attempt(message) == DONE

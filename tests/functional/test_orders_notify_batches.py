@@ -8,7 +8,7 @@ from ordermq.errors import NotCalled
 from ordermq.orders import cancel_order
 from ordermq.orders.commands import SendNotification, Template
 from ordermq.orders.handlers.notify import SmsRequest, SmsSent
-from ordermq.task import DONE, Claim, Dead, Outcome, Postpone, Retry
+from ordermq.task import DONE, Claim, Dead, Outcome, Postpone
 from tests.support.shop import CountingSession, an_order, foreign, open_shop
 
 
@@ -103,8 +103,8 @@ def test_each_notification_completed_with_others_gets_its_own_outcome(shop):
     assert outcomes == {
         **dict.fromkeys(("sent", "again", "timed-out", "told-late"), DONE),
         "refused": Dead("the SMS service refused it with 422"),
-        "busy": Retry("the SMS service answered 503", 1.0),
-        "not-called": Retry("its turn came too late"),
+        "busy": Postpone("the SMS service answered 503", 1.0),
+        "not-called": Postpone("its turn came too late"),
     }
     assert {name: state(shop, name) for name in phones} == {
         "sent": "sent", "refused": "failed", "timed-out": "unknown", "busy": "failed",

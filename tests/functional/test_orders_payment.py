@@ -5,7 +5,7 @@ import pytest
 from ordermq.errors import OutcomeUnknown
 from ordermq.orders import cancel_order
 from ordermq.orders.commands import CapturePayment, RefundPayment
-from ordermq.task import DONE, Dead, Postpone, Retry
+from ordermq.task import DONE, Dead, Postpone
 from tests.support.shop import an_order, foreign, open_shop
 
 
@@ -74,7 +74,7 @@ def test_a_time_out_is_unknown_and_resolved_by_asking_not_by_charging_again(shop
     # Given a gateway that captures but does not answer
     message = reserved(shop, card="tok_0003")
     outcome = shop.attempt(message)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Postpone)
     assert shop.show().payment.state == "unknown"
     assert shop.order().status == "reserved"
     # When the message comes again, it asks
@@ -88,7 +88,7 @@ def test_a_time_out_is_unknown_and_resolved_by_asking_not_by_charging_again(shop
 
 def test_a_time_out_before_which_nothing_happened_is_captured_by_the_same_key(shop):
     message = reserved(shop, card="tok_0004")
-    assert isinstance(shop.attempt(message), Retry)
+    assert isinstance(shop.attempt(message), Postpone)
     assert shop.attempt(message) == DONE
     assert ledger(shop) == [("capture", "o-1")]
 
@@ -96,17 +96,17 @@ def test_a_time_out_before_which_nothing_happened_is_captured_by_the_same_key(sh
 def test_a_refusal_for_now_comes_back_when_the_gateway_says(shop):
     message = reserved(shop, card="tok_0005")
     outcome = shop.attempt(message)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Postpone)
     assert outcome.delay_s == 1.0
     assert shop.attempt(message) == DONE
     assert shop.order().status == "paid"
 
 
-def test_a_gateway_that_is_down_is_a_retry(shop):
+def test_a_gateway_that_is_down_costs_no_attempt(shop):
     message = reserved(shop)
     shop.sandbox.stop()
     outcome = shop.attempt(message)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Postpone)
     assert "cannot connect" in outcome.reason
     shop.sandbox.start()
     assert shop.attempt(message) == DONE
@@ -192,7 +192,7 @@ def test_a_declined_card_of_a_cancelled_order_changes_nothing_more(shop):
 
 def test_a_cancelled_order_with_an_unknown_capture_asks_and_does_not_capture(shop):
     message = reserved(shop, card="tok_0004")
-    assert isinstance(shop.attempt(message), Retry)
+    assert isinstance(shop.attempt(message), Postpone)
     cancel(shop)
     assert shop.attempt(message) == DONE
     assert shop.events()[-1] == "payment_skipped"
@@ -201,7 +201,7 @@ def test_a_cancelled_order_with_an_unknown_capture_asks_and_does_not_capture(sho
 
 def test_a_cancelled_order_with_an_unknown_capture_that_happened_is_refunded(shop):
     message = reserved(shop, card="tok_0003")
-    assert isinstance(shop.attempt(message), Retry)
+    assert isinstance(shop.attempt(message), Postpone)
     cancel(shop)
     assert shop.attempt(message) == DONE
     shop.run()
@@ -280,7 +280,7 @@ def test_a_refund_that_times_out_is_sent_again_under_its_key(shop):
     # Given a refund that is made but not answered
     claim, request = shop.prepare(refund)
     shop.call(refund, request)
-    assert isinstance(shop.complete(refund, claim, OutcomeUnknown("no answer")), Retry)
+    assert isinstance(shop.complete(refund, claim, OutcomeUnknown("no answer")), Postpone)
     # When it is tried again
     assert shop.attempt(refund) == DONE
     assert shop.attempt(refund) == DONE

@@ -10,7 +10,7 @@ from ordermq.orders.commands import CapturePayment, RefundPayment
 from ordermq.orders.gateways import Captured, Declined, Refunded
 from ordermq.orders.handlers.capture import NEVER_SEEN, CaptureRequest
 from ordermq.orders.handlers.refund import NOTHING_TAKEN, RefundMade, RefundRequest
-from ordermq.task import DONE, Dead, Finished, Outcome, Postpone, Retry
+from ordermq.task import DONE, Dead, Finished, Outcome, Postpone
 from tests.support.shop import CountingSession, an_order, foreign, open_shop
 
 
@@ -120,10 +120,10 @@ def test_each_capture_completed_with_others_gets_its_own_outcome(shop):
     # When all of it is told at once
     outcomes = complete(shop, told)
     # Then each order has its own
-    assert isinstance(outcomes.pop("timed-out"), Retry)
+    assert isinstance(outcomes.pop("timed-out"), Postpone)
     assert outcomes == {
         "approved": DONE, "declined": DONE, "cancelled": DONE, "cancelled-declined": DONE,
-        "busy": Retry("capture: the payment service answered 503", 1.0),
+        "busy": Postpone("capture: the payment service answered 503", 1.0),
         "refused": Dead("capture: the payment service refused it with 400"),
     }  # fmt: skip
     assert {name: (shop.order(name).status, payment(shop, name)) for name in cards} == {
@@ -164,7 +164,7 @@ def test_results_told_together_for_one_order_are_written_one_after_the_other(sho
     outcomes = shop.complete_all(*((claim, result) for claim, results in pairs for result in results))
     # Then the last word of the gateway stands, and money is never forgotten
     assert outcomes[:2] == [DONE, DONE]
-    assert isinstance(outcomes[2], Retry)
+    assert isinstance(outcomes[2], Postpone)
     assert outcomes[3:] == [DONE] * 5
     for name, capture_id in [
         ("twice", "cap-1"),
@@ -201,7 +201,7 @@ def test_what_the_gateway_never_saw_settles_for_each_order_by_itself(database, s
         assert outcomes == {
             "lately": Postpone("a capture tried before may still arrive at the gateway", 60.0),
             "long-ago": DONE,
-            "not-called": Retry("its turn came too late", None),
+            "not-called": Postpone("its turn came too late", None),
         }
         assert {name: payment(shop, name) for name in messages} == {
             "lately": "intent", "long-ago": "failed", "not-called": "intent",
@@ -273,8 +273,8 @@ def test_each_refund_completed_with_others_gets_its_own_outcome(shop):
     unfinished = {"unknown", "busy", "refused", "not-called", "told-since"}
     assert outcomes == {
         "made": DONE, "twice": DONE, "again": DONE, "nothing": DONE,
-        "unknown": Retry("OutcomeUnknown: no answer"), "busy": Retry("come back", 7.0),
-        "not-called": Retry("too late"), "refused": Dead("never"),
+        "unknown": Postpone("OutcomeUnknown: no answer"), "busy": Postpone("come back", 7.0),
+        "not-called": Postpone("too late"), "refused": Dead("never"),
         "told-since": Postpone("a capture tried before may still arrive at the gateway", 0.0),
     }  # fmt: skip
     assert {name: (shop.order(name).status, payment(shop, name)) for name in messages} == {

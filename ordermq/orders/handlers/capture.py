@@ -1,6 +1,6 @@
 """Queue ``payment``, taking the money: intent, then the gateway, then the result.
 
-A timeout is unknown, never failed: the next attempt asks the gateway by the same key
+A timeout is unknown, never failed: the next call asks the gateway by the same key
 and captures only what it has never seen. A capture is never too late to be written:
 told after the order was cancelled it is refunded.
 """
@@ -15,15 +15,15 @@ from ordermq.errors import GatewayRefused, GatewayUnavailable
 from ordermq.orders import payments
 from ordermq.orders.commands import PAYMENT, CapturePayment
 from ordermq.orders.events import EventType, Step
-from ordermq.orders.gateways import Captured, Declined, PaymentGateway
+from ordermq.orders.gateways import Captured, Declined
 from ordermq.orders.gateways.payment import Capture
 from ordermq.orders.handlers.batch import give_up, once_each, outcome_of
+from ordermq.orders.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler
 from ordermq.orders.journal import Journal
 from ordermq.orders.payments import Due, Payments, PaymentState
 from ordermq.orders.saga import Status
-from ordermq.orders.settings import SECTION, ShopSettings
 from ordermq.store import Transaction
-from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Postpone, Retry, external
+from ordermq.task import DONE, Claim, Dead, Outcome, Postpone, external
 from ordermq.task.retry import describe
 
 
@@ -44,18 +44,12 @@ class NeverSeen:
 NEVER_SEEN = NeverSeen()
 
 
-@external(queue=PAYMENT, message=CapturePayment, key="order_id", on_dead=partial(give_up, Step.CAPTURE))
-class CapturePaymentHandler:
-    """Takes an order's total from its card, once. One instance serves all threads."""
-
-    def __init__(self, gateway: PaymentGateway, *, settles_s: float) -> None:
-        self._gateway = gateway
-        self._settles_s = settles_s
-
-    @classmethod
-    def from_config(cls, config: Any) -> "CapturePaymentHandler":
-        settings: ShopSettings = config.section(SECTION)
-        return cls(PaymentGateway.from_settings(settings), settles_s=settings.capture_settles_s)
+@external(
+    queue=PAYMENT, message=CapturePayment, key="order_id", on_dead=partial(give_up, Step.CAPTURE),
+    retry=UNTIL_KNOWN, dependency=DEPENDENCY,
+)  # fmt: skip
+class CapturePaymentHandler(PaymentHandler):
+    """Takes an order's total from its card, once."""
 
     def prepare(
         self, claims: Sequence[Claim[CapturePayment]], tx: Transaction
@@ -84,17 +78,6 @@ class CapturePaymentHandler:
             return NEVER_SEEN
         return self._gateway.capture(request.capture, timeout_s=deadline.left_s)
 
-    def complete(self, finished: Sequence[Finished[CapturePayment]], tx: Transaction) -> list[Outcome]:
-        """Write what the gateway said, or that nobody knows."""
-        results = [(each.claim.message.order_id, each.result) for each in finished]
-        order_ids = {order_id for order_id, _ in results}
-        journal = Journal(tx, order_ids)
-        locked = Payments(order_ids, tx, settles_s=self._settles_s)
-        outcomes = [self._told(order_id, result, journal, locked) for order_id, result in results]
-        locked.write()
-        journal.write()
-        return outcomes
-
     def _told(self, order_id: str, result: Any, journal: Journal, locked: Payments) -> Outcome:
         payment = locked.rows.get(order_id)
         if payment is None or payment.state in (PaymentState.CAPTURED, PaymentState.REFUNDED):
@@ -121,10 +104,10 @@ class CapturePaymentHandler:
                 locked.set(order_id, PaymentState.UNKNOWN, reason=str(result))
                 return Dead(str(result))
             case GatewayUnavailable():
-                return Retry(str(result), result.retry_after_s)
+                return Postpone(str(result), result.retry_after_s)
             case _:
                 locked.set(order_id, PaymentState.UNKNOWN, reason=describe(result))
-                return Retry(describe(result))
+                return Postpone(describe(result))
         return DONE
 
 

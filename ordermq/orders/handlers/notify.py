@@ -19,7 +19,7 @@ from ordermq.orders.notifications import Key, Notifications, NotificationState
 from ordermq.orders.settings import SECTION, ShopSettings
 from ordermq.orders.templates import render
 from ordermq.store import Transaction
-from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Retry, external
+from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Postpone, external
 from ordermq.task.retry import describe
 
 
@@ -46,7 +46,7 @@ def give_up(message: SendNotification, reason: str, tx: Transaction) -> None:
     notifications.give_up(message.order_id, message.template, reason, tx)
 
 
-@external(queue=NOTIFY, message=SendNotification, key="order_id", on_dead=give_up)
+@external(queue=NOTIFY, message=SendNotification, key="order_id", on_dead=give_up, dependency="sms")
 class SendNotificationHandler:
     """Sends one SMS for each message. One instance serves all threads."""
 
@@ -138,7 +138,7 @@ def _end(key: Key, result: Any, journal: Journal, told: Notifications) -> Outcom
                 )  # fmt: skip
         case GatewayUnavailable():
             told.set(key, NotificationState.FAILED, reason=str(result))
-            return Retry(str(result), result.retry_after_s)
+            return Postpone(str(result), result.retry_after_s)
         case GatewayRefused():
             told.set(key, NotificationState.FAILED, reason=str(result))
             return Dead(str(result))

@@ -13,13 +13,13 @@ from ordermq.clock import Deadline
 from ordermq.errors import GatewayRefused, GatewayUnavailable
 from ordermq.orders.commands import PAYMENT, RefundPayment
 from ordermq.orders.events import EventType, Step
-from ordermq.orders.gateways import Captured, PaymentGateway, Refunded
+from ordermq.orders.gateways import Captured, Refunded
 from ordermq.orders.handlers.batch import give_up, once_each, outcome_of
+from ordermq.orders.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler
 from ordermq.orders.journal import Journal
 from ordermq.orders.payments import Payment, Payments, PaymentState
-from ordermq.orders.settings import SECTION, ShopSettings
 from ordermq.store import Transaction
-from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Postpone, Retry, external
+from ordermq.task import DONE, Claim, Dead, Outcome, Postpone, external
 from ordermq.task.retry import describe
 
 
@@ -47,18 +47,12 @@ class NothingTaken:
 NOTHING_TAKEN = NothingTaken()
 
 
-@external(queue=PAYMENT, message=RefundPayment, key="order_id", on_dead=partial(give_up, Step.REFUND))
-class RefundPaymentHandler:
-    """Gives back what was taken for an order, once. One instance serves all threads."""
-
-    def __init__(self, gateway: PaymentGateway, *, settles_s: float) -> None:
-        self._gateway = gateway
-        self._settles_s = settles_s
-
-    @classmethod
-    def from_config(cls, config: Any) -> "RefundPaymentHandler":
-        settings: ShopSettings = config.section(SECTION)
-        return cls(PaymentGateway.from_settings(settings), settles_s=settings.capture_settles_s)
+@external(
+    queue=PAYMENT, message=RefundPayment, key="order_id", on_dead=partial(give_up, Step.REFUND),
+    retry=UNTIL_KNOWN, dependency=DEPENDENCY,
+)  # fmt: skip
+class RefundPaymentHandler(PaymentHandler):
+    """Gives back what was taken for an order, once."""
 
     def prepare(
         self, claims: Sequence[Claim[RefundPayment]], tx: Transaction
@@ -92,17 +86,6 @@ class RefundPaymentHandler:
         )
         return RefundMade(refunded, capture_id)
 
-    def complete(self, finished: Sequence[Finished[RefundPayment]], tx: Transaction) -> list[Outcome]:
-        """Write what the gateway said. A refund of unknown outcome is sent again under its key."""
-        results = [(each.claim.message.order_id, each.result) for each in finished]
-        order_ids = {order_id for order_id, _ in results}
-        journal = Journal(tx, order_ids)
-        locked = Payments(order_ids, tx, settles_s=self._settles_s)
-        outcomes = [self._told(order_id, result, journal, locked) for order_id, result in results]
-        locked.write()
-        journal.write()
-        return outcomes
-
     def _told(self, order_id: str, result: Any, journal: Journal, locked: Payments) -> Outcome:
         payment = locked.rows.get(order_id)
         if payment is None or Step.REFUND not in journal.orders[order_id].state.pending:
@@ -124,9 +107,9 @@ class RefundPaymentHandler:
             case GatewayRefused():
                 return Dead(str(result))
             case GatewayUnavailable():
-                return Retry(str(result), result.retry_after_s)
+                return Postpone(str(result), result.retry_after_s)
             case _:
-                return Retry(describe(result))
+                return Postpone(describe(result))  # sent again under its key
         return DONE
 
 
