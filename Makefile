@@ -13,6 +13,7 @@ SEED   ?= 1
 JOBS   ?= 2
 INPUT  ?=
 FORMAT ?= native
+FAULT  ?=
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,12 @@ demo: setup ## Real orders through everything: make demo [ORDERS=2000 SEED=1 | I
 
 test: setup ## Run the whole suite, on a private RabbitMQ and PostgreSQL for each of JOBS processes
 	@$(PYTEST) --numprocesses $(JOBS) --dist loadfile $(ARGS)
+
+chaos: setup ## Faults under load, what holds then: make chaos [FAULT="F1 F8" SEED=7]; docs/chaos.md
+	@$(BIN)/python -m tests.chaos --seed "$(SEED)" $(FAULT)
+
+chaos-smoke: setup ## The short list of faults for every change, in 3 minutes
+	@$(BIN)/python -m tests.chaos --smoke --seed "$(SEED)"
 
 test-pika: setup ## Run the tests of the broker's door on every supported pika
 	@tests/pika-versions
@@ -60,4 +67,4 @@ clean: ## Remove everything that was made here, the private stack's data too
 	@rm -rf $(VENV) .venv-pika-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup bootstrap demo test test-pika lint check format dist clean
+.PHONY: help setup bootstrap demo test chaos chaos-smoke test-pika lint check format dist clean

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from ordermq.testing.account import server_account
 from ordermq.testing.place import Place
-from ordermq.testing.stack import PrivateStack
+from ordermq.testing.process import ServerProcess
 
 
 def main() -> None:
     """Wait for the owner's end, then clean up."""
     place = Place.existing(Path(sys.argv[1]), server_account())
     sys.stdin.buffer.read()
-    PrivateStack(place).kill()
+    for pid_file in place.state.glob("*.pid"):
+        ServerProcess(place, pid_file.stem).kill()
     place.wipe()
 
 

@@ -33,9 +33,9 @@ from ordermq.orders.saga import Status
 from ordermq.orders.stock import load_stock
 from ordermq.store import Session
 from ordermq.testing.account import server_account
-from ordermq.testing.demo.fleet import Fleet, program
 from ordermq.testing.demo.report import Latencies, Report
 from ordermq.testing.errors import StackError
+from ordermq.testing.fleet import Fleet, program
 from ordermq.testing.place import Place
 from ordermq.testing.sandbox.private import PrivateSandbox
 from ordermq.testing.stack import PrivateStack, locked_devstack
@@ -163,7 +163,7 @@ class Demo:
         say(f"starting the relay and {len(THREADS)} consumers, placing {self._source.count} orders")
         self._fleet.start()
         summary = self._place_and_wait()
-        failed = self._fleet.stop()
+        failed = {name: code for name, code in self._fleet.stop().items() if code != 0}
         if failed:
             raise StackError(f"not every process drained and ended well: {failed}; see {self._place.state}")
         return self._report(summary, self._reconcile())

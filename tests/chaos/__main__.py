@@ -1,0 +1,130 @@
+"""``python -m tests.chaos``: faults under load, a table of what came of them, build/chaos.json."""
+
+import json
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from ordermq.errors import OrderMQError
+from ordermq.testing.stack import PrivateStack, temporary_stack
+from tests.chaos.fault import Fault
+from tests.chaos.faults import FAULTS, SMOKE
+from tests.chaos.report import HEADER, Result, last_line
+from tests.chaos.run import run_fault
+
+
+class Progress:
+    """What is going on now: one line that changes on a terminal, else a line for each change of words."""
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+        self._shown = ""
+
+    def __call__(self, text: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r\033[K{self._fault.name} {self._fault.title}: {text}", nl=False, err=True)
+        elif (words := text.partition(":")[0]) != self._shown:
+            self._shown = words
+            click.echo(f"{self._fault.name}: {words}", err=True)
+
+    def clear(self) -> None:
+        if sys.stderr.isatty():
+            click.echo("\r\033[K", nl=False, err=True)
+
+
+class Stacks:
+    """The servers: one stack for fault after fault, a new one where the last fault spoilt it or failed.
+
+    Virtual host, database and third parties are each fault's own.
+    """
+
+    def __init__(self) -> None:
+        self._ends = ExitStack()
+        self._stack: PrivateStack | None = None
+
+    def __enter__(self) -> "Stacks":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.throw_away()
+
+    def running(self) -> PrivateStack:
+        if self._stack is not None and any(row.state != "up" for row in self._stack.status()):
+            self.throw_away()
+        if self._stack is None:
+            self._stack = self._ends.enter_context(temporary_stack())
+        return self._stack
+
+    def throw_away(self) -> None:
+        self._stack = None
+        self._ends.close()
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--smoke", is_flag=True, help="Only the short list for every change.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the orders and of what is random.")
+@click.option("--build", type=click.Path(path_type=Path), default=Path("build"), show_default=True)
+@click.option("--list", "is_list", is_flag=True, help="Say what each fault does, and run none.")
+def chaos(*, names: tuple[str, ...], smoke: bool, seed: int, build: Path, is_list: bool) -> None:
+    """Run the faults NAMES (F1, F2 ...), or all; exit 1 if any failed."""
+    wanted = _wanted(" ".join(names).upper().split(), smoke=smoke)
+    if is_list:
+        for fault in wanted:
+            click.echo(f"{fault.name:<5}{fault.title}: {fault.expect}")
+        return
+    results: list[Result] = []
+    click.echo(HEADER)
+    build.mkdir(exist_ok=True)
+    with Stacks() as stacks:
+        for fault in wanted:
+            results.append(_run(fault, seed, stacks, build))
+            (build / "chaos.json").write_text(
+                json.dumps([each.as_json() for each in results], indent=1) + "\n"
+            )
+    click.echo(last_line(results))
+    sys.exit(any(each.outcome == "failed" for each in results))
+
+
+def _run(fault: Fault, seed: int, stacks: Stacks, build: Path) -> Result:
+    progress = Progress(fault)
+    progress("starting")
+    result = run_fault(fault, seed, stacks.running(), build / "chaos" / fault.name, progress)
+    if fault.spoils_stack or result.outcome == "failed":
+        stacks.throw_away()
+    progress.clear()
+    for line in result.lines():
+        click.echo(line)
+    return result
+
+
+def _wanted(names: list[str], *, smoke: bool) -> list[Fault]:
+    known = {fault.name: fault for fault in FAULTS}
+    if unknown := [name for name in names if name not in known]:
+        raise click.BadParameter(f"{', '.join(unknown)}: known are {', '.join(known)}", param_hint="FAULT")
+    return [known[name] for name in names or (SMOKE if smoke else known)]
+
+
+def main() -> NoReturn:
+    """Run; leave nothing running on Ctrl-C and SIGTERM either."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        chaos(standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("chaos: interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(64)
+    except OrderMQError as exc:
+        click.echo(f"chaos: {exc}", err=True)
+        sys.exit(exc.exit_code)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What the orders say in the end: kept, lost, stuck, doubled, and how soon they moved again. Pure."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an order of the database stands."""
+
+    is_at_rest: bool
+    needs_attention: bool = False
+    finished_at_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Every accepted order is exactly one of these; ``parked`` waits for a person and says so."""
+
+    at_rest: int
+    parked: int
+    lost: tuple[str, ...]
+    stuck: tuple[str, ...]
+
+
+def tally(accepted: Iterable[str], found: Mapping[str, Standing]) -> Tally:
+    """Hold what the client was told against what there is."""
+    at_rest = parked = 0
+    lost, stuck = [], []
+    for order_id in accepted:
+        standing = found.get(order_id)
+        if standing is None:
+            lost.append(order_id)
+        elif standing.is_at_rest:
+            at_rest += 1
+        elif standing.needs_attention:
+            parked += 1
+        else:
+            stuck.append(order_id)
+    return Tally(at_rest, parked, tuple(lost), tuple(stuck))
+
+
+def doubled_payments(entries: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the orders charged twice, or given back more than was taken, from (order, kind) of a ledger."""
+    captures: Counter[str] = Counter()
+    refunds: Counter[str] = Counter()
+    for order_id, kind in entries:
+        (captures if kind == "capture" else refunds)[order_id] += 1
+    orders = captures.keys() | refunds.keys()
+    return sorted(each for each in orders if captures[each] > 1 or refunds[each] > captures[each])
+
+
+def repeated(references: Iterable[str]) -> list[str]:
+    """Return what occurs more than once."""
+    return sorted(each for each, count in Counter(references).items() if count > 1)
+
+
+def recovery_s(healed_at_s: float, finished_at_s: Iterable[float], rate: float) -> float | None:
+    """Return how long after ``healed_at_s`` orders began to be finished again.
+
+    That is the first order finished after it with whom, within a second, a quarter as
+    many are finished as come in at ``rate``, or all that are left. None: never.
+    """
+    later = sorted(at for at in finished_at_s if at >= healed_at_s)
+    for position, at in enumerate(later):
+        if _within(later, position, 1.0) >= min(rate / 4, len(later) - position):
+            return at - healed_at_s
+    return None
+
+
+def _within(instants: Sequence[float], first: int, span_s: float) -> int:
+    return bisect_left(instants, instants[first] + span_s) - first

@@ -1,0 +1,47 @@
+"""What a fault is: something that is done to a pipeline under load, and what must hold then."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from tests.chaos.arena import Arena
+
+
+class Skip(Exception):
+    """This fault cannot be made here; the text says why. Never counts as passed."""
+
+
+class Fault:
+    """One fault. A subclass has the number, what happens and what is expected, and ``strike``.
+
+    Called in this order, all in the runner's thread: ``check``, ``prepare`` (before any
+    process runs), ``strike`` (under load), ``verify`` (when all has come to rest).
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    expect: ClassVar[str]
+    #: Settings of every process, by the names of the environment.
+    settings: ClassVar[Mapping[str, str]] = {}
+    rate: ClassVar[float] = 200.0
+    #: From ``healed`` to orders being completed again.
+    recovers_within_s: ClassVar[float] = 20.0
+    #: From the end of the load to rest.
+    quiesces_within_s: ClassVar[float] = 120.0
+    #: Exit codes that processes may end with by themselves.
+    may_end_with: ClassVar[frozenset[int]] = frozenset()
+    #: The servers cannot serve another fault after this one.
+    spoils_stack: ClassVar[bool] = False
+
+    def check(self) -> None:
+        """Raise Skip if this machine cannot do it."""
+
+    def prepare(self, arena: "Arena") -> None:
+        """Change what stands before the processes start."""
+
+    def strike(self, arena: "Arena") -> None:
+        """Do it, undo it, and call ``arena.healed()`` at the moment everything serves again."""
+        raise NotImplementedError
+
+    def verify(self, arena: "Arena") -> None:
+        """Note with ``arena.expect`` what else must hold at rest."""

@@ -1,0 +1,40 @@
+"""The checker of the chaos suite: what it counts as lost, stuck, doubled and recovered."""
+
+from tests.chaos.counting import Standing, doubled_payments, recovery_s, repeated, tally
+
+AT_REST = Standing(True)
+
+
+def test_every_accepted_order_is_at_rest_parked_stuck_or_lost_and_only_one_of_them():
+    found = {
+        "rest": AT_REST,
+        "rest-with-a-note": Standing(True, needs_attention=True),
+        "parked": Standing(False, needs_attention=True),
+        "moving": Standing(False),
+        "never accepted": Standing(False),
+    }
+    count = tally(["rest", "rest-with-a-note", "parked", "moving", "gone"], found)
+    assert (count.at_rest, count.parked, count.lost, count.stuck) == (2, 1, ("gone",), ("moving",))
+
+
+def test_a_second_charge_and_a_refund_of_nothing_are_doubled_and_a_refunded_charge_is_not():
+    ledger = [("a", "capture"), ("b", "capture"), ("b", "capture"), ("c", "refund"), ("d", "capture")]
+    assert doubled_payments([*ledger, ("d", "refund")]) == ["b", "c"]
+
+
+def test_what_was_sent_twice_is_named_once():
+    assert repeated(["a", "b", "a", "a", "c"]) == ["a"]
+
+
+def test_recovery_counts_from_the_healing_to_the_first_order_of_a_steady_flow():
+    before = [1.0, 2.0, 9.9]
+    a_straggler, flow = [10.5], [13.0 + n / 100 for n in range(200)]
+    assert recovery_s(10.0, [*before, *a_straggler, *flow], rate=200) == 3.0
+
+
+def test_the_last_few_orders_need_not_be_a_flow():
+    assert recovery_s(10.0, [12.0, 12.5], rate=200) == 2.0
+
+
+def test_a_pipeline_that_finishes_nothing_any_more_has_not_recovered():
+    assert recovery_s(10.0, [1.0, 2.0], rate=200) is None
