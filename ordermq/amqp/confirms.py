@@ -8,8 +8,9 @@ Invariants
     C3  basic.return precedes the basic.ack of the same publishing, so a
         publishing marked returned resolves as RETURNED when its ack arrives.
     C4  A return carries no tag. Publishings of one key (message_id, exchange and
-        routing key) are the same message to the broker: of those in flight, as many
-        resolve as RETURNED as were returned.
+        routing key) are the same message to the broker: of those acked, as many
+        resolve as RETURNED as were returned. A nack is a nack: were it taken for the
+        return, the one returned would be reported confirmed.
 
 Owned by the connection's thread; not thread-safe.
 """
@@ -76,10 +77,11 @@ class ConfirmTracker(Generic[P]):
         else:
             one = self._pending.pop(tag, None)
             confirmed = [] if one is None else [one]
-        fate = Fate.NACKED if nack else Fate.CONFIRMED
+        if nack:
+            return [(publishing, Fate.NACKED, "") for publishing in confirmed]
         if not self._returned:
-            return [(publishing, fate, "") for publishing in confirmed]
-        return [(publishing, *self._fate(publishing, fate)) for publishing in confirmed]
+            return [(publishing, Fate.CONFIRMED, "") for publishing in confirmed]
+        return [(publishing, *self._fate(publishing)) for publishing in confirmed]
 
     def abandon(self) -> list[P]:
         """Give up everything still pending, oldest first: the channel died."""
@@ -96,10 +98,10 @@ class ConfirmTracker(Generic[P]):
             reached.append(each)
         return reached
 
-    def _fate(self, publishing: P, otherwise: Fate) -> tuple[Fate, str]:
+    def _fate(self, publishing: P) -> tuple[Fate, str]:
         reasons = self._returned.get(publishing.key)
         if not reasons:
-            return otherwise, ""
+            return Fate.CONFIRMED, ""
         reason = reasons.pop(0)
         if not reasons:
             del self._returned[publishing.key]

@@ -1,8 +1,11 @@
 """ConfirmTracker: every publishing resolves exactly once (C1-C4)."""
 
-import random
 from collections import Counter
 from dataclasses import dataclass
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ordermq.amqp.confirms import ConfirmTracker, Fate
 
@@ -64,6 +67,15 @@ def test_a_nack_of_many_is_a_nack_of_each():
     assert fates(tracker.confirm(2, multiple=True, nack=True)) == [(1, Fate.NACKED), (2, Fate.NACKED)]
 
 
+def test_a_nack_of_one_copy_is_not_taken_for_the_return_of_another():
+    tracker = ConfirmTracker()
+    publish(tracker, "a", "a")
+    tracker.returned("a", "no route")
+
+    assert fates(tracker.confirm(2, multiple=False, nack=True)) == [(2, Fate.NACKED)]
+    assert fates(tracker.confirm(1, multiple=False)) == [(1, Fate.RETURNED)]
+
+
 def test_a_confirm_of_a_tag_that_is_settled_or_unknown_resolves_nothing():
     tracker = ConfirmTracker()
     publish(tracker, "a")
@@ -92,25 +104,118 @@ def test_a_late_return_does_not_mark_a_later_publishing_of_another_key():
     assert fates(tracker.confirm(1, multiple=False)) == [(1, Fate.RETURNED)]
 
 
-def test_any_order_of_confirms_and_returns_resolves_each_publishing_once():
-    for seed in range(300):
-        rng = random.Random(seed)
-        tracker, seen = ConfirmTracker(), []
-        messages = publish(tracker, *(rng.choice("abcdefgh") for _ in range(50)))
-        unroutable = {key for key in "abcdefgh" if rng.random() < 0.4}
-        waiting = list(messages)
-        rng.shuffle(waiting)
-        returned = set()
-        for message in waiting:
-            multiple = rng.random() < 0.3
-            # A return comes before the ack that covers it (C3).
-            for each in messages:
-                covered = each.number <= message.number if multiple else each is message
-                if covered and each.key in unroutable and each.number not in returned:
-                    returned.add(each.number)
-                    tracker.returned(each.key, "no route")
-            seen += tracker.confirm(message.number, multiple=multiple)
+class Broker(RuleBasedStateMachine):
+    """Publishings of one channel after the other, and a broker that tells their fates in any order.
 
-        assert Counter(message.number for message, _, _ in seen) == Counter(range(1, 51)), f"seed {seed}"
-        for message, fate, _ in seen:
-            assert fate is (Fate.RETURNED if message.key in unroutable else Fate.CONFIRMED), f"seed {seed}"
+    ``written`` and the rest are the model of one channel, by tag. Of publishings with the same
+    key each has a fate of its own: a binding may come or go between them.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.resolved = Counter()
+        self.numbers = 0
+        self.open_channel()
+
+    def open_channel(self):
+        self.tracker = ConfirmTracker()
+        self.written = {}
+        self.unconfirmed = {}  # tag -> whether a queue takes it
+        self.returned = set()  # tags
+        self.told = Counter()  # (key, fate): what the broker has said
+        self.heard = Counter()  # (key, fate): what the tracker has made of it
+
+    @rule(key=st.sampled_from("abcd"), is_routable=st.booleans())
+    def publish(self, key, is_routable):
+        self.numbers += 1
+        message = Message(self.numbers, key)
+        tag = self.tracker.published(message)
+        assert tag == len(self.written) + 1
+        self.written[tag] = message
+        self.unconfirmed[tag] = is_routable
+
+    @precondition(lambda self: self.unconfirmed)
+    @rule(data=st.data(), multiple=st.booleans())
+    def ack(self, data, multiple):
+        tag = data.draw(st.sampled_from(sorted(self.unconfirmed)))
+        covered = self.covered(tag, multiple)
+        for each in self.unroutable():  # a return comes before the ack that covers it (C3)
+            if each in covered:
+                self.return_(each)
+        self.hear(covered, self.tracker.confirm(tag, multiple=multiple), Fate.CONFIRMED)
+
+    @precondition(lambda self: any(self.unconfirmed.values()))
+    @rule(data=st.data())
+    def nack(self, data):
+        tag = data.draw(st.sampled_from(sorted(tag for tag, taken in self.unconfirmed.items() if taken)))
+        self.hear([tag], self.tracker.confirm(tag, multiple=False, nack=True), Fate.NACKED)
+
+    @precondition(lambda self: self.unroutable())
+    @rule(data=st.data())
+    def return_long_before_the_ack(self, data):
+        self.return_(data.draw(st.sampled_from(self.unroutable())))
+
+    @rule(ahead=st.integers(1, 5))
+    def confirm_what_was_never_written(self, ahead):
+        assert self.tracker.confirm(len(self.written) + ahead, multiple=False) == []
+
+    @precondition(lambda self: len(self.written) > len(self.unconfirmed))
+    @rule(data=st.data())
+    def confirm_again(self, data):
+        tag = data.draw(st.sampled_from(sorted(self.written.keys() - self.unconfirmed.keys())))
+        assert self.tracker.confirm(tag, multiple=False) == []
+
+    @rule()
+    def lose_the_channel(self):
+        lost = self.tracker.abandon()
+        assert lost == [self.written[tag] for tag in sorted(self.unconfirmed)]
+        self.resolved.update(message.number for message in lost)
+        self.open_channel()
+
+    @invariant()
+    def what_is_pending_is_what_the_broker_owes(self):
+        assert self.tracker.pending == len(self.unconfirmed)
+        oldest = self.written[min(self.unconfirmed)] if self.unconfirmed else None
+        assert self.tracker.oldest == oldest
+
+    @invariant()
+    def no_more_is_confirmed_than_the_broker_has_taken(self):
+        for key in "abcd":
+            assert self.heard[key, Fate.CONFIRMED] <= self.told[key, Fate.CONFIRMED]
+            assert self.heard[key, Fate.NACKED] == self.told[key, Fate.NACKED]
+            assert self.heard[key, Fate.RETURNED] <= self.told[key, Fate.RETURNED]
+
+    def teardown(self):
+        if self.unconfirmed:
+            last = max(self.unconfirmed)
+            for tag in self.unroutable():
+                self.return_(tag)
+            self.hear(sorted(self.unconfirmed), self.tracker.confirm(last, multiple=True), Fate.CONFIRMED)
+        assert self.resolved == Counter(range(1, self.numbers + 1)), "a fate each, and only one"
+        assert self.heard == self.told, "of one key as many of each fate as the broker said"
+
+    def covered(self, tag, multiple):
+        return [each for each in sorted(self.unconfirmed) if each == tag or (multiple and each < tag)]
+
+    def unroutable(self):
+        """What is still to be returned."""
+        return [tag for tag, taken in self.unconfirmed.items() if not taken and tag not in self.returned]
+
+    def return_(self, tag):
+        self.returned.add(tag)
+        self.told[self.written[tag].key, Fate.RETURNED] += 1
+        self.tracker.returned(self.written[tag].key, "no route")
+
+    def hear(self, covered, resolved, fate):
+        assert [message for message, _, _ in resolved] == [self.written[tag] for tag in covered]
+        for tag in covered:
+            if self.unconfirmed.pop(tag):
+                self.told[self.written[tag].key, fate] += 1
+        for message, heard, reason in resolved:
+            self.resolved[message.number] += 1
+            self.heard[message.key, heard] += 1
+            assert bool(reason) is (heard is Fate.RETURNED)
+
+
+TestAnyOrderOfConfirmsAndReturns = Broker.TestCase
+TestAnyOrderOfConfirmsAndReturns.settings = settings(max_examples=250)

@@ -1,6 +1,8 @@
 """AckFrontier: the fewest acks that hold nobody up (F1-F3)."""
 
-import random
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from ordermq.consumer.frontier import Ack, AckFrontier
 
@@ -44,20 +46,64 @@ def test_a_slow_handler_does_not_make_the_frontier_grow():
     assert frontier.unsettled == 1
 
 
-def test_no_order_of_completion_acks_an_unfinished_delivery_or_one_twice():
-    for seed in range(200):
-        rng = random.Random(seed)
-        tags = list(range(1, 60))
-        frontier, done, acked = frontier_of(*tags), set(), set()
-        rng.shuffle(tags)
-        while tags:
-            chunk = [tags.pop() for _ in range(min(len(tags), rng.randint(1, 7)))]
-            frontier.finished(chunk)
-            done.update(chunk)
-            for ack in frontier.acks():
-                covered = set(range(1, ack.tag + 1)) - acked if ack.multiple else {ack.tag}
-                assert covered <= done, f"seed {seed}"
-                assert ack.tag not in acked, f"seed {seed}"
-                acked |= covered
-        assert acked == set(range(1, 60)), f"seed {seed}"
-        assert frontier.unsettled == 0
+class Subscription(RuleBasedStateMachine):
+    """A subscription's deliveries in any order of completion, before a broker that forgives nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.frontier = AckFrontier()
+        self.last_tag = 0
+        self.unacked = set()  # the broker's own account
+        self.running = set()
+        self.finished = set()
+
+    @rule(count=st.integers(1, 8))
+    def deliver(self, count):
+        for _ in range(count):
+            self.last_tag += 1
+            self.frontier.delivered(self.last_tag)
+            self.unacked.add(self.last_tag)
+            self.running.add(self.last_tag)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def finish(self, data):
+        tags = data.draw(st.lists(st.sampled_from(sorted(self.running)), min_size=1, max_size=6))
+        self.frontier.finished(tags)
+        self.running.difference_update(tags)
+        self.finished.update(tags)
+
+    @precondition(lambda self: self.finished)
+    @rule(data=st.data())
+    def report_again(self, data):
+        self.frontier.finished([data.draw(st.sampled_from(sorted(self.finished)))])
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def hand_back(self, data):
+        tag = data.draw(st.sampled_from(sorted(self.running)))
+        self.frontier.returned(tag)
+        self.running.discard(tag)
+        self.unacked.remove(tag)
+
+    @rule()
+    def ack(self):
+        acks = self.frontier.acks()
+        assert sum(ack.multiple for ack in acks) <= 1
+        for ack in acks:
+            assert ack.tag in self.unacked, "406 unknown delivery tag: the broker closes the channel"
+            covered = {tag for tag in self.unacked if tag <= ack.tag} if ack.multiple else {ack.tag}
+            assert covered <= self.finished, "acked what a worker still has"
+            self.unacked -= covered
+        assert self.unacked == self.running, "finished, and not acked"
+        assert self.frontier.unsettled == len(self.running)
+
+    def teardown(self):
+        self.frontier.finished(sorted(self.running, reverse=True))
+        self.finished |= self.running
+        self.running.clear()
+        self.ack()
+
+
+TestAnyOrderOfCompletion = Subscription.TestCase
+TestAnyOrderOfCompletion.settings = settings(max_examples=250)
