@@ -2,12 +2,16 @@
 
 In CI it looks at the same examples each time, so that a change is blamed only for what it
 did. Elsewhere chance goes on looking; a failure prints a line ``@reproduce_failure(...)``
-to put above the test, and is tried first by the next run.
+to put above the test, and is tried first by the next run. ``--hypothesis-profile=unshrunk``
+stops at the first failure as it was found.
 """
 
 import os
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+SHRINKS_FOR_S = 300
 
 # No deadlines: a machine under load is slow, and that is no fault of an example.
 settings.register_profile(
@@ -17,4 +21,15 @@ settings.register_profile(
     derandomize=bool(os.environ.get("CI")),
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile(
+    "unshrunk", settings.get_profile("ordermq"), phases=[Phase.explicit, Phase.reuse, Phase.generate]
+)
 settings.load_profile("ordermq")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Leave a failure of Hypothesis the time to be made small, which is most of what it is worth."""
+    for item in items:
+        if item.get_closest_marker("hypothesis"):
+            item.add_marker(pytest.mark.timeout(SHRINKS_FOR_S + 120))

@@ -1,0 +1,279 @@
+"""The saga among its messages: late, twice, in any order, given up and replayed (S1-S4).
+
+The world around one order is a model of what handlers, warehouse and gateway do; the saga
+decides everything else. What must hold is what a customer and an accountant would ask.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ordermq.orders.commands import command_of
+from ordermq.orders.events import FAILED, NOTIFY, Event, EventType, Step
+from ordermq.orders.saga import TERMINAL, Readiness, Status, advance, can_happen, readiness
+
+E, P, S = EventType, Step, Status
+
+
+class Answer(Enum):
+    """What the gateway said of a capture."""
+
+    CAPTURED = auto()
+    DECLINED = auto()
+    NEVER_SEEN = auto()
+    NOTHING = auto()  # a time-out: it may or may not have happened
+
+
+@dataclass(eq=False)
+class Call:
+    """A capture under way. ``answer`` None: the gateway was not reached yet."""
+
+    command: tuple[Step, str]
+    is_wanted: bool
+    answer: Answer | None = None
+
+
+class World(RuleBasedStateMachine):
+    """One order, its messages in no order, and what has really happened."""
+
+    def __init__(self):
+        super().__init__()
+        self.state, self.version = None, 0
+        self.commands = []  # (step, message_id) on their way, some twice
+        self.graves = []  # given up, until an operator replays them
+        self.calls = []
+        self.sent = []  # each command once
+        self.told = Counter()  # what the customer was told
+        self.attention = False
+        self.stock = "on hand"
+        self.gateway = None  # its first answer is its last
+        self.refunds = 0
+        self.has_intent = self.knows_capture = self.is_refunded = False
+        self.happen(E.ORDER_PLACED)
+
+    def happen(self, event_type, step=None):
+        before = self.state
+        move = advance(self.state, Event(event_type, step))
+        self.state, self.version = move.state, self.version + 1
+        self.attention |= move.attention
+        for each in move.sends:
+            command = each, command_of(each, "o-1", self.version).message_id
+            self.sent.append(command)
+            self.commands.append(command)
+            self.told[each] += each in NOTIFY
+        if before is not None and before.status in (S.PAID, S.COMPLETED):
+            assert self.state.status in (S.PAID, S.COMPLETED), "after the money was taken, only forward"
+
+    # --- messages ---
+
+    @precondition(lambda self: self.commands)
+    @rule(data=st.data())
+    def deliver(self, data):
+        self.handle(data.draw(st.sampled_from(self.commands)), by_chance(data))
+
+    @rule(data=st.data())
+    def come_again(self, data):
+        """A broker that restarts, a relay that was killed: any message comes twice, however late."""
+        self.commands.append(data.draw(st.sampled_from(self.sent)))
+
+    @precondition(lambda self: self.commands and len(self.graves) < 3 and self.version >= self.gives_up_from)
+    @rule(data=st.data())
+    def give_up(self, data):
+        command = data.draw(st.sampled_from(self.commands))
+        self.commands.remove(command)
+        self.graves.append(command)
+        step = command[0]
+        is_pending = step in self.state.pending
+        self.happen(*((FAILED[step], step) if is_pending else (E.ATTENTION_RAISED,)))
+
+    @precondition(lambda self: self.graves)
+    @rule(data=st.data())
+    def replay(self, data):
+        command = data.draw(st.sampled_from(self.graves))
+        self.graves.remove(command)
+        self.commands.append(command)
+
+    @initialize(cancels_from=st.integers(0, 6), gives_up_from=st.integers(0, 6))
+    def begin(self, cancels_from, gives_up_from):
+        self.cancels_from, self.gives_up_from = cancels_from, gives_up_from
+
+    @precondition(
+        lambda self: self.version >= self.cancels_from and can_happen(self.state.status, E.CANCEL_REQUESTED)
+    )
+    @rule()
+    def cancel(self):
+        self.happen(E.CANCEL_REQUESTED)
+
+    @rule()
+    def handle_all(self):
+        """All that waits is handled, and goes well."""
+        for command in list(self.commands):
+            self.handle(command, the_first)
+
+    # --- handlers ---
+
+    def handle(self, command, choose):
+        step = command[0]
+        match readiness(self.state, step):
+            case Readiness.TOO_EARLY:
+                return  # postponed: it comes again
+            case Readiness.MOVED_ON:
+                self.commands.remove(command)
+                if step is P.AWARD and can_happen(self.state.status, E.POINTS_AWARDED):
+                    self.happen(E.POINTS_AWARDED, step)
+                return
+        self.commands.remove(command)
+        match step:
+            case P.RESERVE:
+                self.reserve(choose)
+            case P.RELEASE:
+                self.stock = "on hand"
+                self.happen(E.STOCK_RELEASED, step)
+            case P.CAPTURE:
+                self.prepare(command)
+            case P.REFUND:
+                self.refund(command)
+            case P.SHIP:
+                assert self.stock == "reserved"
+                self.stock = "shipped"
+                self.happen(E.SHIPMENT_CREATED, step)
+            case P.AWARD:
+                self.happen(E.POINTS_AWARDED, step)
+            case _:
+                ends = [E.NOTIFICATION_SENT, E.NOTIFICATION_SKIPPED, E.NOTIFICATION_UNKNOWN]
+                self.happen(choose(ends), step)
+
+    def reserve(self, choose):
+        if self.state.status is S.PLACED and choose([True, True, True, False]):
+            self.stock = "reserved"
+            self.happen(E.STOCK_RESERVED, P.RESERVE)
+        else:
+            self.happen(E.STOCK_REJECTED, P.RESERVE)
+
+    def prepare(self, command):
+        is_wanted = self.state.status is S.RESERVED
+        if not is_wanted and not self.has_intent:
+            self.happen(E.PAYMENT_SKIPPED, P.CAPTURE)
+            return
+        self.has_intent = True
+        self.calls.append(Call(command, is_wanted))
+
+    def refund(self, command):
+        if not self.has_intent or self.gateway is Answer.DECLINED:
+            self.happen(E.REFUND_SKIPPED, P.REFUND)
+        elif self.gateway is Answer.CAPTURED:
+            self.refunds = 1  # the gateway's key makes more of them one
+            self.is_refunded = True
+            self.happen(E.PAYMENT_REFUNDED, P.REFUND)
+        elif self.calls:
+            self.commands.append(command)  # a capture may still arrive: postponed
+        else:
+            self.happen(E.REFUND_SKIPPED, P.REFUND)
+
+    # --- the gateway, at its own pace ---
+
+    @precondition(lambda self: self.waiting())
+    @rule(data=st.data())
+    def reach_the_gateway(self, data):
+        self.ask(data.draw(st.sampled_from(self.waiting())), by_chance(data))
+
+    @precondition(lambda self: self.answered())
+    @rule(data=st.data())
+    def tell(self, data):
+        call = data.draw(st.sampled_from(self.answered()))
+        self.calls.remove(call)
+        self.complete(call)
+
+    def waiting(self):
+        return [call for call in self.calls if call.answer is None]
+
+    def answered(self):
+        return [call for call in self.calls if call.answer is not None]
+
+    def ask(self, call, choose):
+        if self.gateway is None and call.is_wanted:
+            self.gateway = choose([Answer.CAPTURED, Answer.CAPTURED, Answer.DECLINED, None])
+        heard = self.gateway or (Answer.NOTHING if call.is_wanted else Answer.NEVER_SEEN)
+        call.answer = choose([heard, Answer.NOTHING])
+
+    def complete(self, call):
+        if self.knows_capture or self.is_refunded:
+            return  # told before
+        is_pending = P.CAPTURE in self.state.pending
+        match call.answer:
+            case Answer.CAPTURED:
+                self.knows_capture = True
+                self.happen(E.PAYMENT_CAPTURED, P.CAPTURE)
+            case Answer.DECLINED if is_pending:
+                self.happen(E.PAYMENT_DECLINED, P.CAPTURE)
+            case Answer.NEVER_SEEN if is_pending and not self.calls and self.gateway is None:
+                self.happen(E.PAYMENT_SKIPPED, P.CAPTURE)
+            case Answer.NOTHING | Answer.NEVER_SEEN:
+                self.commands.append(call.command)  # tried again
+
+    # --- what must hold ---
+
+    @invariant()
+    def every_pending_step_has_somebody_to_end_it(self):
+        hands = {step for step, _ in self.commands + self.graves + [call.command for call in self.calls]}
+        assert self.state.pending <= hands
+
+    @invariant()
+    def no_message_id_is_given_twice(self):
+        assert len({message_id for _, message_id in self.sent}) == len(self.sent)
+
+    @invariant()
+    def goods_leave_only_for_money_that_stays(self):
+        if self.stock == "shipped":
+            assert self.gateway is Answer.CAPTURED
+            assert self.refunds == 0
+            assert self.state.status in (S.PAID, S.COMPLETED)
+
+    @invariant()
+    def what_rests_is_whole(self):
+        if not self.state.is_at_rest:
+            return
+        if self.state.status is S.COMPLETED:
+            assert self.stock == "shipped"
+        else:
+            assert self.stock == "on hand"
+            assert self.refunds == (self.gateway is Answer.CAPTURED)
+            assert (self.state.status is S.REFUNDED) is (self.refunds == 1)
+
+    @invariant()
+    def a_grave_of_a_step_that_is_needed_has_a_human_asked(self):
+        assert self.attention or not self.graves
+
+    def teardown(self):
+        """Operators replay, the gateway answers, handlers succeed: it comes to rest, and is whole."""
+        for _ in range(10):
+            self.commands += self.graves
+            self.graves = []
+            self.handle_all()
+            for call in list(self.calls):
+                if call.answer is None:
+                    self.ask(call, the_first)
+                self.calls.remove(call)
+                self.complete(call)
+        assert self.state.is_at_rest, f"for ever {self.state}"
+        assert self.state.status in TERMINAL
+        assert not self.commands
+        self.what_rests_is_whole()
+        assert max(self.told.values()) == 1, "a customer is told a thing once"
+
+
+def by_chance(data):
+    return lambda options: data.draw(st.sampled_from(options))
+
+
+def the_first(options):
+    """Choose what goes well."""
+    return options[0]
+
+
+TestMessagesInAnyOrder = World.TestCase
+TestMessagesInAnyOrder.settings = settings(max_examples=400, stateful_step_count=40)
