@@ -31,6 +31,7 @@ from ordermq.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from ordermq.failpoints import failpoint
 from ordermq.lifecycle import ThreadService
 from ordermq.message.envelope import Publishing
 from ordermq.message.headers import to_properties
@@ -135,9 +136,13 @@ class Relay(ThreadService):
             rows = outbox.claim(tx, self._settings.batch)
             if not rows:
                 return 0
+            failpoint("relay.after_claim")
             result = self._publish(rows)
+            failpoint("relay.after_publish")
             outbox.delete(tx, result.confirmed)
             outbox.refused(tx, [self._refusal(row, reason) for row, reason in result.refused])
+            failpoint("relay.before_commit")
+        failpoint("relay.after_commit")
         if result.unconfirmed:
             raise ConnectionLost(
                 f"{result.unconfirmed} publishings without a confirm, to be sent again: {result.last_reason}"

@@ -42,6 +42,7 @@ from ordermq.errors import (
     PublishReturned,
     PublishUnknown,
 )
+from ordermq.failpoints import failpoint
 from ordermq.lifecycle import ThreadService
 from ordermq.message.envelope import Publishing
 from ordermq.message.payload import MAX_BODY_BYTES
@@ -266,6 +267,7 @@ class Publisher(ThreadService):
             publishing = batch.publishings[index]
             try:
                 self._check(publishing)
+                failpoint("publisher.mid_write")
                 channel.publish(publishing)
             except PublishRefused as exc:
                 batch.resolve(index, Fate.REFUSED, str(exc))
@@ -277,6 +279,7 @@ class Publisher(ThreadService):
             else:
                 self._tracker.published(Sent(batch, index, publishing, now_s))
                 written += 1
+        failpoint("publisher.after_write")
         self._tell_published(written)
 
     def _claim(self, limit: int) -> deque[tuple[Batch, int]]:
@@ -312,6 +315,7 @@ class Publisher(ThreadService):
         self._tracker.returned((message_id, exchange, routing_key), reason)
 
     def _on_confirm(self, tag: int, multiple: bool, is_nack: bool) -> None:
+        failpoint("publisher.before_confirm")
         resolved = self._tracker.confirm(tag, multiple=multiple, nack=is_nack)
         counts: Counter[Fate] = Counter()
         for sent, fate, reason in resolved:

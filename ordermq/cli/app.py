@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from ordermq import __version__, cli
+from ordermq import __version__, cli, failpoints
 from ordermq.cli.run import EXIT_CODES
 from ordermq.cli.run import main as run_main
 
@@ -64,6 +64,7 @@ def app() -> None:
     show'. The processes are ordermq-relay and ordermq-consumer; orders come in
     through ordermq-publish or your own code.
     """
+    failpoints.warn()
 
 
 def main() -> NoReturn:

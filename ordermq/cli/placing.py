@@ -18,6 +18,7 @@ from ordermq.cli.progress import Pace, Progress
 from ordermq.cli.rejects import RejectsFile
 from ordermq.clock import monotonic_s
 from ordermq.errors import Contention, DataRefused, OrderConflict, StoreUnavailable
+from ordermq.failpoints import failpoint
 from ordermq.orders.intake import Entry, Reject
 from ordermq.orders.intake.generate import json_line
 from ordermq.orders.intake.lines import shortened
@@ -94,6 +95,7 @@ class Placer:
 
     def _settle(self, session: Session, entries: Sequence[Entry]) -> tuple[int, int, list[Reject]]:
         answers = self._commit(session, [each.order for each in entries])
+        failpoint("placing.after_commit")
         outbox.wake_relay(session)
         refused = [
             _refused(entry, f"conflict: {answer}")

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import click
 
+from ordermq import failpoints
 from ordermq.cli.program import Program
 from ordermq.cli.run import BUG, Invocation, explain
 from ordermq.clock import monotonic_s
@@ -82,6 +83,7 @@ def serving(program: Program, name: str) -> Iterator[Process]:
     """
     packages = {each.partition(".")[0] for each in program.settings.consumer.handlers}
     logs.configure(program.settings.observe, name, packages=packages)
+    failpoints.warn()
     debug = click.get_current_context().ensure_object(Invocation).debug
     try:
         session = program.session(name)

@@ -4,7 +4,7 @@ from typing import NoReturn
 
 import click
 
-from ordermq import __version__
+from ordermq import __version__, failpoints
 from ordermq.cli.options import common
 from ordermq.cli.output import write_bytes
 from ordermq.cli.publish_messages import messages
@@ -19,6 +19,7 @@ from ordermq.orders.intake.generate import json_line
 @click.version_option(__version__, prog_name="ordermq-publish")
 def app() -> None:
     """Place orders and publish messages in bulk."""
+    failpoints.warn()
 
 
 @app.command(

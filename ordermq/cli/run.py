@@ -9,6 +9,8 @@ from typing import NoReturn
 
 import click
 
+from ordermq import failpoints
+from ordermq.config import environment
 from ordermq.errors import (
     AccessRefused,
     ConnectionLost,
@@ -58,6 +60,7 @@ def run(command: click.Command, prog_name: str, args: Sequence[str]) -> int:
     """Run ``command``; return the exit code. A traceback is written only for a bug or with --debug."""
     invocation = Invocation()
     try:
+        failpoints.arm(environment.failpoint())
         code = command.main(list(args), prog_name, standalone_mode=False, obj=invocation)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0

@@ -11,6 +11,7 @@ from ordermq.cli.progress import Pace, Progress
 from ordermq.cli.rejects import RejectsFile
 from ordermq.clock import utc_now
 from ordermq.errors import BadInput, ConnectionLost, MessageError
+from ordermq.failpoints import failpoint
 from ordermq.message import MAX_BODY_BYTES, Properties, Publishing
 from ordermq.message.headers import CONTENT_TYPE, MAX_ID_CHARS, derived_message_id
 from ordermq.message.payload import check_strict
@@ -106,6 +107,7 @@ class Sender:
             self.fates[Fate.CONFIRMED] += len(letters)
             return
         fates = self._publish_many([each.publishing for each in letters])
+        failpoint("sending.after_confirm")
         self.fates.update(fates)
         for index, (letter, fate) in enumerate(zip(letters, fates, strict=True)):
             if fate is not Fate.CONFIRMED:

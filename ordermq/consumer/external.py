@@ -37,6 +37,7 @@ from ordermq.consumer.settle import (
 )
 from ordermq.consumer.work import Work, in_log
 from ordermq.errors import Contention, NotCalled, OutcomeUnknown
+from ordermq.failpoints import failpoint
 from ordermq.observe import metrics
 from ordermq.store import Transaction, inbox, leases
 from ordermq.task.handler import Claim, ExternalHandler, Finished
@@ -140,7 +141,10 @@ def _made(call: Call) -> Any:
         metrics.handler_seconds.labels(queue=handler.queue, type=envelope.type).time(),
     ):
         try:
-            return call.instance.call(call.request)
+            failpoint("external.before_call", envelope.type)
+            answer = call.instance.call(call.request)
+            failpoint("external.after_call", envelope.type)
+            return answer
         except Exception as exc:  # complete() decides what it means
             result = result_of(exc, handler.retry)
             if result is not exc and not handler.retry.verdict(exc):
@@ -237,8 +241,14 @@ class Desk:
                         decided.append((work, outcome))
             decided = self._settler.decide(decided)
             self._write(tx, decided)
+            self._pass("external.before_complete", calls)
+        self._pass("external.after_complete", calls)
         self._settler.note_sent(tx)
         self._after_commit(decided)
+
+    def _pass(self, name: str, calls: Sequence[Call]) -> None:
+        for type_ in sorted({call.work.envelope.type for call in calls}):
+            failpoint(name, type_)
 
     def _claim(self, work: Work, leased: leases.Leases) -> Claim[Any]:
         is_resumed = work.envelope.message_id in leased.resumed

@@ -37,6 +37,7 @@ from ordermq.consumer.pause import Pause
 from ordermq.consumer.work import Work
 from ordermq.consumer.workers import Bench, Crew, hire
 from ordermq.errors import BrokerError, ConnectionLost, DrainTimeout, OrderMQError
+from ordermq.failpoints import failpoint
 from ordermq.lifecycle import ThreadService
 from ordermq.message.envelope import Delivery
 from ordermq.observe import metrics
@@ -239,8 +240,10 @@ class Consumer(ThreadService):
             work = self._reported.popleft()
             if work.epoch == self._epoch:
                 self._frontier.finished(work.tags)
+        failpoint("runtime.before_ack")
         for ack in self._frontier.acks():
             subscription.ack(ack.tag, multiple=ack.multiple)
+        failpoint("runtime.after_ack")
         metrics.inflight.labels(queue=self.queue).set(self._frontier.unsettled)
 
     def _drain(self, subscription: Subscription) -> None:

@@ -23,6 +23,7 @@ from random import Random
 from ordermq.clock import utc_now
 from ordermq.consumer.work import Work, in_log
 from ordermq.errors import Contention, OrderMQError, StoreRefused, StoreUnavailable
+from ordermq.failpoints import failpoint
 from ordermq.message.headers import bounded_error
 from ordermq.observe import metrics
 from ordermq.store import Session, Transaction, dead_letters, inbox, starts
@@ -81,9 +82,12 @@ class Settler:
                 if handler.lock is not None:
                     handler.lock(messages, tx)
                 outcomes = _call(handler.call, messages, tx, is_batch=handler.batch > 0)
+                failpoint("settle.after_handler", handler.type)
                 if any(outcome != DONE for outcome in outcomes):
                     raise NotAllDone(list(zip(fresh, outcomes, strict=True)))
             self.forget_starts(tx, works)
+            failpoint("settle.before_commit", handler.type)
+        failpoint("settle.after_commit", handler.type)
         self.note_sent(tx)
         self.count("duplicate", len(works) - len(fresh))
         self.count("done", len(fresh))
@@ -99,6 +103,8 @@ class Settler:
                 self.send_again(tx, again)
                 if release is not None:
                     release(tx)
+                failpoint("settle.before_retry_commit", again[0][0].envelope.type)
+            failpoint("settle.after_retry_commit", again[0][0].envelope.type)
             self.note_sent(tx)
             self.count_again(again)
         for work, reason in deaths_of(final):
@@ -192,6 +198,8 @@ class Settler:
             dead_letters.keep(tx, self.queue, [(work.envelope, work.body, reason)])
             if with_on_dead and work.handler is not None and work.handler.on_dead is not None:
                 work.handler.on_dead(work.payload, reason, tx)
+            failpoint("settle.before_dead_commit", work.envelope.type)
+        failpoint("settle.after_dead_commit", work.envelope.type)
         self.note_sent(tx)
         with in_log(work.envelope, self.queue):
             log.error("dead letter: %s", reason)

@@ -26,6 +26,7 @@ from ordermq.consumer.intake import Intake
 from ordermq.consumer.pause import Abandoned, Pause, persist
 from ordermq.consumer.settle import Settler
 from ordermq.consumer.work import Work, plan
+from ordermq.failpoints import failpoint
 from ordermq.message.envelope import Delivery
 from ordermq.observe import metrics
 from ordermq.store import Session, outbox
@@ -120,6 +121,7 @@ class _Worker(ABC):
         timer = metrics.handler_seconds.labels(queue=self._bench.queue, type=handler.type)
         size = max(1, min(handler.batch or 1, self._batch))
         for start in range(0, len(works), size):
+            failpoint("workers.before_transaction", handler.type)
             some = works[start : start + size]
             with timer.time():
                 self._persist(partial(run_batch, self._settler, some))

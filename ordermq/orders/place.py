@@ -18,6 +18,7 @@ import msgspec
 
 from ordermq.clock import utc_now
 from ordermq.errors import OrderConflict
+from ordermq.failpoints import failpoint
 from ordermq.observe import trace
 from ordermq.orders import events
 from ordermq.orders.commands import command_of
@@ -118,6 +119,7 @@ def _insert(
         for order in added
         for step in _PLACED.sends
     )
+    failpoint("place.before_commit")
     return new
 
 
