@@ -18,6 +18,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Protocol
 
 from ordermq.amqp import Fate, Publisher
 from ordermq.backoff import Backoff
@@ -76,6 +77,12 @@ def waves(rows: Sequence[ClaimedRow]) -> list[list[ClaimedRow]]:
     return result
 
 
+class Meter(Protocol):
+    """Told after every turn of the relay; reads and shows what it likes, in transactions of its own."""
+
+    def __call__(self, session: Session, *, is_active: bool) -> None: ...
+
+
 class Relay(ThreadService):
     """The relay's thread. Raises nothing the process could go on after; see ``failure``.
 
@@ -92,8 +99,10 @@ class Relay(ThreadService):
         exchange: str,
         health: Health,
         random: Random | None = None,
+        meter: Meter | None = None,
     ) -> None:
         super().__init__("relay")
+        self._meter = meter
         self._publisher = publisher
         self._settings = settings
         self._confirm_s = publisher.connection.settings.confirm_timeout_s
@@ -228,6 +237,8 @@ class Relay(ThreadService):
             return self.stopping.wait(timeout_s)
 
     def _gauge(self, *, is_active: bool) -> None:
+        if self._meter is not None:
+            self._meter(self._claims, is_active=is_active)
         now_s = monotonic_s()
         if is_active and now_s - self._gauged_s >= _GAUGE_EVERY_S:
             self._gauged_s = now_s

@@ -1,9 +1,22 @@
-"""What the broker's side tells, as metrics: states of a connection and fates of publishings."""
+"""What broker and tables tell, as metrics: connections, publishings, and what waits for a person."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from prometheus_client import Gauge
 
 from ordermq.amqp import Fate, State
-from ordermq.clock import utc_now
+from ordermq.cli.program import ReadGauges
+from ordermq.clock import monotonic_s, utc_now
+from ordermq.errors import StoreError, StoreUnavailable
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
+from ordermq.store import Session, Transaction, dead_letters, outbox
+
+log = logging.getLogger(__name__)
+
+_EVERY_S = 15.0
 
 _COUNTERS = {
     Fate.CONFIRMED: metrics.confirmed,
@@ -47,3 +60,48 @@ class PublishMeter:
             _COUNTERS[fate].inc(count)
         if fate is Fate.CONFIRMED:
             metrics.confirm_seconds.observe(latency_s)
+
+
+class TableMeter:
+    """Shows what waits in the tables; the active relay calls it all the time, it reads every 15 s.
+
+    A standby shows zeros. What cannot be read (a missing privilege, a slow query) is
+    logged and costs the relay nothing; that the database is away is raised.
+    """
+
+    def __init__(self, reads: Sequence[ReadGauges], config: Any) -> None:
+        self._reads = (_framework, *reads)
+        self._config = config
+        self._next_s = 0.0
+        self._shown: set[Gauge] = set()
+
+    def __call__(self, session: Session, *, is_active: bool) -> None:
+        if not is_active:
+            for each in self._shown:
+                each.set(0)
+            self._shown.clear()
+            self._next_s = 0.0
+        elif monotonic_s() >= self._next_s:
+            self._next_s = monotonic_s() + _EVERY_S
+            for read in self._reads:
+                self._show(read, session)
+
+    def _show(self, read: ReadGauges, session: Session) -> None:
+        try:
+            with session.transaction() as tx:
+                values = read(tx, self._config)
+        except StoreUnavailable:
+            raise
+        except StoreError as exc:
+            log.warning("metrics of the tables cannot be read: %s", exc)
+            return
+        for gauge, value in values.items():
+            gauge.set(value)
+            self._shown.add(gauge)
+
+
+def _framework(tx: Transaction, _: Any) -> dict[Gauge, float]:
+    return {
+        metrics.dead_letters_open: dead_letters.count_open(tx),
+        metrics.outbox_refused: outbox.count_refused(tx),
+    }

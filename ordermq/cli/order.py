@@ -1,4 +1,4 @@
-"""``ordermq order``: where orders stand, and calling one off."""
+"""``ordermq order``: where orders stand, and what a person does about one."""
 
 import json
 from collections.abc import Iterator
@@ -12,16 +12,18 @@ from ordermq.cli.operator import NotToBeDone, actor
 from ordermq.cli.options import as_json, common, dry_run, limit, reason
 from ordermq.cli.output import seconds, shortened, write, write_json, write_table
 from ordermq.cli.program import load_shop
+from ordermq.cli.resuming import resume, stuck
 from ordermq.cli.run import EXIT_CODES
 from ordermq.orders import Status, cancel_order, queries
 from ordermq.orders.intake.money import written
 from ordermq.orders.queries import OrderDetail
+from ordermq.orders.resolve import resolve_order
 from ordermq.store import actions, outbox
 
 
 @click.group("order", epilog=EXIT_CODES)
 def command() -> None:
-    """Look at orders and cancel them."""
+    """Look at orders; cancel, resolve and resume them."""
 
 
 @command.command(
@@ -61,19 +63,11 @@ def show(order_id: str, as_json: bool, config_path: str | None) -> None:
 Examples:
   ordermq order list --state paid
   ordermq order list --attention --json | jq -r .order_id
-  ordermq order list --stuck 600
 
 {EXIT_CODES}""",
 )
 @click.option("--state", type=click.Choice([each.value for each in Status]), help="Only orders so.")
 @click.option("--attention", is_flag=True, help="Only orders that wait for a person.")
-@click.option(
-    "--stuck",
-    "stuck_s",
-    type=click.FloatRange(0),
-    metavar="SECONDS",
-    help="Only orders under way to which nothing has happened for so long.",
-)
 @limit
 @as_json
 @common
@@ -81,7 +75,6 @@ def list_(
     *,
     state: str | None,
     attention: bool,
-    stuck_s: float | None,
     limit: int,
     as_json: bool,
     config_path: str | None,
@@ -90,15 +83,8 @@ def list_(
 
     JSON lines: one object an order.
     """
-    if stuck_s is not None and (state or attention):
-        raise click.UsageError("--stuck goes with neither --state nor --attention")
     with load_shop(config_path).session("ordermq order").transaction() as tx:
-        if stuck_s is not None:
-            rows = queries.stuck(tx, older_than_s=stuck_s, limit=limit)
-        else:
-            rows = queries.select(
-                tx, status=Status(state) if state else None, attention=attention, limit=limit
-            )
+        rows = queries.select(tx, status=Status(state) if state else None, attention=attention, limit=limit)
     if as_json:
         for row in rows:
             write_json(asdict(row))
@@ -171,6 +157,53 @@ def cancel(order_id: str, reason: str, dry_run: bool, config_path: str | None) -
         return
     outbox.wake_relay(session)
     write(f"order {order_id} is {status.value}")
+
+
+command.add_command(stuck)
+command.add_command(resume)
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq order list --attention
+  ordermq order resolve A-1001 --reason "told the customer by phone" --dry-run
+  ordermq order resolve A-1001 --reason "told the customer by phone"
+
+{EXIT_CODES}"""
+)
+@click.argument("order_id")
+@reason
+@dry_run
+@as_json
+@common
+def resolve(*, order_id: str, reason: str, dry_run: bool, as_json: bool, config_path: str | None) -> None:
+    """Say that ORDER_ID, which needed a person, needs nobody any more.
+
+    Its open dead letters are discarded for the same reason; both stay in its history,
+    so write nothing personal. Exit 65 while a step that was given up must still be
+    done (release, refund, ship): the error says which dead letter to replay.
+
+    JSON: one object {order_id, attention_reason, discarded}.
+    """
+    session = load_shop(config_path).session("ordermq order")
+    try:
+        with session.transaction() as tx:
+            resolved = resolve_order(order_id, tx, by=actor(), reason=reason)
+            if dry_run:
+                raise NotToBeDone
+    except NotToBeDone:
+        pass
+    if as_json:
+        write_json(asdict(resolved))
+        return
+    if resolved.attention_reason is None:
+        write(f"order {order_id} needs nobody")
+        return
+    word = "would be" if dry_run else "is"
+    write(f"order {order_id} {word} resolved: {shortened(resolved.attention_reason, 200)}")
+    for number in resolved.discarded:
+        write(f"dead letter {number} {word} discarded")
 
 
 def _head(detail: OrderDetail) -> Iterator[str]:

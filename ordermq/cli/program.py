@@ -5,22 +5,28 @@ the package it is in, may name
 
     MIGRATIONS = ("myshop", "myshop.migrations")     scope and package of its tables
     SETTINGS = {"myshop": MyShopSettings}            sections of its own in the file
+    GAUGES = read                                    read(tx, config) -> {gauge: value}: what the active
+                                                     relay shows as metrics, by cheap queries
 """
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from prometheus_client import Gauge
 
 from ordermq.config.loader import Loaded, load, peek
 from ordermq.config.settings import Settings
 from ordermq.errors import ConfigError
 from ordermq.orders.settings import SECTION
-from ordermq.store import Session, migrate
+from ordermq.store import Session, Transaction, migrate
 from ordermq.store.migrate import Migration
 from ordermq.task import Registry
 from ordermq.task import load as load_handlers
 from ordermq.topology import Topology, build
+
+ReadGauges = Callable[[Transaction, Any], Mapping[Gauge, float]]
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Program:
     loaded: Loaded
     registry: Registry
     migrations: list[Migration]
+    gauges: tuple[ReadGauges, ...] = ()
 
     @property
     def settings(self) -> Settings:
@@ -56,13 +63,17 @@ def load_program(path: str | None, flags: Mapping[str, Any] | None = None) -> Pr
     registry = load_handlers(handlers)
     sections: dict[str, type] = {}
     scopes = [migrate.FRAMEWORK]
+    gauges: list[ReadGauges] = []
     for module in handlers:
         sections |= _named(module, "SETTINGS", {})
         scope = _named(module, "MIGRATIONS", None)
         if scope is not None and scope not in scopes:
             scopes.append(scope)
+        read = _named(module, "GAUGES", None)
+        if read is not None and read not in gauges:
+            gauges.append(read)
     loaded = load(path, flags=flags, extra_sections=sections)
-    return Program(loaded, registry, list(_migrations(scopes)))
+    return Program(loaded, registry, list(_migrations(scopes)), tuple(gauges))
 
 
 def load_shop(path: str | None) -> Program:

@@ -5,7 +5,7 @@ from typing import NoReturn
 import click
 
 from ordermq.amqp import Publisher
-from ordermq.cli.metering import ConnectionMeter, PublishMeter
+from ordermq.cli.metering import ConnectionMeter, PublishMeter, TableMeter
 from ordermq.cli.options import common
 from ordermq.cli.process import serving
 from ordermq.cli.program import load_program
@@ -52,6 +52,7 @@ def command(log_format: str | None, config_path: str | None) -> None:
                     settings.relay,
                     exchange=settings.topology.prefix,
                     health=process.health,
+                    meter=TableMeter(program.gauges, program.loaded),
                 )
             )
 

@@ -202,7 +202,8 @@ class Settler:
         failpoint("settle.after_dead_commit", work.envelope.type)
         self.note_sent(tx)
         with in_log(work.envelope, self.queue):
-            log.error("dead letter: %s", reason)
+            level = logging.ERROR if work.handler and work.handler.on_dead else logging.CRITICAL
+            log.log(level, "dead letter: %s", reason)  # nothing else asks for a person then
 
     def _next_hop(self, work: Work, outcome: Retry | Postpone) -> OutboxRow:
         envelope = work.envelope

@@ -27,11 +27,13 @@ _FAST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 _SLOW_S = (*_FAST_S, 20.0, 30.0, 60.0)
 
 
-def _counter(name: str, doc: str, *labels: str) -> Counter:
+def counter(name: str, doc: str, *labels: str) -> Counter:
+    """Define a counter ``ordermq_NAME``; a shop's modules define theirs with it too."""
     return Counter(f"ordermq_{name}", doc, labels, registry=REGISTRY)
 
 
-def _gauge(name: str, doc: str, *labels: str) -> Gauge:
+def gauge(name: str, doc: str, *labels: str) -> Gauge:
+    """Define a gauge ``ordermq_NAME``, likewise."""
     return Gauge(f"ordermq_{name}", doc, labels, registry=REGISTRY)
 
 
@@ -40,34 +42,38 @@ def _seconds(name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> H
 
 
 # Publishing. published = confirmed + returned + nacked + unknown + what is in flight.
-published = _counter("published_total", "Publishings handed to the broker")
-confirmed = _counter("confirmed_total", "Publishings the broker took responsibility for")
-returned = _counter("returned_total", "Mandatory publishings that matched no queue")
-nacked = _counter("nacked_total", "Publishings the broker refused")
-unknown = _counter("unknown_total", "Publishings whose confirm did not come in time")
+published = counter("published_total", "Publishings handed to the broker")
+confirmed = counter("confirmed_total", "Publishings the broker took responsibility for")
+returned = counter("returned_total", "Mandatory publishings that matched no queue")
+nacked = counter("nacked_total", "Publishings the broker refused")
+unknown = counter("unknown_total", "Publishings whose confirm did not come in time")
 confirm_seconds = _seconds("confirm", "Publishing to confirm", _FAST_S)
 
 # Consuming. delivered = settled + inflight + what a lost channel returned to the queue.
-delivered = _counter("delivered_total", "Deliveries received", "queue")
-redelivered = _counter("redelivered_total", "Deliveries the broker marked as redelivered", "queue")
-settled = _counter("settled_total", "Deliveries committed and acked", "queue", "outcome")
-inflight = _gauge("inflight", "Deliveries held and not yet settled", "queue")
+delivered = counter("delivered_total", "Deliveries received", "queue")
+redelivered = counter("redelivered_total", "Deliveries the broker marked as redelivered", "queue")
+settled = counter("settled_total", "Deliveries committed and acked", "queue", "outcome")
+inflight = gauge("inflight", "Deliveries held and not yet settled", "queue")
 handler_seconds = _seconds(
     "handler", "One call of a handler, of a batch or of one message", _SLOW_S, "queue", "type"
 )
 commit_seconds = _seconds("commit", "COMMIT of one transaction", _FAST_S)
-paused = _gauge("paused", "1 while the consumer starts nothing, by reason", "queue", "reason")
+paused = gauge("paused", "1 while the consumer starts nothing, by reason", "queue", "reason")
 
 # The connection to the broker.
-connection_state = _gauge("connection_state", "1 for the present state, 0 for the others", "role", "state")
-connection_state_since = _gauge(
+connection_state = gauge("connection_state", "1 for the present state, 0 for the others", "role", "state")
+connection_state_since = gauge(
     "connection_state_since_seconds", "Unix time the present state was entered", "role"
 )
-reconnects = _counter("reconnects_total", "Connections opened again after one was lost", "role")
+reconnects = counter("reconnects_total", "Connections opened again after one was lost", "role")
 
 # The outbox, as the active relay sees it.
-outbox_pending = _gauge("outbox_pending", "Outbox rows due and not yet sent")
-outbox_oldest_seconds = _gauge("outbox_oldest_seconds", "Age of the oldest due outbox row")
+outbox_pending = gauge("outbox_pending", "Outbox rows due and not yet sent")
+outbox_refused = gauge(
+    "outbox_refused", "Outbox rows the broker returned or nacked, waiting to be tried again"
+)
+dead_letters_open = gauge("dead_letters_open", "Dead letters neither replayed nor discarded")
+outbox_oldest_seconds = gauge("outbox_oldest_seconds", "Age of the oldest due outbox row")
 
 
 def connection_entered(role: str, state: str, at: datetime) -> None:

@@ -1,5 +1,6 @@
 """The order pipeline: a shop built on the framework."""
 
+from ordermq.orders import gauges
 from ordermq.orders.cancel import cancel_order
 from ordermq.orders.model import Contact, Item, Order
 from ordermq.orders.place import Placed, place_order, place_orders
@@ -8,6 +9,7 @@ from ordermq.orders.settings import SECTION, ShopSettings
 from ordermq.orders.stock import load_stock
 
 __all__ = [
+    "GAUGES",
     "MIGRATIONS",
     "SETTINGS",
     "Contact",
@@ -24,6 +26,9 @@ __all__ = [
 
 MIGRATIONS = ("shop", "ordermq.orders.migrations")
 """Scope and package of the shop's tables, for ``store.migrate``."""
+
+GAUGES = gauges.read
+"""What the active relay is to show of the shop."""
 
 SETTINGS = {SECTION: ShopSettings}
 """The shop's sections of the settings, by name."""

@@ -78,6 +78,15 @@ class SendNotification(Payload, frozen=True):
     template: Template
 
 
+class AlertOperator(Payload, frozen=True):
+    """notify: tell the shop's operator that the order's event of this version needs a person."""
+
+    order_id: str
+    version: int
+    event: str
+    step: str | None = None
+
+
 def command_of(step: Step, order_id: str, version: int, traceparent: str = "") -> Command:
     """Return the command for ``step``, sent by the order's event of this version.
 

@@ -12,7 +12,7 @@ An event that ends a step says so; ``saga`` says what follows from it.
     notify_*        notification_sent     notification_skipped                  notification_failed
                                           notification_unknown (may have been sent: never sent again)
 
-    no step         order_placed, cancel_requested, attention_raised
+    no step         order_placed, cancel_requested, attention_raised, attention_resolved
 """
 
 from collections.abc import Mapping
@@ -46,6 +46,7 @@ class EventType(StrEnum):
     ORDER_PLACED = "order_placed"
     CANCEL_REQUESTED = "cancel_requested"
     ATTENTION_RAISED = "attention_raised"
+    ATTENTION_RESOLVED = "attention_resolved"
     STOCK_RESERVED = "stock_reserved"
     STOCK_REJECTED = "stock_rejected"
     RESERVATION_FAILED = "reservation_failed"

@@ -8,7 +8,8 @@ Invariants
         gap and the stored status and pending steps are what the events fold to.
     J2  Order rows are locked before any other row, sorted by order_id: two
         transactions that share orders cannot deadlock on them.
-    J3  A state, its event and the commands that follow commit together.
+    J3  A state, its event and the commands that follow commit together; so does the
+        alert when a human has to look, which is logged and counted after the commit.
 """
 
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from typing import Any
 from ordermq.clock import utc_now
 from ordermq.message import Command
 from ordermq.orders import events
+from ordermq.orders.alerts import Alert
 from ordermq.orders.commands import command_of
 from ordermq.orders.events import Event, EventType, Step, StoredEvent
 from ordermq.orders.saga import Readiness, State, Status, advance, readiness
@@ -37,20 +39,24 @@ ADD_EVENTS = """
 _SAVE = """
     UPDATE shop.orders AS o
        SET status = v.status, pending = v.pending, version = v.version, updated_at = clock_timestamp(),
-           attention_reason = coalesce(o.attention_reason, v.attention_reason),
+           attention_reason = coalesce(
+               CASE WHEN NOT v.is_resolved THEN o.attention_reason END, v.attention_reason),
            terminal_at = CASE
                WHEN o.status = v.status THEN o.terminal_at
                WHEN v.status IN ('completed', 'cancelled', 'refunded') THEN clock_timestamp()
            END
-      FROM (VALUES %s) AS v (order_id, status, pending, version, attention_reason)
+      FROM (VALUES %s) AS v (order_id, status, pending, version, attention_reason, is_resolved)
      WHERE o.order_id = v.order_id
 """
-_SAVE_TEMPLATE = "(%s, %s, %s::text[], %s, %s::text)"
+_SAVE_TEMPLATE = "(%s, %s, %s::text[], %s, %s::text, %s)"
 
 
 @dataclass(slots=True)
 class LockedOrder:
-    """An order's row, locked until the transaction ends. ``attention`` is a reason raised in it."""
+    """An order's row, locked until the transaction ends.
+
+    ``attention`` is a reason raised in it; ``is_resolved``: what was raised before it is over.
+    """
 
     order_id: str
     state: State
@@ -60,6 +66,7 @@ class LockedOrder:
     currency: str
     total_minor: int
     attention: str | None = None
+    is_resolved: bool = False
 
     def readiness(self, step: Step) -> Readiness:
         return readiness(self.state, step)
@@ -72,6 +79,7 @@ class Journal:
         self._tx = tx
         self._events: list[StoredEvent] = []
         self._commands: list[Command] = []
+        self._alerts: list[Alert] = []
         self.orders: dict[str, LockedOrder] = {
             row[0]: LockedOrder(row[0], _state(row[1], row[2]), *row[3:])
             for row in tx.fetch_all(_LOCK, (sorted(set(order_ids)),))
@@ -91,19 +99,22 @@ class Journal:
         ``attention`` is what a human is told if the saga asks for one. Raises IllegalEvent.
         """
         order = self.orders[order_id]
+        # A message being handled lends its trace; without one the order's own goes on.
+        traceparent = "" if order_id in self._tx.traces else order.traceparent
         event = Event(event_type, step)
         move = advance(order.state, event)
         order.state = move.state
         order.version += 1
-        if move.attention and order.attention is None:
-            order.attention = f"{event_type}: {attention}"[:MAX_ATTENTION_CHARS]
+        if move.attention:
+            order.attention = order.attention or f"{event_type}: {attention}"[:MAX_ATTENTION_CHARS]
+            self._alerts.append(Alert(order_id, order.version, event, attention, traceparent))
+        elif move.attention is False:
+            order.attention, order.is_resolved = None, True
         self._events.append(
             events.stored(
                 order_id, order.version, event, status=move.state.status, occurred_at=utc_now(), data=data
             )
         )
-        # A message being handled lends its trace; without one the order's own goes on.
-        traceparent = "" if order_id in self._tx.traces else order.traceparent
         self._commands += [command_of(each, order_id, order.version, traceparent) for each in move.sends]
 
     def write(self) -> None:
@@ -112,11 +123,18 @@ class Journal:
         rows = []
         for order in (self.orders[order_id] for order_id in changed):
             pending = sorted(order.state.pending)
-            rows.append((order.order_id, order.state.status, pending, order.version, order.attention))
+            rows.append(
+                (
+                    order.order_id, order.state.status, pending, order.version, order.attention,
+                    order.is_resolved,
+                )
+            )  # fmt: skip
         self._tx.execute_values(ADD_EVENTS, self._events)
         self._tx.execute_values(_SAVE, rows, template=_SAVE_TEMPLATE)
-        self._tx.send(self._commands)
-        self._events, self._commands = [], []
+        self._tx.send([*self._commands, *(each.command() for each in self._alerts)])
+        for each in self._alerts:
+            self._tx.after_commit(each.announce)
+        self._events, self._commands, self._alerts = [], [], []
 
 
 def _state(status: str, pending: list[str]) -> State:

@@ -34,6 +34,13 @@ class OrderRow:
 
 
 @dataclass(frozen=True, slots=True)
+class StuckRow(OrderRow):
+    """An order to which nothing happens; ``payment_state`` None: no payment was begun."""
+
+    payment_state: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ItemRow:
     """A line of an order, and what became of the product's reservation."""
 
@@ -140,12 +147,26 @@ _LIST = f"""
      ORDER BY updated_at DESC, order_id LIMIT %(limit)s
 """  # noqa: S608 # as above
 
+# An order updated before an instant was accepted before it: the index on accepted_at finds few.
+_IS_STUCK = """(status NOT IN ('completed', 'cancelled', 'refunded') OR pending <> '{}')
+       AND accepted_at < now() - %(older_than_s)s * interval '1 second'
+       AND updated_at < now() - %(older_than_s)s * interval '1 second'"""
+
 _STUCK = f"""
-    SELECT {_ORDER} FROM shop.orders
-     WHERE (status NOT IN ('completed', 'cancelled', 'refunded') OR pending <> '{{}}')
-       AND updated_at < now() - %(older_than_s)s * interval '1 second'
-     ORDER BY accepted_at LIMIT %(limit)s
+    SELECT stuck.*, p.state
+      FROM (SELECT {_ORDER} FROM shop.orders WHERE {_IS_STUCK}
+             ORDER BY accepted_at, order_id LIMIT %(limit)s) AS stuck
+      LEFT JOIN shop.payments AS p USING (order_id)
+     ORDER BY accepted_at, order_id
 """  # noqa: S608 # as above
+
+_COUNT_STUCK = f"""
+    SELECT count(*) FROM (SELECT FROM shop.orders WHERE {_IS_STUCK} LIMIT %(limit)s) AS stuck
+"""  # noqa: S608 # as above
+
+_COUNT_ATTENTION = """
+    SELECT count(*) FROM (SELECT FROM shop.orders WHERE attention_reason IS NOT NULL LIMIT %s) AS waiting
+"""
 
 _ITEMS = """
     SELECT i.line_no, i.product_id, i.quantity, i.unit_price_minor, i.freight_minor, r.state
@@ -171,8 +192,9 @@ _MESSAGES = """
            available_at, coalesce(refused_reason, last_error)
       FROM ordermq.outbox WHERE correlation_id = %(order_id)s
     UNION ALL
-    SELECT 'dead', queue, message_id, CASE WHEN replayed_at IS NULL THEN 'dead' ELSE 'replayed' END, hop,
-           died_at, reason
+    SELECT 'dead', queue, message_id,
+           CASE WHEN replayed_at IS NOT NULL THEN 'replayed' WHEN discarded_at IS NOT NULL THEN 'discarded'
+                ELSE 'dead' END, hop, died_at, dead_letter_id || ': ' || reason
       FROM ordermq.dead_letters WHERE correlation_id = %(order_id)s
     ORDER BY 6
 """
@@ -238,10 +260,22 @@ def select(
     return [OrderRow(*row) for row in tx.fetch_all(_LIST, params)]
 
 
-def stuck(tx: Transaction, *, older_than_s: float, limit: int = 100) -> list[OrderRow]:
+def stuck(tx: Transaction, *, older_than_s: float, limit: int = 100) -> list[StuckRow]:
     """Return orders under way to which nothing has happened for so long, the oldest first."""
     params = {"older_than_s": older_than_s, "limit": limit}
-    return [OrderRow(*row) for row in tx.fetch_all(_STUCK, params)]
+    return [StuckRow(*row) for row in tx.fetch_all(_STUCK, params)]
+
+
+def count_stuck(tx: Transaction, *, older_than_s: float, limit: int = 100_000) -> int:
+    """Return how many orders ``stuck`` would find, counted up to ``limit``."""
+    row = tx.fetch_one(_COUNT_STUCK, {"older_than_s": older_than_s, "limit": limit})
+    return int(row[0]) if row else 0
+
+
+def count_attention(tx: Transaction, limit: int = 100_000) -> int:
+    """Return how many orders need a person, counted up to ``limit``."""
+    row = tx.fetch_one(_COUNT_ATTENTION, (limit,))
+    return int(row[0]) if row else 0
 
 
 def stock(tx: Transaction, *, products: Sequence[str] | None = None, limit: int = 1000) -> list[StockRow]:

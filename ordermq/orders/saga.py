@@ -57,21 +57,28 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What an event does in a status. ``keeps``: its step stays pending although it was given up."""
+    """What an event does in a status.
+
+    ``keeps``: its step stays pending although it was given up. ``attention``: True asks
+    a human to look, False says that one has; None leaves that as it is.
+    """
 
     status: Status
     sends: tuple[Step, ...] = ()
-    attention: bool = False
+    attention: bool | None = None
     keeps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What follows: the new state, the steps to send commands for, and whether a human has to look."""
+    """What follows: the new state, the steps to send commands for, and whether a human has to look.
+
+    ``attention`` is that of ``Row``.
+    """
 
     state: State
     sends: tuple[Step, ...]
-    attention: bool
+    attention: bool | None
 
 
 _PLACED, _RESERVED, _PAID = Status.PLACED, Status.RESERVED, Status.PAID
@@ -120,6 +127,7 @@ for _status in (_PAID, _COMPLETED, _CANCELLED, _REFUNDED):
     TABLE[_status, EventType.NOTIFICATION_FAILED] = Row(_status, attention=True)
 for _status in Status:
     TABLE[_status, EventType.ATTENTION_RAISED] = Row(_status, attention=True)
+    TABLE[_status, EventType.ATTENTION_RESOLVED] = Row(_status, attention=False)
 
 # Events that count although their step has ended: a capture told late (S3), and what
 # an operator's replay of a dead letter achieves.

@@ -34,5 +34,18 @@ class ShopSettings:
         le=86_400,
     )
 
+    alert_phone: str = setting(
+        "",
+        "whom to text when an order needs a person, as +4930123456; empty: nobody, it is only logged",
+        shape=Shape("+ and 6 to 15 digits, or empty", r"(\+?\d{6,15})?"),
+    )
+    stuck_after_s: float = setting(
+        600.0,
+        "an order under way to which nothing happened for so long counts in ordermq_orders_stuck",
+        unit="s",
+        gt=0,
+        le=2_592_000,
+    )
+
 
 SECTION = "shop"

@@ -1,4 +1,4 @@
-"""What customers read. Pure; one SMS of 160 characters each, without anything personal."""
+"""What customers and operators read. Pure; one SMS of 160 characters each, without anything personal."""
 
 from ordermq.orders.commands import Template
 from ordermq.orders.intake.money import written
@@ -8,6 +8,11 @@ _TEXTS = {
     Template.ORDER_CANCELLED: "Your order {order_id} was cancelled. Anything we charged is paid back.",
     Template.ORDER_REFUNDED: "We have paid back {amount} for your order {order_id}.",
 }
+
+
+def render_alert(*, order_id: str, event: str) -> str:
+    """Return the text for the operator: what to look at, and nothing of the customer's."""
+    return f"Order {order_id} needs a person: {event}. Type: ordermq order show {order_id}"[:160]
 
 
 def render(template: Template, *, order_id: str, amount_minor: int, currency: str) -> str:

@@ -52,6 +52,10 @@ _PENDING = """
              WHERE available_at <= now() ORDER BY available_at LIMIT %(limit)s) AS due
 """
 
+_COUNT_REFUSED = """
+    SELECT count(*) FROM (SELECT FROM ordermq.outbox WHERE refusals > 0 LIMIT %s) AS refused
+"""
+
 
 class ClaimedRow(NamedTuple):
     """A message the relay is about to publish; ``refusals`` counts earlier returns and nacks."""
@@ -94,6 +98,12 @@ def pending(tx: Transaction, limit: int = 100_000) -> tuple[int, float]:
     """Return how many rows are due, counted up to ``limit``, and the oldest one's lateness in seconds."""
     row = tx.fetch_one(_PENDING, {"limit": limit})
     return (int(row[0]), float(row[1])) if row else (0, 0.0)
+
+
+def count_refused(tx: Transaction, limit: int = 100_000) -> int:
+    """Return how many rows the broker would not take so far, counted up to ``limit``."""
+    row = tx.fetch_one(_COUNT_REFUSED, (limit,))
+    return int(row[0]) if row else 0
 
 
 def _row(record: Sequence[Any]) -> OutboxRow:

@@ -72,6 +72,8 @@ class Session:
                 self._check_idled(pace, exc)
                 raise CommitUnknown(f"the connection broke during COMMIT: {error}") from exc
             raise error from exc
+        for call in tx.committed:
+            call()
 
     def notify(self, channel: str) -> None:
         """Send NOTIFY as a transaction of its own, best effort: listeners also poll.

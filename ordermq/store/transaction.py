@@ -39,6 +39,7 @@ class Transaction:
         self._deadline = deadline
         self.traces: dict[str, str] = dict(traces or {})
         self.has_sent = False
+        self.committed: list[Callable[[], None]] = []
 
     @classmethod
     def join(cls, connection: Connection) -> "Transaction":
@@ -52,6 +53,13 @@ class Transaction:
         if connection.get_transaction_status() == TRANSACTION_STATUS_UNKNOWN:
             raise UsageError("the connection is closed")
         return cls(connection)
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called once COMMIT was answered: for logs and metrics, which must not lie.
+
+        Never called in a joined transaction, whose end nobody tells us.
+        """
+        self.committed.append(call)
 
     def execute(self, sql: str, params: Params = None) -> int:
         """Run one statement; return the number of rows it touched."""

@@ -3,11 +3,18 @@
 import gzip
 import json
 import re
+import urllib.request
 
 import pytest
 
+from ordermq.clock import utc_now
+from ordermq.message import Envelope
+from ordermq.observe import trace
+from ordermq.orders.commands import ReserveStock
+from ordermq.orders.events import Step
+from ordermq.orders.handlers.batch import give_up
 from ordermq.orders.intake.generate import generate, json_line
-from ordermq.store import Session
+from ordermq.store import Session, dead_letters
 from ordermq.testing import wait_until
 from tests.support.commands import Shop
 
@@ -218,3 +225,57 @@ def test_the_tables_are_listed_and_a_missing_migration_stops_every_process(shop,
         found = shop.run(*argv)
         assert found.returncode == 78
         assert "ordermq db migrate" in found.stderr
+
+
+def gauges(shop):
+    """Return what the running relay's metrics say of what waits."""
+    addresses = [each["http_address"] for each in shop.logged("ordermq-relay") if "http_address" in each]
+    with urllib.request.urlopen(f"http://{addresses[-1]}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    names = ("orders_stuck", "orders_attention", "dead_letters_open", "outbox_refused")
+    return {
+        name: float(line.split()[1])
+        for name in names
+        for line in lines
+        if line.startswith(f"ordermq_{name} ")
+    }
+
+
+def test_what_stands_still_and_who_is_waited_for_is_listed_checked_and_measured(shop, database):
+    assert shop.ok("ordermq", "order", "stuck", "--older-than", "0", "--check") == ""
+    shop.ok("ordermq-publish", "orders", "-", stdin=FILE)
+    asked, *stuck = [order.order_id for order in ORDERS]
+    session = Session(database.settings, name="test")
+    with session.transaction() as tx:
+        tx.execute("UPDATE shop.orders SET accepted_at = now() - interval '1 hour'")
+        tx.execute(
+            "UPDATE shop.orders SET updated_at = now() - interval '20 min' WHERE order_id <> %s", (asked,)
+        )
+        (message,) = tx.fetch_all(
+            "DELETE FROM ordermq.outbox WHERE correlation_id = %s RETURNING message_id", (asked,)
+        )
+        envelope = Envelope(message[0], "ReserveStock", 1, asked, trace.new(), utc_now())
+        dead_letters.keep(tx, "inventory", [(envelope, b"{}", "no")])
+        give_up(Step.RESERVE, ReserveStock(order_id=asked), "no", tx)
+    session.close()
+    found = shop.lines("ordermq", "order", "stuck", "--older-than", "10m")
+    assert {each["order_id"] for each in found} == set(stuck)
+    assert {(each["status"], each["payment_state"]) for each in found} == {("placed", None)}
+    assert shop.lines("ordermq", "order", "stuck", "--older-than", "30m") == []
+    assert shop.run("ordermq", "order", "stuck", "--check").returncode == 1
+    assert [each["order_id"] for each in shop.lines("ordermq", "order", "list", "--attention")] == [asked]
+
+    shop.start("ordermq-relay")
+    wanted = {"orders_stuck": len(stuck), "orders_attention": 1, "dead_letters_open": 1, "outbox_refused": 0}
+    wait_until(lambda: any("http_address" in each for each in shop.logged("ordermq-relay")), 30.0)
+    wait_until(lambda: gauges(shop) == wanted, 30.0, what=f"{wanted}, not {gauges(shop)}")
+
+    resolve = ("ordermq", "order", "resolve", asked, "--reason", "called the customer")
+    assert "would be resolved: reservation_failed: no" in shop.ok(*resolve, "--dry-run")
+    resolved = shop.json(*resolve)
+    assert (resolved["order_id"], len(resolved["discarded"])) == (asked, 1)
+    assert shop.ok(*resolve) == f"order {asked} needs nobody\n"
+    assert shop.lines("ordermq", "order", "list", "--attention") == []
+    assert (
+        shop.lines("ordermq", "actions", "--subject", f"order {asked}")[0]["reason"] == "called the customer"
+    )

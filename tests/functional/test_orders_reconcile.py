@@ -7,6 +7,7 @@ import pytest
 from ordermq.orders import cancel_order
 from ordermq.orders.gateways import LedgerEntry
 from ordermq.orders.reconcile import reconcile
+from ordermq.orders.resolve import resolve_order
 from ordermq.testing.account import server_account
 from ordermq.testing.place import Place
 from ordermq.testing.plugin import Database
@@ -160,9 +161,27 @@ def test_an_order_without_its_notification_is_not_whole(shop):
     assert wrong(shop)["completed_orders_are_whole"] == ("completed: not notified",)
 
 
-def test_an_unknown_notification_is_explained_by_attention_alone(shop):
+def test_a_call_for_a_person_that_got_lost_is_found(shop):
     plant(shop, "UPDATE shop.orders SET attention_reason = NULL WHERE order_id = 'unsure'")
-    assert wrong(shop) == {"completed_orders_are_whole": ("unsure: not notified",)}
+    assert wrong(shop) == {
+        "history_agrees": ("unsure: nobody is asked to look at it, but its events say a person is asked",)
+    }
+
+
+def test_what_a_person_resolved_stays_explained_by_its_history(shop):
+    with shop.session.transaction() as tx:
+        resolve_order("unsure", tx, by="anna@shop1", reason="told them by phone")
+    report = shop.reconcile()
+    assert report.is_ok, [check for check in report.checks if not check.is_ok]
+    assert {check.name: check.note for check in report.checks}[
+        "orders_at_rest"
+    ] == "5 orders, 0 need attention"
+
+
+def test_an_operator_may_be_texted_twice_and_a_customer_may_not(shop):
+    texts = [*shop.sms.sent(), ["alert:unsure:4"], ["alert:unsure:4"]]
+    assert wrong(shop, texts=texts) == {}
+    assert set(wrong(shop, texts=[*texts, ["alert:order_confirmed"]])) == {"message_books_agree"}
 
 
 def test_a_history_that_no_saga_writes_is_found(shop):
@@ -222,7 +241,7 @@ def test_a_dead_letter_of_no_order_is_noted_and_not_wrong(shop):
     plant(shop, FAULTS["dead_letters_explained"][0].replace("'completed'", "'nobody'"))
     report = shop.reconcile()
     assert report.is_ok
-    assert report.checks[-1].note == "1 dead letters not replayed"
+    assert report.checks[-1].note == "1 open dead letters"
 
 
 def test_a_message_that_waits_for_its_time_is_noted_and_not_wrong(shop):

@@ -112,3 +112,4 @@ def test_the_least_privileges_it_names_are_enough(pipeline, least):
     assert unreadable.returncode == 0, unreadable.stderr
     pipeline.end_well(len(orders))
     assert pipeline.value("SELECT count(*) FROM ordermq.dead_letters") == 1
+    assert not pipeline.has_logged("relay", "cannot be read")  # its gauges

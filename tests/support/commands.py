@@ -81,7 +81,9 @@ class Shop:
     def wait_at_rest(self, timeout_s=60.0):
         try:
             wait_until(
-                lambda: not self.lines("ordermq", "order", "list", "--stuck", "0"), timeout_s, every_s=0.2
+                lambda: not self.lines("ordermq", "order", "stuck", "--older-than", "0"),
+                timeout_s,
+                every_s=0.2,
             )
         except TimeoutError:
             raise AssertionError(self.run("ordermq", "reconcile").stdout) from None

@@ -10,7 +10,12 @@ from ordermq.message import Envelope, decode
 from ordermq.orders import MIGRATIONS, Contact, Item, Order, handlers, load_stock, place_order, queries
 from ordermq.orders.gateways import PaymentGateway, SmsGateway
 from ordermq.orders.gateways.http import JsonClient
-from ordermq.orders.handlers import CapturePaymentHandler, RefundPaymentHandler, SendNotificationHandler
+from ordermq.orders.handlers import (
+    AlertOperatorHandler,
+    CapturePaymentHandler,
+    RefundPaymentHandler,
+    SendNotificationHandler,
+)
 from ordermq.orders.reconcile import reconcile
 from ordermq.store import Session, Transaction, migrate
 from ordermq.store.session import connect
@@ -61,7 +66,7 @@ class Message:
 class Shop:
     """A database with the shop's tables, and sandbox gateways where a test asked for them."""
 
-    def __init__(self, database, sandbox=None, *, settles_s=0.0, timeout_s=0.4):
+    def __init__(self, database, sandbox=None, *, settles_s=0.0, timeout_s=0.4, alert_phone=""):
         self.database = database
         self.session = Session(database.settings, name="shop")
         self.sandbox = sandbox
@@ -72,6 +77,7 @@ class Shop:
                 "CapturePayment": CapturePaymentHandler(self.payment, settles_s=settles_s),
                 "RefundPayment": RefundPaymentHandler(self.payment, settles_s=settles_s),
                 "SendNotification": SendNotificationHandler(self.sms),
+                "AlertOperator": AlertOperatorHandler(self.sms, alert_phone),
             }
 
     def _client(self, url, timeout_s):

@@ -72,7 +72,26 @@ def test_an_event_is_stored_as_canonical_json():
     ],
 )
 def test_a_history_is_folded_and_compared(path, status, pending, fault):
-    found = disagreement(path, status, pending)
+    found = disagreement(path, status, pending, needs_attention=False)
+    assert (found is None) if fault is None else (fault in found)
+
+
+FAILED = "order_placed reservation_failed:reserve"
+
+
+@pytest.mark.parametrize(
+    ("path", "needs_attention", "fault"),
+    [
+        (FAILED, True, None),
+        (FAILED, False, "nobody is asked to look at it, but its events say a person is asked"),
+        (f"{FAILED} attention_resolved", False, None),
+        (f"{FAILED} attention_resolved", True, "a person is asked to look at it, but its events say nobody"),
+        (f"{FAILED} attention_resolved notification_failed:notify_cancelled", True, None),
+    ],
+)
+def test_a_history_says_whether_a_person_has_to_look(path, needs_attention, fault):
+    pending = [] if "notify" in path else ["notify_cancelled"]
+    found = disagreement(path, "cancelled", pending, needs_attention=needs_attention)
     assert (found is None) if fault is None else (fault in found)
 
 
@@ -109,10 +128,11 @@ def test_the_handlers_are_found_by_the_registry_and_cover_every_queue():
     types = {handler.type: handler for queue in registry.queues for handler in registry.of_queue(queue)}
     assert set(types) == {
         "ReserveStock", "ReleaseStock", "CapturePayment", "RefundPayment", "SendNotification", "AwardPoints",
-        "CreateShipment",
+        "CreateShipment", "AlertOperator",
     }  # fmt: skip
-    assert all(handler.on_dead is not None and handler.key == "order_id" for handler in types.values())
-    assert registry.only_type("notify") == "SendNotification"
+    assert all(handler.key == "order_id" for handler in types.values())
+    # A dead alert asks for nobody: alerts would follow alerts.
+    assert {name for name, handler in types.items() if handler.on_dead is None} == {"AlertOperator"}
 
 
 def test_external_handlers_are_built_from_the_shop_s_settings():
@@ -121,4 +141,4 @@ def test_external_handlers_are_built_from_the_shop_s_settings():
     external = [
         handler for queue in registry.queues for handler in registry.of_queue(queue) if handler.is_external
     ]
-    assert len([handler.call.from_config(config) for handler in external]) == 3
+    assert len([handler.call.from_config(config) for handler in external]) == 4

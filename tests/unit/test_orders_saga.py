@@ -110,6 +110,7 @@ ROWS = [
         )
     ),
     *((status, {P.SHIP}, E.ATTENTION_RAISED, None, status, {P.SHIP}, (), True) for status in Status),
+    *((status, {P.SHIP}, E.ATTENTION_RESOLVED, None, status, {P.SHIP}, (), False) for status in Status),
 ]  # fmt: skip
 
 
@@ -119,7 +120,13 @@ def test_a_row_says_what_follows(row):
     move = advance(State(before, frozenset(pending)), Event(event, step))
     assert move.state == State(after, frozenset(pending_after))
     assert move.sends == sends
-    assert move.attention is attention
+    assert bool(move.attention) is attention
+
+
+@pytest.mark.parametrize("status", S)
+def test_only_a_person_ends_what_a_person_was_asked_for(status):
+    ends = [event for event in E if (status, event) in TABLE and TABLE[status, event].attention is False]
+    assert ends == [E.ATTENTION_RESOLVED]
 
 
 def test_every_row_of_the_table_is_covered_above():
@@ -295,6 +302,6 @@ def test_every_walk_with_something_given_up_asked_for_a_human(walk):
     state, asked = None, False
     for event in events:
         move = advance(state, event)
-        state, asked = move.state, asked or move.attention
+        state, asked = move.state, asked or bool(move.attention)
     uneasy = {*FAILED.values(), E.NOTIFICATION_UNKNOWN}
     assert asked == bool(uneasy & {event.type for event in events})

@@ -1,6 +1,8 @@
 """What the handlers of many orders share: which orders to work on, and each message's outcome."""
 
+import logging
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from ordermq.orders.events import FAILED, EventType, Step
@@ -8,6 +10,8 @@ from ordermq.orders.journal import Journal, LockedOrder
 from ordermq.orders.saga import Readiness, can_happen
 from ordermq.store import Transaction
 from ordermq.task import DONE, Dead, Outcome, Postpone
+
+log = logging.getLogger(__name__)
 
 BATCH = 200
 
@@ -84,11 +88,12 @@ def give_up(step: Step, message: Any, reason: str, tx: Transaction) -> None:
     """The ``on_dead`` of every step: record that it was given up, and what follows from that.
 
     A step that is not pending changes nothing in the order, but a dead letter of a
-    known order always gets a human's attention.
+    known order always gets a human's attention. One of an order nobody knows is only logged.
     """
     journal = Journal(tx, [message.order_id])
     order = journal.orders.get(message.order_id)
     if order is None:
+        tx.after_commit(partial(log.critical, "dead letter of an order nobody knows: %s", reason))
         return
     if step in order.state.pending:
         journal.record(order.order_id, FAILED[step], step, attention=reason)

@@ -24,12 +24,12 @@ _TEXTS = "CREATE TEMPORARY TABLE texts (reference text) ON COMMIT DROP"
 
 # Orders with the same history and state are one row: few of each differ.
 _HISTORIES = """
-    SELECT path, status, pending, count(*), (array_agg(order_id))[1:%s]
-      FROM (SELECT o.order_id, o.status, o.pending,
+    SELECT path, status, pending, needs_attention, count(*), (array_agg(order_id))[1:%s]
+      FROM (SELECT o.order_id, o.status, o.pending, o.attention_reason IS NOT NULL AS needs_attention,
                    string_agg(e.type || coalesce(':' || e.step, ''), ' ' ORDER BY e.version) AS path
               FROM shop.orders AS o LEFT JOIN shop.order_events AS e USING (order_id)
              GROUP BY o.order_id) AS histories
-     GROUP BY path, status, pending
+     GROUP BY path, status, pending, needs_attention
 """
 
 
@@ -78,8 +78,8 @@ def _history(tx: Transaction) -> Check:
     wrong: Counter[str] = Counter()
     offenders: list[str] = []
     histories = tx.fetch_all(_HISTORIES, (MAX_OFFENDERS,))
-    for path, status, pending, count, order_ids in histories:
-        fault = disagreement(path or "", status, pending)
+    for path, status, pending, needs_attention, count, order_ids in histories:
+        fault = disagreement(path or "", status, pending, needs_attention=needs_attention)
         if fault is not None:
             wrong[fault] += count
             offenders += [f"{order_id}: {fault}" for order_id in order_ids]

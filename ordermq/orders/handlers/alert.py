@@ -1,0 +1,64 @@
+"""Queue ``notify``: text the operator that an order needs a person.
+
+At least once, unlike what customers are told: a second text does no harm, a missing
+one does. Reads and writes nothing of the order.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ordermq.errors import GatewayRefused, GatewayUnavailable
+from ordermq.orders.commands import NOTIFY, AlertOperator
+from ordermq.orders.gateways import SmsGateway
+from ordermq.orders.handlers.notify import SmsRequest, SmsSent
+from ordermq.orders.settings import SECTION, ShopSettings
+from ordermq.orders.templates import render_alert
+from ordermq.store import Transaction
+from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Retry, external
+from ordermq.task.retry import describe
+
+
+@external(queue=NOTIFY, message=AlertOperator, key="order_id")
+class AlertOperatorHandler:
+    """Sends one SMS for each alert to ``shop.alert_phone``; without one there is nothing to do."""
+
+    def __init__(self, gateway: SmsGateway, phone: str) -> None:
+        self._gateway = gateway
+        self._phone = phone
+
+    @classmethod
+    def from_config(cls, config: Any) -> "AlertOperatorHandler":
+        settings: ShopSettings = config.section(SECTION)
+        return cls(SmsGateway.from_settings(settings), settings.alert_phone)
+
+    def prepare(self, claims: Sequence[Claim[AlertOperator]], tx: Transaction) -> list[SmsRequest | Outcome]:
+        return [self._request(claim) for claim in claims]
+
+    def call(self, request: SmsRequest) -> SmsSent:
+        return SmsSent(
+            self._gateway.send(
+                request.to, request.text, reference=request.reference, timeout_s=request.timeout_s
+            )
+        )
+
+    def complete(self, finished: Sequence[Finished[AlertOperator]], tx: Transaction) -> list[Outcome]:
+        return [_outcome(each.result) for each in finished]
+
+    def _request(self, claim: Claim[AlertOperator]) -> SmsRequest | Outcome:
+        alert = claim.message
+        if not self._phone:
+            return DONE  # the log line is all that was asked for
+        text = render_alert(order_id=alert.order_id, event=alert.event)
+        return SmsRequest(self._phone, text, f"alert:{alert.order_id}:{alert.version}", claim.deadline_s)
+
+
+def _outcome(result: Any) -> Outcome:
+    match result:
+        case SmsSent():
+            return DONE
+        case GatewayRefused():
+            return Dead(str(result))
+        case GatewayUnavailable():
+            return Retry(str(result), result.retry_after_s)
+        case _:
+            return Retry(describe(result))  # perhaps sent: rather twice than never

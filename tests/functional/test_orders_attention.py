@@ -1,0 +1,171 @@
+"""Orders that need a person: who is told, how a person ends it, and when that is refused."""
+
+import pytest
+
+from ordermq.errors import OrderConflict, OrderNotFound
+from ordermq.message import Envelope
+from ordermq.orders.commands import AlertOperator
+from ordermq.orders.resolve import resolve_order
+from ordermq.store import actions, dead_letters
+from ordermq.task import DONE, Dead, Retry
+from tests.support.shop import an_order, open_shop
+
+PHONE = "+493090"
+
+
+@pytest.fixture
+def shop(database, sandbox):
+    with open_shop(database, sandbox, alert_phone=PHONE) as shop:
+        shop.load(p_1=9)
+        yield shop
+
+
+def bury(shop, message, reason):
+    """Give a message up as the runtime does: its dead letter and what follows, in one transaction."""
+    with shop.session.transaction() as tx:
+        dead_letters.keep(tx, message.queue, [(message.envelope, message.body, reason)])
+        message.handler.on_dead(message.payload, reason, tx)
+
+
+def resolve(shop, order_id="o-1"):
+    with shop.session.transaction() as tx:
+        return resolve_order(order_id, tx, by="anna@shop1", reason="called them")
+
+
+def letters(shop):
+    with shop.session.transaction() as tx:
+        return dead_letters.select(tx)
+
+
+def paid(shop):
+    shop.place(an_order("o-1"))
+    shop.run("inventory", "payment")
+
+
+# --- alerts -------------------------------------------------------------------
+
+
+def test_an_event_that_needs_a_person_is_logged_counted_and_texted_once_it_is_committed(
+    shop, sandbox, caplog
+):
+    paid(shop)
+    (message,) = shop.take("shipping")
+    with pytest.raises(RuntimeError), shop.session.transaction() as tx:
+        message.handler.on_dead(message.payload, "rolled back", tx)
+        raise RuntimeError
+    assert [each for each in caplog.records if each.levelname == "CRITICAL"] == []
+    bury(shop, message, "label printer refused")
+    (line,) = [each.getMessage() for each in caplog.records if each.levelname == "CRITICAL"]
+    assert line == "order o-1 needs a person: shipment_failed (step ship): label printer refused"
+
+    (alert,) = shop.take("notify", types=["AlertOperator"])
+    assert alert.envelope.message_id == "o-1:4:alert"
+    assert alert.envelope.correlation_id == "o-1"
+    assert alert.payload == AlertOperator(order_id="o-1", version=4, event="shipment_failed", step="ship")
+    assert alert.envelope.traceparent[:35] == message.envelope.traceparent[:35]
+    assert shop.attempt(alert) == DONE
+    (text,) = [each for each in sandbox.ledger("sms") if each["reference"] == "alert:o-1:4"]
+    assert (text["to"], "o-1" in text["text"], len(text["text"]) <= 160) == (PHONE, True, True)
+    assert "printer" not in text["text"]
+
+
+def test_without_a_phone_an_alert_is_done(database, sandbox):
+    with open_shop(database, sandbox) as shop:
+        shop.place(an_order("o-1"))
+        shop.die(shop.take("inventory")[0])
+        (alert,) = shop.take("notify", types=["AlertOperator"])
+        assert shop.attempt(alert) == DONE
+        assert sandbox.ledger("sms") == []
+
+
+def test_an_alert_of_unknown_outcome_is_tried_again_and_a_dead_one_asks_for_nobody(shop, sandbox):
+    shop.place(an_order("o-1"))
+    shop.die(shop.take("inventory")[0])
+    (alert,) = shop.take("notify", types=["AlertOperator"])
+    sandbox.behave("sms", timeout=1.0)
+    assert isinstance(shop.attempt(alert), Retry)
+    sandbox.behave("sms", decline=1.0)
+    assert isinstance(shop.attempt(alert), Dead)
+    assert alert.handler.on_dead is None
+    with shop.session.transaction() as tx:
+        dead_letters.keep(tx, alert.queue, [(alert.envelope, alert.body, "refused")])
+    sandbox.behave("sms")
+    shop.run()
+    assert shop.order().status == "cancelled"
+    assert shop.events().count("attention_raised") == 0
+    resolve(shop)
+    assert shop.reconcile().is_ok
+
+
+# --- resolving ----------------------------------------------------------------
+
+
+def test_resolving_clears_the_reason_discards_the_letters_and_records_it(shop):
+    paid(shop)
+    (message,) = shop.take("points")
+    bury(shop, message, "gave up")
+    shop.run()
+    assert shop.order().attention_reason == "points_failed: gave up"
+    assert shop.reconcile().is_ok
+    resolved = resolve(shop)
+    assert resolved.attention_reason == "points_failed: gave up"
+    order = shop.order()
+    assert (order.status, order.attention_reason) == ("completed", None)
+    assert shop.events()[-1] == "attention_resolved"
+    assert letters(shop) == []
+    with shop.session.transaction() as tx:
+        done = [(each.action, each.actor, each.reason) for each in actions.select(tx)]
+    assert done == [
+        ("dead.discard", "anna@shop1", "called them"), ("order.resolve", "anna@shop1", "called them"),
+    ]  # fmt: skip
+    assert shop.reconcile().is_ok
+    assert resolve(shop).attention_reason is None  # asking twice is asking once
+    assert shop.events().count("attention_resolved") == 1
+
+
+def test_what_goes_wrong_after_a_resolve_asks_again(shop):
+    paid(shop)
+    bury(shop, shop.take("points")[0], "first")
+    resolve(shop)
+    bury(shop, shop.take("notify", types=["SendNotification"])[0], "second")
+    assert shop.order().attention_reason == "notification_failed: second"
+    shop.run()
+    assert shop.reconcile().is_ok
+
+
+@pytest.mark.parametrize(
+    ("queue", "card", "command"),
+    [("shipping", "0001", "CreateShipment"), ("inventory", "0002", "ReleaseStock")],
+)
+def test_a_step_that_must_be_done_cannot_be_resolved_away(shop, queue, card, command):
+    shop.place(an_order("o-1", card=f"tok_{card}"))
+    shop.handle(*shop.take("inventory"))
+    shop.run("payment")
+    (message,) = shop.take(queue, types=[command])
+    bury(shop, message, "gave up")
+    shop.run("points", "notify")
+    (letter,) = letters(shop)
+    with pytest.raises(OrderConflict, match=f"ordermq dead replay {letter.dead_letter_id} "):
+        resolve(shop)
+    assert shop.order().attention_reason is not None
+    with shop.session.transaction() as tx:
+        assert dead_letters.replay(tx, letter, by="anna", reason="mended")
+    with pytest.raises(OrderConflict, match="ordermq order resume o-1"):
+        resolve(shop)
+    shop.run()
+    resolve(shop)
+    assert shop.order().pending == []
+    assert shop.reconcile().is_ok
+
+
+def test_an_order_nobody_knows_cannot_be_resolved(shop):
+    with pytest.raises(OrderNotFound):
+        resolve(shop, "o-7")
+
+
+def test_an_alert_says_nothing_of_the_customer(shop):
+    paid(shop)
+    bury(shop, shop.take("shipping")[0], "could not reach anna@example.com")
+    (alert,) = shop.take("notify", types=["AlertOperator"])
+    assert isinstance(alert.envelope, Envelope)
+    assert b"anna" not in alert.body
