@@ -14,11 +14,11 @@ from ordermq.orders.handlers.notify import SmsRequest, SmsSent
 from ordermq.orders.settings import SECTION, ShopSettings
 from ordermq.orders.templates import render_alert
 from ordermq.store import Transaction
-from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Retry, external
+from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Postpone, Retry, external
 from ordermq.task.retry import describe
 
 
-@external(queue=NOTIFY, message=AlertOperator, key="order_id")
+@external(queue=NOTIFY, message=AlertOperator, key="order_id", dependency="sms")
 class AlertOperatorHandler:
     """Sends one SMS for each alert to ``shop.alert_phone``; without one there is nothing to do."""
 
@@ -59,6 +59,6 @@ def _outcome(result: Any) -> Outcome:
         case GatewayRefused():
             return Dead(str(result))
         case GatewayUnavailable():
-            return Retry(str(result), result.retry_after_s)
+            return Postpone(str(result), result.retry_after_s)
         case _:
             return Retry(describe(result))  # perhaps sent: rather twice than never
