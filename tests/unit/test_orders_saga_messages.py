@@ -59,7 +59,7 @@ class World(RuleBasedStateMachine):
         before = self.state
         move = advance(self.state, Event(event_type, step))
         self.state, self.version = move.state, self.version + 1
-        self.attention |= move.attention
+        self.attention |= bool(move.attention)
         for each in move.sends:
             command = each, command_of(each, "o-1", self.version).message_id
             self.sent.append(command)
