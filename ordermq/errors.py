@@ -254,7 +254,7 @@ class OutcomeUnknown(GatewayError):
 
 
 class NotCalled(GatewayUnavailable):
-    """The framework did not make the call: its turn came too late for its lease."""
+    """The framework did not make the call: too late for its lease, or the service fails."""
 
 
 class GatewayRefused(GatewayError):

@@ -15,6 +15,8 @@ Invariants
         meanwhile: what happened outside is a fact. Only Done is.
     E4  The inbox is read after the lease was taken: its last holder settled the message
         and gave up the lease in one commit, so what is not seen settled then is not.
+    E5  While a breaker is not closed nothing is taken but one message at a time, as its
+        probe; what was prepared before is not called (NotCalled) and comes back uncounted.
 """
 
 import logging

@@ -22,6 +22,7 @@ from random import Random
 from typing import TypeVar
 
 from ordermq.backoff import Backoff
+from ordermq.config import redact
 from ordermq.errors import (
     ConfigError,
     DataRefused,
@@ -191,8 +192,10 @@ def _or(value: T | None, default: T) -> T:
 
 
 def _storable(text: str) -> str:
-    # PostgreSQL's text holds neither a NUL nor half of a surrogate pair.
-    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")[:MAX_REASON_CHARS]
+    # PostgreSQL's text holds neither a NUL nor half of a surrogate pair. Redacted before it is
+    # cut, for half a secret is not recognised.
+    clean = text[: 4 * MAX_REASON_CHARS].replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+    return redact(clean)[:MAX_REASON_CHARS]
 
 
 def _bounded(delay_s: float, longest_s: float) -> float:

@@ -13,7 +13,7 @@ from ordermq.message import Properties, encode
 from ordermq.message.headers import ATTEMPT, to_properties
 from ordermq.observe.metrics import REGISTRY
 from ordermq.store import Session, inbox, leases
-from ordermq.task import DONE, Dead, Registry, external, handler
+from ordermq.task import DONE, Dead, Postpone, Registry, Retrying, external, handler
 from ordermq.task.handler import handlers_in
 from ordermq.testing import wait_until
 from tests.support.probe import CallOut, Probe
@@ -82,6 +82,83 @@ def test_a_postponed_message_comes_back_without_an_attempt_counted(rig):
     rig.consumer("single")
     wait_until(lambda: rig.rows("SELECT FROM ordermq.outbox"), 20, what="the postponed row")
     assert rig.rows("SELECT message_id, attempt, hop FROM ordermq.outbox") == [("o00000", 1, 1)]
+
+
+def test_why_a_message_waits_travels_with_it_without_secrets_or_controls(rig):
+    @handler(queue="single", message=Probe, key="order_id")
+    def failing(message, tx):
+        raise RuntimeError("\x1b[31mno password=hunter2 \u202e" + "x" * 900)
+
+    rig.publish("single", *probes(1))
+    consumer = rig.consumer("single", registry=Registry(handlers_in({"failing": failing})))
+    waiting = "SELECT last_error, first_failed_at, attempt FROM ordermq.outbox"
+    [(error, first_failed_at, attempt)] = wait_until(lambda: rig.rows(waiting), 20, what="the retry")
+    assert error.startswith("RuntimeError: \\x1b[31mno password=")
+    assert error.isprintable()
+    assert "hunter2" not in error
+    assert len(error) <= 500
+    assert attempt == 2
+    consumer.stop()
+    assert consumer.join(10)
+
+    # When it comes again and has only to wait, it keeps both
+    relay = rig.relay()
+    wait_until(lambda: rig.value("SELECT count(*) FROM ordermq.outbox") == 0, 20, what="it was sent")
+    relay.stop()
+    assert relay.join(10)
+
+    @handler(queue="single", message=Probe, key="order_id")
+    def waiting_for(message, tx):
+        return Postpone("not yet")
+
+    rig.consumer("single", registry=Registry(handlers_in({"waiting_for": waiting_for})))
+    [again] = wait_until(lambda: rig.rows(waiting), 20, what="the postponement")
+    assert again[1:] == (first_failed_at, 2)
+    assert len(again[0]) <= 300
+    assert error.startswith(again[0][:200])
+
+
+def test_a_handler_s_own_retry_policy_is_over_the_settings(rig):
+    @handler(
+        queue="single", message=Probe, key="order_id",
+        retry=Retrying(attempts=1, fatal=(KeyError,), retryable=(LookupError,)),
+    )  # fmt: skip
+    def failing(message, tx):
+        raise KeyError("fatal") if message.do == "dead" else IndexError("again")
+
+    rig.publish("single", *probes(1, "dead"), *probes(1, start=1))
+    rig.consumer("single", registry=Registry(handlers_in({"failing": failing})))
+    wait_until(lambda: len(dead_letters(rig, "single")) == 2, 20, what="two dead letters")
+    assert dead_letters(rig, "single") == {
+        "o00000": "KeyError: 'fatal'",
+        "o00001": "gave up after 1 attempts: IndexError: again",
+    }
+
+
+def test_a_full_disk_pauses_the_work_under_its_own_name(rig):
+    @handler(queue="single", message=Probe, key="order_id")
+    def writing(message, tx):
+        tx.execute(
+            "DO $$ BEGIN IF EXISTS (SELECT FROM graves) THEN"
+            " RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END IF; END $$"
+        )
+        tx.execute("INSERT INTO effects (order_id, queue) VALUES (%s, 'single')", (message.order_id,))
+
+    def paused(reason):
+        return REGISTRY.get_sample_value("ordermq_paused", {"queue": "single", "reason": reason})
+
+    with rig.session.transaction() as tx:
+        tx.execute("INSERT INTO graves VALUES ('full', 'full')")
+    consumer = rig.consumer("single", registry=Registry(handlers_in({"writing": writing})))
+    rig.publish("single", *probes(1))
+    wait_until(lambda: "paused" in str(consumer._health.ready().reasons), 20, what="the pause")
+    assert "the database has room on its disk" in str(consumer._health.ready().reasons)
+    assert (paused("disk full"), paused("database") or 0) == (1, 0)
+    with rig.session.transaction() as tx:
+        tx.execute("DELETE FROM graves")
+    assert rig.wait_for_effects("single", 1) == ["o00000"]
+    wait_until(lambda: consumer._health.ready().is_good, 10, what="ready again")
+    assert paused("disk full") == 0
 
 
 def test_unreadable_messages_are_dead_letters_with_their_bytes_and_neighbours_are_handled(rig):

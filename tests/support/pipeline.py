@@ -30,6 +30,7 @@ SETTINGS = {
     "ORDERMQ_RELAY_REFUSED_CAP_S": "0.5",
     "ORDERMQ_CONSUMER_LEASE_S": "3",  # what a killed consumer left is taken over soon
     "ORDERMQ_CONSUMER_CALL_TIMEOUT_S": "1.5",
+    "ORDERMQ_CONSUMER_BREAKER_CAP_S": "0.5",
     "ORDERMQ_SHOP_GATEWAY_TIMEOUT_S": "1",
     "ORDERMQ_SHOP_CAPTURE_SETTLES_S": "4.5",
 }

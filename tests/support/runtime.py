@@ -40,9 +40,9 @@ class Rig:
         self.publisher.start()
         self._services = []
 
-    def consumer(self, queue, *, registry=PROBE, owner="test", **consumer):
+    def consumer(self, queue, *, registry=PROBE, config=None, owner="test", **consumer):
         settings = replace(self.settings, consumer=replace(self.settings.consumer, **consumer))
-        started = Consumer(queue, registry, settings, config=None, owner=owner, health=Health())
+        started = Consumer(queue, registry, settings, config=config, owner=owner, health=Health())
         self._services.append(started)
         started.start()
         return started

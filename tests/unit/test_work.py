@@ -1,10 +1,21 @@
 """Reading deliveries: what each becomes, and that none stops its neighbours."""
 
+from dataclasses import replace
+
 import pytest
 
 from ordermq.consumer.work import plan
 from ordermq.message.envelope import Delivery, Properties
-from ordermq.message.headers import ATTEMPT, HOP, OCCURRED_AT, REPLAY, VERSION, to_properties
+from ordermq.message.headers import (
+    ATTEMPT,
+    HOP,
+    LAST_ERROR,
+    MAX_ERROR_CHARS,
+    OCCURRED_AT,
+    REPLAY,
+    VERSION,
+    to_properties,
+)
 from ordermq.message.payload import Payload
 from ordermq.task import DONE, Registry, handler
 from ordermq.task.handler import handlers_in
@@ -136,3 +147,26 @@ def test_an_unreadable_message_that_was_replayed_is_not_taken_for_its_first_deli
 def test_what_the_broker_delivered_again_is_a_suspect(redelivered, headers, is_suspect):
     todo = plan([delivery(1, redelivered=redelivered, headers=headers)], "stock", ONE)
     assert (len(todo.suspects), len(todo.batches)) == ((1, 0) if is_suspect else (0, 1))
+
+
+def test_a_last_error_travels_shortened_and_is_read_as_one_clean_line():
+    [(_, [work])] = plan(
+        [delivery(1, headers={LAST_ERROR: "no\n\x1b[31mred\x00 password=hunter2 \u202e"})], "stock", ONE
+    ).batches
+    assert work.envelope.last_error.isprintable()
+    assert "hunter2" not in work.envelope.last_error
+    sent = to_properties(replace(work.envelope, last_error="\U0001f300" * 400)).headers[LAST_ERROR]
+    assert 200 < len(sent.encode()) <= 300
+
+
+@pytest.mark.parametrize(
+    ("value", "read"), [(7, None), (b"\xff", None), ("", None), (["x"], None), ("x", "x")]
+)
+def test_a_last_error_of_any_kind_makes_no_message_unreadable(value, read):
+    [(_, [work])] = plan([delivery(1, headers={LAST_ERROR: value})], "stock", ONE).batches
+    assert work.envelope.last_error == read
+
+
+def test_a_last_error_is_bounded_whoever_sent_it():
+    [(_, [work])] = plan([delivery(1, headers={LAST_ERROR: "\x1b" * 1_000_000})], "stock", ONE).batches
+    assert len(work.envelope.last_error) <= MAX_ERROR_CHARS
