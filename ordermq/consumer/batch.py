@@ -32,7 +32,7 @@ def run_batch(settler: Settler, works: Sequence[Work]) -> None:
             refused = [(work, outcome) for work, outcome in exc.decided if outcome != DONE]
             settler.settle(refused)
             gone = {id(work) for work, _ in refused}
-            pending = [work for work in pending if id(work) not in gone]
+            pending, contentions = [work for work in pending if id(work) not in gone], 0
         except CANNOT_ANSWER:
             raise
         except BaseException as exc:  # a handler's sys.exit() is its failure, not this thread's end
@@ -44,7 +44,7 @@ def run_batch(settler: Settler, works: Sequence[Work]) -> None:
                 return
             middle = len(pending) // 2
             run_batch(settler, pending[:middle])
-            pending = pending[middle:]
+            pending, contentions = pending[middle:], 0
 
 
 def is_killer(settler: Settler, work: Work) -> bool:

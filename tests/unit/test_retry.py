@@ -1,9 +1,12 @@
 """RetryPolicy: the table of its module."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ordermq.backoff import Backoff
 from ordermq.errors import (
@@ -200,3 +203,68 @@ def test_an_error_is_described_by_its_first_line_bounded_and_storable():
     assert text.startswith("ValueError: ab")
     assert len(text) == MAX_REASON_CHARS
     assert describe(KeyError()) == "KeyError"
+
+
+def spans(least=0.0, most=1e9):
+    return st.floats(least, most, allow_nan=False)
+
+
+@st.composite
+def policies(draw):
+    base_s = draw(spans(most=1e4))
+    return RetryPolicy(
+        attempts=draw(st.integers(1, 50)),
+        backoff=Backoff(base_s, draw(spans(base_s, 1e5))),
+        postpone_s=draw(spans(most=1e4)),
+        max_age_s=draw(spans()),
+    )
+
+
+asked = st.none() | st.floats() | st.integers(-(10**20), 10**20)
+
+
+@given(policies(), asked, st.randoms(use_true_random=False), st.sampled_from([Retry, Postpone]))
+@settings(max_examples=300)
+def test_a_message_that_always_fails_is_given_up_after_its_attempts_or_its_age(policy, delay_s, rng, kind):
+    """The life of one message: what its attempts, its hops and its clock come to."""
+    now, message, sent = NOW, envelope(), 0
+    while isinstance(outcome := policy.settle(kind("x", delay_s), message, now, rng), kind):
+        assert 0.0 <= outcome.delay_s <= LONGEST_DELAY_S
+        if delay_s is None:
+            assert outcome.delay_s <= max(policy.backoff.cap_s, policy.postpone_s)
+        sent += 1
+        message = replace(
+            message,
+            attempt=message.attempt + (kind is Retry),
+            hop=message.hop + 1,
+            first_failed_at=message.first_failed_at or now,
+        )
+        now += timedelta(seconds=outcome.delay_s + 1.0)
+        if kind is Postpone and sent == 30:
+            now += timedelta(seconds=policy.max_age_s + 1.0)
+    assert isinstance(outcome, Dead)
+    assert outcome.reason.endswith(": x")
+    if kind is Retry:
+        assert sent < policy.attempts
+    else:
+        assert (now - message.first_failed_at).total_seconds() > policy.max_age_s
+
+
+@given(st.text() | st.text(st.characters(codec=None)), st.sampled_from([Dead, Retry]))
+@settings(max_examples=200)
+def test_any_reason_of_a_death_can_be_stored(reason, kind):
+    dead = POLICY.settle(kind(reason), envelope(POLICY.attempts), NOW, Random(1))
+    dead.reason.encode("utf-8")
+    assert "\x00" not in dead.reason
+    assert len(dead.reason) <= MAX_REASON_CHARS
+
+
+@given(st.text(st.characters(codec=None)), st.floats() | st.text() | st.none() | st.booleans())
+@settings(max_examples=200)
+def test_any_error_a_handler_raises_is_an_outcome_that_can_be_stored(text, asked):
+    error = RuntimeError(text)
+    error.retry_after_s = asked
+    outcome = outcome_of(error)
+    outcome.reason.encode("utf-8")
+    assert len(outcome.reason) <= MAX_REASON_CHARS
+    assert outcome.delay_s is None or 0.0 <= outcome.delay_s <= LONGEST_RETRY_AFTER_S
