@@ -19,7 +19,7 @@ import signal
 import socket
 import subprocess
 from contextlib import closing
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from ordermq.config.settings import BrokerSettings, Secret
@@ -35,6 +35,7 @@ NODE = "ordermq@localhost"
 USER = "ordermq"
 VHOST = "ordermq"
 PORT_NAMES = ("amqp", "management", "prometheus", "dist", "epmd")
+DISK_FREE_LIMIT = "1MB"
 PLUGINS = "[rabbitmq_management,rabbitmq_prometheus]."
 
 CONFIG = """\
@@ -49,7 +50,7 @@ prometheus.tcp.port = {prometheus}
 log.console = true
 log.file = false
 # A nearly full disk is not what a test is about; one that is about it lowers this itself.
-disk_free_limit.absolute = 1MB
+disk_free_limit.absolute = {disk_free_limit}
 # The default, 512 MB, is also how much memory quorum queues may hold.
 raft.wal_max_size_bytes = 64000000
 """
@@ -186,6 +187,18 @@ class PrivateBroker(PrivateServer):
             raise StackError(f"{method} /api/{path}: {answer.status} {text.decode(errors='replace')[:300]}")
         return json.loads(text) if text else None
 
+    def alarm(self, resource: Literal["disk", "memory"]) -> None:
+        """Have the broker believe that it runs out of ``resource``: it blocks whoever publishes."""
+        if resource == "disk":
+            self.ctl("set_disk_free_limit", "1000GB")
+        else:
+            self.ctl("set_vm_memory_high_watermark", "0.00001")
+
+    def clear_alarms(self) -> None:
+        """End every ``alarm``; not an error if there is none."""
+        self.ctl("set_disk_free_limit", DISK_FREE_LIMIT)
+        self.ctl("set_vm_memory_high_watermark", "0.4")
+
     def ctl(self, *args: str, timeout_s: float = 60.0) -> str:
         """Run ``rabbitmqctl`` on this node and return what it printed; about 0.4 s.
 
@@ -236,7 +249,13 @@ class PrivateBroker(PrivateServer):
             if not ours and not is_free(port):
                 self._known["ports"][name] = free_ports(1)[0]
         self._place.remember("broker", self._known)
-        config = CONFIG.format(user=USER, password=self.password, vhost=VHOST, **self._known["ports"])
+        config = CONFIG.format(
+            user=USER,
+            password=self.password,
+            vhost=VHOST,
+            disk_free_limit=DISK_FREE_LIMIT,
+            **self._known["ports"],
+        )
         self._place.readable_file("rabbitmq.conf", config + self._extra_config)
         self._place.readable_file("enabled_plugins", PLUGINS)
 

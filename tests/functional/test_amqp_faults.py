@@ -58,13 +58,13 @@ def publisher(settings):
 
 @pytest.fixture
 def alarm(ordermq_stack):
-    """Raise the broker's disk alarm; it is off again after the test."""
+    """Raise an alarm of the broker's; it is off again after the test."""
 
-    def raise_alarm():
-        ordermq_stack.broker.ctl("set_disk_free_limit", "1000GB")
+    def raise_alarm(resource="disk"):
+        ordermq_stack.broker.alarm(resource)
 
     yield raise_alarm
-    ordermq_stack.broker.ctl("set_disk_free_limit", "1MB")
+    ordermq_stack.broker.clear_alarms()
 
 
 @contextlib.contextmanager
@@ -271,7 +271,7 @@ def test_a_blocked_connection_ends_in_connection_blocked_and_recovers(publisher,
     with at_most(1.0), pytest.raises(ConnectionBlocked, match="resource alarm"):
         publisher.publish(message("second"), timeout_s=0.3)
 
-    ordermq_stack.broker.ctl("set_disk_free_limit", "1MB")
+    ordermq_stack.broker.clear_alarms()
     publisher.publish(message("third"), timeout_s=10.0)
     assert publisher.connection.reconnects == 0  # blocked for a while is no reason to reconnect
 
@@ -291,7 +291,7 @@ def test_blocked_past_the_timeout_is_a_lost_connection(settings, alarm):
     short = replace(settings, blocked_timeout_s=0.5, confirm_timeout_s=5.0)
     with Publisher(short, name="test", on_state=states.append) as publisher:
         publisher.publish(message("warm-up"))
-        alarm()
+        alarm("memory")
         with pytest.raises((PublishUnknown, ConnectionBlocked)):
             publisher.publish(message("m1"), timeout_s=3.0)
         wait_until(lambda: isinstance(publisher.connection.last_error, ConnectionBlocked), 5.0)

@@ -4,6 +4,7 @@ import json
 import threading
 import urllib.request
 from contextlib import contextmanager
+from urllib.error import URLError
 
 from ordermq.amqp import apply
 from ordermq.errors import OrderMQError
@@ -115,8 +116,11 @@ class Pipeline(Shop):
     def duplicates(self, queue):
         """Return how many deliveries the running consumer of ``queue`` has recognised as settled before."""
         addresses = [line["http_address"] for line in self.logged_by(queue) if "http_address" in line]
-        with urllib.request.urlopen(f"http://{addresses[-1]}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
+        try:
+            with urllib.request.urlopen(f"http://{addresses[-1]}/metrics", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+        except (IndexError, URLError):
+            return 0  # none yet, or a predecessor's: it is still starting
         wanted = f'ordermq_settled_total{{outcome="duplicate",queue="{queue}"}} '
         return sum(float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
 
