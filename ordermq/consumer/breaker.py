@@ -115,12 +115,16 @@ class Breaker:
         failed = isinstance(result, GatewayUnavailable | OutcomeUnknown)
         with self._lock:
             before = self._circuit
-            probe_at_s = self._now() + self._backoff.delay_s(before.openings, self._random)
+            probe_at_s = self._now() + self._wait_s(before.openings, result)
             after = self._circuit = before.ended(permit, failed, limit=self._limit, probe_at_s=probe_at_s)
             if after.state is State.OPEN and after is not before:
                 self._pause.begin(self.dependency, self._cause, str(result), until_s=probe_at_s)
             elif after.state is State.CLOSED and before.state is not State.CLOSED:
                 self._pause.end(self.dependency, self._cause)
+
+    def _wait_s(self, openings: int, result: object) -> float:
+        asked_s = result.retry_after_s if isinstance(result, GatewayUnavailable) else None
+        return max(self._backoff.delay_s(openings, self._random), min(asked_s or 0.0, self._backoff.cap_s))
 
 
 class Breakers:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ordermq.consumer.runtime import State
-from ordermq.errors import DataRefused, QueueMissing, StoreRefused
+from ordermq.errors import DataRefused, GatewayRefused, QueueMissing, StoreRefused
 from ordermq.message import Properties, encode
 from ordermq.message.headers import ATTEMPT, to_properties
 from ordermq.observe.metrics import REGISTRY
@@ -133,6 +133,34 @@ def test_a_handler_s_own_retry_policy_is_over_the_settings(rig):
         "o00000": "KeyError: 'fatal'",
         "o00001": "gave up after 1 attempts: IndexError: again",
     }
+
+
+def test_what_a_call_raises_is_told_as_its_handler_named_it_and_else_as_unknown(rig):
+    @external(
+        queue="call", message=Probe, key="order_id",
+        retry=Retrying(retryable=(ConnectionError,), fatal=(LookupError,), unknown=(ConnectionResetError,)),
+    )  # fmt: skip
+    class Named(CallOut):
+        def call(self, message):
+            raise {
+                "refused": ConnectionRefusedError, "reset": ConnectionResetError, "key": KeyError,
+                "own": GatewayRefused, "bug": ZeroDivisionError, "exit": SystemExit,
+            }[message.do]("no")  # fmt: skip
+
+        def complete(self, finished, tx):
+            rows = [(each.claim.message.do, type(each.result).__name__) for each in finished]
+            tx.execute_values("INSERT INTO effects (order_id, queue) VALUES %s", rows)
+            return [DONE] * len(finished)
+
+    told = {
+        "refused": "GatewayUnavailable", "reset": "OutcomeUnknown", "key": "GatewayRefused",
+        "own": "GatewayRefused", "bug": "OutcomeUnknown", "exit": "OutcomeUnknown",
+    }  # fmt: skip
+    for number, do in enumerate(told):
+        rig.publish("call", *probes(1, do, start=number))
+    rig.consumer("call", registry=Registry(handlers_in({"Named": Named})))
+    wait_until(lambda: len(rig.rows("SELECT FROM effects")) == len(told), 20, what="all completed")
+    assert dict(rig.rows("SELECT order_id, queue FROM effects")) == told
 
 
 def test_a_full_disk_pauses_the_work_under_its_own_name(rig):

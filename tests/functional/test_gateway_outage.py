@@ -140,3 +140,24 @@ def test_a_long_outage_gives_the_deliveries_back_and_goes_on_asking(rig, shop, c
     wait_until(lambda: calls() > before + 1, 20, what="probes after that")
     come_back(shop.sandbox, "down")
     assert_all_ended_well(rig, shop, 12, caplog)
+
+
+def test_an_sms_service_that_is_down_costs_no_attempt_and_no_customer_is_told_twice(rig, shop):
+    reserve(shop, *(f"o-{number}" for number in range(3)))
+    for message in shop.take("payment"):
+        shop.attempt(message)
+    go_away(shop.sandbox, "down")
+    rig.relay()
+    notify = start(rig, shop, "notify", breaker_cap_s=0.1)
+    failed = "SELECT count(*) FROM ordermq.inbox WHERE queue = 'notify' AND hop > %s"
+    wait_until(lambda: rig.value(failed, rig.settings.retry.attempts) > 0, 30, what="more hops than attempts")
+    assert "the sms gateway answers" in str(notify._health.ready())
+    assert not rig.rows("SELECT FROM ordermq.outbox WHERE attempt > 1")
+
+    come_back(shop.sandbox, "down")
+    sent = "SELECT count(*) FROM shop.notifications WHERE state = 'sent'"
+    wait_until(lambda: rig.value(sent) == 3, 30, what="every customer is told")
+    assert sorted(each["reference"] for each in shop.sandbox.ledger("sms")) == sorted(
+        f"o-{number}:order_confirmed" for number in range(3)
+    )
+    assert rig.value("SELECT count(*) FROM ordermq.dead_letters") == 0

@@ -211,7 +211,7 @@ def test_starts_count_until_the_message_ends(session):
 
 
 def test_a_dead_letter_is_kept_once_and_replayed_under_its_own_id(session):
-    letter = envelope("m", attempt=8, hop=7)
+    letter = envelope("m", attempt=8, hop=7, first_failed_at=utc_now(), last_error="no")
     for _ in range(2):
         in_transaction(session, dead_letters.keep, "q", [(letter, b"\xff\x00", "no reason")])
     [kept] = in_transaction(session, dead_letters.select, Filter(queue="q"))
@@ -222,6 +222,7 @@ def test_a_dead_letter_is_kept_once_and_replayed_under_its_own_id(session):
     [again] = in_transaction(session, outbox.claim, 9)
     sent = again.row.envelope
     assert (sent.message_id, sent.attempt, sent.hop, sent.replay_no) == ("m", 1, 8, 1)
+    assert (sent.first_failed_at, sent.last_error) == (None, None)
     assert in_transaction(session, dead_letters.select) == []
     [shown] = in_transaction(session, dead_letters.select, Filter(closed=True))
     assert (shown.replayed_by, shown.replay_reason) == ("me", "mended")

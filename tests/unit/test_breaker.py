@@ -101,6 +101,17 @@ def test_a_probe_that_fails_opens_it_again_for_longer_up_to_the_cap(breaker, tim
     assert 20.0 < max(waits_s) <= 30.25
 
 
+def test_a_service_that_asks_to_be_left_alone_is_up_to_the_cap(time, pause):
+    breaker = Breaker("bank", pause, failures=1, cap_s=30.0, now=time)
+    call(breaker, GatewayUnavailable("busy", 20.0))
+    time.now_s += 19.9
+    assert breaker.permit() is None
+    time.now_s += 0.2
+    call(breaker, GatewayUnavailable("busy", 3600.0))
+    time.now_s += 30.1
+    assert breaker.permit() is not None
+
+
 def test_what_was_under_way_when_it_opened_neither_closes_nor_opens_it(breaker, time):
     late = [breaker.permit() for _ in range(2)]
     opened(breaker)
