@@ -185,6 +185,10 @@ class Pipeline(Shop):
     def wait_for(self, count, status, timeout_s=30.0):
         wait_until(lambda: self.count(status) >= count, timeout_s, what=f"{count} orders {status}")
 
+    def wait_for_letters(self, count, words):
+        sql = "SELECT count(*) FROM ordermq.dead_letters WHERE replayed_at IS NULL AND reason LIKE %s"
+        wait_until(lambda: self.value(sql, f"{words}%") >= count, 30.0, what=f"{count} dead letters: {words}")
+
     def wait_outbox_empty(self):
         empty = "SELECT NOT EXISTS (SELECT FROM ordermq.outbox)"
         wait_until(lambda: self.value(empty), 20.0, what="an empty outbox")

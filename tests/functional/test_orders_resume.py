@@ -1,0 +1,129 @@
+"""Lost work of orders: found by the history, sent again under its own id, and never beside what waits."""
+
+import pytest
+
+from ordermq.orders import cancel_order
+from ordermq.orders.events import Event, EventType, Step
+from ordermq.orders.resume import Found, resume_orders, senders
+from ordermq.store import dead_letters, inbox
+from tests.support.shop import an_order, open_shop
+
+HOUR_S = 3600.0
+
+
+@pytest.fixture
+def shop(database):
+    """One reserved order whose CapturePayment was taken off the outbox and never came back."""
+    with open_shop(database) as shop:
+        shop.load(p_1=9)
+        shop.place(an_order("o-1"))
+        shop.handle(*shop.take("inventory"))
+        (shop.lost,) = shop.take("payment")
+        yield shop
+
+
+def resume(shop, *order_ids):
+    with shop.session.transaction() as tx:
+        return resume_orders(order_ids or ("o-1",), tx)
+
+
+def in_transaction(shop, function, *args, **kwargs):
+    with shop.session.transaction() as tx:
+        return function(tx, *args, **kwargs)
+
+
+def seen(shop, outcome, hop):
+    in_transaction(shop, inbox.settle, "payment", [("o-1:2:payment", hop)], outcome)
+
+
+def die(shop, hop=0):
+    seen(shop, "dead", hop)
+    in_transaction(shop, dead_letters.keep, "payment", [(shop.lost.envelope, shop.lost.body, "gave up")])
+    return in_transaction(shop, dead_letters.select)[0]
+
+
+def outbox(shop):
+    with shop.session.transaction() as tx:
+        return tx.fetch_all("SELECT message_id, type, attempt, hop, replay_no FROM ordermq.outbox")
+
+
+def test_what_nobody_has_seen_is_sent_as_it_was_the_first_time_in_the_order_s_own_trace(shop):
+    (answer,) = resume(shop)
+    assert (answer.found, answer.step, answer.message_id, answer.hop) == (
+        Found.SENT, Step.CAPTURE, "o-1:2:payment", 0,
+    )  # fmt: skip
+    (again,) = shop.take("payment")
+    assert (again.envelope.message_id, again.envelope.type, again.envelope.hop, again.body) == (
+        "o-1:2:payment", "CapturePayment", 0, shop.lost.body,
+    )  # fmt: skip
+    assert again.envelope.traceparent[:35] == shop.lost.envelope.traceparent[:35]
+
+
+@pytest.mark.parametrize("outcome", ["retry", "postponed"])
+def test_what_was_to_come_again_is_sent_as_the_hop_that_was_lost(shop, outcome):
+    seen(shop, outcome, 4)
+    resume(shop)
+    assert outbox(shop) == [("o-1:2:payment", "CapturePayment", 1, 5, 0)]
+
+
+def test_what_waits_in_the_outbox_is_on_its_way_however_late(shop):
+    resume(shop)
+    with shop.session.transaction() as tx:
+        tx.execute("UPDATE ordermq.outbox SET available_at = now() + interval '1 hour'")
+    (answer,) = resume(shop)
+    assert (answer.found, len(outbox(shop))) == (Found.WAITING, 1)
+
+
+def test_a_dead_letter_is_named_and_not_sent(shop):
+    letter = die(shop)
+    (answer,) = resume(shop)
+    assert (answer.found, f"dead replay {letter.dead_letter_id} " in answer.note) == (Found.DEAD, True)
+    assert outbox(shop) == []
+
+
+@pytest.mark.parametrize("decision", [dead_letters.replay, None])
+def test_a_letter_whose_replay_was_lost_or_that_was_discarded_is_sent_as_the_next_death_to_be(shop, decision):
+    letter = die(shop)
+    if decision is None:
+        in_transaction(shop, dead_letters.discard, [letter.dead_letter_id], by="me", reason="wrong")
+    else:
+        in_transaction(shop, decision, letter, by="me", reason="mended")
+        shop.take("payment")
+    resume(shop)
+    # replay_no 1: if it dies again, that is a dead letter of its own.
+    assert outbox(shop) == [("o-1:2:payment", "CapturePayment", 1, 1, 1)]
+
+
+def test_a_step_that_is_pending_although_its_message_is_done_is_reported(shop):
+    seen(shop, "done", 0)
+    (answer,) = resume(shop)
+    assert answer.found is Found.IMPOSSIBLE
+    assert outbox(shop) == []
+
+
+def test_each_pending_step_is_looked_at_and_others_are_told_apart(shop):
+    in_transaction(shop, lambda tx: cancel_order("o-1", tx, "changed my mind"))
+    shop.place(an_order("o-2", ("p-1", 99)))
+    shop.run("inventory")
+    shop.take("notify")
+    with shop.session.transaction() as tx:
+        tx.execute("UPDATE shop.orders SET pending = '{}' WHERE order_id = 'o-2'")
+    found = {(each.order_id, each.step): each.found for each in resume(shop, "o-1", "o-2", "o-9", "o-1")}
+    assert found == {
+        ("o-1", Step.CAPTURE): Found.SENT,
+        ("o-1", Step.NOTIFY_CANCELLED): Found.SENT,
+        ("o-2", None): Found.AT_REST,
+        ("o-9", None): Found.UNKNOWN,
+    }
+    assert sorted(row[0] for row in outbox(shop)) == ["o-1:2:payment", "o-1:3:notify"]
+
+
+def test_a_step_sent_twice_is_resumed_as_it_was_sent_last():
+    history = [
+        Event(EventType.ORDER_PLACED),
+        Event(EventType.STOCK_RESERVED, Step.RESERVE),
+        Event(EventType.PAYMENT_FAILED, Step.CAPTURE),
+        Event(EventType.PAYMENT_CAPTURED, Step.CAPTURE),
+    ]
+    assert senders(list(enumerate(history, start=1)))[Step.REFUND] == 4
+    assert senders([(1, Event(EventType.SHIPMENT_CREATED, Step.SHIP))]) == {}

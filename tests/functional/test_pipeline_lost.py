@@ -1,0 +1,105 @@
+"""Work that got lost on its way, through the whole pipeline: found, sent again, done once."""
+
+import json
+
+import pytest
+
+from tests.support.pipeline import PROCESSES, QUEUES
+from tests.support.shop import an_order
+
+RESUME = ("ordermq", "order", "resume", "--stuck", "--older-than", "0", "--yes", "--reason", "it was lost")
+
+
+def orders(prefix, count):
+    return [an_order(f"{prefix}-{number}") for number in range(count)]
+
+
+def resume(pipeline):
+    """Resume everything; return how many messages were sent again."""
+    answers = [json.loads(line) for line in pipeline.ok(*RESUME, "--json").splitlines()]
+    return sum(each["found"] == "sent" for each in answers)
+
+
+def spread(pipeline):
+    """Have orders wait at every step: 5 for stock, 5 for payment, 5 for shipment, points and notification."""
+    pipeline.stock(p_1=100)
+    for name, working in (("paid", ("relay", "inventory", "payment")), ("reserved", ("relay", "inventory"))):
+        pipeline.begin(*working)
+        pipeline.place(orders(name, 5))
+        pipeline.wait_for(5, name)
+        pipeline.wait_outbox_empty()
+        pipeline.stop()
+    pipeline.begin("relay")
+    pipeline.place(orders("placed", 5))
+    pipeline.wait_outbox_empty()
+    pipeline.stop()
+
+
+def purge(pipeline, vhost):
+    pipeline.purge(*QUEUES)
+
+
+def delete(pipeline, vhost):
+    for queue in QUEUES:
+        vhost.broker.api("DELETE", f"queues/{vhost.name}/orders.{queue}")
+    pipeline.ok("ordermq", "topology", "apply")
+
+
+def wipe(pipeline, vhost):
+    vhost.broker.delete_vhost(vhost.name)
+    vhost.broker.add_vhost(vhost.name)
+    pipeline.ok("ordermq", "topology", "apply")
+
+
+@pytest.mark.parametrize("lose", [purge, delete, wipe])
+def test_what_a_broker_lost_is_sent_again_and_every_order_comes_to_rest(pipeline, vhost, lose):
+    spread(pipeline)
+    lose(pipeline, vhost)
+    assert resume(pipeline) == 5 + 5 + 3 * 5
+    pipeline.begin(*PROCESSES)
+    pipeline.end_well(15)
+    assert pipeline.count("completed") == 15
+    assert pipeline.value("SELECT count(*) FROM ordermq.actions WHERE action = 'order.resume'") == 15
+
+
+def test_what_was_not_lost_after_all_is_done_once(pipeline):
+    spread(pipeline)
+    assert resume(pipeline) == 25
+    assert resume(pipeline) == 0  # they wait in the outbox
+    pipeline.begin()
+    pipeline.end_well(15)
+    assert pipeline.count("completed") == 15
+
+
+def test_a_database_from_a_backup_catches_up_with_a_broker_and_gateways_that_know_more(pipeline, database):
+    postgres, backup = database.postgres, f"{database.name}_backup"
+    pipeline.stock(p_1=100)
+    before, after = orders("before", 5), orders("after", 3)
+    pipeline.begin("relay", "inventory")
+    pipeline.place(before)
+    pipeline.wait_for(5, "reserved")
+    pipeline.wait_outbox_empty()
+    pipeline.stop()
+    pipeline.session.close()
+    postgres.create_database(backup, database.name)
+    # What the backup does not know: 8 captures, 8 shipments, 3 orders, and messages of all of them.
+    pipeline.begin("relay", "inventory", "payment", "shipping")
+    pipeline.place(after)
+    pipeline.wait_for(8, "paid")
+    pipeline.wait_outbox_empty()
+    pipeline.stop()
+    pipeline.session.close()
+    postgres.drop_database(database.name)
+    postgres.create_database(database.name, backup)
+    postgres.drop_database(backup)
+
+    pipeline.begin()
+    pipeline.wait_for_letters(6, "no order")  # points and notification of the 3 it does not know
+    assert pipeline.count("reserved") == 5
+    pipeline.place(after)  # the shop sends again what it has no answer of
+    resume(pipeline)
+    pipeline.wait_for(5, "completed")
+    pipeline.wait_for(3, "paid")  # their points and notifications are the dead letters
+    pipeline.ok("ordermq", "dead", "replay", "--error", "no order", "--yes", "--reason", "placed again")
+    pipeline.end_well(8)
+    assert pipeline.count("completed") == 8
