@@ -64,6 +64,10 @@ class ConnectionBlocked(ConnectionLost):
     """The broker raised a resource alarm and stayed blocked past the timeout."""
 
 
+class TooManyConnections(ConnectionLost):
+    """The broker's limit of connections, to the virtual host or of the user, is reached."""
+
+
 class AccessRefused(BrokerError):
     """The broker knows the user but does not permit this (403)."""
 
@@ -76,6 +80,10 @@ class AuthenticationRefused(AccessRefused):
 
 class VhostMissing(AccessRefused):
     """The virtual host does not exist, or the user may not enter it (530)."""
+
+
+class TlsRefused(AccessRefused):
+    """TLS on one end only, or a certificate that is not trusted."""
 
 
 class ChannelLost(BrokerError):
@@ -118,6 +126,12 @@ class TopologyConflict(BrokerError):
     """What exists on the broker differs from what is declared (406), or is missing."""
 
     exit_code = 1
+
+
+class ExchangeMissing(TopologyConflict):
+    """The exchange to publish to does not exist; ``ordermq topology apply`` creates it."""
+
+    exit_code = 78
 
 
 class QueueMissing(BrokerError):

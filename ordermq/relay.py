@@ -12,6 +12,9 @@ Invariants
         correlation_id and nothing else.
     R4  Publishing a claim takes at most half of idle_in_transaction_s, however many waves
         it has; what is left of it then stays for the next claim.
+    R5  Nothing is claimed while the connection is not open. After an outage one row is
+        claimed, and only when it was confirmed as many as usual: a broker that takes
+        what it cannot confirm is not sent the same batch again and again.
 """
 
 import logging
@@ -20,14 +23,17 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
-from ordermq.amqp import Fate, Publisher
+from ordermq.amqp import Fate, Publisher, State
 from ordermq.backoff import Backoff
 from ordermq.clock import Deadline, monotonic_s
 from ordermq.config.settings import DatabaseSettings, RelaySettings
 from ordermq.errors import (
+    BrokerError,
     CommitUnknown,
+    ConnectionBlocked,
     ConnectionLost,
     Contention,
+    OrderMQError,
     StoreError,
     StoreRefused,
     StoreUnavailable,
@@ -46,6 +52,7 @@ log = logging.getLogger(__name__)
 _GAUGE_EVERY_S = 5.0
 _BUSY_FOR_S = 1.0
 _BEAT_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.1  # at the connection, while it is not open
 
 
 @dataclass
@@ -53,9 +60,17 @@ class Published:
     """What came of publishing a claim. ``unconfirmed`` were never sent, or nobody knows."""
 
     confirmed: list[int] = field(default_factory=list)
-    refused: list[tuple[ClaimedRow, str]] = field(default_factory=list)
+    refused: list[tuple[ClaimedRow, Fate, str]] = field(default_factory=list)
     unconfirmed: int = 0
     last_reason: str = ""
+
+
+@dataclass
+class Standing:
+    """Since when nothing moves, and the kinds of reason that were logged."""
+
+    since_s: float
+    told: set[type[OrderMQError]]
 
 
 def waves(rows: Sequence[ClaimedRow]) -> list[list[ClaimedRow]]:
@@ -87,7 +102,8 @@ class Relay(ThreadService):
     """The relay's thread. Raises nothing the process could go on after; see ``failure``.
 
     While the broker or the database is away it waits and tries again, up to
-    ``give_up_after_s`` for the broker; rows stay where they are.
+    ``give_up_after_s`` for the broker; rows stay where they are. What only a person can
+    mend ends it if it has never worked, and is waited out later.
     """
 
     def __init__(
@@ -112,9 +128,14 @@ class Relay(ThreadService):
         self._random = random or Random()
         self._claims = Session(database, name="ordermq-relay")
         self._wakeups = Session(database, name="ordermq-relay listen")
-        self._refusal_backoff = Backoff(settings.refused_base_s, settings.refused_cap_s)
-        self._outage_backoff = Backoff(0.2, 5.0)
-        self._outages = 0
+        self._backoffs = {
+            Fate.RETURNED: Backoff(settings.refused_base_s, settings.refused_cap_s),
+            Fate.NACKED: Backoff(settings.refused_base_s, settings.nacked_cap_s),
+        }
+        self._outage_backoff = Backoff(0.2, 2.0)
+        self._outages = 0  # in a row, without a row relayed or an outbox found empty
+        self._standing: Standing | None = None
+        self._has_worked = False
         self._gauged_s = 0.0
 
     def main(self) -> None:
@@ -142,43 +163,86 @@ class Relay(ThreadService):
         with self._claims.transaction() as tx:
             if not outbox.become_active(tx):
                 return None
-            rows = outbox.claim(tx, self._settings.batch)
+            rows = outbox.claim(tx, 1 if self._outages else self._settings.batch)
             if not rows:
                 return 0
             failpoint("relay.after_claim")
             result = self._publish(rows)
             failpoint("relay.after_publish")
             outbox.delete(tx, result.confirmed)
-            outbox.refused(tx, [self._refusal(row, reason) for row, reason in result.refused])
+            outbox.refused(tx, [self._refusal(*each) for each in result.refused])
             failpoint("relay.before_commit")
         failpoint("relay.after_commit")
         if result.unconfirmed:
-            raise ConnectionLost(
-                f"{result.unconfirmed} publishings without a confirm, to be sent again: {result.last_reason}"
-            )
+            raise self._why_unconfirmed(result)
         return len(result.confirmed)
 
     def _turn(self) -> int | None:
         """Like ``relay_once``, but an outage is waited out instead of raised."""
-        if self._publisher.failure is not None:
-            raise self._publisher.failure  # also with nothing to publish
+        if not self._is_connected():
+            return 0
         try:
             done = self.relay_once()
+            self._has_worked = True
             self._gauge(is_active=done is not None)
-        except (StoreUnavailable, StoreRefused, Contention, ConnectionLost) as exc:
+        except (StoreUnavailable, StoreRefused, Contention, BrokerError) as exc:
             if isinstance(exc, CommitUnknown):
                 log.warning("commit unknown: what was confirmed may be published once more")
-            if (failure := self._publisher.failure) is not None:
-                raise failure from exc
-            delay_s = self._outage_backoff.delay_s(self._outages, self._random)
+            if not (exc.retryable or self._has_worked):
+                raise
+            self._stand_still(exc)
+            if self._publisher.connection.state is State.OPEN:  # else what reopens it waits, and long enough
+                self.stopping.wait(self._outage_backoff.delay_s(self._outages, self._random))
             self._outages += 1
-            log.warning("relay stands still for %.1f s: %s", delay_s, exc)
-            self._health.set_ready(False, str(exc))
-            self.stopping.wait(delay_s)
             return 0
-        self._outages = 0
-        self._health.set_ready(True, "active" if done is not None else "standby")
+        self._go_on("active" if done is not None else "standby")
         return done
+
+    def _is_connected(self) -> bool:
+        """Wait a little for the connection to open; False if it did not. Raises what ended the publisher."""
+        connection = self._publisher.connection
+        while not self.stopping.is_set():
+            if self._publisher.failure is not None:
+                raise self._publisher.failure  # also with nothing to publish
+            state = connection.state
+            if state is State.OPEN:
+                return True
+            if state is State.BLOCKED:
+                self._stand_still(
+                    ConnectionBlocked("the broker has raised a resource alarm and takes nothing")
+                )
+            elif state is State.WAITING:
+                self._stand_still(ConnectionLost(f"no connection to the broker: {connection.last_error}"))
+            self._health.beat()
+            self.stopping.wait(_LOOK_EVERY_S)
+        return False
+
+    def _stand_still(self, reason: OrderMQError) -> None:
+        """Say why nothing moves: once for each kind of reason, not for each try."""
+        self._health.set_ready(False, str(reason))
+        kind = type(reason)
+        if self._standing is None:
+            self._standing = Standing(monotonic_s(), set())
+        if kind not in self._standing.told:
+            self._standing.told.add(kind)
+            log.log(
+                logging.WARNING if reason.retryable else logging.ERROR,
+                "relay stands still until it can go on; rows stay where they are: %s", reason,
+            )  # fmt: skip
+
+    def _go_on(self, role: str) -> None:
+        self._outages = 0
+        self._health.set_ready(True, role)
+        if self._standing is not None:
+            log.warning("relay goes on after %.1f s", monotonic_s() - self._standing.since_s)
+            self._standing = None
+
+    def _why_unconfirmed(self, result: Published) -> BrokerError:
+        text = f"{result.unconfirmed} publishings without a confirm, to be sent again: {result.last_reason}"
+        if (refusal := self._publisher.refusal) is not None:
+            return refusal
+        is_blocked = self._publisher.connection.state is State.BLOCKED
+        return ConnectionBlocked(text) if is_blocked else ConnectionLost(text)
 
     def _publish(self, rows: Sequence[ClaimedRow]) -> Published:
         result = Published()
@@ -207,7 +271,7 @@ class Relay(ThreadService):
             result.last_reason = reason or result.last_reason
         else:
             refusal = f"{fate.value}: {reason}" if reason else fate.value
-            result.refused.append((row, refusal))
+            result.refused.append((row, fate, refusal))
             log.error(
                 "message %s to %r was %s; its order waits until a queue takes it",
                 row.row.envelope.message_id, row.row.routing_key, refusal,
@@ -216,8 +280,9 @@ class Relay(ThreadService):
     def _publishing(self, row: ClaimedRow) -> Publishing:
         return Publishing(self._exchange, row.row.routing_key, to_properties(row.row.envelope), row.row.body)
 
-    def _refusal(self, row: ClaimedRow, reason: str) -> tuple[int, str, float]:
-        return row.outbox_id, reason, self._refusal_backoff.delay_s(row.refusals, self._random)
+    def _refusal(self, row: ClaimedRow, fate: Fate, reason: str) -> tuple[int, str, float]:
+        backoff = self._backoffs.get(fate, self._backoffs[Fate.RETURNED])
+        return row.outbox_id, reason, backoff.delay_s(row.refusals, self._random)
 
     def _wait(self, timeout_s: float) -> None:
         """Sleep until a NOTIFY or the stop, but no longer than ``timeout_s``, with signs of life."""

@@ -289,6 +289,7 @@ class Channel:
 
         self._raw.add_on_return_callback(returned)
         self.call("confirm_delivery", timeout_s, ack_nack_callback=confirmed)
+        self._asked = "basic_publish"  # what closes the channel from now on
 
     def publish(self, publishing: Publishing) -> None:
         """Write a persistent, mandatory publishing to the buffer.

@@ -18,16 +18,18 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_eve
 
 from ordermq.amqp._pika import Channel, Link
 from ordermq.amqp.parameters import parameters
+from ordermq.amqp.patience import Patience
 from ordermq.amqp.state import State, move
 from ordermq.amqp.waker import Waker
-from ordermq.backoff import Backoff
 from ordermq.clock import Deadline, monotonic_s, utc_now
 from ordermq.config.settings import BrokerSettings
-from ordermq.errors import AccessRefused, ConfigError, ConnectionLost, OrderMQError
+from ordermq.errors import AccessRefused, BrokerError, ConfigError, ConnectionLost, OrderMQError
 
 log = logging.getLogger(__name__)
 
 StateObserver = Callable[[State], None]
+
+_REPEAT_LOG_S = 30.0  # the same failure again is a warning once in so long
 
 
 class ConnectionManager:
@@ -50,7 +52,7 @@ class ConnectionManager:
         self.name = name
         self._on_state = on_state
         self._random = random or Random()
-        self._backoff = Backoff(settings.reconnect_base_s, settings.reconnect_cap_s)
+        self._patience = Patience(settings, self._random)
         self._waker = Waker()
         self._link: Link | None = None
         self._channels: list[Channel] = []
@@ -64,6 +66,7 @@ class ConnectionManager:
         self._entered_s = monotonic_s()
         self._reconnects = 0
         self._last_error: OrderMQError | None = None
+        self._logged: tuple[str, float] = ("", 0.0)  # the failure last written to the log, and when
 
     # --- any thread ---------------------------------------------------------
 
@@ -106,8 +109,8 @@ class ConnectionManager:
         One attempt tries every host once. After a lost connection the first attempt
         waits too: a restarted broker must not meet all its clients at once. Raises
         AccessRefused or ConfigError at once if this connection was never open (later
-        they may be a rotation under way, and are waited out at the longest backoff),
-        and ConnectionLost after ``give_up_after_s`` without a connection.
+        they may be a rotation under way, and are waited out), and ConnectionLost after
+        ``give_up_after_s`` without a connection.
         """
         if self._link is not None:
             try:
@@ -119,7 +122,7 @@ class ConnectionManager:
             self._down_since_s = monotonic_s()
         if self._was_open:
             self._enter(State.WAITING)
-            _wait(self._backoff.delay_s(self._failures, self._random), stop, on_wait)
+            _wait(self._patience.delay_s(self._last_error, self._failures), stop, on_wait)
             if stop.is_set():
                 return False
         retrying = Retrying(
@@ -195,8 +198,11 @@ class ConnectionManager:
             self._lost(exc)
             raise
 
-    def drop(self, reason: ConnectionLost) -> None:
-        """Abandon the connection for ``reason``, at once; ``connect`` opens a new one."""
+    def drop(self, reason: BrokerError) -> None:
+        """Abandon the connection for ``reason``, at once; ``connect`` opens a new one.
+
+        A refusal is waited out like one of the login.
+        """
         if self._link is not None:
             self._lost(reason)
 
@@ -239,15 +245,22 @@ class ConnectionManager:
             self._reconnects += 1
         self._was_open = True
         self._down_since_s = None
+        self._logged = ("", 0.0)
         self._opened_s = monotonic_s()
         self._enter(State.OPEN)
         log.info("connection %s: open to %s", self.name, address)
 
     def _failed(self, exc: OrderMQError) -> None:
         self._last_error = exc
-        # What a person must mend is an error, once the process runs on in spite of it.
-        level = logging.ERROR if self._was_open and not exc.retryable else logging.WARNING
-        log.log(level, "connection %s: %s", self.name, exc)
+        if self._was_open and not exc.retryable:
+            # What a person must mend, and the process runs on in spite of it.
+            log.error("connection %s: %s; waiting until it is mended", self.name, exc)
+            return
+        text, at_s = self._logged
+        is_news = text != str(exc) or monotonic_s() - at_s >= _REPEAT_LOG_S
+        log.log(logging.WARNING if is_news else logging.DEBUG, "connection %s: %s", self.name, exc)
+        if is_news:
+            self._logged = str(exc), monotonic_s()
 
     def _is_worth_waiting(self, exc: BaseException) -> bool:
         if self._down_s >= self.settings.give_up_after_s:
@@ -258,10 +271,7 @@ class ConnectionManager:
 
     def _delay_s(self, retry: RetryCallState) -> float:
         failed = retry.outcome.exception() if retry.outcome else None
-        if isinstance(failed, ConnectionLost):
-            delay_s = self._backoff.delay_s(self._failures, self._random)
-        else:
-            delay_s = self.settings.reconnect_cap_s  # refused: hurrying changes nothing
+        delay_s = self._patience.delay_s(failed, self._failures)
         return min(delay_s, max(0.0, self.settings.give_up_after_s - self._down_s))
 
     @property
@@ -270,7 +280,7 @@ class ConnectionManager:
 
     # --- states -------------------------------------------------------------
 
-    def _lost(self, reason: ConnectionLost) -> None:
+    def _lost(self, reason: BrokerError) -> None:
         link, self._link, self._channels = self._link, None, []
         if link is not None:
             link.abandon()

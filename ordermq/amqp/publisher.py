@@ -111,8 +111,17 @@ class Publisher(ThreadService):
         self._queue: deque[Batch] = deque()
         self._is_over = False  # the I/O thread has ended; guarded by the lock
         self._tracker: ConfirmTracker[Sent] = ConfirmTracker()
+        self._refusal: BrokerError | None = None
 
     # --- any thread ---------------------------------------------------------
+
+    @property
+    def refusal(self) -> BrokerError | None:
+        """What only a person can mend and the broker last closed the channel for; None once it confirms.
+
+        A missing exchange, or no permission to write to it: what was in flight is unknown.
+        """
+        return self._refusal
 
     def publish(self, publishing: Publishing, *, timeout_s: float | None = None) -> None:
         """Publish one message and block until its confirm, at most ``timeout_s``.
@@ -232,6 +241,7 @@ class Publisher(ThreadService):
                     self._serve()
                     return
                 except BrokerError as exc:  # the connection or the channel is gone; open another
+                    self._refusal = self._refusal if exc.retryable else exc
                     self._abandon(f"sent, and not confirmed: {exc}")
         finally:
             self._abandon("sent, and not confirmed: the publisher stopped")
@@ -316,6 +326,7 @@ class Publisher(ThreadService):
 
     def _on_confirm(self, tag: int, multiple: bool, is_nack: bool) -> None:
         failpoint("publisher.before_confirm")
+        self._refusal = None
         resolved = self._tracker.confirm(tag, multiple=multiple, nack=is_nack)
         counts: Counter[Fate] = Counter()
         for sent, fate, reason in resolved:

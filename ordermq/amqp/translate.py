@@ -23,7 +23,10 @@ from ordermq.errors import (
     ConnectionLost,
     ConnectionReset,
     ConnectTimeout,
+    ExchangeMissing,
     QueueMissing,
+    TlsRefused,
+    TooManyConnections,
     TopologyConflict,
     Unreachable,
     VhostMissing,
@@ -47,6 +50,8 @@ _UNREACHABLE_ERRNOS = frozenset(
 )
 _CLOSED_BY_BROKER = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*?)\2", re.DOTALL)
 _LONGEST_TEXT = 500
+# What OpenSSL makes of an answer in clear: RabbitMQ says AMQP, others HTTP.
+_NO_TLS_THERE = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 
 
 def connect_error(exc: BaseException, where: str) -> BrokerError:
@@ -61,9 +66,13 @@ def connect_error(exc: BaseException, where: str) -> BrokerError:
     elif isinstance(root, socket.gaierror):
         error = Unreachable(f"{where} does not resolve: {root.strerror}")
     elif isinstance(root, ssl.SSLCertVerificationError):
-        error = AuthenticationRefused(f"the certificate of {where} is not trusted: {root.verify_message}")
+        error = TlsRefused(f"the certificate of {where} is not trusted: {root.verify_message}")
+    elif isinstance(root, ssl.SSLError) and any(reason in str(root) for reason in _NO_TLS_THERE):
+        error = TlsRefused(f"{where} does not speak TLS")
     elif isinstance(root, ssl.SSLError):
         error = ConnectionReset(f"TLS with {where} failed: {_safe(root)}")
+    elif isinstance(root, OSError) and root.errno in (errno.EMFILE, errno.ENFILE):
+        error = Unreachable(f"{where} was not tried: {root.strerror} (raise LimitNOFILE, or ulimit -n)")
     elif isinstance(root, OSError) and root.errno in _UNREACHABLE_ERRNOS:
         error = Unreachable(f"{where} cannot be reached: {root.strerror}")
     elif isinstance(root, pika.exceptions.AuthenticationError):
@@ -110,7 +119,9 @@ def _channel_error_type(code: int, said: str) -> type[BrokerError]:
     if code == 403:
         return AccessRefused
     if code == 404:
-        return QueueMissing if "no queue" in said else TopologyConflict
+        if "no queue" in said:
+            return QueueMissing
+        return ExchangeMissing if "no exchange" in said else TopologyConflict
     if code == 406 and " arg " in said:  # "inequivalent arg", "invalid arg"
         return TopologyConflict
     return ChannelLost  # also 406: an unknown delivery tag, a consumer past consumer_timeout
@@ -119,9 +130,11 @@ def _channel_error_type(code: int, said: str) -> type[BrokerError]:
 def _refusal(code: int, text: str, where: str) -> BrokerError:
     if code == 403:
         return AuthenticationRefused(f"{where} refused the login: {text}")
-    if code == 530 and "limit" not in text:
+    if code == 530 and "limit" in text:
+        return TooManyConnections(f"{where} takes no more connections: {text}")
+    if code == 530:
         return VhostMissing(f"{where} refused the virtual host: {text}")
-    # 530 also reports a connection limit, and a starting node closes with 320 or 541.
+    # A starting node closes with 320 or 541.
     return ConnectionReset(f"{where} closed the connection during login: {code} {text}")
 
 

@@ -14,10 +14,12 @@ from ordermq.config import environment
 from ordermq.errors import (
     AccessRefused,
     ConnectionLost,
+    ExchangeMissing,
     OrderMQError,
     SchemaOutdated,
     StoreRefused,
     StoreUnavailable,
+    TlsRefused,
 )
 from ordermq.observe.text import line
 
@@ -40,6 +42,8 @@ _NEXT: tuple[tuple[type[OrderMQError], str], ...] = (
     (StoreRefused, "check database.username, its password and its rights ('ordermq config show')"),
     (SchemaOutdated, "see 'ordermq db status'"),
     (ConnectionLost, "is RabbitMQ running where 'ordermq config show' says (broker.hosts)?"),
+    (TlsRefused, "check broker.tls, ca_file, cert_file and the port in broker.hosts ('ordermq config show')"),
+    (ExchangeMissing, "'ordermq topology apply' creates it"),
     (AccessRefused, "check broker.username, its password, vhost and permissions ('ordermq config show')"),
 )
 

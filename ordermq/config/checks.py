@@ -46,8 +46,8 @@ def _broker(broker: BrokerSettings) -> Iterator[Clash]:
             ("broker.hosts", "broker.tls"),
             "the password would cross the network unencrypted; set tls, or allow_plaintext to accept that",
         )
-    if broker.reconnect_cap_s < broker.reconnect_base_s:
-        yield Clash(("broker.reconnect_cap_s", "broker.reconnect_base_s"), "a cap is at least its base")
+    if broker.unreachable_cap_s < broker.reconnect_base_s:
+        yield Clash(("broker.unreachable_cap_s", "broker.reconnect_base_s"), "a cap is at least its base")
 
 
 def _database(database: DatabaseSettings) -> Iterator[Clash]:

@@ -106,7 +106,12 @@ class BrokerSettings:
     confirm_timeout_s: float = setting(10.0, "longest wait for a publisher confirm", unit="s", gt=0, le=25)
     publish_window: int = setting(500, "publishings in flight before waiting for confirms", ge=1, le=10_000)
     reconnect_base_s: float = setting(0.5, "backoff before the first reconnect", unit="s", gt=0, le=60)
-    reconnect_cap_s: float = setting(30.0, "longest backoff between reconnects", unit="s", gt=0, le=300)
+    unreachable_cap_s: float = setting(
+        3.0, "longest backoff while nothing answers or the link breaks", unit="s", gt=0, le=300
+    )
+    reconnect_cap_s: float = setting(
+        30.0, "longest wait after a refusal: login, vhost, permission, too many", unit="s", gt=0, le=300
+    )
     healthy_after_s: float = setting(60.0, "open this long resets the backoff", unit="s", gt=0, le=3600)
     give_up_after_s: float = setting(
         300.0, "down this long ends the process with 75", unit="s", gt=0, le=86_400
@@ -199,7 +204,10 @@ class RelaySettings:
     poll_idle_s: float = setting(0.5, "wait between claims while there was none", unit="s", gt=0, le=60)
     standby_s: float = setting(2.0, "wait of a standby relay", unit="s", gt=0, le=60)
     refused_base_s: float = setting(1.0, "backoff of a returned or nacked row", unit="s", gt=0, le=600)
-    refused_cap_s: float = setting(60.0, "its longest backoff", unit="s", gt=0, le=3600)
+    refused_cap_s: float = setting(60.0, "longest backoff of a returned row", unit="s", gt=0, le=3600)
+    nacked_cap_s: float = setting(
+        5.0, "longest backoff of a nacked row: no leader yet, or a full queue", unit="s", gt=0, le=3600
+    )
 
 
 @dataclass(frozen=True)

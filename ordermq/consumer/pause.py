@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_PROBE = Backoff(base_s=0.2, cap_s=5.0)
+_PROBE = Backoff(base_s=0.2, cap_s=2.0)
 
 
 class Abandoned(Exception):
@@ -108,7 +108,7 @@ class Pause:
 def persist(action: Callable[[], T], session: Session, pause: Pause, stop: threading.Event) -> T:
     """Run ``action`` until it does not fail for want of the database or a lock; return its result.
 
-    Waits between tries with full jitter, up to 5 s. Raises Abandoned when ``stop`` is
+    Waits between tries with full jitter, up to 2 s. Raises Abandoned when ``stop`` is
     set while it waits. What else ``action`` raises passes through.
     """
     worker = threading.current_thread().name

@@ -310,7 +310,7 @@ class Consumer(ThreadService):
         self._frontier = AckFrontier()
         self._epoch += 1
         # A lost channel counts as a lost connection: connect() then waits its backoff.
-        self._manager.drop(ConnectionLost(str(error)))
+        self._manager.drop(error)
         if self.state is State.STARTING and not error.retryable:
             raise error
         if down_s > self._settings.broker.give_up_after_s:

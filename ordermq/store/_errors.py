@@ -25,6 +25,17 @@ _DISK_FULL = ("53100",)
 _CONTENTION = ("40", "55P03", "57014", "25P03")
 _REFUSED = ("28", "3D", "42501")
 _SCHEMA = ("42P01", "42703", "3F000", "42883")
+# libpq gives no SQLSTATE for a connection that was refused.
+_REFUSED_HINTS = (
+    "authentication failed",
+    "does not exist",
+    "no pg_hba.conf",
+    "permission denied",
+    "not permitted to log in",
+    "does not support SSL",
+    "certificate verify failed",
+    "does not match host name",
+)
 _DATA = ("22", "23", "54", "P0001")
 
 
@@ -45,7 +56,7 @@ def translate(error: psycopg2.Error) -> StoreError:
     state = error.pgcode or ""
     text = _text(error)
     if isinstance(error, psycopg2.OperationalError) and not state:
-        if any(hint in str(error) for hint in ("authentication failed", "does not exist", "no pg_hba.conf")):
+        if any(hint in str(error) for hint in _REFUSED_HINTS):
             return StoreRefused(f"PostgreSQL refused the connection: {text}")
         return StoreUnavailable(f"PostgreSQL is not reachable: {text}")
     if isinstance(error, psycopg2.InterfaceError):

@@ -15,6 +15,7 @@ Invariants
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ordermq.errors import StoreUnavailable
 from ordermq.message.envelope import Envelope
 from ordermq.store.outgoing import COLUMNS, OutboxRow
 from ordermq.store.session import Session
@@ -71,8 +72,19 @@ def wake_relay(session: Session) -> None:
 
 
 def become_active(tx: Transaction) -> bool:
-    """Take the relay's lock until the transaction ends; False if another relay holds it."""
-    row = tx.fetch_one("SELECT pg_try_advisory_xact_lock(%s)", (_RELAY_LOCK,))
+    """Take the relay's lock until the transaction ends; False if another relay holds it.
+
+    Raises StoreUnavailable on a server that takes no writes: what was published could not be
+    deleted there, and would be published again and again.
+    """
+    row = tx.fetch_one(
+        "SELECT pg_try_advisory_xact_lock(%s), current_setting('transaction_read_only') = 'on'",
+        (_RELAY_LOCK,),
+    )
+    if row and row[1]:
+        raise StoreUnavailable(
+            "PostgreSQL takes no writes: a standby, or default_transaction_read_only is on"
+        )
     return bool(row and row[0])
 
 

@@ -133,8 +133,16 @@ class Session:
             connection = connect(self._settings, name=self._name)
         except psycopg2.Error as exc:
             raise translate(exc) from exc
-        self._connection, self._guard = connection, Guard(connection.fileno())
-        return self._connection, self._guard
+        try:
+            guard = Guard(connection.fileno())
+        except OSError as exc:
+            connection.close()
+            raise StoreUnavailable(
+                f"no descriptor for another connection to PostgreSQL: {exc.strerror}"
+                " (raise LimitNOFILE, or ulimit -n)"
+            ) from exc
+        self._connection, self._guard = connection, guard
+        return connection, guard
 
     def _check_idled(self, pace: "_Pace", exc: BaseException) -> None:
         # libpq only says that the server has gone. Its clock began a little before ours.

@@ -30,7 +30,7 @@ NEVER = threading.Event()
 
 @pytest.fixture
 def settings(broker_settings):
-    return replace(broker_settings, reconnect_base_s=0.05, reconnect_cap_s=0.2)
+    return replace(broker_settings, reconnect_base_s=0.05, unreachable_cap_s=0.2, reconnect_cap_s=0.2)
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_nobody_listening_is_tried_until_the_process_gives_up(make, settings):
 
 
 def test_stop_ends_the_waiting_at_once(make, settings):
-    manager = make(replace(settings, hosts=(NOBODY,), reconnect_base_s=60.0, reconnect_cap_s=60.0))
+    manager = make(replace(settings, hosts=(NOBODY,), reconnect_base_s=60.0, unreachable_cap_s=60.0))
     stop = threading.Event()
     stopper = threading.Timer(0.2, stop.set)
     stopper.start()
@@ -182,7 +182,9 @@ def test_a_long_wait_gives_signs_of_life(make, settings):
             stop.set()
 
     manager = make(
-        replace(settings, hosts=(NOBODY,), reconnect_base_s=60.0, reconnect_cap_s=60.0, give_up_after_s=99.0),
+        replace(
+            settings, hosts=(NOBODY,), reconnect_base_s=60.0, unreachable_cap_s=60.0, give_up_after_s=99.0
+        ),
         random=Random(2),
     )
     assert manager.connect(stop, on_wait=on_wait) is False

@@ -43,6 +43,7 @@ def settings(broker_settings, proxy):
         broker_settings,
         hosts=(proxy.address,),
         reconnect_base_s=0.05,
+        unreachable_cap_s=0.2,
         reconnect_cap_s=0.2,
         connect_timeout_s=1.0,
         confirm_timeout_s=1.0,

@@ -33,7 +33,7 @@ WORK = Topology(
 @pytest.fixture
 def broker(broker_settings):
     """Connection settings of a broker that has the topology above."""
-    settings = replace(broker_settings, reconnect_base_s=0.05, reconnect_cap_s=0.2)
+    settings = replace(broker_settings, reconnect_base_s=0.05, unreachable_cap_s=0.2, reconnect_cap_s=0.2)
     admin = ConnectionManager(settings, name="admin")
     admin.connect(threading.Event())
     apply(admin, WORK)

@@ -16,7 +16,7 @@ from ordermq.testing import wait_until
 
 @pytest.fixture
 def broker(broker_settings):
-    return replace(broker_settings, reconnect_base_s=0.05, reconnect_cap_s=0.2)
+    return replace(broker_settings, reconnect_base_s=0.05, unreachable_cap_s=0.2, reconnect_cap_s=0.2)
 
 
 @pytest.fixture

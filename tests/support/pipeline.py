@@ -22,6 +22,7 @@ PROCESSES = ("relay", *QUEUES)
 
 SETTINGS = {
     "ORDERMQ_BROKER_RECONNECT_BASE_S": "0.1",
+    "ORDERMQ_BROKER_UNREACHABLE_CAP_S": "1",
     "ORDERMQ_BROKER_RECONNECT_CAP_S": "1",
     "ORDERMQ_BROKER_GIVE_UP_AFTER_S": "90",  # also the end of what a killed test run leaves behind
     "ORDERMQ_RETRY_BASE_S": "0.1",

@@ -30,7 +30,7 @@ class Rig:
         self.stack = stack
         self.rabbit = Rabbit(stack.broker, broker)
         self.settings = Settings(
-            broker=replace(broker, reconnect_base_s=0.1, reconnect_cap_s=1.0),
+            broker=replace(broker, reconnect_base_s=0.1, unreachable_cap_s=1.0, reconnect_cap_s=1.0),
             database=database,
             topology=TopologySettings(prefix=PREFIX),
             retry=RetrySettings(attempts=3, base_s=0.05, cap_s=0.2, postpone_s=0.05),

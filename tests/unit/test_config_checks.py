@@ -32,7 +32,7 @@ REMOTE = {"hosts": ("127.0.0.1:5672", "mq.example:5672"), "password": Secret("hu
         ({"broker": {"tls": True, "key_file": "k"}}, "broker.key_file broker.cert_file"),
         ({"broker": {"cert_file": "c"}}, "broker.tls broker.ca_file broker.cert_file"),
         ({"broker": REMOTE}, "broker.hosts broker.tls"),
-        ({"broker": {"reconnect_base_s": 31.0}}, "broker.reconnect_cap_s broker.reconnect_base_s"),
+        ({"broker": {"reconnect_base_s": 31.0}}, "broker.unreachable_cap_s broker.reconnect_base_s"),
         ({"database": {"host": "db.example"}}, "database.host database.sslmode"),
         ({"database": {"sslmode": "verify-full"}}, "database.sslmode database.ca_file"),
         ({"database": {"lock_timeout_s": 16.0}}, "database.lock_timeout_s database.statement_timeout_s"),
@@ -85,10 +85,10 @@ def test_a_name_that_only_looks_like_this_machine_is_remote(host):
 
 def test_a_contradiction_is_reported_with_values_and_origins():
     with pytest.raises(ConfigError) as caught:
-        load(environ={"ORDERMQ_CONFIG": "", "ORDERMQ_BROKER_RECONNECT_CAP_S": "0.25"})
+        load(environ={"ORDERMQ_CONFIG": "", "ORDERMQ_BROKER_UNREACHABLE_CAP_S": "0.25"})
 
     assert str(caught.value) == (
-        "broker.reconnect_cap_s = 0.25 (ORDERMQ_BROKER_RECONNECT_CAP_S), "
+        "broker.unreachable_cap_s = 0.25 (ORDERMQ_BROKER_UNREACHABLE_CAP_S), "
         "broker.reconnect_base_s = 0.5 (default): a cap is at least its base"
     )
 
@@ -96,7 +96,7 @@ def test_a_contradiction_is_reported_with_values_and_origins():
 def test_a_setting_that_was_refused_is_not_also_called_contradictory():
     environ = {
         "ORDERMQ_CONFIG": "",
-        "ORDERMQ_BROKER_RECONNECT_CAP_S": "x",
+        "ORDERMQ_BROKER_UNREACHABLE_CAP_S": "x",
         "ORDERMQ_BROKER_RECONNECT_BASE_S": "40",
     }
 

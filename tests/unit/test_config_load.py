@@ -195,7 +195,7 @@ def test_variables_of_the_scripts_and_of_the_private_stack_are_not_settings():
 
 
 def test_all_problems_of_all_sources_are_reported_at_once(file):
-    path = file("[broker]\nheartbeat_s = 0\nreconnect_cap_s = 0.1\n[consumer]\nthreads = 'x'\n")
+    path = file("[broker]\nheartbeat_s = 0\nunreachable_cap_s = 0.1\n[consumer]\nthreads = 'x'\n")
 
     said = problems(path, environ={"ORDERMQ_CONSUMER_THREADS": "0"}, flags={"relay.batch": -1})
 
@@ -204,7 +204,7 @@ def test_all_problems_of_all_sources_are_reported_at_once(file):
         "consumer.threads",
         "consumer.threads",
         "relay.batch",
-        "broker.reconnect_cap_s",
+        "broker.unreachable_cap_s",
     ]
 
 
