@@ -156,7 +156,8 @@ def _instant(headers: Mapping[str, object], name: str) -> datetime | None:
     if value is None:
         return None
     try:
-        instant = datetime.fromisoformat(str(value))
+        # Of anything but text not even the repr is asked for: it may be nested without end.
+        instant = datetime.fromisoformat(value if isinstance(value, str) else "")
         if instant.tzinfo is not None:
             return instant.astimezone(UTC)
     except (ValueError, OverflowError) as exc:  # also one that in UTC is before year 1 or after 9999

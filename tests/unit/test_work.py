@@ -1,18 +1,27 @@
 """Reading deliveries: what each becomes, and that none stops its neighbours."""
 
+import json
+import re
+import sys
 from dataclasses import replace
 
+import pika
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ordermq.consumer.work import plan
+from ordermq.amqp.properties import from_pika, to_pika
+from ordermq.consumer.work import plan, read
 from ordermq.message.envelope import Delivery, Properties
 from ordermq.message.headers import (
     ATTEMPT,
+    FIRST_FAILED_AT,
     HOP,
     LAST_ERROR,
     MAX_ERROR_CHARS,
     OCCURRED_AT,
     REPLAY,
+    TRACEPARENT,
     VERSION,
     to_properties,
 )
@@ -170,3 +179,111 @@ def test_a_last_error_of_any_kind_makes_no_message_unreadable(value, read):
 def test_a_last_error_is_bounded_whoever_sent_it():
     [(_, [work])] = plan([delivery(1, headers={LAST_ERROR: "\x1b" * 1_000_000})], "stock", ONE).batches
     assert len(work.envelope.last_error) <= MAX_ERROR_CHARS
+
+
+# --- whatever comes -----------------------------------------------------------
+
+names = st.sampled_from(
+    [VERSION, ATTEMPT, HOP, REPLAY, OCCURRED_AT, FIRST_FAILED_AT, LAST_ERROR, TRACEPARENT]
+)
+texts = st.text(max_size=300) | st.sampled_from(
+    ["2026-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00", "\x00", " "]
+)
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**63), 2**64), st.integers(0, 3), st.floats(), texts,
+    st.binary(max_size=20), st.datetimes(), st.decimals(),
+)  # fmt: skip
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=8,
+)
+foreign_properties = st.builds(
+    Properties,
+    message_id=st.none() | texts | st.sampled_from(["m1", "m2"]),
+    type=st.none() | texts | st.sampled_from(["Reserve", "Release"]),
+    correlation_id=st.none() | texts,
+    content_type=st.none() | texts | st.just("application/json; charset=latin-1"),
+    content_encoding=st.none() | texts | st.just("gzip"),
+    timestamp_s=st.none() | st.integers(0, 2**64),
+    headers=st.dictionaries(names | texts, values, max_size=4),
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@st.composite
+def damaged(draw):
+    """A body that was good once: cut off, bits flipped, a piece doubled, something put in."""
+    fields = {
+        "order_id": draw(st.just("o1") | json_values),
+        **draw(st.dictionaries(st.text(), json_values, max_size=3)),
+    }
+    body = bytearray(json.dumps(fields, ensure_ascii=draw(st.booleans())).encode(errors="surrogatepass"))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(body)))
+        match draw(st.sampled_from(["cut", "flip", "double", "insert"])):
+            case "cut":
+                del body[at:]
+            case "flip" if at < len(body):
+                body[at] ^= 1 << draw(st.integers(0, 7))
+            case "double":
+                body[at:at] = body[at : at + draw(st.integers(1, 30))]
+            case _:
+                body[at:at] = draw(
+                    st.binary(max_size=4) | st.sampled_from([b"NaN", b"1e999", b"\\u0000", b"\\ud800"])
+                )
+    return bytes(body)
+
+
+@st.composite
+def deliveries(draw):
+    bodies = damaged() | st.binary(max_size=200) | st.just(b'{"order_id":"o1"}')
+    return [
+        Delivery(tag, 1, "orders", "stock", draw(st.booleans()), draw(foreign_properties), draw(bodies))
+        for tag in range(1, draw(st.integers(1, 3)) + 1)
+    ]
+
+
+@given(deliveries(), st.sampled_from([ONE, TWO]))
+@settings(max_examples=400)
+def test_whatever_is_delivered_is_sorted_out_and_costs_its_neighbours_nothing(strange, registry):
+    neighbour = delivery(99, message_id="neighbour", type="Reserve")
+    todo = plan([*strange, neighbour], "stock", registry)
+    readable = [work for _, works in todo.batches for work in works] + todo.suspects
+    works = readable + todo.unreadable
+    assert sorted(tag for work in works for tag in work.tags) == [*range(1, len(strange) + 1), 99]
+    assert [99] in [work.tags for work in readable]
+    for work in works:
+        assert re.fullmatch("[ -~]{1,200}", work.envelope.message_id)
+        assert bool(work.fault) is (work in todo.unreadable)
+        assert len(work.fault) < 1000
+        work.fault.encode("utf-8", "strict")
+
+
+@given(deliveries())
+@settings(max_examples=200)
+def test_what_can_be_read_can_be_read_again_when_it_is_sent_again(strange):
+    for each in strange:
+        work = read(each, "stock", ONE)
+        if work.handler is None:
+            continue
+        wire = to_pika(to_properties(work.envelope))
+        properties = from_pika(pika.BasicProperties().decode(b"".join(wire.encode())))
+        again = read(replace(each, properties=properties), "stock", ONE)
+        assert again.fault == ""
+        assert (again.payload, again.envelope) == (work.payload, work.envelope)
+
+
+@pytest.mark.parametrize(
+    "header", [ATTEMPT, OCCURRED_AT, LAST_ERROR, TRACEPARENT, "x-delivery-count", "x-other"]
+)
+def test_a_header_nested_as_deep_as_python_goes_is_no_more_than_unreadable(header):
+    value = []
+    for _ in range(sys.getrecursionlimit() + 100):
+        value = [value]
+    todo = plan([delivery(1, headers={header: value}), delivery(2, message_id="b")], "stock", ONE)
+    assert [work.tags for work in todo.batches[-1][1]][-1] == [2]
