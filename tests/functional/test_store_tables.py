@@ -3,8 +3,12 @@
 import random
 import threading
 import time
+from contextlib import suppress
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from ordermq.clock import utc_now
 from ordermq.errors import BadInput, ConfigError, MalformedMessage, SchemaOutdated
@@ -198,6 +202,65 @@ def test_a_lease_is_one_owners_until_it_is_released_or_runs_out(session):
     in_transaction(session, leases.release, "q", ["m"], "a")
     assert take("b", lease_s=-1.0).fresh == {"m"}
     assert take("c").resumed == {"m"}
+
+
+class Leases(RuleBasedStateMachine):
+    """Owners who take, keep, lose and give back leases, on the database's own clock.
+
+    Time passes by moving every lease's end, in steps that leave no lease about to run out.
+    """
+
+    ids = st.lists(st.sampled_from(["m1", "m2", "m3"]), min_size=1, max_size=3, unique=True)
+    owners = st.sampled_from(["a", "b"])
+
+    def __init__(self, session):
+        super().__init__()
+        self.session = session
+        self.held = {}  # message_id -> (owner, seconds left)
+        with session.transaction() as tx:
+            tx.execute("DELETE FROM ordermq.leases")
+
+    @rule(ids=ids, owner=owners, lease_s=st.sampled_from([30.0, 70.0]))
+    def take(self, ids, owner, lease_s):
+        taken = in_transaction(self.session, leases.take, "q", ids, owner=owner, lease_s=lease_s)
+        live = {each for each in ids if each in self.held and self.held[each][1] > 0}
+        expired = {each for each in ids if each in self.held} - live
+        assert taken.foreign_s.keys() == live
+        assert taken.resumed == expired
+        assert taken.fresh == set(ids) - live - expired
+        for each, left_s in taken.foreign_s.items():
+            assert self.held[each][1] - 9.0 < left_s <= self.held[each][1]
+        self.held |= {each: (owner, lease_s) for each in taken.fresh | taken.resumed}
+
+    @rule(ids=ids, owner=owners)
+    def release(self, ids, owner):
+        in_transaction(self.session, leases.release, "q", ids, owner)
+        self.held = {each: lease for each, lease in self.held.items() if each not in ids or lease[0] != owner}
+
+    @rule(ids=ids, owner=owners)
+    def take_and_roll_back(self, ids, owner):
+        with suppress(RuntimeError), self.session.transaction() as tx:
+            leases.take(tx, "q", ids, owner=owner, lease_s=30.0)
+            raise RuntimeError("killed before its commit")
+
+    @rule()
+    def time_passes(self):
+        with self.session.transaction() as tx:
+            tx.execute("UPDATE ordermq.leases SET lease_until = lease_until - interval '20 s'")
+        self.held = {each: (owner, left_s - 20.0) for each, (owner, left_s) in self.held.items()}
+
+    @invariant()
+    def the_table_says_who_holds_what(self):
+        with self.session.transaction() as tx:
+            assert dict(tx.fetch_all("SELECT message_id, owner FROM ordermq.leases")) == {
+                each: owner for each, (owner, _) in self.held.items()
+            }
+
+
+def test_whoever_takes_and_loses_leases_in_whatever_order_one_owner_holds_each(session):
+    run_state_machine_as_test(
+        lambda: Leases(session), settings=settings(max_examples=30, stateful_step_count=15)
+    )
 
 
 def test_starts_count_until_the_message_ends(session):

@@ -16,6 +16,7 @@ from ordermq.testing import wait_until
 from ordermq.topology import build
 from tests.support.commands import Shop
 from tests.support.connection import manager_of
+from tests.support.rabbit import Rabbit
 
 QUEUES = ("inventory", "payment", "notify", "points", "shipping")
 PROCESSES = ("relay", *QUEUES)
@@ -161,6 +162,14 @@ class Pipeline(Shop):
         """The test's vhost as an AMQP client is given it."""
         broker = self._vhost.broker
         return f"amqp://{broker.username}:{broker.password}@127.0.0.1:{broker.port}/{self._vhost.name}"
+
+    def depth(self, queue):
+        """Messages ready in ``queue``; those a consumer holds do not count."""
+        rabbit = Rabbit(self._vhost.broker, self._vhost.settings)
+        try:
+            return rabbit.depth(f"orders.{queue}")
+        finally:
+            rabbit.close()
 
     def purge(self, *queues):
         """Lose every message that waits in these queues."""
