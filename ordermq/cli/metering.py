@@ -9,7 +9,7 @@ from prometheus_client import Gauge
 from ordermq.amqp import Fate, State
 from ordermq.cli.program import ReadGauges
 from ordermq.clock import monotonic_s, utc_now
-from ordermq.errors import StoreError, StoreUnavailable
+from ordermq.errors import StoreUnavailable
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
 from ordermq.store import Session, Transaction, dead_letters, outbox
@@ -65,8 +65,8 @@ class PublishMeter:
 class TableMeter:
     """Shows what waits in the tables; the active relay calls it all the time, it reads every 15 s.
 
-    A standby shows zeros. What cannot be read (a missing privilege, a slow query) is
-    logged and costs the relay nothing; that the database is away is raised.
+    A standby shows zeros. What cannot be read (a missing privilege, a slow query, a
+    fault) is logged and costs the relay nothing; that the database is away is raised.
     """
 
     def __init__(self, reads: Sequence[ReadGauges], config: Any) -> None:
@@ -92,8 +92,8 @@ class TableMeter:
                 values = read(tx, self._config)
         except StoreUnavailable:
             raise
-        except StoreError as exc:
-            log.warning("metrics of the tables cannot be read: %s", exc)
+        except Exception as exc:  # a shop's own counting must not keep its orders from going out
+            log.warning("metrics of the tables cannot be read: %s: %s", type(exc).__name__, exc)
             return
         for gauge, value in values.items():
             gauge.set(value)

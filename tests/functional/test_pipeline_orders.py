@@ -65,12 +65,12 @@ def test_two_consumers_on_stock_too_small_for_all_give_out_exactly_what_there_is
     assert pipeline.count("completed") + pipeline.count("cancelled") == len(orders)
 
 
-def test_a_dead_letter_is_replayed_and_its_order_completes(pipeline):
+def test_a_dead_letter_alerts_an_operator_is_replayed_and_its_order_completes(pipeline, sandbox):
     pipeline.stock(p_1=100)
     orders = [an_order(f"o-{number}") for number in range(10)]
     with pipeline.session.transaction() as tx:
         tx.execute("ALTER TABLE shop.shipments ADD CONSTRAINT planted CHECK (order_id <> 'o-7')")
-    pipeline.begin()
+    pipeline.begin(ORDERMQ_SHOP_ALERT_PHONE="+493090")
     pipeline.place(orders)
     pipeline.wait_for(9, "completed")
     (letter,) = wait_until(lambda: pipeline.lines("ordermq", "dead", "list"), 20.0)
@@ -81,6 +81,17 @@ def test_a_dead_letter_is_replayed_and_its_order_completes(pipeline):
     )
     assert "planted" in letter["reason"]
     assert "planted" in pipeline.value("SELECT attention_reason FROM shop.orders WHERE order_id = 'o-7'")
+
+    assert pipeline.has_logged("shipping", "order o-7 needs a person: shipment_failed (step ship)")
+    texts = wait_until(lambda: [each for each in sandbox.ledger("sms") if each["to"] == "+493090"], 20.0)
+    assert [each["text"] for each in texts] == [
+        "Order o-7 needs a person: shipment_failed. Type: ordermq order show o-7"
+    ]
+    early = pipeline.run("ordermq", "order", "resolve", "o-7", "--reason", "leave me alone")
+    assert early.returncode == 65
+    assert f"ordermq dead replay {letter['dead_letter_id']} " in early.stderr
+    stuck = pipeline.run("ordermq", "order", "resume", "o-7", "--reason", "looking", "--dry-run")
+    assert f"order o-7 ship: dead (ordermq dead replay {letter['dead_letter_id']} " in stuck.stdout
 
     with pipeline.session.transaction() as tx:
         tx.execute("ALTER TABLE shop.shipments DROP CONSTRAINT planted")

@@ -3,11 +3,12 @@
 import time
 from dataclasses import replace
 
+from ordermq.cli.metering import TableMeter
 from ordermq.config.settings import Secret
 from ordermq.errors import AccessRefused
 from ordermq.message import Command
 from ordermq.observe import metrics
-from ordermq.store import outbox
+from ordermq.store import dead_letters, outbox
 from ordermq.testing import wait_until
 from tests.support.probe import Probe
 from tests.support.runtime import PREFIX, declare, probes
@@ -173,3 +174,22 @@ def test_rows_of_one_order_that_came_due_in_another_order_leave_as_they_were_wri
     rig.consumer("single", threads=1)
     rig.wait_for_effects("single", 2)
     assert rig.rows("SELECT order_id FROM effects ORDER BY at") == [("first",), ("second",)]
+
+
+def test_a_gauge_that_cannot_be_read_costs_nothing_and_a_standby_shows_none(rig, caplog):
+    def broken(tx, config):
+        tx.execute("SELECT nonsense")
+
+    with rig.session.transaction() as tx:
+        (probe,) = probes(1)
+        dead_letters.keep(tx, "single", [(rig.envelope(probe), b"{}", "no")])
+    meter = TableMeter([broken], None)
+    meter(rig.session, is_active=True)
+    assert "metrics of the tables cannot be read" in caplog.text
+    assert shown("dead_letters_open") == 1
+    meter(rig.session, is_active=False)
+    assert shown("dead_letters_open") == 0
+
+
+def shown(name):
+    return metrics.REGISTRY.get_sample_value(f"ordermq_{name}")
