@@ -32,6 +32,13 @@ def quick(pipeline):
     return pipeline
 
 
+@pytest.fixture
+def rabbit(vhost):
+    rabbit = Rabbit(vhost.broker, vhost.settings)
+    yield rabbit
+    rabbit.close()
+
+
 class Mortal:
     """One consumer, or the relay, that dies at each of its points in turn; its last successor lives."""
 
@@ -67,7 +74,7 @@ def file_of(orders):
     return b"".join(json_line(order) for order in orders)
 
 
-def test_a_tool_that_dies_around_a_commit_or_a_confirm_is_run_again_and_adds_nothing(pipeline, vhost):
+def test_a_tool_that_dies_around_a_commit_or_a_confirm_is_run_again_and_adds_nothing(pipeline, rabbit):
     orders = list(generate(COUNT, 41))
     pipeline.load(orders)
 
@@ -90,14 +97,13 @@ def test_a_tool_that_dies_around_a_commit_or_a_confirm_is_run_again_and_adds_not
         env = {"ORDERMQ_FAILPOINT": f"{point}:exit"} if point else {}
         found = pipeline.run(*argv, stdin=bodies, **env)
         assert found.returncode == code, found.stderr
-    assert Rabbit(vhost.broker, vhost.settings).depth("orders.points") == 2 * COUNT
+    assert rabbit.depth("orders.points") == 2 * COUNT
     pipeline.begin()
     pipeline.end_well(COUNT)
     assert pipeline.value("SELECT count(*) FROM shop.points") == pipeline.count("completed")
 
 
-def test_a_relay_that_dies_at_any_point_publishes_again_what_was_not_deleted(pipeline, vhost):
-    rabbit = Rabbit(vhost.broker, vhost.settings)
+def test_a_relay_that_dies_at_any_point_publishes_again_what_was_not_deleted(pipeline, rabbit):
     orders = list(generate(COUNT, 43))
     pipeline.load(orders)
     pipeline.place(orders)
@@ -120,7 +126,6 @@ def test_a_relay_that_dies_at_any_point_publishes_again_what_was_not_deleted(pip
         assert now - depth in published, point
         depth = now
         relay.begin()
-    rabbit.close()
     pipeline.env["ORDERMQ_CONSUMER_BATCH"] = "1"  # copies in one batch would count as one delivery
     pipeline.begin(*QUEUES)
     wait_until(lambda: pipeline.duplicates("inventory") == depth - COUNT, 20.0)
