@@ -5,7 +5,9 @@ nothing needs to be imported to use them.
 """
 
 from ordermq.testing.faults import Direction
+from ordermq.testing.handling import Ran, Sent, run_handler
+from ordermq.testing.injector import Injector
 from ordermq.testing.proxy import FaultProxy
 from ordermq.testing.wait import wait_until
 
-__all__ = ["Direction", "FaultProxy", "wait_until"]
+__all__ = ["Direction", "FaultProxy", "Injector", "Ran", "Sent", "run_handler", "wait_until"]

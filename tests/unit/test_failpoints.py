@@ -7,6 +7,8 @@ import pytest
 
 import ordermq
 from ordermq import failpoints
+from ordermq.cli.app import app
+from ordermq.cli.run import run
 from ordermq.errors import ConfigError
 from ordermq.failpoints import POINTS, FailpointError, arm, failpoint
 
@@ -67,6 +69,12 @@ def test_an_unknown_name_is_answered_with_all_that_are_known():
     with pytest.raises(ConfigError) as refused:
         arm("relay.after_lunch:exit")
     assert all(name in str(refused.value) for name in POINTS)
+
+
+def test_a_process_with_an_unknown_failpoint_does_not_start(monkeypatch, capsys):
+    monkeypatch.setenv("ORDERMQ_FAILPOINT", "relay.after_lunch:exit")
+    assert run(app, "ordermq", ["completion", "bash"]) == 78
+    assert "relay.after_claim" in capsys.readouterr().err
 
 
 def test_it_is_said_loudly_which_are_set(caplog):
