@@ -251,7 +251,7 @@ def _tables(detail: OrderDetail) -> None:
         (
             ("message", "queue", "at (UTC)", "outcome", "note"),
             [
-                (each.place, each.queue, seconds(each.at), each.outcome, shortened(each.note or "", 30))
+                (each.place, each.queue, seconds(each.at), each.outcome, shortened(each.note or "", 60))
                 for each in detail.messages
             ],
         ),
