@@ -14,6 +14,10 @@ Invariants
     P4  A publishing without a confirm for ``confirm_timeout_s`` on an unblocked
         connection condemns the connection: neither a lost quorum nor a frozen node
         would ever end it. What was in flight on it is unknown.
+    P5  A channel that was nacked is replaced ``RENEW_S`` later, when nothing is in flight
+        on it. A quorum queue tells a channel when it is full and when it has room again;
+        if its limit is lifted in between it tells nobody, and the channel would nack on
+        the queue's behalf for ever.
 """
 
 import logging
@@ -21,6 +25,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from math import inf
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -52,6 +57,9 @@ log = logging.getLogger(__name__)
 # Publishings encoded before the socket is served again: large enough to share one
 # poll, small enough that the broker works on the first while the last is encoded.
 SLICE = 64
+
+# Replacing a channel costs a round trip or two; a queue that is really full nacks the next one.
+RENEW_S = 5.0
 
 _RAISED: dict[Fate, type[PublishError]] = {
     Fate.RETURNED: PublishReturned,
@@ -112,6 +120,7 @@ class Publisher(ThreadService):
         self._is_over = False  # the I/O thread has ended; guarded by the lock
         self._tracker: ConfirmTracker[Sent] = ConfirmTracker()
         self._refusal: BrokerError | None = None
+        self._renew_at_s = inf  # when the channel is to be replaced
 
     # --- any thread ---------------------------------------------------------
 
@@ -250,18 +259,31 @@ class Publisher(ThreadService):
 
     def _serve(self) -> None:
         """Write and settle until stopped and idle. Raises BrokerError when the channel is gone."""
-        channel = self.connection.open_channel()
-        self._tracker = ConfirmTracker()
-        channel.confirm(self._on_confirm, self._on_return, self._settings.connect_timeout_s)
+        channel = self._open_channel()
         drain: Deadline | None = None
         while True:
-            self._write(channel)
+            if not self._is_renewal_due():
+                self._write(channel)
+            elif not self._tracker.pending:
+                self.connection.close_channel(channel, self._settings.connect_timeout_s)
+                channel = self._open_channel()
+                continue
             if self.stopping.is_set():
                 drain = drain or Deadline(self._settings.confirm_timeout_s)
                 if drain.has_passed or not (self._queue or self._tracker.pending):
                     return
             self.connection.tick(self._tick_s())
             self._condemn_if_stalled()
+
+    def _open_channel(self) -> Channel:
+        self._renew_at_s = inf
+        self._tracker = ConfirmTracker()
+        channel = self.connection.open_channel()
+        channel.confirm(self._on_confirm, self._on_return, self._settings.connect_timeout_s)
+        return channel
+
+    def _is_renewal_due(self) -> bool:
+        return monotonic_s() >= self._renew_at_s and self.connection.state is State.OPEN
 
     def _write(self, channel: Channel) -> None:
         """Write up to a slice of what is queued, if the window has room for it."""
@@ -328,6 +350,8 @@ class Publisher(ThreadService):
         failpoint("publisher.before_confirm")
         self._refusal = None
         resolved = self._tracker.confirm(tag, multiple=multiple, nack=is_nack)
+        if is_nack and self._renew_at_s == inf:
+            self._renew_at_s = monotonic_s() + RENEW_S
         counts: Counter[Fate] = Counter()
         for sent, fate, reason in resolved:
             if not sent.batch.is_closed:

@@ -96,6 +96,26 @@ def test_a_publishing_to_a_full_queue_is_nacked(publisher):
         publisher.publish(publishing("m2", "tiny"))
 
 
+def test_a_queue_whose_limit_is_lifted_while_it_is_full_takes_publishings_again(
+    publisher, broker, vhost, monkeypatch
+):
+    monkeypatch.setattr("ordermq.amqp.publisher.RENEW_S", 0.2)
+    limit = f"policies/{vhost.name}/small"
+    small = {"max-length": 1, "overflow": "reject-publish"}
+    vhost.broker.api("PUT", limit, {"pattern": "^work$", "definition": small, "apply-to": "queues"})
+
+    def is_taken():
+        try:
+            publisher.publish(publishing("m1"))
+        except PublishNacked:
+            return False
+        return True
+
+    wait_until(lambda: not is_taken(), 10.0, what="the queue is full")
+    vhost.broker.api("DELETE", limit)
+    wait_until(is_taken, 10.0)
+
+
 @pytest.mark.parametrize(
     "bad",
     [
