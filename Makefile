@@ -36,8 +36,8 @@ demo: setup ## Real orders through everything: make demo [ORDERS=2000 SEED=1 | I
 test: setup ## Run the whole suite, on a private RabbitMQ and PostgreSQL for each of JOBS processes
 	@$(PYTEST) --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
-chaos: setup ## Faults under load, what holds then: make chaos [FAULT="F1 F8" SEED=7]; docs/chaos.md
-	@$(BIN)/python -m tests.chaos --seed "$(SEED)" $(FAULT)
+chaos: setup ## Faults under load, what holds then: make chaos [FAULT="F1 F8" SEED=7 LONG=1]; docs/chaos.md
+	@$(BIN)/python -m tests.chaos --seed "$(SEED)" $(if $(LONG),--long) $(FAULT)
 
 chaos-smoke: setup ## The short list of faults for every change, in 3 minutes
 	@$(BIN)/python -m tests.chaos --smoke --seed "$(SEED)"

@@ -43,7 +43,8 @@ class Member:
         self._place = place
         self._argv = argv
         self._port = free_ports(1)[0]
-        self._env = {**env, "ORDERMQ_OBSERVE_HTTP_PORT": str(self._port)}
+        self._env = env  # shared by the fleet, read at each start
+        self._own_env = {"ORDERMQ_OBSERVE_HTTP_PORT": str(self._port)}
         self._process = ServerProcess(place, name)
         self._counted: Counter[str] = Counter()  # of processes that have ended
         self._last: Counter[str] = Counter()  # of the one that runs
@@ -68,7 +69,7 @@ class Member:
     def start(self, **env: str) -> None:
         """Start it, and from now on again when it ends; ``env`` is added to its environment for good."""
         with self._lock:
-            self._env.update(env)
+            self._own_env.update(env)
             self._is_wanted = True
             self._launch()
 
@@ -137,7 +138,7 @@ class Member:
         self._counted += self._last
         self._last = Counter()
         self._is_killed = False
-        self._process.start(self._argv, env=self._env, cwd=Path.cwd(), as_self=True)
+        self._process.start(self._argv, env={**self._env, **self._own_env}, cwd=Path.cwd(), as_self=True)
 
     def _read_counters(self) -> None:
         try:
@@ -166,9 +167,9 @@ class Fleet:
     def __getitem__(self, name: str) -> Member:
         return next(member for member in self.members if member.name == name)
 
-    def add(self, name: str, argv: Sequence[str], **env: str) -> Member:
-        """Add one more member, not yet started."""
-        member = Member(self._place, name, argv, {**self._env, **env})
+    def add(self, name: str, *argv: str) -> Member:
+        """Add one more member, not yet started; ``argv`` begins with the name of the command."""
+        member = Member(self._place, name, [program(argv[0]), *argv[1:]], self._env)
         self.members.append(member)
         return member
 

@@ -67,10 +67,13 @@ class Stacks:
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--smoke", is_flag=True, help="Only the short list for every change.")
+@click.option("--long", "is_long", is_flag=True, help="With the outages of minutes.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the orders and of what is random.")
 @click.option("--build", type=click.Path(path_type=Path), default=Path("build"), show_default=True)
 @click.option("--list", "is_list", is_flag=True, help="Say what each fault does, and run none.")
-def chaos(*, names: tuple[str, ...], smoke: bool, seed: int, build: Path, is_list: bool) -> None:
+def chaos(
+    *, names: tuple[str, ...], smoke: bool, is_long: bool, seed: int, build: Path, is_list: bool
+) -> None:
     """Run the faults NAMES (F1, F2 ...), or all; exit 1 if any failed."""
     wanted = _wanted(" ".join(names).upper().split(), smoke=smoke)
     if is_list:
@@ -82,7 +85,7 @@ def chaos(*, names: tuple[str, ...], smoke: bool, seed: int, build: Path, is_lis
     build.mkdir(exist_ok=True)
     with Stacks() as stacks:
         for fault in wanted:
-            results.append(_run(fault, seed, stacks, build))
+            results.append(_run(fault, seed, stacks, build, is_long=is_long))
             (build / "chaos.json").write_text(
                 json.dumps([each.as_json() for each in results], indent=1) + "\n"
             )
@@ -90,10 +93,11 @@ def chaos(*, names: tuple[str, ...], smoke: bool, seed: int, build: Path, is_lis
     sys.exit(any(each.outcome == "failed" for each in results))
 
 
-def _run(fault: Fault, seed: int, stacks: Stacks, build: Path) -> Result:
+def _run(fault: Fault, seed: int, stacks: Stacks, build: Path, *, is_long: bool) -> Result:
     progress = Progress(fault)
     progress("starting")
-    result = run_fault(fault, seed, stacks.running(), build / "chaos" / fault.name, progress)
+    logs = build / "chaos" / fault.name
+    result = run_fault(fault, seed, stacks.running(), logs=logs, say=progress, is_long=is_long)
     if fault.spoils_stack or result.outcome == "failed":
         stacks.throw_away()
     progress.clear()

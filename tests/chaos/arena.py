@@ -91,6 +91,8 @@ class Arena:
         self.fleet = Fleet(place, THREADS, self.env)
         self.customers = Customers(Session(self.settings, name="customers"), seed, fault.rate)
         self._keeper = _Keeper(self.fleet)
+        self.secrets = [stack.broker.password, stack.postgres.password]  # must stand in no log
+        self.is_long = False
         self.say: Callable[[str], None] = lambda text: None
 
     # --- processes ----------------------------------------------------------

@@ -43,14 +43,16 @@ _DEAD = "SELECT queue, message_id FROM ordermq.dead_letters"
 _PERSONAL = re.compile(rf"{PLANTED}|tok_gen_|\+5500\d")
 
 
-def run_fault(fault: Fault, seed: int, stack: PrivateStack, logs: Path, say: Callable[[str], None]) -> Result:
+def run_fault(
+    fault: Fault, seed: int, stack: PrivateStack, *, logs: Path, say: Callable[[str], None], is_long: bool
+) -> Result:
     """Run it; what goes wrong is in the result. Only Ctrl-C and bugs of the suite are raised."""
     result = Result(fault.name, fault.title, seed, rate=fault.rate)
     began_s = time.monotonic()
     try:
         fault.check()
         with open_arena(stack, fault, seed, logs) as arena:
-            arena.say = say
+            arena.say, arena.is_long = say, is_long
             try:
                 _endure(arena, fault, result, say)
             except (Broken, OrderMQError) as exc:
@@ -61,7 +63,7 @@ def run_fault(fault: Fault, seed: int, stack: PrivateStack, logs: Path, say: Cal
             result.note = "; ".join(arena.notes)
     except Skip as exc:
         result.skipped = str(exc)
-    except OrderMQError as exc:
+    except (Broken, OrderMQError) as exc:
         result.problems.append(str(exc)[:600])
     result.seconds = round(time.monotonic() - began_s, 1)
     return result
@@ -194,9 +196,8 @@ def _judge_appetite(arena: Arena, member: Member, before: tuple[int, int]) -> No
 
 def _judge_logs(arena: Arena) -> None:
     """No secret and nothing personal in what any process of ours wrote."""
-    secrets = [arena.broker.password, arena.postgres.password]
     for member in arena.fleet.members:
         text = member.log.read_text(errors="replace") if member.log.exists() else ""
         found = _PERSONAL.search(text)
         arena.expect(not found, f"{member.name}.log holds personal data: {found.group() if found else ''}")
-        arena.expect(not any(each in text for each in secrets), f"{member.name}.log holds a password")
+        arena.expect(not any(each in text for each in arena.secrets), f"{member.name}.log holds a password")
