@@ -12,7 +12,7 @@ from ordermq.cli.operator import NotToBeDone, actor
 from ordermq.cli.options import as_json, common, dry_run, limit, reason
 from ordermq.cli.output import seconds, shortened, write, write_json, write_table
 from ordermq.cli.program import load_shop
-from ordermq.cli.resuming import resume, stuck
+from ordermq.cli.resuming import adopt_texts, resume, stuck
 from ordermq.cli.run import EXIT_CODES
 from ordermq.orders import Status, cancel_order, queries
 from ordermq.orders.intake.money import written
@@ -161,6 +161,7 @@ def cancel(order_id: str, reason: str, dry_run: bool, config_path: str | None) -
 
 command.add_command(stuck)
 command.add_command(resume)
+command.add_command(adopt_texts)
 
 
 @command.command(

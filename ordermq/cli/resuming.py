@@ -1,4 +1,4 @@
-"""``ordermq order stuck`` and ``resume``: orders that stand still, and their lost work."""
+"""``ordermq order stuck``, ``resume`` and ``adopt-texts``: orders that stand still, and what got lost."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,9 +13,11 @@ from ordermq.cli.output import seconds, shortened, write, write_json, write_tabl
 from ordermq.cli.program import load_shop
 from ordermq.cli.progress import Pace, counting
 from ordermq.cli.run import EXIT_CODES
-from ordermq.orders import queries
+from ordermq.orders import notifications, queries
+from ordermq.orders.gateways import SmsGateway
 from ordermq.orders.intake.money import written
 from ordermq.orders.resume import Found, Resumed, resume_orders
+from ordermq.orders.settings import SECTION, ShopSettings
 from ordermq.store import Session, actions, outbox
 
 BATCH = 100  # orders in one transaction
@@ -145,6 +147,42 @@ def resume(
         write(", ".join(f"{count} {found}" for found, count in sorted(counts.items())) or "none")
     if counts[Found.IMPOSSIBLE] or counts[Found.UNKNOWN]:
         raise click.exceptions.Exit(1)
+
+
+@click.command(
+    "adopt-texts",
+    epilog=f"""\b
+Examples:
+  ordermq order adopt-texts --reason "restored the backup of 03:00" --dry-run
+  ordermq order adopt-texts --reason "restored the backup of 03:00"
+
+{EXIT_CODES}""",
+)
+@reason
+@dry_run
+@common
+def adopt_texts(*, reason: str, dry_run: bool, config_path: str | None) -> None:
+    """Write down whom the SMS service has told, and a database from a backup has not heard of.
+
+    Run it before relay and consumers start: they would tell these customers again. Reads
+    all of the service's books; an order the database does not know is left out.
+    """
+    program = load_shop(config_path)
+    settings: ShopSettings = program.loaded.section(SECTION)
+    count = 0
+    try:
+        with program.session("ordermq order").transaction() as tx:
+            for page in SmsGateway.from_settings(settings).sent():
+                told = notifications.adopt(page, tx)
+                count += len(told)
+                subjects = dict.fromkeys(f"order {order_id}" for order_id, _ in told)
+                actions.record(tx, actor(), "order.adopt_texts", subjects, reason)
+            if dry_run:
+                raise NotToBeDone
+    except NotToBeDone:
+        write(f"{count} notifications would be written down as sent")
+    else:
+        write(f"{count} notifications written down as sent")
 
 
 def _batches(

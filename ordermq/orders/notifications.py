@@ -1,6 +1,6 @@
 """The ``notifications`` table: each order is told each thing at most once.
 
-    none ──> sending ──> sent
+    none ──> sending ──> sent <── none, failed: found in the service's books (``adopt``)
       │         ├──────> unknown (perhaps sent; final)
       │         └──────> failed (certainly not sent) ──> sending, on the next attempt
       └──> skipped (no phone)
@@ -28,6 +28,8 @@ class NotificationState(StrEnum):
     FAILED = "failed"
 
 
+_TEMPLATES = frozenset(template.value for template in Template)
+
 Key = tuple[str, Template]
 """Which order is told what."""
 
@@ -48,6 +50,30 @@ _GIVE_UP = """
     ON CONFLICT (order_id, template) DO UPDATE
        SET state = 'unknown', reason = excluded.reason, updated_at = now() WHERE n.state = 'sending'
 """
+
+
+_ADOPT = """
+    INSERT INTO shop.notifications AS n (order_id, template, state, reason)
+    SELECT order_id, v.template, 'sent', 'found in the books of the SMS service'
+      FROM (VALUES %s) AS v (order_id, template) JOIN shop.orders USING (order_id)
+    ON CONFLICT (order_id, template) DO UPDATE
+       SET state = excluded.state, reason = excluded.reason, updated_at = now() WHERE n.state = 'failed'
+    RETURNING order_id, template
+"""
+
+
+def adopt(references: Iterable[str], tx: Transaction) -> list[Key]:
+    """Write down as sent what the service's books have under these references and the database has not.
+
+    For a database from a backup: a customer it would tell a second time. Returns what was new.
+    """
+    wanted = []
+    for reference in references:
+        order_id, _, template = reference.partition(":")
+        if template in _TEMPLATES:
+            wanted.append((order_id, template))
+    rows = tx.fetch_values(_ADOPT, sorted(set(wanted)))
+    return [(order_id, Template(template)) for order_id, template in rows]
 
 
 def phones(order_ids: Iterable[str], tx: Transaction) -> dict[str, str]:

@@ -5,6 +5,7 @@ import pytest
 from ordermq.errors import GatewayUnavailable
 from ordermq.orders import cancel_order
 from ordermq.orders.commands import SendNotification, Template
+from ordermq.orders.notifications import adopt
 from ordermq.task import DONE, Dead, Postpone
 from tests.support.shop import an_order, foreign, open_shop
 
@@ -166,3 +167,18 @@ def test_requests_and_errors_show_no_phone_and_no_text(shop):
     assert "49301" not in repr(request)
     assert "Your order" not in repr(request)
     assert "49301" not in str(shop.call(message, request))
+
+
+def test_a_database_from_a_backup_learns_from_the_books_whom_it_need_not_tell_again(shop, sandbox):
+    message = cancelled(shop)
+    shop.sms.send("+4930123456", "told after the backup", reference="o-1:order_cancelled")
+    with shop.session.transaction() as tx:
+        (page,) = shop.sms.sent()
+        books = [*page, "o-9:order_confirmed", "alert:o-1:4", "o-1:no_template"]
+        assert adopt(books, tx) == [("o-1", Template.ORDER_CANCELLED)]
+        assert adopt(books, tx) == []
+    assert shop.attempt(message) == DONE
+    shop.run()
+    assert [each["reference"] for each in sandbox.ledger("sms")] == ["o-1:order_cancelled"]
+    assert (shop.order().pending, shop.order().attention_reason) == ([], None)
+    assert shop.reconcile().is_ok

@@ -109,20 +109,21 @@ def _begin(
     state = told.state(key)
     if template.step not in order.state.pending and state is not NotificationState.FAILED:
         return DONE  # only what was given up unsent may be sent late
-    if phone is None:
+    if state is NotificationState.SENT:
+        # Adopted from the service's books: the database is from a backup, the customer knows.
+        journal.record(order_id, EventType.NOTIFICATION_SENT, template.step, template=template)
+    elif phone is None:
         if state is None:
             told.set(key, NotificationState.SKIPPED, reason="no phone number")
             journal.record(order_id, EventType.NOTIFICATION_SKIPPED, template.step, template=template)
-        return DONE
-    if state is NotificationState.SENDING:
+    elif state is NotificationState.SENDING:
         # Whoever wrote that may have called and not lived to tell.
         _unknown(key, "its sender did not come back", journal, told)
-        return DONE
-    if state not in (None, NotificationState.FAILED):
-        return DONE  # N2
-    told.set(key, NotificationState.SENDING)
-    text = render(template, order_id=order_id, amount_minor=order.total_minor, currency=order.currency)
-    return SmsRequest(phone, text, f"{order_id}:{template}", timeout_s)
+    elif state in (None, NotificationState.FAILED):  # N2
+        told.set(key, NotificationState.SENDING)
+        text = render(template, order_id=order_id, amount_minor=order.total_minor, currency=order.currency)
+        return SmsRequest(phone, text, f"{order_id}:{template}", timeout_s)
+    return DONE
 
 
 def _end(key: Key, result: Any, journal: Journal, told: Notifications) -> Outcome:
