@@ -53,7 +53,10 @@ def test_orders_are_counted_by_status_and_by_what_cancelled_them(tx):
 
 def test_orders_to_which_nothing_happens_are_found(tx):
     assert queries.stuck(tx, older_than_s=3600) == []
-    tx.execute("UPDATE shop.orders SET updated_at = now() - interval '2 hours' WHERE order_id = 'o-2'")
+    tx.execute(
+        "UPDATE shop.orders SET accepted_at = now() - interval '2 hours',"
+        " updated_at = now() - interval '2 hours' WHERE order_id = 'o-2'"
+    )
     assert [row.order_id for row in queries.stuck(tx, older_than_s=3600)] == ["o-2"]
 
 
