@@ -93,6 +93,10 @@ class ChannelLost(BrokerError):
     exit_code = 75
 
 
+class ConsumerTimeout(ChannelLost):
+    """The broker waited longer for an ack than its consumer_timeout, and took the deliveries back."""
+
+
 class PublishError(BrokerError):
     """A publishing did not reach a queue; what it described is not lost, only unsent."""
 
@@ -221,6 +225,12 @@ class DeadLetterNotFound(OrderMQError):
 
 class DrainTimeout(OrderMQError):
     """Handlers were still running when the drain deadline passed; their messages return to the queue."""
+
+    exit_code = 75
+
+
+class HandlerOverdue(OrderMQError):
+    """A handler ran past its deadline; the process ends, because no thread can be ended from outside."""
 
     exit_code = 75
 

@@ -321,7 +321,10 @@ class Channel:
 
         def cancelled(_frame: object) -> None:
             self.lose(
-                ChannelLost(f"consumer of queue {queue} was cancelled by the broker: was the queue deleted?")
+                ChannelLost(
+                    f"consumer of queue {queue} was cancelled by the broker: the queue was deleted or, from"
+                    " RabbitMQ 4.3 on, a delivery was held longer than consumer_timeout"
+                )
             )
 
         self._raw.add_on_cancel_callback(cancelled)

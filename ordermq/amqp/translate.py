@@ -23,6 +23,7 @@ from ordermq.errors import (
     ConnectionLost,
     ConnectionReset,
     ConnectTimeout,
+    ConsumerTimeout,
     ExchangeMissing,
     QueueMissing,
     TlsRefused,
@@ -122,9 +123,11 @@ def _channel_error_type(code: int, said: str) -> type[BrokerError]:
         if "no queue" in said:
             return QueueMissing
         return ExchangeMissing if "no exchange" in said else TopologyConflict
+    if code == 406 and "delivery acknowledgement" in said and "timed out" in said:
+        return ConsumerTimeout
     if code == 406 and " arg " in said:  # "inequivalent arg", "invalid arg"
         return TopologyConflict
-    return ChannelLost  # also 406: an unknown delivery tag, a consumer past consumer_timeout
+    return ChannelLost  # also 406: an unknown delivery tag
 
 
 def _refusal(code: int, text: str, where: str) -> BrokerError:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import socket
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ from ordermq.cli.run import EXIT_CODES
 from ordermq.cli.run import main as run_main
 from ordermq.consumer.runtime import Consumer
 from ordermq.lifecycle import hold_signals
+from ordermq.task.registry import DEAD
 
 _QUEUE = re.compile(r"(?P<queue>[A-Za-z0-9._-]+)(:(?P<instance>[A-Za-z0-9_-]{1,20}))?")
 
@@ -51,6 +53,9 @@ def command(
 ) -> None:
     """Work the messages of one queue until told to stop.
 
+    The queue named dead holds what the broker dead-letters; its consumer keeps that in
+    the database ('ordermq dead list').
+
     Connects, checks the tables, subscribes, and reconnects by itself for as long as
     broker.give_up_after_s allows. /metrics, /healthz and /readyz are on
     observe.http_port. Several consumers may work the same queue.
@@ -67,7 +72,8 @@ def command(
     }
     program = load_program(config_path, flags)
     name, instance = matched["queue"], matched["instance"]
-    program.registry.of_queue(name)
+    if name != DEAD:
+        program.registry.of_queue(name)
     with serving(program, f"ordermq-consumer@{queue}") as process:
         consumer = Consumer(
             name,
@@ -87,5 +93,6 @@ def main() -> NoReturn:
 
 def _owner(instance: str | None) -> str:
     """Return what names this process in leases, the broker's lists and PostgreSQL's."""
-    owner = f"{socket.gethostname()[:64]}:{os.getpid()}"
+    # The token tells it from an earlier process of the same pid, as in a container that was restarted.
+    owner = f"{socket.gethostname()[:64]}:{os.getpid()}:{secrets.token_hex(4)}"
     return f"{owner}:{instance}" if instance else owner

@@ -8,6 +8,7 @@ STOPPING=1                   the stop signal
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,7 @@ from ordermq.cli.program import Program
 from ordermq.cli.run import BUG, Invocation, explain
 from ordermq.clock import monotonic_s
 from ordermq.config.environment import supervisor
-from ordermq.errors import OrderMQError
+from ordermq.errors import DrainTimeout, HandlerOverdue, OrderMQError
 from ordermq.lifecycle import ThreadService, run_until_signalled
 from ordermq.observe import logs
 from ordermq.observe.health import MAIN, Health
@@ -96,6 +97,10 @@ def serving(program: Program, name: str) -> Iterator[Process]:
             yield Process(health, notifier)
         finally:
             server.close()
+    except (DrainTimeout, HandlerOverdue) as exc:
+        log.critical("%s", explain(exc))
+        logging.shutdown()
+        os._exit(exc.exit_code)  # a thread still runs, and may have started others that nobody may wait for
     except OrderMQError as exc:
         log.critical("%s", explain(exc), exc_info=exc if debug else None)
         raise click.exceptions.Exit(exc.exit_code) from exc

@@ -80,6 +80,17 @@ def _consumer(consumer: ConsumerSettings) -> Iterator[Clash]:
 
 
 def _across(settings: Settings) -> Iterator[Clash]:
+    deadline_s = settings.consumer.handler_deadline_s
+    shorter = {
+        "consumer.call_timeout_s": settings.consumer.call_timeout_s,
+        "database.statement_timeout_s": settings.database.statement_timeout_s,
+    }
+    for name, value_s in shorter.items():
+        if value_s >= deadline_s:
+            yield Clash(
+                (name, "consumer.handler_deadline_s"),
+                "it must end before the deadline ends the process; raise consumer.handler_deadline_s",
+            )
     if settings.broker.confirm_timeout_s >= settings.database.idle_in_transaction_s:
         yield Clash(
             ("broker.confirm_timeout_s", "database.idle_in_transaction_s"),
@@ -89,7 +100,8 @@ def _across(settings: Settings) -> Iterator[Clash]:
     half_s = settings.consumer.consumer_timeout_s / 2
     longest = {
         "consumer.lease_s": settings.consumer.lease_s,
-        "database.statement_timeout_s": settings.database.statement_timeout_s,
+        # A delivery waits for the one before it, then runs itself.
+        "consumer.handler_deadline_s": settings.consumer.handler_deadline_s,
         "broker.blocked_timeout_s": settings.broker.blocked_timeout_s,
     }
     for name, value_s in longest.items():

@@ -176,6 +176,9 @@ class ConsumerSettings:
     breaker_cap_s: float = setting(
         30.0, "longest backoff between probes of a service that fails", unit="s", gt=0, le=3600
     )
+    handler_deadline_s: float = setting(
+        300.0, "a handler or a call that runs longer ends the process with 75", unit="s", gt=0, le=43_200
+    )
     consumer_timeout_s: float = setting(1800.0, "the broker's consumer_timeout", unit="s", ge=10, le=86_400)
 
 

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from ordermq.consumer.settle import CANNOT_ANSWER, NotAllDone, Settler
 from ordermq.consumer.work import Work
 from ordermq.errors import Contention
-from ordermq.store import starts
-from ordermq.task.outcome import DONE, Dead
+from ordermq.task.outcome import DONE
 
 
 def run_batch(settler: Settler, works: Sequence[Work]) -> None:
@@ -45,13 +44,3 @@ def run_batch(settler: Settler, works: Sequence[Work]) -> None:
             middle = len(pending) // 2
             run_batch(settler, pending[:middle])
             pending, contentions = pending[middle:], 0
-
-
-def is_killer(settler: Settler, work: Work) -> bool:
-    """Count a start of ``work``, a suspect; bury it and return True if too many never ended."""
-    with settler.session.transaction() as tx:
-        begun = starts.begin(tx, settler.queue, *work.key)
-    if begun <= starts.MAX_STARTS:
-        return False
-    settler.settle([(work, Dead(f"started {starts.MAX_STARTS} times and never ended: it kills the process"))])
-    return True

@@ -17,6 +17,9 @@ Invariants
         and gave up the lease in one commit, so what is not seen settled then is not.
     E5  While a breaker is not closed nothing is taken but one message at a time, as its
         probe; what was prepared before is not called (NotCalled) and comes back uncounted.
+    E6  A call is under way in this process once at most for each message: a duplicate of it
+        is postponed. A lease this process holds for a message it has not called is its own to
+        take again: a commit it knows nothing of took it.
 """
 
 import logging
@@ -37,11 +40,13 @@ from ordermq.consumer.settle import (
     checked,
     deaths_of,
 )
+from ordermq.consumer.watch import Watch
 from ordermq.consumer.work import Work, in_log
 from ordermq.errors import Contention, NotCalled, OutcomeUnknown
 from ordermq.failpoints import failpoint
 from ordermq.observe import metrics
-from ordermq.store import Transaction, inbox, leases
+from ordermq.store import Transaction, inbox, leases, starts
+from ordermq.store.starts import NEVER
 from ordermq.task.handler import Claim, ExternalHandler, Finished
 from ordermq.task.outcome import Dead, Done, Outcome, Postpone, Retry
 from ordermq.task.retry import result_of
@@ -77,10 +82,11 @@ class CallLimits:
 class Callers:
     """Threads that make calls. ``finished`` is filled by them and emptied by the desk."""
 
-    def __init__(self, threads: int, name: str, on_finished: Callable[[], None]) -> None:
+    def __init__(self, threads: int, name: str, on_finished: Callable[[], None], watch: Watch) -> None:
         self._waiting: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[Call] = queue.SimpleQueue()
         self._on_finished = on_finished
+        self._watch = watch
         self._in_flight = 0  # the desk's own count
         self._threads = [
             threading.Thread(target=self._main, name=f"ordermq-call-{name}-{n}", daemon=True)
@@ -117,12 +123,12 @@ class Callers:
 
     def _main(self) -> None:
         while (call := self._waiting.get()) is not None:
-            make(call)
+            make(call, self._watch)
             self._finished.put(call)
             self._on_finished()
 
 
-def make(call: Call) -> None:
+def make(call: Call, watch: Watch) -> None:
     """Make one call, if it may be made; what came of it becomes the result. Never raises."""
     if monotonic_s() >= call.start_by_s:
         call.result = NotCalled("its turn came after half its lease")
@@ -131,16 +137,17 @@ def make(call: Call) -> None:
     if permit is None:
         call.result = NotCalled(f"the {call.breaker.dependency} gateway does not answer: not called")
         return
-    call.result = _made(call)
+    call.result = _made(call, watch)
     call.breaker.ended(permit, call.result)
 
 
-def _made(call: Call) -> Any:
+def _made(call: Call, watch: Watch) -> Any:
     envelope, handler = call.work.envelope, call.work.handler
     assert handler is not None  # noqa: S101 # plan() prepares no work without one
     with (
         in_log(envelope, handler.queue),
         metrics.handler_seconds.labels(queue=handler.queue, type=envelope.type).time(),
+        watch.over([call.work]),
     ):
         try:
             failpoint("external.before_call", envelope.type)
@@ -172,23 +179,26 @@ class Desk:
         self._breakers = breakers
         self._limits = limits
         self._owner = owner
+        self._held: dict[str, bool] = {}  # leased by us, at the last try at least: was it resumed?
+        self._called: dict[str, Work] = {}  # by message_id, until the result is settled
 
-    def prepare(self, works: Sequence[Work], calls: list[Call]) -> None:
+    def prepare(self, works: Sequence[Work], calls: list[Call], alone: list[Work]) -> None:
         """Lease ``works`` and write their intents; add the calls to make to ``calls``, settle the rest.
 
-        Raises one of CANNOT_ANSWER, or Contention; the same call may then be made again,
-        and goes on where it was.
+        Those whose lease was taken over, and that had been begun before, are leased and added
+        to ``alone``: they are to be prepared again, alone. Raises one of CANNOT_ANSWER, or
+        Contention; the same call may then be made again, and goes on where it was.
         """
-        begun = {call.work for call in calls}
+        begun = {call.work for call in calls}.union(alone)
         left = [work for work in works if work not in begun and not work.is_settled]
-        self._by_halves(lambda some: self._prepare(some, calls), sorted(left, key=_lock_order))
+        self._by_halves(lambda some: self._prepare(some, calls, alone), sorted(left, key=_lock_order))
 
     def complete(self, calls: Sequence[Call]) -> None:
         """Write the results of ``calls`` and settle their works. Raises like ``prepare``."""
         left = [call for call in calls if not call.work.is_settled]
         self._by_halves(self._complete, sorted(left, key=lambda call: _lock_order(call.work)))
 
-    def _prepare(self, works: Sequence[Work], calls: list[Call]) -> None:
+    def _prepare(self, works: Sequence[Work], calls: list[Call], alone: list[Work]) -> None:
         settler, queue_name = self._settler, self._settler.queue
         begun: list[Call] = []
         decided: list[tuple[Work, Outcome]] = []
@@ -196,25 +206,34 @@ class Desk:
         # Before the transaction, whose beginning is where PostgreSQL counts the lease from.
         start_by_s = monotonic_s() + self._limits.lease_s / 2
         with settler.session.transaction(traces=traces) as tx:
-            leased = leases.take(
-                tx, queue_name, [work.envelope.message_id for work in works],
-                owner=self._owner, lease_s=self._limits.lease_s,
-            )  # fmt: skip
+            leased = self._lease(tx, works)
             seen = inbox.settled(tx, queue_name, [work.key for work in works])
             known = [work for work in works if work.envelope.message_id in seen]
             self._release(tx, known)
-            settler.forget_starts(tx, known)
-            mine: list[tuple[Work, Claim[Any]]] = []
+            starts.end(tx, queue_name, [work.envelope.message_id for work in known])
+            mine: list[Work] = []
+            elsewhere: list[Work] = []
             for work in works:
                 left_s = leased.foreign_s.get(work.envelope.message_id)
                 if work.envelope.message_id in seen:
                     continue
                 if left_s is not None:
+                    elsewhere.append(work)
                     decided.append((work, Postpone("another consumer is at it", left_s + 0.1)))
+                elif work.condemned:
+                    decided.append((work, Dead(work.condemned)))
                 else:
-                    mine.append((work, self._claim(work, leased)))
-            for instance, some in self._by_instance(mine):
-                requests = instance.prepare([claim for _, claim in some], tx)
+                    mine.append(work)
+            resumed = [
+                work for work in mine if not work.is_suspect and work.envelope.message_id in leased.resumed
+            ]
+            before = starts.begin(tx, queue_name, [work.envelope.message_id for work in resumed])
+            claims = [
+                (work, self._claim(work, leased)) for work in mine if work.envelope.message_id not in before
+            ]
+            for instance, some in self._by_instance(claims):
+                with settler.watch.over([work for work, _ in some]):
+                    requests = instance.prepare([claim for _, claim in some], tx)
                 for (work, claim), request in _paired(some, requests):
                     if isinstance(request, Outcome):
                         decided.append((work, request))
@@ -223,19 +242,58 @@ class Desk:
                         begun.append(Call(work, claim, instance, breaker, request, start_by_s))
             decided = settler.decide(decided)
             self._write(tx, decided)
+            # Not begun after all: what was known of them before stands again.
+            starts.put(
+                tx, queue_name,
+                {work.envelope.message_id: work.started for work in elsewhere if work.started.starts},
+            )  # fmt: skip
         calls += begun
+        self._called |= {call.work.envelope.message_id: call.work for call in begun}
         settler.note_sent(tx)
         settler.count("duplicate", len(seen))
+        for work in resumed:
+            work.is_suspect = True
+            work.started = before.get(work.envelope.message_id, NEVER)
+        alone += [work for work in resumed if work.started.starts]
         for work in known:
-            work.is_settled = True
+            self._ended(work)
         self._after_commit(decided)
+
+    def _lease(self, tx: Transaction, works: Sequence[Work]) -> leases.Leases:
+        """Take the leases of ``works``: free ones, those that ran out, and those held by this desk."""
+        limits, queue_name = self._limits, self._settler.queue
+        busy = {work.envelope.message_id for work in works if self._is_called(work)}
+        ids = [work.envelope.message_id for work in works if work.envelope.message_id not in busy]
+        held = leases.retake(
+            tx, queue_name, [each for each in ids if each in self._held],
+            owner=self._owner, lease_s=limits.lease_s,
+        )  # fmt: skip
+        free = [each for each in ids if each not in held]
+        taken = leases.take(tx, queue_name, free, owner=self._owner, lease_s=limits.lease_s)
+        self._held |= dict.fromkeys(taken.fresh, False) | dict.fromkeys(taken.resumed, True)
+        return leases.Leases(
+            fresh=taken.fresh | {each for each in held if not self._held[each]},
+            resumed=taken.resumed | {each for each in held if self._held[each]},
+            foreign_s=taken.foreign_s | dict.fromkeys(busy, limits.call_timeout_s),
+        )
+
+    def _is_called(self, work: Work) -> bool:
+        """Whether a call for this message, delivered as another work, is under way here."""
+        return self._called.get(work.envelope.message_id, work) is not work
+
+    def _ended(self, work: Work) -> None:
+        work.is_settled = True
+        if not self._is_called(work):
+            self._called.pop(work.envelope.message_id, None)
+            self._held.pop(work.envelope.message_id, None)
 
     def _complete(self, calls: Sequence[Call]) -> None:
         decided: list[tuple[Work, Outcome]] = []
         traces = {call.work.envelope.correlation_id: call.work.envelope.traceparent for call in calls}
         with self._settler.session.transaction(traces=traces) as tx:
             for instance, some in self._by_instance([(call.work, call) for call in calls]):
-                answers = instance.complete([Finished(call.claim, call.result) for _, call in some], tx)
+                with self._settler.watch.over([work for work, _ in some]):
+                    answers = instance.complete([Finished(call.claim, call.result) for _, call in some], tx)
                 for (work, call), outcome in zip(some, checked(answers, len(some)), strict=True):
                     if isinstance(call.result, NotCalled) and isinstance(outcome, Retry | Postpone):
                         decided.append((work, Postpone(outcome.reason, 0.0)))  # our doing, no attempt
@@ -275,13 +333,15 @@ class Desk:
         self._settler.count("done", sum(isinstance(outcome, Done) for _, outcome in decided))
         self._settler.count_again(again_of(decided))
         for work, outcome in decided:
-            work.is_settled = not isinstance(outcome, Dead)
+            if not isinstance(outcome, Dead):
+                self._ended(work)
         for work, reason in deaths_of(decided):
             self._settler.bury(work, reason, release=partial(self._release, works=[work]))
-            work.is_settled = True
+            self._ended(work)
 
     def _release(self, tx: Transaction, works: Sequence[Work]) -> None:
-        leases.release(tx, self._settler.queue, [work.envelope.message_id for work in works], self._owner)
+        ours = [work.envelope.message_id for work in works if not self._is_called(work)]
+        leases.release(tx, self._settler.queue, ours, self._owner)
 
     def _by_halves(
         self, step: Callable[[Sequence[Any]], None], items: Sequence[Any], contentions: int = 0
@@ -311,7 +371,7 @@ class Desk:
         else:
             work = item
         self._settler.settle_failed(work, error, release=partial(self._release, works=[work]))
-        work.is_settled = True
+        self._ended(work)
 
     def _immediate(self, item: Work | Call) -> int:
         work = item.work if isinstance(item, Call) else item

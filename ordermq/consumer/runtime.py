@@ -13,12 +13,16 @@ Invariants
     P2  The loop ends only through stop() or an exception. A closed channel or a
         broker-sent basic.cancel is a lost connection: reconnect and subscribe again.
     P3  The loop never waits for a worker or for PostgreSQL, so heartbeats and the
-        watchdog do not depend on a handler.
+        watchdog do not depend on a handler. Only as the process ends it writes down,
+        at most NOTE_S, which handlers it leaves running.
+    P4  A handler that runs past handler_deadline_s ends the process: no thread can be
+        ended from outside, and its message must not be held for ever.
 
 The loop's thread owns the connection. ``report`` is called by workers.
 """
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,20 +38,31 @@ from ordermq.consumer.external import CallLimits
 from ordermq.consumer.frontier import AckFrontier
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.pause import Pause
+from ordermq.consumer.watch import Run, Watch
 from ordermq.consumer.work import Work
 from ordermq.consumer.workers import Bench, Crew, hire
-from ordermq.errors import BrokerError, ConnectionLost, DrainTimeout, OrderMQError
+from ordermq.errors import (
+    BrokerError,
+    ConnectionLost,
+    ConsumerTimeout,
+    DrainTimeout,
+    HandlerOverdue,
+    OrderMQError,
+)
 from ordermq.failpoints import failpoint
 from ordermq.lifecycle import ThreadService
 from ordermq.message.envelope import Delivery
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
-from ordermq.task.registry import Registry
+from ordermq.store import Session, Transaction, starts
+from ordermq.task.registry import DEAD, Registry
 from ordermq.task.retry import RetryPolicy
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.5
+NOTE_S = 3.0
+MOST_NAMED = 50  # message ids in a log line
 
 
 class State(Enum):
@@ -77,6 +92,8 @@ class Size:
 def size_of(registry: Registry, queue: str, settings: Settings) -> Size:
     """Return the queue's threads, batch and prefetch: the settings' word, else what its handlers ask for."""
     consumer = settings.consumer
+    if queue == DEAD:
+        return Size(consumer.threads, 1, consumer.prefetch or 2 * consumer.threads)
     handlers = registry.of_queue(queue)
     batch = consumer.batch or max(max(each.batch, 1) for each in handlers)
     if any(each.is_external for each in handlers):
@@ -119,6 +136,7 @@ class Consumer(ThreadService):
         self._reported: deque[Work] = deque()
         self._intake = Intake()
         self._pause = Pause(queue)
+        self._watch = Watch()
         retry = settings.retry
         bench = Bench(
             queue=queue,
@@ -135,6 +153,9 @@ class Consumer(ThreadService):
             ),
             database=settings.database,
             report=self.report,
+            watch=self._watch,
+            prefix=settings.topology.prefix,
+            other_queues=settings.topology.queues,
         )
         limits = CallLimits(
             settings.consumer.lease_s, settings.consumer.call_timeout_s,
@@ -166,7 +187,7 @@ class Consumer(ThreadService):
             while not self.stopping.is_set():
                 subscription = None
                 try:
-                    if not self._manager.connect(self.stopping, on_wait=self._health.beat):
+                    if not self._manager.connect(self.stopping, on_wait=self._beat):
                         break
                     subscription = self._subscribe()
                     self._work(subscription)
@@ -221,7 +242,7 @@ class Consumer(ThreadService):
         if arrived := subscription.take():
             self._accept(arrived)
         self._ack(subscription)
-        self._health.beat()
+        self._look()
 
     def _accept(self, arrived: Sequence[Delivery]) -> None:
         for delivery in arrived:
@@ -265,6 +286,7 @@ class Consumer(ThreadService):
     def _wait_for_crew(self, deadline: Deadline, subscription: Subscription | None) -> None:
         while self._crew.is_alive:
             if deadline.has_passed:
+                self._leave(self._watch.runs())
                 raise DrainTimeout(
                     "handlers were still running at the drain deadline; their messages return to the queue"
                 )
@@ -273,7 +295,7 @@ class Consumer(ThreadService):
                 self._ack(subscription)
             else:
                 self._crew.join(0.1)
-            self._health.beat()
+            self._look()
         if subscription is not None:
             self._ack(subscription)
             self._manager.tick(0.0)
@@ -293,7 +315,7 @@ class Consumer(ThreadService):
 
     def _sit_out(self) -> None:
         while not self._pause.may_try and not self.stopping.wait(TICK_S):
-            self._health.beat()
+            self._look()
         if not self.stopping.is_set():
             raise ConnectionLost("the pause is over, or has to be tried: subscribing again")
         self._intake.close()
@@ -316,7 +338,67 @@ class Consumer(ThreadService):
         if down_s > self._settings.broker.give_up_after_s:
             raise ConnectionLost(f"no subscription for {down_s:.0f} s; giving up: {error}") from error
         self._health.set_ready(False, str(error))
+        if isinstance(error, ConsumerTimeout):
+            log.error(
+                "the broker took the deliveries back, because one was not acked within its"
+                " consumer_timeout: set consumer.consumer_timeout_s (%.0f s) to the broker's own, and"
+                " consumer.handler_deadline_s (%.0f s) to at most half of it",
+                self._settings.consumer.consumer_timeout_s,
+                self._settings.consumer.handler_deadline_s,
+            )
         log.warning("subscription lost: %s; reconnecting", error)
+
+    def _beat(self) -> None:
+        """Show a sign of life; stop if a handler is overdue. For callbacks, which must not raise."""
+        self._health.beat()
+        if self._overdue():
+            self.stop()
+
+    def _look(self) -> None:
+        """Show a sign of life. Raises HandlerOverdue if a handler runs past its deadline."""
+        self._health.beat()
+        if overdue := self._overdue():
+            self._give_up_on(overdue)
+
+    def _overdue(self) -> list[Run]:
+        deadline_s = self._settings.consumer.handler_deadline_s
+        return [run for run in self._watch.runs() if run.lasted_s > deadline_s]
+
+    def _give_up_on(self, overdue: Sequence[Run]) -> None:
+        for run in overdue:
+            log.critical(
+                "thread %s has been in a handler for %.0f s, past consumer.handler_deadline_s, with %s\n%s",
+                run.thread, run.lasted_s, _named(run.works), run.stack,
+            )  # fmt: skip
+        ids = [work.envelope.message_id for run in overdue for work in run.works]
+        self._note(lambda tx: starts.mark_overdue(tx, self.queue, ids))
+        raise HandlerOverdue(
+            f"a handler of queue {self.queue} ran past consumer.handler_deadline_s"
+            f" ({self._settings.consumer.handler_deadline_s:g} s); its messages return to the queue"
+        )
+
+    def _leave(self, running: Sequence[Run]) -> None:
+        """Forget the starts of what is left running: that a deploy came in between is not their fault."""
+        suspects = [work for run in running for work in run.works if work.is_suspect]
+        if suspects:
+            self._note(lambda tx: starts.end(tx, self.queue, [work.envelope.message_id for work in suspects]))
+
+    def _note(self, write: Callable[[Transaction], None]) -> None:
+        """Have ``write`` done in a transaction, best effort, in at most NOTE_S."""
+
+        def main() -> None:
+            session = Session(self._settings.database, name=f"ordermq-consumer {self.queue} last note")
+            try:
+                with session.transaction() as tx:
+                    write(tx)
+            except OrderMQError as exc:
+                log.warning("could not write down what was left running: %s", exc)
+            finally:
+                session.close()
+
+        thread = threading.Thread(target=main, name="ordermq-note", daemon=True)
+        thread.start()
+        thread.join(NOTE_S)
 
     def _move(self, to: State) -> None:
         if to is self.state:
@@ -325,3 +407,9 @@ class Consumer(ThreadService):
             raise AssertionError(f"consumer cannot go from {self.state.value} to {to.value}")
         log.info("%s -> %s", self.state.value, to.value)
         self.state = to
+
+
+def _named(works: Sequence[Work]) -> str:
+    ids = [work.envelope.message_id for work in works]
+    more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
+    return f"messages {', '.join(ids[:MOST_NAMED])}{more}"

@@ -21,6 +21,7 @@ from datetime import datetime
 from random import Random
 
 from ordermq.clock import utc_now
+from ordermq.consumer.watch import Watch
 from ordermq.consumer.work import Work, in_log
 from ordermq.errors import Contention, OrderMQError, StoreRefused, StoreUnavailable
 from ordermq.failpoints import failpoint
@@ -58,9 +59,12 @@ class Settler:
     same call may be made again.
     """
 
-    def __init__(self, session: Session, queue: str, policy: RetryPolicy, random: Random) -> None:
+    def __init__(
+        self, session: Session, queue: str, policy: RetryPolicy, random: Random, watch: Watch
+    ) -> None:
         self.session = session
         self.queue = queue
+        self.watch = watch
         self._policy = policy
         self._random = random
         self.has_sent = False  # outbox rows were committed; whoever wakes the relay resets it
@@ -79,9 +83,10 @@ class Settler:
             fresh = [work for work in works if work.envelope.message_id in new]
             if fresh:
                 messages = [work.payload for work in fresh]
-                if handler.lock is not None:
-                    handler.lock(messages, tx)
-                outcomes = _call(handler.call, messages, tx, is_batch=handler.batch > 0)
+                with self.watch.over(fresh):
+                    if handler.lock is not None:
+                        handler.lock(messages, tx)
+                    outcomes = _call(handler.call, messages, tx, is_batch=handler.batch > 0)
                 failpoint("settle.after_handler", handler.type)
                 if any(outcome != DONE for outcome in outcomes):
                     raise NotAllDone(list(zip(fresh, outcomes, strict=True)))
@@ -161,9 +166,7 @@ class Settler:
 
     def forget_starts(self, tx: Transaction, works: Sequence[Work]) -> None:
         """Suspects among ``works`` ended: they kill nobody."""
-        for work in works:
-            if work.is_suspect:
-                starts.end(tx, self.queue, work.envelope.message_id)
+        starts.end(tx, self.queue, [work.envelope.message_id for work in works if work.is_suspect])
 
     def note_sent(self, tx: Transaction) -> None:
         """Remember that a committed transaction wrote to the outbox."""
@@ -197,7 +200,8 @@ class Settler:
                 return
             dead_letters.keep(tx, self.queue, [(work.envelope, work.body, reason)])
             if with_on_dead and work.handler is not None and work.handler.on_dead is not None:
-                work.handler.on_dead(work.payload, reason, tx)
+                with self.watch.over([work]):
+                    work.handler.on_dead(work.payload, reason, tx)
             failpoint("settle.before_dead_commit", work.envelope.type)
         failpoint("settle.after_dead_commit", work.envelope.type)
         self.note_sent(tx)

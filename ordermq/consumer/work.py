@@ -1,6 +1,6 @@
 """A delivery once read: what it is, who handles it, or why it cannot be handled."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,15 +8,13 @@ from typing import Any
 from ordermq.clock import utc_now
 from ordermq.errors import MessageError
 from ordermq.message.envelope import Delivery, Envelope
-from ordermq.message.headers import delivery_count, derived_message_id, identifier, read_envelope, sent_again
+from ordermq.message.headers import came_back, derived_message_id, identifier, read_envelope, sent_again
 from ordermq.message.payload import decode
 from ordermq.observe import trace
 from ordermq.observe.logs import bind
+from ordermq.store.starts import NEVER, Started
 from ordermq.task.handler import Handler
 from ordermq.task.registry import Registry
-
-# From here on a message runs alone: it may be what killed the process before.
-SUSPECT_AFTER = 2
 
 
 @dataclass(eq=False)
@@ -33,7 +31,9 @@ class Work:
     handler: Handler | None = None
     payload: Any = None
     fault: str = ""  # why it can never be handled; handler and payload are unset then
-    is_suspect: bool = False
+    is_suspect: bool = False  # it came back: it may be what killed the process
+    started: Started = NEVER  # what is known of a suspect's starts before this delivery's
+    condemned: str = ""  # why it is dead although it can be read
     is_settled: bool = False
 
     @property
@@ -43,56 +43,38 @@ class Work:
 
 @dataclass
 class Plan:
-    """A chunk of deliveries sorted into what is to be done with them, in order of arrival."""
+    """Works sorted into what is to be done with them, in order of arrival."""
 
     unreadable: list[Work] = field(default_factory=list)
-    suspects: list[Work] = field(default_factory=list)
     batches: list[tuple[Handler, list[Work]]] = field(default_factory=list)
 
 
-def read(delivery: Delivery, queue: str, registry: Registry) -> Work:
-    """Decode one delivery. Never raises for its content: a fault is written into the Work."""
-    try:
-        envelope = read_envelope(delivery, only_type=registry.only_type(queue), now=utc_now())
-    except MessageError as exc:
-        return _unreadable(delivery, str(exc))
-    work = Work(envelope, delivery.body, delivery.epoch, [delivery.tag])
-    work.is_suspect = delivery_count(delivery) >= SUSPECT_AFTER
-    try:
-        handler = registry.find(queue, envelope)
-        payload = decode(delivery.body, handler.message)
-        key = handler.correlation_id(payload, envelope)
-        if key:
-            identifier(key, handler.key or "correlation_id")  # or a retry of it could not be read
-    except MessageError as exc:
-        work.fault = f"{type(exc).__name__}: {exc}"
-        return work
-    work.handler, work.payload = handler, payload
-    if key != envelope.correlation_id:
-        work.envelope = replace(envelope, correlation_id=key)
-    return work
-
-
-def plan(deliveries: Iterable[Delivery], queue: str, registry: Registry) -> Plan:
-    """Read deliveries; a message that came twice becomes one Work with both tags."""
+def read(deliveries: Iterable[Delivery], queue: str, registry: Registry) -> list[Work]:
+    """Read what stands in the properties, never a body; what came twice becomes one Work with both tags."""
     by_id: dict[str, Work] = {}
     for delivery in deliveries:
-        work = read(delivery, queue, registry)
+        work = _read(delivery, queue, registry)
         earlier = by_id.get(work.envelope.message_id)
         if earlier is None:
             by_id[work.envelope.message_id] = work
-        elif work.envelope.hop > earlier.envelope.hop:
+            continue
+        if work.envelope.hop > earlier.envelope.hop:
             # The later hop exists because the earlier one was settled.
-            work.tags += earlier.tags
-            by_id[work.envelope.message_id] = work
-        else:
-            earlier.tags += work.tags
+            work, earlier = earlier, work
+            by_id[earlier.envelope.message_id] = earlier
+        earlier.tags += work.tags
+        earlier.is_suspect |= work.is_suspect
+    return list(by_id.values())
+
+
+def plan(works: Sequence[Work], queue: str, registry: Registry) -> Plan:
+    """Decode the bodies of ``works`` and sort them. Never raises for their content."""
     result = Plan()
-    for work in by_id.values():
+    for work in works:
+        if not work.fault:
+            _decode(work, queue, registry)
         if work.handler is None:
             result.unreadable.append(work)
-        elif work.is_suspect:
-            result.suspects.append(work)
         elif result.batches and result.batches[-1][0] is work.handler:
             result.batches[-1][1].append(work)
         else:
@@ -109,6 +91,30 @@ def in_log(envelope: Envelope, queue: str) -> AbstractContextManager[None]:
         queue=queue,
         trace_id=traced.trace_id if traced else "",
     )
+
+
+def _read(delivery: Delivery, queue: str, registry: Registry) -> Work:
+    try:
+        envelope = read_envelope(delivery, only_type=registry.only_type(queue), now=utc_now())
+    except MessageError as exc:
+        return _unreadable(delivery, str(exc))
+    return Work(envelope, delivery.body, delivery.epoch, [delivery.tag], is_suspect=came_back(delivery))
+
+
+def _decode(work: Work, queue: str, registry: Registry) -> None:
+    envelope = work.envelope
+    try:
+        handler = registry.find(queue, envelope)
+        payload = decode(work.body, handler.message)
+        key = handler.correlation_id(payload, envelope)
+        if key:
+            identifier(key, handler.key or "correlation_id")  # or a retry of it could not be read
+    except MessageError as exc:
+        work.fault = f"{type(exc).__name__}: {exc}"
+        return
+    work.handler, work.payload = handler, payload
+    if key != envelope.correlation_id:
+        work.envelope = replace(envelope, correlation_id=key)
 
 
 def _unreadable(delivery: Delivery, reason: str) -> Work:

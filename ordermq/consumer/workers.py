@@ -12,27 +12,31 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import Any
 
 from ordermq.clock import monotonic_s
 from ordermq.config.settings import DatabaseSettings
-from ordermq.consumer.batch import is_killer, run_batch
+from ordermq.consumer import deadletter
+from ordermq.consumer.batch import run_batch
 from ordermq.consumer.breaker import Breakers
 from ordermq.consumer.external import Call, Callers, CallLimits, Desk, make
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.pause import Abandoned, Pause, persist
 from ordermq.consumer.settle import Settler
-from ordermq.consumer.work import Work, plan
+from ordermq.consumer.suspects import Floor, begin_alone, begin_together
+from ordermq.consumer.watch import Watch
+from ordermq.consumer.work import Work, plan, read
 from ordermq.failpoints import failpoint
 from ordermq.message.envelope import Delivery
 from ordermq.observe import metrics
 from ordermq.store import Session, outbox
 from ordermq.task.handler import Handler
 from ordermq.task.outcome import Dead
-from ordermq.task.registry import Registry
+from ordermq.task.registry import DEAD, Registry
 from ordermq.task.retry import RetryPolicy
 
 log = logging.getLogger(__name__)
@@ -54,13 +58,15 @@ class Bench:
     policy: RetryPolicy
     database: DatabaseSettings
     report: Callable[[Sequence[Work]], None]
-    # Held while a suspect runs: were two begun when one kills the process, both would be blamed.
-    one_suspect: threading.Lock = field(default_factory=threading.Lock)
+    watch: Watch
+    prefix: str = ""
+    other_queues: tuple[str, ...] = ()  # those that exist without a handler
+    floor: Floor = field(default_factory=Floor)
 
     def settler(self, name: str) -> Settler:
         """Return a settler on a session of its own."""
         session = Session(self.database, name=f"ordermq-consumer {self.queue} {name}")
-        return Settler(session, self.queue, self.policy, Random())
+        return Settler(session, self.queue, self.policy, Random(), self.watch)
 
 
 class _Worker(ABC):
@@ -89,18 +95,6 @@ class _Worker(ABC):
         bench = self._bench
         return persist(action, self._settler.session, bench.pause, bench.stopping)
 
-    def _run_suspect(self, work: Work) -> None:
-        """Handle a message that may have killed the process before: alone, after a committed start."""
-        with self._bench.one_suspect:
-            if self._persist(partial(is_killer, self._settler, work)):
-                self._settled([work])
-            else:
-                self._run_alone(work)
-
-    def _run_alone(self, work: Work) -> None:
-        assert work.handler is not None  # noqa: S101 # plan() makes no other a suspect
-        self._run_plain(work.handler, [work])
-
     def _settled(self, works: Sequence[Work]) -> None:
         if not works:
             return
@@ -111,6 +105,56 @@ class _Worker(ABC):
             self._notified_s = now_s
             self._settler.has_sent = False
             outbox.wake_relay(self._settler.session)
+
+
+class _Handling(_Worker):
+    """A worker that runs the queue's handlers."""
+
+    def _handle(self, deliveries: Sequence[Delivery]) -> None:
+        bench = self._bench
+        works = read(deliveries, bench.queue, bench.registry)
+        alone = self._begin([work for work in works if work.is_suspect and not work.fault])
+        todo = plan([work for work in works if not work.started.starts], bench.queue, bench.registry)
+        with self._together():
+            self._bury_unreadable(todo.unreadable)
+            for handler, some in todo.batches:
+                alone += self._run(handler, some)
+        for work in alone:
+            with self._alone():
+                self._run_suspect(work)
+
+    def _begin(self, suspects: Sequence[Work]) -> list[Work]:
+        """Commit the start of each; return those that were begun before, and are to run alone."""
+        if suspects:
+            self._persist(partial(begin_together, self._settler, suspects))
+        return [work for work in suspects if work.started.starts]
+
+    def _run_suspect(self, work: Work) -> None:
+        bench = self._bench
+        self._persist(partial(begin_alone, self._settler, work))
+        todo = plan([work], bench.queue, bench.registry)
+        self._bury_unreadable(todo.unreadable)
+        for handler, some in todo.batches:
+            self._run_alone(handler, some)
+
+    def _run_alone(self, handler: Handler, works: Sequence[Work]) -> None:
+        if not works[0].condemned:
+            self._run_plain(handler, works)
+            return
+        self._persist(partial(self._settler.settle, [(work, Dead(work.condemned)) for work in works]))
+        self._settled(works)
+
+    @abstractmethod
+    def _run(self, handler: Handler, works: Sequence[Work]) -> list[Work]:
+        """Handle ``works``, all of one handler; return those that are to run alone."""
+
+    @abstractmethod
+    def _together(self) -> AbstractContextManager[None]:
+        """Return a context in which others of this process may be at work."""
+
+    @abstractmethod
+    def _alone(self) -> AbstractContextManager[None]:
+        """Wait until nothing else of this process is at work, and keep it so."""
 
     def _bury_unreadable(self, works: Sequence[Work]) -> None:
         for work in works:
@@ -128,7 +172,7 @@ class _Worker(ABC):
             self._settled(some)
 
 
-class PlainWorker(_Worker):
+class PlainWorker(_Handling):
     """Runs plain handlers: one chunk after the other, each in its transactions."""
 
     def _work(self) -> None:
@@ -137,16 +181,18 @@ class PlainWorker(_Worker):
             if deliveries := intake.take(self._batch):
                 self._handle(deliveries)
 
-    def _handle(self, deliveries: Sequence[Delivery]) -> None:
-        todo = plan(deliveries, self._bench.queue, self._bench.registry)
-        self._bury_unreadable(todo.unreadable)
-        for handler, works in todo.batches:
-            self._run_plain(handler, works)
-        for work in todo.suspects:
-            self._run_suspect(work)
+    def _run(self, handler: Handler, works: Sequence[Work]) -> list[Work]:
+        self._run_plain(handler, works)
+        return []
+
+    def _together(self) -> AbstractContextManager[None]:
+        return self._bench.floor.together()
+
+    def _alone(self) -> AbstractContextManager[None]:
+        return self._bench.floor.alone()
 
 
-class DeskWorker(_Worker):
+class DeskWorker(_Handling):
     """Runs external handlers: prepares and completes; its callers make the calls."""
 
     def __init__(
@@ -177,40 +223,73 @@ class DeskWorker(_Worker):
         finally:
             callers.stop()
 
-    def _handle(self, deliveries: Sequence[Delivery]) -> None:
-        todo = plan(deliveries, self._bench.queue, self._bench.registry)
-        self._bury_unreadable(todo.unreadable)
-        for handler, works in todo.batches:
-            if handler.is_external:
-                self._prepare(works)
-            else:
-                self._run_plain(handler, works)
-        for work in todo.suspects:
-            self._complete(self._callers.finished())  # a suspect's call may take as long as their leases
-            self._run_suspect(work)
+    def _run(self, handler: Handler, works: Sequence[Work]) -> list[Work]:
+        if not handler.is_external:
+            self._run_plain(handler, works)
+            return []
+        calls, alone = self._prepared(works)
+        self._callers.submit(calls)
+        return alone
 
-    def _prepare(self, works: Sequence[Work]) -> None:
-        self._callers.submit(self._prepared(works))
+    def _together(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
-    def _run_alone(self, work: Work) -> None:
-        if work.handler is not None and not work.handler.is_external:
-            super()._run_alone(work)
+    def _alone(self) -> AbstractContextManager[None]:
+        while self._callers.in_flight:
+            self._complete(self._callers.finished(wait_s=0.5))
+        return nullcontext()
+
+    def _run_alone(self, handler: Handler, works: Sequence[Work]) -> None:
+        if not handler.is_external:
+            super()._run_alone(handler, works)
             return
-        calls = self._prepared([work])
+        calls, _ = self._prepared(works)  # counted already, so none is set aside again
         for call in calls:
-            make(call)  # on this thread, so that nothing else of this queue starts beside it
+            make(call, self._bench.watch)  # on this thread: nothing else of this queue starts beside it
         self._complete(calls)
 
-    def _prepared(self, works: Sequence[Work]) -> list[Call]:
+    def _prepared(self, works: Sequence[Work]) -> tuple[list[Call], list[Work]]:
         calls: list[Call] = []
-        self._persist(lambda: self._desk.prepare(works, calls))
+        alone: list[Work] = []
+        self._persist(lambda: self._desk.prepare(works, calls, alone))
         self._settled([work for work in works if work.is_settled])
-        return calls
+        return calls, alone
 
     def _complete(self, calls: Sequence[Call]) -> None:
         # Not abandoned at a stop: what was called has happened, and only this process knows.
         persist(lambda: self._desk.complete(calls), self._settler.session, self._bench.pause, _NEVER)
         self._settled([call.work for call in calls])
+
+
+class DeadWorker(_Worker):
+    """Keeps what the broker dead-lettered: each as a dead letter of the queue it died in."""
+
+    def __init__(self, bench: Bench, name: str, batch: int) -> None:
+        super().__init__(bench, name, batch)
+        self._queues = frozenset((*bench.registry.queues, *bench.other_queues))
+
+    def _work(self) -> None:
+        intake = self._bench.intake
+        while not intake.is_closed:
+            for delivery in intake.take(self._batch):
+                self._bury(delivery)
+
+    def _bury(self, delivery: Delivery) -> None:
+        bench = self._bench
+        queue = deadletter.origin(delivery, bench.prefix, self._queues)
+        settler = Settler(self._settler.session, queue, bench.policy, Random(), bench.watch)
+        [work] = read([delivery], queue, bench.registry)
+        if queue == DEAD:
+            work.fault = work.fault or "nothing says which queue it died in"
+            work.envelope = replace(work.envelope, version=0)  # so there is none to replay it to
+        if work.is_suspect:  # its on_dead may be what killed the process
+            self._persist(partial(begin_together, settler, [work]))
+            if work.started.starts:
+                self._persist(partial(begin_alone, settler, work))
+        plan([work], queue, bench.registry)
+        self._persist(partial(deadletter.bury, settler, work, deadletter.why(delivery)))
+        self._settler.has_sent |= settler.has_sent
+        self._settled([work])
 
 
 class Crew:
@@ -245,11 +324,13 @@ class Crew:
 def hire(bench: Bench, *, threads: int, batch: int, limits: CallLimits, owner: str, config: Any) -> Crew:
     """Return the crew for a queue: one desk with ``threads`` callers if any handler is external,
     else ``threads`` plain workers that take up to ``batch`` messages at once."""
+    if bench.queue == DEAD:
+        return Crew([DeadWorker(bench, str(n), batch) for n in range(threads)], bench.intake)
     handlers = bench.registry.of_queue(bench.queue)
     instances = {each.type: each.call.from_config(config) for each in handlers if each.is_external}
     if not instances:
         return Crew([PlainWorker(bench, str(n), batch) for n in range(threads)], bench.intake)
-    callers = Callers(threads, bench.queue, bench.intake.nudge)
+    callers = Callers(threads, bench.queue, bench.intake.nudge, bench.watch)
 
     breakers = Breakers(
         (each.dependency for each in handlers if each.is_external),

@@ -117,16 +117,17 @@ def sent_again(headers: Mapping[str, object]) -> tuple[int, int]:
     return count(HOP), count(REPLAY)
 
 
-def delivery_count(delivery: Delivery) -> int:
-    """How often the broker has delivered this before, by quorum queues' x-delivery-count.
+def came_back(delivery: Delivery) -> bool:
+    """Whether the broker has delivered this before and got it back.
 
-    A classic queue only says that it did, not how often: that counts as 2, the least
-    that makes a message a suspect.
+    Every kind of queue says so with its flag. How often it did only quorum queues say,
+    and what they count has changed twice, so nothing rests on it.
     """
-    count = delivery.properties.headers.get("x-delivery-count")
-    if isinstance(count, int):
-        return int(count)
-    return 2 if delivery.redelivered else 0
+    headers = delivery.properties.headers
+    return delivery.redelivered or any(
+        isinstance(count := headers.get(name), int) and count > 0
+        for name in ("x-delivery-count", "x-acquired-count")
+    )
 
 
 def _check_content(properties: Properties) -> None:

@@ -20,6 +20,11 @@ _TAKE = """
 """
 _TAKE_TEMPLATE = "(%s, %s, %s, now() + %s * interval '1 second')"
 
+_RETAKE = """
+    UPDATE ordermq.leases SET lease_until = now() + %s * interval '1 second'
+     WHERE queue = %s AND message_id = ANY(%s) AND owner = %s RETURNING message_id
+"""
+
 _LEFT = """
     SELECT message_id, greatest(extract(epoch FROM lease_until - now()), 0)::float8
       FROM ordermq.leases WHERE queue = %s AND message_id = ANY(%s)
@@ -39,12 +44,26 @@ def take(tx: Transaction, queue: str, message_ids: Sequence[str], *, owner: str,
     rows = [(queue, message_id, owner, lease_s) for message_id in sorted(message_ids)]
     taken: dict[str, bool] = dict(tx.fetch_values(_TAKE, rows, template=_TAKE_TEMPLATE))
     others = [message_id for message_id in message_ids if message_id not in taken]
-    foreign: dict[str, float] = dict(tx.fetch_all(_LEFT, (queue, others))) if others else {}
+    foreign = left(tx, queue, others)
     return Leases(
         fresh={message_id for message_id, resumed in taken.items() if not resumed},
         resumed={message_id for message_id, resumed in taken.items() if resumed},
-        foreign_s={message_id: float(foreign.get(message_id, 0.0)) for message_id in others},
+        foreign_s={message_id: foreign.get(message_id, 0.0) for message_id in others},
     )
+
+
+def retake(
+    tx: Transaction, queue: str, message_ids: Sequence[str], *, owner: str, lease_s: float
+) -> set[str]:
+    """Take again, for ``lease_s`` seconds, what ``owner`` holds already; return it."""
+    if not message_ids:
+        return set()
+    return {row[0] for row in tx.fetch_all(_RETAKE, (lease_s, queue, sorted(message_ids), owner))}
+
+
+def left(tx: Transaction, queue: str, message_ids: Sequence[str]) -> dict[str, float]:
+    """Return the seconds left on each lease there is, whoever holds it; 0 if it has run out."""
+    return dict(tx.fetch_all(_LEFT, (queue, list(message_ids)))) if message_ids else {}
 
 
 def release(tx: Transaction, queue: str, message_ids: Sequence[str], owner: str) -> None:

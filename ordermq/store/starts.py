@@ -1,26 +1,68 @@
-"""The ``starts`` table: how often a suspect message was begun without an end.
+"""The ``starts`` table: how often a message that came back was begun without an end.
 
 The row is committed before the handler runs and deleted by the transaction that
 settles the message; if the message kills the process, the row stays and counts.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from ordermq.store.transaction import Transaction
 
 MAX_STARTS = 3
 
 _BEGIN = """
-    INSERT INTO ordermq.starts AS s (queue, message_id, hop) VALUES (%s, %s, %s)
-    ON CONFLICT (queue, message_id, hop) DO UPDATE SET starts = s.starts + 1, started_at = now()
-    RETURNING starts
+    INSERT INTO ordermq.starts (queue, message_id) VALUES %s
+    ON CONFLICT (queue, message_id) DO NOTHING RETURNING message_id
+"""
+
+_KNOWN = "SELECT message_id, starts, overdue FROM ordermq.starts WHERE queue = %s AND message_id = ANY(%s)"
+
+_PUT = """
+    INSERT INTO ordermq.starts (queue, message_id, starts, overdue) VALUES %s
+    ON CONFLICT (queue, message_id) DO UPDATE SET starts = excluded.starts, overdue = excluded.overdue,
+        started_at = now()
+"""
+
+_OVERDUE = """
+    INSERT INTO ordermq.starts AS s (queue, message_id, overdue) VALUES %s
+    ON CONFLICT (queue, message_id) DO UPDATE SET overdue = s.overdue + 1
 """
 
 
-def begin(tx: Transaction, queue: str, message_id: str, hop: int) -> int:
-    """Count a start; return how many there have been, this one included."""
-    row = tx.fetch_one(_BEGIN, (queue, message_id, hop))
-    return int(row[0]) if row else 1
+class Started(NamedTuple):
+    """Starts of a message that did not end; in how many of them its handler ran past its deadline."""
+
+    starts: int = 0
+    overdue: int = 0
 
 
-def end(tx: Transaction, queue: str, message_id: str) -> None:
-    """Forget the starts of a message: it was settled, or handed back unharmed."""
-    tx.execute("DELETE FROM ordermq.starts WHERE queue = %s AND message_id = %s", (queue, message_id))
+NEVER = Started()
+
+
+def begin(tx: Transaction, queue: str, message_ids: Sequence[str]) -> dict[str, Started]:
+    """Record the first start of each message; return those begun before, which are left as they are."""
+    rows = [(queue, message_id) for message_id in sorted(message_ids)]
+    first = {row[0] for row in tx.fetch_values(_BEGIN, rows)}
+    others = [message_id for message_id in message_ids if message_id not in first]
+    known = tx.fetch_all(_KNOWN, (queue, others)) if others else []
+    return {message_id: Started(starts, overdue) for message_id, starts, overdue in known}
+
+
+def put(tx: Transaction, queue: str, started: Mapping[str, Started]) -> None:
+    """Write what is to be known of these messages, by message_id."""
+    tx.execute_values(_PUT, [(queue, message_id, *each) for message_id, each in sorted(started.items())])
+
+
+def mark_overdue(tx: Transaction, queue: str, message_ids: Sequence[str]) -> None:
+    """Record that the handler of these messages ran past its deadline; a first start counts as recorded."""
+    tx.execute_values(_OVERDUE, [(queue, message_id, 1) for message_id in sorted(message_ids)])
+
+
+def end(tx: Transaction, queue: str, message_ids: Sequence[str]) -> None:
+    """Forget the starts of messages: they were settled, or handed back unharmed."""
+    if message_ids:
+        tx.execute(
+            "DELETE FROM ordermq.starts WHERE queue = %s AND message_id = ANY(%s)",
+            (queue, list(message_ids)),
+        )

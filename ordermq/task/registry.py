@@ -7,6 +7,8 @@ from ordermq.errors import ConfigError, UnknownMessageType, UnsupportedVersion
 from ordermq.message.envelope import Envelope
 from ordermq.task.handler import Handler, handlers_in
 
+DEAD = "dead"  # <prefix>.dead holds what the broker dead-letters; ordermq works it itself
+
 
 class Registry:
     """Handlers by queue and message type."""
@@ -14,6 +16,8 @@ class Registry:
     def __init__(self, handlers: Iterable[Handler]) -> None:
         self._by_queue: dict[str, dict[str, Handler]] = {}
         for handler in handlers:
+            if handler.queue == DEAD:
+                raise ConfigError(f"{handler.type}: queue {DEAD!r} is ordermq's own and takes no handler")
             types = self._by_queue.setdefault(handler.queue, {})
             if handler.type in types:
                 raise ConfigError(f"queue {handler.queue!r} has two handlers for {handler.type}")

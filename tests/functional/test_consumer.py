@@ -12,7 +12,8 @@ from ordermq.errors import DataRefused, GatewayRefused, QueueMissing, StoreRefus
 from ordermq.message import Properties, encode
 from ordermq.message.headers import ATTEMPT, to_properties
 from ordermq.observe.metrics import REGISTRY
-from ordermq.store import Session, inbox, leases
+from ordermq.store import Session, inbox, leases, starts
+from ordermq.store.starts import Started
 from ordermq.task import DONE, Dead, Postpone, Registry, Retrying, external, handler
 from ordermq.task.handler import handlers_in
 from ordermq.testing import wait_until
@@ -240,21 +241,21 @@ def test_a_stop_finishes_what_runs_returns_what_waits_and_loses_nothing(rig):
 
 @pytest.mark.parametrize("queue", ["single", "call"])
 def test_stops_in_a_row_make_no_message_a_killer(rig, queue):
-    """Each stop returns what waits, and a quorum queue counts that as a delivery."""
-    rig.publish(queue, *probes(30, "sleep", seconds=0.1))
-    for _ in range(6):
+    """Each stop returns what waits, and all of it comes back with the flag of a suspect."""
+    rig.publish(queue, *probes(80, "sleep", seconds=0.1))
+    for _ in range(10):
         handled = len(rig.effects(queue))
-        consumer = rig.consumer(queue, threads=2, prefetch=30)
+        consumer = rig.consumer(queue, threads=2, prefetch=80)
         rig.wait_for_effects(queue, handled + 1)
         consumer.stop()
         assert consumer.join(10)
         assert consumer.failure is None
-    assert len(rig.effects(queue)) < 30
+    assert len(rig.effects(queue)) < 80
+    assert rig.value("SELECT count(*) FROM ordermq.starts") == 0
     rig.relay()
-    rig.consumer(queue, threads=8)
-    assert rig.wait_for_effects(queue, 30) == [each.order_id for each in probes(30)]
+    rig.consumer(queue, threads=16)
+    assert rig.wait_for_effects(queue, 80) == [each.order_id for each in probes(80)]
     assert rig.value("SELECT count(*) FROM ordermq.dead_letters") == 0
-    wait_until(lambda: rig.value("SELECT count(*) FROM ordermq.starts") == 0, 10, what="no start without end")
 
 
 def test_a_deleted_queue_is_not_a_silent_end(rig):
@@ -340,7 +341,7 @@ def test_a_message_that_never_ended_three_starts_is_dead(rig):
     suspect = probes(1)[0]
     with rig.session.transaction() as tx:
         tx.execute(
-            "INSERT INTO ordermq.starts (queue, message_id, hop, starts) VALUES ('batch', %s, 0, 3)",
+            "INSERT INTO ordermq.starts (queue, message_id, starts) VALUES ('batch', %s, 3)",
             (suspect.order_id,),
         )
     rig.publish_raw("batch", suspected(rig, suspect))
@@ -687,18 +688,22 @@ def test_a_suspect_that_the_database_keeps_waiting_is_started_once(rig):
     assert rig.value("SELECT count(*) FROM ordermq.dead_letters") == 0
 
 
-def test_suspects_of_a_process_run_one_after_the_other(rig):
+def test_what_was_begun_before_runs_alone_and_the_rest_of_what_came_back_together(rig):
     @handler(queue="single", message=Probe, key="order_id")
     def watched(message, tx):
-        watcher = Session(rig.settings.database, name="watcher")
-        with watcher.transaction() as other:
-            begun.append(other.fetch_one("SELECT count(*) FROM ordermq.starts")[0])
-        watcher.close()
+        running.append(message.order_id)
+        time.sleep(message.seconds)
+        beside.setdefault(message.order_id, set()).update(running)
+        running.remove(message.order_id)
         tx.execute("INSERT INTO effects (order_id, queue) VALUES (%s, 'single')", (message.order_id,))
 
-    begun = []
-    suspects(rig, "single", *probes(12))
+    running, beside = [], {}
+    begun, others = probes(4, seconds=0.02), probes(20, seconds=0.02, start=4)
+    with rig.session.transaction() as tx:
+        starts.put(tx, "single", {each.order_id: Started(1) for each in begun})
+    suspects(rig, "single", *others[:10], *begun, *others[10:])
     rig.consumer("single", registry=Registry(handlers_in({"watched": watched})), threads=4)
-    rig.wait_for_effects("single", 12)
-    assert set(begun) == {1}
+    rig.wait_for_effects("single", 24)
+    assert [beside[each.order_id] for each in begun] == [{each.order_id} for each in begun]
+    assert any(len(beside[each.order_id]) > 1 for each in others)
     assert rig.value("SELECT count(*) FROM ordermq.starts") == 0

@@ -17,6 +17,7 @@ from ordermq.observe import trace
 from ordermq.store import Session, actions, dead_letters, inbox, leases, migrate, outbox, starts
 from ordermq.store.dead_letters import Filter
 from ordermq.store.migrate import Migration
+from ordermq.store.starts import Started
 
 
 class Note(Payload):
@@ -264,10 +265,23 @@ def test_whoever_takes_and_loses_leases_in_whatever_order_one_owner_holds_each(s
 
 
 def test_starts_count_until_the_message_ends(session):
-    begin = [in_transaction(session, starts.begin, "q", "m", 0) for _ in range(3)]
-    assert begin == [1, 2, 3]
-    in_transaction(session, starts.end, "q", "m")
-    assert in_transaction(session, starts.begin, "q", "m", 0) == 1
+    def begin(*message_ids):
+        return in_transaction(session, starts.begin, "q", message_ids)
+
+    assert begin("m", "other") == {}
+    assert begin("m", "n") == {"m": Started(1)}
+    in_transaction(session, starts.put, "q", {"m": Started(3, 1)})
+    in_transaction(session, starts.mark_overdue, "q", ["m", "fresh"])
+    assert begin("m", "fresh") == {"m": Started(3, 2), "fresh": Started(1, 1)}
+    in_transaction(session, starts.end, "q", ["m"])
+    assert begin("m") == {}
+
+
+def test_a_lease_is_its_owners_to_take_again_and_nobody_elses(session):
+    in_transaction(session, leases.take, "q", ["m"], owner="a", lease_s=60.0)
+    assert in_transaction(session, leases.retake, "q", ["m", "n"], owner="b", lease_s=60.0) == set()
+    assert in_transaction(session, leases.retake, "q", ["m", "n"], owner="a", lease_s=90.0) == {"m"}
+    assert 60.0 < in_transaction(session, leases.left, "q", ["m", "n"])["m"] <= 90.0
 
 
 # --- dead letters -------------------------------------------------------------
@@ -398,7 +412,7 @@ def test_migrating_twice_and_from_two_processes_applies_each_once(database_setti
         thread.start()
     for thread in threads:
         thread.join()
-    assert applied == FRAMEWORK
+    assert sorted(applied, key=lambda each: each.number) == FRAMEWORK
     assert all(each.is_applied for each in migrate.status(sessions[0], FRAMEWORK))
     for session in sessions:
         session.close()

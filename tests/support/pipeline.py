@@ -19,7 +19,7 @@ from tests.support.connection import manager_of
 from tests.support.rabbit import Rabbit
 
 QUEUES = ("inventory", "payment", "notify", "points", "shipping")
-PROCESSES = ("relay", *QUEUES)
+PROCESSES = ("relay", *QUEUES, "dead")
 
 SETTINGS = {
     "ORDERMQ_BROKER_RECONNECT_BASE_S": "0.1",
@@ -64,6 +64,7 @@ class Pipeline(Shop):
         self._database = database
         self._processes = {}
         self.session = self.open_session("test")
+        self.rabbit = Rabbit(vhost.broker, vhost.settings)
         super().__init__(stack, vhost, database, folder, **SETTINGS, **gateways)
 
     def prepare(self):
@@ -251,6 +252,7 @@ class Pipeline(Shop):
         assert (found.returncode, report["ok"]) == (0, True)
 
     def close(self):
+        self.rabbit.close()
         super().close()
         self.session.close()
 

@@ -4,6 +4,8 @@ Effects are rows of the table ``effects``: one a handled message, so that a mess
 handled twice or not at all is seen by counting.
 """
 
+import os
+import signal
 import time
 
 from ordermq.message.payload import Payload
@@ -17,7 +19,7 @@ SCHEMA = """
 
 
 class Probe(Payload):
-    """``do``: ok, raise, data, retry, postpone, dead, sleep."""
+    """``do``: ok, raise, data, retry, postpone, dead, sleep; endless: exit, sigkill, segfault, spin."""
 
     order_id: str
     do: str = "ok"
@@ -33,11 +35,25 @@ def _decide(message):
         raise RuntimeError("asked to raise")
     if message.do == "sleep":
         time.sleep(message.seconds)
+    end(message)
     return {
         "retry": Retry("asked to retry", 0.05),
         "postpone": Postpone("asked to wait", 0.05),
         "dead": Dead("asked to die"),
     }.get(message.do, DONE)
+
+
+def end(message):
+    """End the process, or never return, if the message says so."""
+    match message.do:
+        case "exit":
+            os._exit(3)
+        case "sigkill" | "segfault" as way:
+            os.kill(os.getpid(), signal.SIGKILL if way == "sigkill" else signal.SIGSEGV)
+            time.sleep(60.0)  # another thread may be the one that takes the signal
+        case "spin":
+            while True:
+                pass
 
 
 @handler(queue="batch", message=Probe, key="order_id", batch=50, on_dead=_bury)
@@ -75,6 +91,7 @@ class CallOut:
         time.sleep(message.seconds)
         if message.do == "raise":
             raise RuntimeError("asked to raise")
+        end(message)
         return "called"
 
     def complete(self, finished, tx):

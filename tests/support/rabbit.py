@@ -1,5 +1,6 @@
 """What a test does to a virtual host: look into queues, delete them, cut connections."""
 
+from ordermq.amqp import subscribe
 from ordermq.clock import Deadline
 from tests.support.connection import manager_of
 
@@ -38,6 +39,19 @@ class Rabbit:
             assert not deadline.has_passed, f"{len(waiting)} of {len(publishings)} not confirmed"
             manager.tick(0.05)
         manager.close_channel(channel, 5.0)
+
+    def reject(self, queue, count=1):
+        """Take messages off ``queue`` and refuse them for good, as another client might."""
+        subscription = subscribe(self._open(), queue, prefetch=count, consumer_tag="rejecting", epoch=1)
+        deadline = Deadline(10.0)
+        while count:
+            assert not deadline.has_passed, f"{count} messages never came"
+            self._open().tick(0.05)
+            for delivery in subscription.take():
+                subscription.reject(delivery.tag, requeue=False)
+                count -= 1
+        self._open().tick(0.0)
+        subscription.close(5.0)
 
     def delete_queue(self, queue):
         channel = self._open().open_channel()

@@ -58,6 +58,13 @@ class Rig:
         started.start()
         return started
 
+    def use(self, queue_type):
+        """Have queues of this type; they are quorum queues at first."""
+        if queue_type != "quorum":
+            for queue in PROBE.queues:
+                self.rabbit.delete_queue(f"{PREFIX}.{queue}")
+            declare(self.settings, queue_type)
+
     def publish(self, queue, *payloads, **envelope):
         """Publish probes as their first hop; message ids are the order ids."""
         fates = self.publisher.publish_many([
@@ -70,6 +77,10 @@ class Rig:
         from_payload = {"message_id": payload.order_id, "correlation_id": payload.order_id}
         fixed = {"type": "Probe", "version": 1, "traceparent": trace.new(), "occurred_at": utc_now()}
         return Envelope(**(fixed | from_payload | changes))
+
+    def as_published(self, payload):
+        """Return the properties and the body of a probe's first hop."""
+        return to_properties(self.envelope(payload)), encode(payload)
 
     def publish_raw(self, queue, *messages):
         """Publish (properties or None, body) as a foreign client might."""

@@ -15,6 +15,7 @@ from ordermq.errors import (
     ConnectionBlocked,
     ConnectionReset,
     ConnectTimeout,
+    ConsumerTimeout,
     ExchangeMissing,
     QueueMissing,
     TlsRefused,
@@ -110,8 +111,12 @@ def test_the_end_of_an_open_connection_is_what_it_means(raised, expected):
         ),
         (exceptions.ChannelClosedByBroker(406, "PRECONDITION_FAILED - unknown delivery tag 9"), ChannelLost),
         (
-            exceptions.ChannelClosedByBroker(406, "PRECONDITION_FAILED - delivery acknowledgement timed out"),
-            ChannelLost,
+            exceptions.ChannelClosedByBroker(
+                406,
+                "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out."
+                " Timeout value used: 5000 ms.",
+            ),
+            ConsumerTimeout,
         ),
         (exceptions.ChannelWrongStateError("Channel is closed."), ChannelLost),
         (None, ChannelLost),

@@ -38,10 +38,21 @@ REMOTE = {"hosts": ("127.0.0.1:5672", "mq.example:5672"), "password": Secret("hu
         ({"database": {"lock_timeout_s": 16.0}}, "database.lock_timeout_s database.statement_timeout_s"),
         ({"consumer": {"prefetch": 10, "batch": 11}}, "consumer.prefetch consumer.batch"),
         ({"consumer": {"call_timeout_s": 31.0}}, "consumer.call_timeout_s consumer.lease_s"),
-        ({"consumer": {"consumer_timeout_s": 119.0}}, "consumer.lease_s consumer.consumer_timeout_s"),
         (
-            {"consumer": {"consumer_timeout_s": 1000.0}, "database": {"statement_timeout_s": 501.0}},
-            "database.statement_timeout_s consumer.consumer_timeout_s",
+            {"consumer": {"consumer_timeout_s": 119.0, "handler_deadline_s": 50.0}},
+            "consumer.lease_s consumer.consumer_timeout_s",
+        ),
+        (
+            {"consumer": {"handler_deadline_s": 901.0}},
+            "consumer.handler_deadline_s consumer.consumer_timeout_s",
+        ),
+        (
+            {"consumer": {"handler_deadline_s": 20.0}},
+            "consumer.call_timeout_s consumer.handler_deadline_s",
+        ),
+        (
+            {"consumer": {"handler_deadline_s": 30.0}, "database": {"statement_timeout_s": 30.0}},
+            "database.statement_timeout_s consumer.handler_deadline_s",
         ),
         (
             {"consumer": {"consumer_timeout_s": 1000.0}, "broker": {"blocked_timeout_s": 501.0}},

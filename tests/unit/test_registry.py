@@ -88,3 +88,13 @@ def test_a_module_that_is_not_python_is_named(tmp_path, monkeypatch):
 def test_a_key_the_message_lacks_is_refused_where_it_is_written():
     with pytest.raises(ConfigError, match="no field 'id'"):
         handler(queue="stock", message=Reserve, key="id")
+
+
+def test_the_queue_of_what_the_broker_dead_letters_takes_no_handler(module):
+    @handler(queue="dead", message=Release)
+    def bury(message, tx):
+        return DONE
+
+    module.bury = bury
+    with pytest.raises(ConfigError, match="'dead' is ordermq's own"):
+        load([module.__name__])

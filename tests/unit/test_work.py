@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ordermq.amqp.properties import from_pika, to_pika
-from ordermq.consumer.work import plan, read
+from ordermq.consumer import work as works
 from ordermq.message.envelope import Delivery, Properties
 from ordermq.message.headers import (
     ATTEMPT,
@@ -56,6 +56,17 @@ def delivery(tag, body=b'{"order_id":"o1"}', *, redelivered=False, headers=None,
     return Delivery(
         tag, 1, "orders", "stock", redelivered, Properties(headers=headers or {}, **properties), body
     )
+
+
+def plan(deliveries, queue, registry):
+    return works.plan(works.read(deliveries, queue, registry), queue, registry)
+
+
+def read(delivery, queue, registry):
+    """Return what becomes of one delivery, decoded or found unreadable."""
+    todo = plan([delivery], queue, registry)
+    [work] = todo.unreadable or todo.batches[0][1]
+    return work
 
 
 def test_a_plain_body_from_any_client_is_handled():
@@ -148,14 +159,22 @@ def test_an_unreadable_message_that_was_replayed_is_not_taken_for_its_first_deli
     ("redelivered", "headers", "is_suspect"),
     [
         (False, {}, False),
-        (False, {"x-delivery-count": 1}, False),
-        (True, {"x-delivery-count": 2}, True),
+        (False, {"x-delivery-count": 0}, False),
+        (False, {"x-delivery-count": "many"}, False),
+        (True, {"x-delivery-count": 1}, True),
+        (False, {"x-acquired-count": 1}, True),
         (True, {}, True),
     ],
 )
 def test_what_the_broker_delivered_again_is_a_suspect(redelivered, headers, is_suspect):
-    todo = plan([delivery(1, redelivered=redelivered, headers=headers)], "stock", ONE)
-    assert (len(todo.suspects), len(todo.batches)) == ((1, 0) if is_suspect else (0, 1))
+    [found] = works.read([delivery(1, redelivered=redelivered, headers=headers)], "stock", ONE)
+    assert found.is_suspect is is_suspect
+
+
+def test_a_message_that_came_twice_is_a_suspect_if_either_is():
+    for tags in ([1, 2], [2, 1]):
+        [found] = works.read([delivery(tag, redelivered=tag == 2) for tag in tags], "stock", ONE)
+        assert (found.is_suspect, sorted(found.tags)) == (True, [1, 2])
 
 
 def test_a_last_error_travels_shortened_and_is_read_as_one_clean_line():
@@ -253,7 +272,7 @@ def deliveries(draw):
 def test_whatever_is_delivered_is_sorted_out_and_costs_its_neighbours_nothing(strange, registry):
     neighbour = delivery(99, message_id="neighbour", type="Reserve")
     todo = plan([*strange, neighbour], "stock", registry)
-    readable = [work for _, works in todo.batches for work in works] + todo.suspects
+    readable = [work for _, works in todo.batches for work in works]
     works = readable + todo.unreadable
     assert sorted(tag for work in works for tag in work.tags) == [*range(1, len(strange) + 1), 99]
     assert [99] in [work.tags for work in readable]

@@ -40,7 +40,7 @@ from ordermq.testing.place import Place
 from ordermq.testing.sandbox.private import PrivateSandbox
 from ordermq.testing.stack import PrivateStack, locked_devstack
 
-THREADS = {"inventory": 1, "payment": 16, "notify": 16, "points": 1, "shipping": 1}
+THREADS = {"inventory": 1, "payment": 16, "notify": 16, "points": 1, "shipping": 1, "dead": 1}
 COVER = 0.97  # of the demand for the best sellers: the rest is out of stock
 CANCEL_ONE_IN = 100  # customers who change their mind while the payment is under way
 LOOK_EVERY_S = 0.25
