@@ -242,6 +242,9 @@ class Desk:
                         begun.append(Call(work, claim, instance, breaker, request, start_by_s))
             decided = settler.decide(decided)
             self._write(tx, decided)
+            # Answered without a call: begun and ended at once.
+            answered = [work.envelope.message_id for work, _ in decided if work in resumed]
+            starts.end(tx, queue_name, answered)
             # Not begun after all: what was known of them before stands again.
             starts.put(
                 tx, queue_name,
