@@ -61,6 +61,9 @@ SLICE = 64
 # Replacing a channel costs a round trip or two; a queue that is really full nacks the next one.
 RENEW_S = 5.0
 
+# RabbitMQ gives no reason with basic.nack; a quorum queue without a leader is also nacked.
+_WHY_NACKED = "the queue is full, or has no leader"
+
 _RAISED: dict[Fate, type[PublishError]] = {
     Fate.RETURNED: PublishReturned,
     Fate.NACKED: PublishNacked,
@@ -355,7 +358,8 @@ class Publisher(ThreadService):
         counts: Counter[Fate] = Counter()
         for sent, fate, reason in resolved:
             if not sent.batch.is_closed:
-                sent.batch.resolve(sent.index, fate, reason)
+                said = reason or (_WHY_NACKED if fate is Fate.NACKED else "")
+                sent.batch.resolve(sent.index, fate, said)
                 counts[fate] += 1
         if counts and self._observer is not None:
             latency_s = monotonic_s() - resolved[0][0].written_s

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_MOST_REASONS = 3  # that one pause is logged with
 _PROBE = Backoff(base_s=0.2, cap_s=2.0)
 
 
@@ -48,6 +49,7 @@ class _Standing:
     since_s: float
     until_s: float
     who: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)  # reasons that were logged
 
 
 class Pause:
@@ -85,8 +87,13 @@ class Pause:
             if standing is not None:
                 standing.who.add(who)
                 standing.until_s = until_s
+            else:
+                self._causes[cause] = standing = _Standing(monotonic_s(), until_s, {who})
+            # The first reason is often only that the connection broke; a later one says why.
+            is_news = len(standing.told) < _MOST_REASONS and str(reason) not in standing.told
+            if not is_news:
                 return
-            self._causes[cause] = _Standing(monotonic_s(), until_s, {who})
+            standing.told.add(str(reason))
         metrics.paused.labels(queue=self._queue, reason=cause.name).set(1)
         log.error("paused until %s: %s", cause.until, reason)
 

@@ -14,6 +14,7 @@ from ordermq.errors import (
     ConnectionReset,
     ConnectTimeout,
     PublishError,
+    PublishNacked,
     PublishUnknown,
 )
 from ordermq.message.envelope import Properties, Publishing
@@ -275,6 +276,43 @@ def test_a_blocked_connection_ends_in_connection_blocked_and_recovers(publisher,
     ordermq_stack.broker.clear_alarms()
     publisher.publish(message("third"), timeout_s=10.0)
     assert publisher.connection.reconnects == 0  # blocked for a while is no reason to reconnect
+
+
+def test_a_queue_without_a_leader_ends_publishing_in_time_and_takes_it_again_when_it_has_one(
+    settings, ordermq_stack
+):
+    direct = ConnectionManager(settings, name="admin")
+    direct.connect(threading.Event())
+    quorum = {"x-queue-type": "quorum"}
+    direct.open_channel().call("queue_declare", 5.0, queue="led", durable=True, arguments=quorum)
+    direct.close()
+    member = f"quorum_queues, {{'{settings.vhost}_led', node()}}"
+    to_it = Publishing("", "led", Properties(message_id="m"), b"{}")
+
+    with Publisher(settings, name="test") as publisher:
+        publisher.publish(to_it)
+        ordermq_stack.broker.ctl("eval", f"ra:stop_server({member}).")
+        # What reaches the broker before it knows is neither confirmed nor refused.
+        with at_most(3.0), pytest.raises((PublishUnknown, PublishNacked)):
+            publisher.publish(to_it)
+
+        def is_nacked():
+            with contextlib.suppress(PublishUnknown, ConnectionLost):
+                with pytest.raises(PublishNacked, match="full, or has no leader"):
+                    publisher.publish(to_it)
+                return True
+            return False
+
+        wait_until(is_nacked, 20.0)
+        ordermq_stack.broker.ctl("eval", f"ra:restart_server({member}).")
+
+        def is_confirmed():
+            with contextlib.suppress(PublishError, ConnectionLost):
+                publisher.publish(to_it)
+                return True
+            return False
+
+        wait_until(is_confirmed, 20.0)
 
 
 def test_a_deadline_holds_while_the_alarmed_broker_reads_none_of_what_was_written(publisher, alarm):

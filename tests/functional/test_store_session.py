@@ -1,6 +1,7 @@
 """Sessions: transactions that end one way or the other, and connections that come back."""
 
 import os
+import resource
 import threading
 from dataclasses import replace
 
@@ -202,6 +203,28 @@ def test_joining_refuses_autocommit_and_a_closed_connection(database):
     connection.close()
     with pytest.raises(UsageError, match="closed"):
         Transaction.join(connection)
+
+
+def test_a_process_out_of_descriptors_finds_the_database_unavailable_and_goes_on_later(database_settings):
+    session = Session(database_settings, name="test")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    said = []
+    try:
+        for room in range(4):  # at some point for libpq's socket, and not for the watchdog's copy of it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + room, hard))
+            try:
+                with session.transaction():
+                    session.close()
+            except StoreUnavailable as exc:
+                said.append(str(exc))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert any("no descriptor for another connection" in each for each in said), said
+    with session.transaction() as tx:
+        assert tx.fetch_one("SELECT 1") == (1,)
+    session.close()
 
 
 def test_no_connection_and_no_descriptor_is_left_after_many_breaks(session, database):

@@ -1,0 +1,89 @@
+"""The relay while the broker is alarmed, frozen or without a leader: every row stays until it can be sent."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from ordermq.amqp import State
+from ordermq.testing import wait_until
+from ordermq.testing.proxy import FaultProxy
+from tests.support.runtime import PREFIX, probes
+
+ROWS = "SELECT count(*) FROM ordermq.outbox"
+
+
+@pytest.fixture
+def hasty(rig):
+    """A rig whose relay loses patience with the broker soon."""
+    broker = replace(rig.settings.broker, confirm_timeout_s=0.5, blocked_timeout_s=1.0)
+    rig.settings = replace(rig.settings, broker=broker)
+    return rig
+
+
+@pytest.fixture
+def proxy(rig):
+    with FaultProxy(rig.stack.broker.port) as proxy:
+        rig.settings = replace(rig.settings, broker=replace(rig.settings.broker, hosts=(proxy.address,)))
+        yield proxy
+
+
+def said(caplog, words):
+    return [each.getMessage() for each in caplog.records if words in each.getMessage()]
+
+
+def wait_sent(rig, count):
+    """Every row left, and each message is there: none lost, some perhaps twice."""
+    wait_until(lambda: rig.value(ROWS) == 0, 30, what="an empty outbox")
+    rig.consumer("batch")
+    assert rig.wait_for_effects("batch", count) == [each.order_id for each in probes(count)]
+
+
+def test_behind_an_alarm_it_says_once_that_it_stands_still_and_once_that_it_goes_on(hasty, caplog):
+    caplog.set_level(logging.WARNING, "ordermq")
+    relay = hasty.relay()
+    wait_until(lambda: relay._health.ready().is_good, 20, what="an active relay")
+    hasty.stack.broker.alarm("disk")
+    try:
+        hasty.send("batch", *probes(300))
+        connection = relay._publisher.connection
+        wait_until(lambda: connection.state is State.BLOCKED, 20, what="a blocked connection")
+        # A connection blocked for too long is opened anew, and blocked again by what it publishes.
+        wait_until(lambda: connection.reconnects >= 2, 20, what="patience lost twice")
+        wait_until(lambda: said(caplog, "stands still"), 5, what="a word about it")
+        assert not relay._health.ready().is_good
+        assert hasty.value(ROWS) == 300
+    finally:
+        hasty.stack.broker.clear_alarms()
+    wait_sent(hasty, 300)
+    assert relay.failure is None
+    wait_until(lambda: relay._health.ready().is_good, 20, what="ready again")
+    assert any("resource alarm" in each for each in said(caplog, "stands still"))
+    assert len(said(caplog, "stands still")) <= 2  # what it met first: unconfirmed, or already blocked
+    assert len(said(caplog, "relay goes on after")) == 1
+
+
+def test_behind_a_frozen_broker_no_row_is_lost(hasty, proxy, caplog):
+    relay = hasty.relay()
+    wait_until(lambda: relay._health.ready().is_good, 20, what="an active relay")
+    proxy.blackhole()
+    hasty.send("batch", *probes(300))
+    wait_until(lambda: said(caplog, "stands still"), 20, what="a word about it")
+    assert hasty.value(ROWS) == 300
+    proxy.heal()
+    wait_sent(hasty, 300)
+    assert relay.failure is None
+
+
+def test_a_queue_without_a_leader_costs_no_row_and_is_served_soon_after_it_has_one(hasty, caplog):
+    vhost = hasty.settings.broker.vhost
+    member = f"quorum_queues, {{'{vhost}_{PREFIX}.batch', node()}}"
+    relay = hasty.relay()
+    wait_until(lambda: relay._health.ready().is_good, 20, what="an active relay")
+    hasty.stack.broker.ctl("eval", f"ra:stop_server({member}).")
+    hasty.send("batch", *probes(20))
+    wait_until(lambda: said(caplog, "was nacked: the queue is full, or has no leader"), 20, what="a nack")
+    assert hasty.value(ROWS) == 20
+    hasty.stack.broker.ctl("eval", f"ra:restart_server({member}).")
+    wait_sent(hasty, 20)
+    assert relay.failure is None
