@@ -39,6 +39,13 @@ class ShopSettings:
         "whom to text when an order needs a person, as +4930123456; empty: nobody, it is only logged",
         shape=Shape("+ and 6 to 15 digits, or empty", r"(\+?\d{6,15})?"),
     )
+    alert_every_s: float = setting(
+        60.0,
+        "the operator gets no more than one text in this time, about all orders since",
+        unit="s",
+        ge=0,
+        le=86_400,
+    )
     stuck_after_s: float = setting(
         600.0,
         "an order under way to which nothing happened for so long counts in ordermq_orders_stuck",

@@ -7,7 +7,7 @@ from ordermq.message import Envelope
 from ordermq.orders.commands import AlertOperator
 from ordermq.orders.resolve import resolve_order
 from ordermq.store import actions, dead_letters
-from ordermq.task import DONE, Dead, Retry
+from ordermq.task import DONE, Dead, Postpone, Retry
 from tests.support.shop import an_order, open_shop
 
 PHONE = "+493090"
@@ -76,6 +76,21 @@ def test_without_a_phone_an_alert_is_done(database, sandbox):
         (alert,) = shop.take("notify", types=["AlertOperator"])
         assert shop.attempt(alert) == DONE
         assert sandbox.ledger("sms") == []
+
+
+def test_when_many_orders_fail_together_one_text_tells_of_them_and_the_next_waits_its_time(database, sandbox):
+    with open_shop(database, sandbox, alert_phone=PHONE, alert_every_s=3600.0) as shop:
+        orders = [an_order(f"o-{number}") for number in range(1, 5)]
+        shop.place(*orders)
+        for message in shop.take("inventory"):
+            shop.die(message)
+        *together, later = shop.take("notify", types=["AlertOperator"])
+        (claim, request), *others = shop.prepare_all(*together)
+        assert [answer for _, answer in others] == [DONE, DONE]
+        assert shop.complete(together[0], claim, shop.call(together[0], request)) == DONE
+        (text,) = [each["text"] for each in sandbox.ledger("sms") if each["reference"].startswith("alert:")]
+        assert "o-1 and 2 more need a person" in text
+        assert isinstance(shop.attempt(later), Postpone)
 
 
 def test_an_alert_of_unknown_outcome_is_tried_again_and_a_dead_one_asks_for_nobody(shop, sandbox):

@@ -66,7 +66,9 @@ class Message:
 class Shop:
     """A database with the shop's tables, and sandbox gateways where a test asked for them."""
 
-    def __init__(self, database, sandbox=None, *, settles_s=0.0, timeout_s=0.4, alert_phone=""):
+    def __init__(
+        self, database, sandbox=None, *, settles_s=0.0, timeout_s=0.4, alert_phone="", alert_every_s=0.0
+    ):
         self.database = database
         self.session = Session(database.settings, name="shop")
         self.sandbox = sandbox
@@ -77,7 +79,7 @@ class Shop:
                 "CapturePayment": CapturePaymentHandler(self.payment, settles_s=settles_s),
                 "RefundPayment": RefundPaymentHandler(self.payment, settles_s=settles_s),
                 "SendNotification": SendNotificationHandler(self.sms),
-                "AlertOperator": AlertOperatorHandler(self.sms, alert_phone),
+                "AlertOperator": AlertOperatorHandler(self.sms, alert_phone, every_s=alert_every_s),
             }
 
     def _client(self, url, timeout_s):

@@ -1,12 +1,14 @@
 """Queue ``notify``: text the operator that an order needs a person.
 
 At least once, unlike what customers are told: a second text does no harm, a missing
-one does. Reads and writes nothing of the order.
+one does. But a thousand do: when many orders fail together, one text tells of all that
+have come since the last. Reads and writes nothing of the order.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+from ordermq.clock import monotonic_s
 from ordermq.errors import GatewayRefused, GatewayUnavailable
 from ordermq.orders.commands import NOTIFY, AlertOperator
 from ordermq.orders.gateways import SmsGateway
@@ -22,17 +24,27 @@ from ordermq.task.retry import describe
 class AlertOperatorHandler:
     """Sends one SMS for each alert to ``shop.alert_phone``; without one there is nothing to do."""
 
-    def __init__(self, gateway: SmsGateway, phone: str) -> None:
+    def __init__(self, gateway: SmsGateway, phone: str, *, every_s: float) -> None:
         self._gateway = gateway
         self._phone = phone
+        self._every_s = every_s
+        self._next_s = 0.0  # monotonic; the desk's thread alone prepares
 
     @classmethod
     def from_config(cls, config: Any) -> "AlertOperatorHandler":
         settings: ShopSettings = config.section(SECTION)
-        return cls(SmsGateway.from_settings(settings), settings.alert_phone)
+        return cls(SmsGateway.from_settings(settings), settings.alert_phone, every_s=settings.alert_every_s)
 
     def prepare(self, claims: Sequence[Claim[AlertOperator]], tx: Transaction) -> list[SmsRequest | Outcome]:
-        return [self._request(claim) for claim in claims]
+        """Let the first tell of all; until its time has come they wait together."""
+        if not self._phone:
+            return [DONE for _ in claims]  # the log line is all that was asked for
+        now_s = monotonic_s()
+        if now_s < self._next_s:
+            return [Postpone("told with those to come", self._next_s - now_s) for _ in claims]
+        self._next_s = now_s + self._every_s
+        first, *others = claims
+        return [self._request(first, len(others)), *(DONE for _ in others)]
 
     def call(self, request: SmsRequest) -> SmsSent:
         return SmsSent(
@@ -44,11 +56,9 @@ class AlertOperatorHandler:
     def complete(self, finished: Sequence[Finished[AlertOperator]], tx: Transaction) -> list[Outcome]:
         return [_outcome(each.result) for each in finished]
 
-    def _request(self, claim: Claim[AlertOperator]) -> SmsRequest | Outcome:
+    def _request(self, claim: Claim[AlertOperator], others: int) -> SmsRequest:
         alert = claim.message
-        if not self._phone:
-            return DONE  # the log line is all that was asked for
-        text = render_alert(order_id=alert.order_id, event=alert.event)
+        text = render_alert(order_id=alert.order_id, event=alert.event, others=others)
         return SmsRequest(self._phone, text, f"alert:{alert.order_id}:{alert.version}", claim.deadline_s)
 
 
