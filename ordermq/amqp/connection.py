@@ -290,7 +290,8 @@ class ConnectionManager:
         self._down_since_s = now_s
         self._last_error = reason
         self._enter(State.CONNECTING)
-        log.warning("connection %s: lost: %s", self.name, reason)
+        level = logging.WARNING if reason.retryable else logging.ERROR
+        log.log(level, "connection %s: lost: %s", self.name, reason)
 
     def _enter(self, state: State) -> None:
         if state is self._state:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from ordermq.amqp import State
+from ordermq.config.settings import Secret
 from ordermq.testing import wait_until
 from ordermq.testing.proxy import FaultProxy
 from tests.support.runtime import PREFIX, probes
@@ -87,3 +88,28 @@ def test_a_queue_without_a_leader_costs_no_row_and_is_served_soon_after_it_has_o
     hasty.stack.broker.ctl("eval", f"ra:restart_server({member}).")
     wait_sent(hasty, 20)
     assert relay.failure is None
+
+
+def test_a_right_to_write_that_is_taken_away_is_waited_for_and_told_to_whoever_must_give_it_back(rig, caplog):
+    caplog.set_level(logging.ERROR, "ordermq")
+    broker, vhost = rig.stack.broker, rig.settings.broker.vhost
+    user = f"relay-{vhost}"
+    broker.add_user(user, "the relay's password")
+    broker.set_permissions(user, vhost)
+    credentials = {"username": user, "password": Secret("the relay's password")}
+    rig.settings = replace(rig.settings, broker=replace(rig.settings.broker, **credentials))
+    relay = rig.relay()
+    rig.send("batch", *probes(10))
+    wait_until(lambda: rig.value(ROWS) == 0, 20, what="an empty outbox")
+
+    broker.set_permissions(user, vhost, write="")
+    broker.ctl(
+        "close_all_connections", "-p", vhost, "a test asked for it"
+    )  # channels remember what was permitted
+    rig.send("batch", *probes(20, start=10))
+    wait_until(lambda: said(caplog, "refused for user"), 20, what="a word about it")
+    assert rig.value(ROWS) == 20
+    broker.set_permissions(user, vhost)
+    wait_sent(rig, 30)
+    assert relay.failure is None
+    broker.delete_user(user)

@@ -262,7 +262,7 @@ def test_a_server_that_is_down_resets_the_client():
 
 def test_a_publisher_cut_in_mid_frame_publishes_on_by_its_next_connection(ordermq_stack, broker_settings):
     with FaultProxy(ordermq_stack.broker.port) as proxy:
-        through = replace(broker_settings, hosts=(proxy.address,), reconnect_base_s=0.05, reconnect_cap_s=0.2)
+        through = replace(broker_settings, hosts=(proxy.address,), unreachable_cap_s=0.5)
         with Publisher(through, name="test") as publisher:
             assert set(publisher.publish_many([publishing(0)])) == {Fate.RETURNED}
             proxy.cut_after(20_011, TO_SERVER, over_all=True)
