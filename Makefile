@@ -12,8 +12,12 @@ ORDERS ?= 2000
 SEED   ?= 1
 JOBS   ?= 2
 INPUT  ?=
+BROKER ?=
 FORMAT ?= native
 FAULT  ?=
+
+# Which RabbitMQ new private stacks run: 4, or nothing for the installed one.
+export ORDERMQ_STACK_BROKER := $(BROKER)
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,16 +34,26 @@ $(VENV)/.ready: setup.cfg pyproject.toml | bootstrap
 	@$(PIP) install --editable '.[dev]'
 	@touch $@
 
+broker:
+ifneq ($(BROKER),)
+	@bin/rabbitmq-$(BROKER)
+endif
+
 demo: setup ## Real orders through everything: make demo [ORDERS=2000 SEED=1 | INPUT=FILE FORMAT=olist]
 	@$(BIN)/python -m ordermq.testing.demo --orders "$(ORDERS)" --seed "$(SEED)" --input "$(INPUT)" --format "$(FORMAT)"
 
-test: setup ## Run the whole suite, on a private RabbitMQ and PostgreSQL for each of JOBS processes
+test: setup broker ## Run the whole suite, on a private RabbitMQ and PostgreSQL for each of JOBS processes; BROKER=4: on 4.0
 	@$(PYTEST) --numprocesses $(JOBS) --dist loadfile $(ARGS)
+ifneq ($(BROKER),)
+ifeq ($(ARGS),)
+	@$(BIN)/python -m tests.chaos --smoke --seed "$(SEED)"
+endif
+endif
 
-chaos: setup ## Faults under load, what holds then: make chaos [FAULT="F1 F8" SEED=7 LONG=1]; docs/chaos.md
+chaos: setup broker ## Faults under load, what holds then: make chaos [FAULT="F1 F8" SEED=7 LONG=1]; docs/chaos.md
 	@$(BIN)/python -m tests.chaos --seed "$(SEED)" $(if $(LONG),--long) $(FAULT)
 
-chaos-smoke: setup ## The short list of faults for every change, in 3 minutes
+chaos-smoke: setup broker ## The short list of faults for every change, in 3 minutes
 	@$(BIN)/python -m tests.chaos --smoke --seed "$(SEED)"
 
 test-pika: setup ## Run the tests of the broker's door on every supported pika
@@ -67,4 +81,4 @@ clean: ## Remove everything that was made here, the private stack's data too
 	@rm -rf $(VENV) .venv-pika-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup bootstrap demo test chaos chaos-smoke test-pika lint check format dist clean
+.PHONY: help setup bootstrap broker demo test chaos chaos-smoke test-pika lint check format dist clean

@@ -19,6 +19,7 @@ OTHER_NAMES = {
 
 #: Names that begin like this belong to the private stack for tests and demos.
 STACK_PREFIX = "ORDERMQ_STACK"
+STACK_BROKER = f"{STACK_PREFIX}_BROKER"
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,13 @@ def inherited(environ: Environ = os.environ) -> dict[str, str]:
 def failpoint(environ: Environ = os.environ) -> str:
     """Return ORDERMQ_FAILPOINT: where a process under test is to stop; empty outside tests."""
     return environ.get("ORDERMQ_FAILPOINT", "")
+
+
+def stack_broker(environ: Environ = os.environ) -> str:
+    """Return ORDERMQ_STACK_BROKER: which RabbitMQ new private stacks run; empty: the installed one."""
+    return environ.get(STACK_BROKER, "")
+
+
+def cache_home(environ: Environ = os.environ) -> str:
+    """Return the user's folder for what can be fetched again."""
+    return environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

@@ -11,29 +11,26 @@ Traps this file steps around:
   parent, busy waiting for rabbitmqctl, has not reaped it. Signals are used instead.
 """
 
-import base64
-import http.client
-import json
 import secrets
 import signal
 import socket
 import subprocess
 from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 from ordermq.config.settings import BrokerSettings, Secret
-from ordermq.testing import programs
+from ordermq.testing.administration import USER, VHOST, Administration, call_api
 from ordermq.testing.errors import StackError
 from ordermq.testing.place import Place
 from ordermq.testing.ports import free_ports, is_free, is_open
 from ordermq.testing.process import ServerProcess
+from ordermq.testing.programs import PATH
+from ordermq.testing.release import INSTALLED, Release, release_named, wanted_release
 from ordermq.testing.server import PrivateServer
 from ordermq.testing.wait import wait_until
 
-NODE = "ordermq@localhost"
-USER = "ordermq"
-VHOST = "ordermq"
 PORT_NAMES = ("amqp", "management", "prometheus", "dist", "epmd")
 DISK_FREE_LIMIT = "1MB"
 PLUGINS = "[rabbitmq_management,rabbitmq_prometheus]."
@@ -43,9 +40,9 @@ default_user = {user}
 default_pass = {password}
 default_vhost = {vhost}
 default_user_tags.administrator = true
-management.tcp.ip = 127.0.0.1
+management.tcp.ip = {address}
 management.tcp.port = {management}
-prometheus.tcp.ip = 127.0.0.1
+prometheus.tcp.ip = {address}
 prometheus.tcp.port = {prometheus}
 log.console = true
 log.file = false
@@ -56,16 +53,53 @@ raft.wal_max_size_bytes = 64000000
 """
 
 
-class PrivateBroker(PrivateServer):
+@dataclass(frozen=True)
+class Node:
+    """Who a node is, and where it listens."""
+
+    name: str = "ordermq@localhost"
+    address: str = "127.0.0.1"
+    #: Network namespace it runs in; empty: the machine's network.
+    network: str = ""
+    #: More arguments for Erlang.
+    erl_args: str = ""
+
+
+class PrivateBroker(Administration, PrivateServer):
     """One RabbitMQ node and its epmd. A kill leaves the epmd, as a crash does on a real machine."""
 
     title = "RabbitMQ"
 
-    def __init__(self, place: Place, *, extra_config: str = "") -> None:
-        """``extra_config`` is appended to rabbitmq.conf at every start."""
-        super().__init__(place, "broker")
+    def __init__(
+        self,
+        place: Place,
+        name: str = "broker",
+        *,
+        node: Node | None = None,
+        epmd: ServerProcess | None = None,
+        release: Release | None = None,
+        extra_config: str = "",
+    ) -> None:
+        """Everything of it at ``place`` is called by ``name``. ``epmd`` is one that several nodes share.
+
+        ``release`` is by default what it was before, and for a new one what the environment
+        asks for. ``extra_config`` is appended to rabbitmq.conf at every start. Raises
+        StackError if its data is of another release: RabbitMQ goes neither way from one to the other.
+        """
+        super().__init__(place, name)
+        before = release_named(self._known.get("release", INSTALLED)) if self._known else None
+        if before and release and release != before:
+            raise StackError(
+                f"the {name} in {place.state} has the data of RabbitMQ {before.version} ({before.name}),"
+                f" not of {release.name}; delete it first: bin/devstack down --wipe"
+            )
+        self.release = release or before or wanted_release()
+        self._name = name
+        self._node = node or Node()
         self._extra_config = extra_config
-        self.epmd = ServerProcess(place, "epmd")
+        self._shares_epmd = epmd is not None
+        self.epmd = epmd or ServerProcess(place, "epmd" if name == "broker" else f"{name}-epmd")
+        self._enclosure = self.release.enclosure(self._node.network)
 
     # --- life ---------------------------------------------------------------
 
@@ -73,15 +107,13 @@ class PrivateBroker(PrivateServer):
         """Start without waiting. Does nothing if it is running."""
         if self.process.pid is not None:
             return
-        program, epmd = programs.rabbitmq("rabbitmq-server"), programs.epmd()
+        program, epmd = self.release.rabbitmq("rabbitmq-server"), self.release.epmd()
         self._settle()
-        folder = self._place.given_folder("broker")
-        env = self._environment()
         if self.epmd.pid is None:
-            argv = [epmd, "-port", str(self._port("epmd")), "-address", "127.0.0.1"]
-            self.epmd.start(argv, env=env, cwd=folder)
-            wait_until(lambda: is_open(self._port("epmd")), 10.0, what="epmd answers")
-        self.process.start([program], env=env, cwd=folder)
+            argv = [epmd, "-port", str(self._port("epmd")), "-address", self.address]
+            self._start(self.epmd, argv)
+            wait_until(lambda: is_open(self._port("epmd"), address=self.address), 10.0, what="epmd answers")
+        self._start(self.process, [program])
 
     def stop(self, timeout_s: float = 60.0) -> None:
         """Shut down cleanly, epmd too. Does nothing if it is down.
@@ -92,13 +124,24 @@ class PrivateBroker(PrivateServer):
         try:
             super().stop(timeout_s)
         finally:
-            self.epmd.stop(signal.SIGTERM)
+            if not self._shares_epmd:
+                self.epmd.stop(signal.SIGTERM)
 
     def is_serving(self) -> bool:
         """Whether it speaks AMQP and the management API answers, now."""
-        return self._speaks_amqp() and is_open(self.management_port)
+        return self._speaks_amqp() and is_open(self.management_port, address=self.address)
 
     # --- where it is --------------------------------------------------------
+
+    @property
+    def node(self) -> str:
+        """Its name in Erlang's distribution."""
+        return self._node.name
+
+    @property
+    def address(self) -> str:
+        """Where its ports are."""
+        return self._node.address
 
     @property
     def port(self) -> int:
@@ -118,12 +161,12 @@ class PrivateBroker(PrivateServer):
     @property
     def management_url(self) -> str:
         """Base of the management API, without credentials."""
-        return f"http://127.0.0.1:{self.management_port}"
+        return f"http://{self.address}:{self.management_port}"
 
     @property
     def metrics_url(self) -> str:
         """RabbitMQ's own Prometheus metrics."""
-        return f"http://127.0.0.1:{self._port('prometheus')}/metrics"
+        return f"http://{self.address}:{self._port('prometheus')}/metrics"
 
     @property
     def username(self) -> str:
@@ -136,56 +179,14 @@ class PrivateBroker(PrivateServer):
     def settings(self, vhost: str = VHOST) -> BrokerSettings:
         """How to connect to ``vhost`` as the administrator."""
         return BrokerSettings(
-            hosts=(f"127.0.0.1:{self.port}",), vhost=vhost, username=USER, password=Secret(self.password)
+            hosts=(f"{self.address}:{self.port}",), vhost=vhost, username=USER, password=Secret(self.password)
         )
 
     # --- administration -----------------------------------------------------
 
-    def add_vhost(self, name: str) -> None:
-        """Create a vhost the administrator may use; 13 ms."""
-        self.api("PUT", f"vhosts/{quote(name, safe='')}")
-        self.set_permissions(USER, name)
-
-    def delete_vhost(self, name: str) -> None:
-        """Delete a vhost, closing its connections; not an error if there is none."""
-        self.api("DELETE", f"vhosts/{quote(name, safe='')}", missing_ok=True)
-
-    def add_user(self, name: str, password: str, tags: str = "") -> None:
-        """Create a user, or give one a new password. It may use no vhost yet."""
-        self.api("PUT", f"users/{quote(name, safe='')}", {"password": password, "tags": tags})
-
-    def delete_user(self, name: str) -> None:
-        self.api("DELETE", f"users/{quote(name, safe='')}", missing_ok=True)
-
-    def set_permissions(
-        self, user: str, vhost: str, *, configure: str = ".*", write: str = ".*", read: str = ".*"
-    ) -> None:
-        """Set what ``user`` may do in ``vhost``, each a regular expression over names."""
-        path = f"permissions/{quote(vhost, safe='')}/{quote(user, safe='')}"
-        self.api("PUT", path, {"configure": configure, "write": write, "read": read})
-
     def api(self, method: str, path: str, body: Any = None, *, missing_ok: bool = False) -> Any:
-        """Call the management API (``path`` below /api/) and return the answer's JSON, or None.
-
-        Raises StackError with the answer if it is not a success; ``missing_ok`` forgives 404.
-        """
-        credentials = base64.b64encode(f"{USER}:{self.password}".encode()).decode()
-        headers = {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"}
-        content = None if body is None else json.dumps(body)
-        try:
-            with closing(
-                http.client.HTTPConnection("127.0.0.1", self.management_port, timeout=30)
-            ) as connection:
-                connection.request(method, f"/api/{path}", content, headers)
-                answer = connection.getresponse()
-                text = answer.read()
-        except OSError as exc:
-            raise StackError(f"{method} /api/{path}: the management API does not answer: {exc}") from exc
-        if answer.status == 404 and missing_ok:
-            return None
-        if answer.status >= 300:
-            raise StackError(f"{method} /api/{path}: {answer.status} {text.decode(errors='replace')[:300]}")
-        return json.loads(text) if text else None
+        url, password = self.management_url, self.password
+        return call_api(url, password, method=method, path=path, body=body, missing_ok=missing_ok)
 
     def alarm(self, resource: Literal["disk", "memory"]) -> None:
         """Have the broker believe that it runs out of ``resource``: it blocks whoever publishes."""
@@ -209,18 +210,18 @@ class PrivateBroker(PrivateServer):
             raise StackError(
                 f"rabbitmqctl {args[0]} hangs when the node is our child; use PrivateBroker.stop()"
             )
-        argv = [programs.rabbitmq("rabbitmqctl"), "-n", NODE, *args]
+        argv = [self.release.rabbitmq("rabbitmqctl"), "-n", self.node, *args]
         try:
             done = subprocess.run(
-                argv,
+                self._enclosure.command(argv, self._place.account),
                 env=self._environment(),
-                cwd=self._place.given_folder("broker"),
+                cwd=self._place.given_folder(self._name),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
                 timeout=timeout_s,
                 check=False,
-                **self._place.account.popen_arguments(),
+                **({} if self._enclosure.is_entered else self._place.account.popen_arguments()),
             )
         except subprocess.TimeoutExpired as exc:
             raise StackError(f"rabbitmqctl {' '.join(args)}: no end within {timeout_s:g} s") from exc
@@ -235,71 +236,90 @@ class PrivateBroker(PrivateServer):
     def _port(self, name: str) -> int:
         return int(self._known["ports"][name])
 
+    def _start(self, process: ServerProcess, argv: list[str]) -> None:
+        process.start(
+            self._enclosure.command(argv, self._place.account),
+            env=self._environment(),
+            cwd=self._place.given_folder(self._name),
+            as_self=self._enclosure.is_entered,
+        )
+
     def _settle(self) -> None:
         # Passwords are for ever, ports for as long as nobody else has taken one meanwhile.
         if not self._known:
             self._known = {
                 "password": secrets.token_urlsafe(24),
                 "cookie": secrets.token_hex(20),
+                "release": self.release.name,
                 "ports": dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True)),
             }
+        if not self._home.exists():
             self._write_home(self._known["cookie"])
         for name, port in self._known["ports"].items():
             ours = name == "epmd" and self.epmd.pid is not None
-            if not ours and not is_free(port):
+            if not (ours or self._node.network or is_free(port)):
                 self._known["ports"][name] = free_ports(1)[0]
-        self._place.remember("broker", self._known)
+        self._place.remember(self._name, self._known)
         config = CONFIG.format(
             user=USER,
             password=self.password,
             vhost=VHOST,
+            address=self.address,
             disk_free_limit=DISK_FREE_LIMIT,
             **self._known["ports"],
         )
-        self._place.readable_file("rabbitmq.conf", config + self._extra_config)
+        self._place.readable_file(f"{self._name}.conf", config + self._extra_config)
         self._place.readable_file("enabled_plugins", PLUGINS)
+
+    @property
+    def _home(self) -> Path:
+        return self._place.data / f"{self._name}-home"
 
     def _write_home(self, cookie: str) -> None:
         # Erlang reads the cookie of the account it runs as, and wants it closed to all others.
-        folder = self._place.data / "home"
-        folder.mkdir(mode=0o700)
-        file = folder / ".erlang.cookie"
+        self._home.mkdir(mode=0o700)
+        file = self._home / ".erlang.cookie"
         file.write_text(cookie)
         file.chmod(0o400)
-        self._place.account.give(file, folder)
+        self._place.account.give(file, self._home)
 
     def _environment(self) -> dict[str, str]:
         data = self._place.data
+        folder = data / self._name
+        interface = self.address.replace(".", ",")
         return {
-            "PATH": programs.PATH,
-            "HOME": str(data / "home"),
+            "PATH": PATH,
+            "HOME": str(self._home),
             "LANG": "C.UTF-8",
             "RUNNING_UNDER_SYSTEMD": "true",
-            "RABBITMQ_NODENAME": NODE,
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": self.node,
+            # A name with a dot in it is a long one, in Erlang's words.
+            "RABBITMQ_USE_LONGNAME": str("." in self.node).lower(),
+            "RABBITMQ_NODE_IP_ADDRESS": self.address,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self._port("dist")),
-            "RABBITMQ_MNESIA_BASE": str(data / "broker" / "mnesia"),
-            "RABBITMQ_LOG_BASE": str(data / "broker" / "log"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_LOG": "info,-color",
-            "RABBITMQ_PID_FILE": str(data / "broker" / "pid"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(data / "enabled_plugins"),
-            "RABBITMQ_CONFIG_FILE": str(data / "rabbitmq.conf"),
+            "RABBITMQ_CONFIG_FILE": str(data / f"{self._name}.conf"),
             # The system's rabbitmq-env.conf would put the system's settings over ours.
             "RABBITMQ_CONF_ENV_FILE": str(data / "no-rabbitmq-env.conf"),
             "ERL_EPMD_PORT": str(self._port("epmd")),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_CRASH_DUMP": str(data / "broker" / "erl_crash.dump"),
+            "ERL_EPMD_ADDRESS": self.address,
+            "ERL_CRASH_DUMP": str(folder / "erl_crash.dump"),
             # The distribution port listens on all addresses otherwise; schedulers that spin
             # while idle take the processor from what is being tested.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none"
+                f"-kernel inet_dist_use_interface {{{interface}}}"
+                f" +sbwt none +sbwtdcpu none +sbwtdio none {self._node.erl_args}"
             ),
         }
 
     def _speaks_amqp(self) -> bool:
         try:
-            with closing(socket.create_connection(("127.0.0.1", self.port), 1.0)) as link:
+            with closing(socket.create_connection((self.address, self.port), 1.0)) as link:
                 link.settimeout(5.0)
                 link.sendall(b"AMQP\x00\x00\x09\x01")
                 # A method frame on channel 0: connection.start. A refused header is echoed as "AMQP...".

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import click
 
+from ordermq.config import environment
 from ordermq.errors import OrderMQError
 from ordermq.testing.errors import StackError
+from ordermq.testing.release import RELEASES, release_named
 from ordermq.testing.stack import Part, PrivateStack, existing_stack, locked_devstack
 
 PARTS = ("broker", "postgres", "sandbox")
@@ -35,10 +37,16 @@ def cli(ctx: click.Context, state: Path) -> None:
 
 
 @cli.command()
+@click.option(
+    "--broker",
+    type=click.Choice(RELEASES),
+    envvar=environment.STACK_BROKER,
+    help="Which RabbitMQ a new stack runs: the installed one, or 4 (bin/rabbitmq-4 fetches it).",
+)
 @click.pass_obj
-def up(state: Path) -> None:
+def up(state: Path, broker: str | None) -> None:
     """Start everything that is down; the data of the last time is used again."""
-    with locked_devstack(state) as stack:
+    with locked_devstack(state, release_named(broker) if broker else None) as stack:
         if all(row.state == "up" for row in stack.status()):
             click.echo("devstack: up already")
             return

@@ -8,6 +8,7 @@ there and deletes both folders.
 import sys
 from pathlib import Path
 
+from ordermq.testing import networks
 from ordermq.testing.account import server_account
 from ordermq.testing.place import Place
 from ordermq.testing.process import ServerProcess
@@ -19,6 +20,7 @@ def main() -> None:
     sys.stdin.buffer.read()
     for pid_file in place.state.glob("*.pid"):
         ServerProcess(place, pid_file.stem).kill()
+    networks.delete((place.remembered("networks") or {}).get("names", []))
     place.wipe()
 
 

@@ -23,6 +23,7 @@ from ordermq.testing.broker import PrivateBroker
 from ordermq.testing.database import PrivatePostgres
 from ordermq.testing.errors import ProgramMissing, StackError
 from ordermq.testing.place import Place
+from ordermq.testing.release import wanted_release
 from ordermq.testing.sandbox.private import PrivateSandbox
 from ordermq.testing.stack import PrivateStack, existing_stack, guarded, temporary_stack
 
@@ -64,6 +65,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FOLDER",
         help="use the running stack in FOLDER (a checkout's .devstack) instead of starting one for the run",
     )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which RabbitMQ the tests run on."""
+    folder = config.getoption("--ordermq-stack")
+    release = existing_stack(Path(folder)).broker.release if folder else wanted_release()
+    return f"ordermq: RabbitMQ {release.version or 'is not installed'} ({release.name})"
 
 
 @pytest.fixture(scope="session")

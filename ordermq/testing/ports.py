@@ -26,10 +26,10 @@ def is_free(port: int) -> bool:
     return True
 
 
-def is_open(port: int, timeout_s: float = 1.0) -> bool:
-    """Whether something accepts connections on ``port`` of 127.0.0.1."""
+def is_open(port: int, timeout_s: float = 1.0, *, address: str = "127.0.0.1") -> bool:
+    """Whether something accepts connections on ``port`` of ``address``."""
     try:
-        with closing(socket.create_connection(("127.0.0.1", port), timeout_s)):
+        with closing(socket.create_connection((address, port), timeout_s)):
             return True
     except OSError:
         return False

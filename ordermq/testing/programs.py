@@ -1,8 +1,4 @@
-"""Where the server programs lie.
-
-Never the wrappers in /usr/sbin (Debian's ``rabbitmq-server`` and ``rabbitmqctl``
-there change to the account and the folder of the system's own broker).
-"""
+"""Where PostgreSQL's programs lie. RabbitMQ's: ``release``."""
 
 import shutil
 import subprocess
@@ -10,27 +6,8 @@ from pathlib import Path
 
 from ordermq.testing.errors import ProgramMissing
 
-RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")
 #: What a server finds its own helpers by; the caller's PATH may lead anywhere.
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-
-
-def rabbitmq(program: str) -> str:
-    """Path of ``rabbitmq-server``, ``rabbitmqctl``, ... Raises ProgramMissing."""
-    path = RABBITMQ_BIN / program
-    if not path.exists():
-        raise ProgramMissing(f"{path} does not exist; bin/bootstrap installs rabbitmq-server")
-    return str(path)
-
-
-def epmd() -> str:
-    """Path of Erlang's port mapper. Raises ProgramMissing."""
-    found = shutil.which("epmd", path=PATH)
-    if found is None:
-        raise ProgramMissing(
-            "epmd is not installed; bin/bootstrap installs rabbitmq-server and Erlang with it"
-        )
-    return found
 
 
 def postgres_bin() -> Path:

@@ -13,6 +13,7 @@ from ordermq.testing.broker import PrivateBroker
 from ordermq.testing.database import PrivatePostgres
 from ordermq.testing.errors import StackError
 from ordermq.testing.place import Place
+from ordermq.testing.release import Release
 from ordermq.testing.sandbox.private import PrivateSandbox
 
 Part = PrivateBroker | PrivatePostgres | PrivateSandbox
@@ -31,9 +32,10 @@ class PartStatus:
 class PrivateStack:
     """The three parts on one place. Starting and stopping is for one thread at a time."""
 
-    def __init__(self, place: Place, *, fsync: bool = True) -> None:
+    def __init__(self, place: Place, *, fsync: bool = True, release: Release | None = None) -> None:
+        """``release`` is of the broker; by default what it was before, or what the environment asks for."""
         self.place = place
-        self.broker = PrivateBroker(place)
+        self.broker = PrivateBroker(place, release=release)
         self.postgres = PrivatePostgres(place, fsync=fsync)
         self.sandbox = PrivateSandbox(place)
 
@@ -113,11 +115,11 @@ def existing_stack(state: Path) -> PrivateStack:
 
 
 @contextmanager
-def locked_devstack(state: Path) -> Iterator[PrivateStack]:
+def locked_devstack(state: Path, release: Release | None = None) -> Iterator[PrivateStack]:
     """The long-lived stack of ``state``, made if it is new, while no other command changes it."""
     place = Place.beside(state, server_account())
     with place.locked():
-        yield PrivateStack(place)
+        yield PrivateStack(place, release=release)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ordermq.config.environment import inherited
 from ordermq.testing import wait_until
 from ordermq.testing.account import server_account
 from ordermq.testing.database import PrivatePostgres
@@ -80,7 +81,7 @@ def test_an_ordinary_users_servers_run_as_that_user_beside_their_state():
     try:
         # When they start a stack
         argv = [sys.executable, "-c", textwrap.dedent(ORDINARY), name, str(state)]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=110, check=False)
+        done = subprocess.run(argv, env=inherited(), capture_output=True, text=True, timeout=110, check=False)
         assert done.returncode == 0, done.stderr
         # Then it is theirs, and lies in their folder
         said = json.loads(done.stdout)

@@ -1,6 +1,5 @@
 """The pytest plugin in somebody's own test suite, and wait_until."""
 
-import os
 import subprocess
 import sys
 import textwrap
@@ -8,22 +7,23 @@ from itertools import count
 
 import pytest
 
+from ordermq.config.environment import inherited
 from ordermq.testing import wait_until
 
 
 def run_suite(folder, test, conftest="", *, ci=False, args=()):
     (folder / "conftest.py").write_text(textwrap.dedent(conftest))
     (folder / "test_own.py").write_text(textwrap.dedent(test))
-    env = {name: value for name, value in os.environ.items() if name != "CI"} | ({"CI": "1"} if ci else {})
+    env = {name: value for name, value in inherited().items() if name != "CI"} | ({"CI": "1"} if ci else {})
     argv = [sys.executable, "-m", "pytest", "-q", "-rA", "-W", "error", "-p", "no:cacheprovider", *args]
     return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
 NO_BROKER = """
     from pathlib import Path
-    from ordermq.testing import programs
+    from ordermq.testing import release
 
-    programs.RABBITMQ_BIN = Path("/nonexistent")
+    release.BIN = Path("nonexistent")
 """
 NEEDS_BROKER = """
     def test_needs_a_broker(broker_settings):
