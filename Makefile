@@ -15,6 +15,8 @@ INPUT  ?=
 BROKER ?=
 FORMAT ?= native
 FAULT  ?=
+NAME   ?=
+ALL    ?=
 
 # Which RabbitMQ new private stacks run: 4, or nothing for the installed one.
 export ORDERMQ_STACK_BROKER := $(BROKER)
@@ -59,6 +61,9 @@ chaos-smoke: setup broker ## The short list of faults for every change, in 3 min
 test-pika: setup ## Run the tests of the broker's door on every supported pika
 	@tests/pika-versions
 
+mutants: setup ## Break one promise after the other; the tests must notice: make mutants [ALL=1 NAME=lease]
+	@$(BIN)/python -m tests.mutants $(if $(ALL),--all) $(NAME)
+
 lint: $(VENV)/.ready ## Style, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -81,4 +86,4 @@ clean: ## Remove everything that was made here, the private stack's data too
 	@rm -rf $(VENV) .venv-pika-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup bootstrap broker demo test chaos chaos-smoke test-pika lint check format dist clean
+.PHONY: help setup bootstrap broker demo test chaos chaos-smoke test-pika mutants lint check format dist clean

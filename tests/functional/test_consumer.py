@@ -1,7 +1,9 @@
 """The consumer runtime on a real broker and a real database."""
 
 import sys
+import threading
 import time
+from collections import defaultdict
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
@@ -292,6 +294,7 @@ def test_a_long_pause_gives_the_deliveries_back_and_ends_with_a_new_subscription
     rig.relay()  # the first tries end as retries
     with contend(rig, "LOCK TABLE ordermq.inbox"):
         consumer = rig.consumer("single", threads=2, consumer_timeout_s=1.0)
+        wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.single") < 30, 20, what="the first deliveries")
         wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.single") == 30, 20, what="all back in the queue")
         assert consumer.failure is None
     assert rig.wait_for_effects("single", 30) == [each.order_id for each in probes(30)]
@@ -317,6 +320,32 @@ def test_a_connection_closed_by_the_broker_comes_back_and_every_message_is_handl
     assert rig.wait_for_effects("batch", 600) == [each.order_id for each in probes(600)]
     wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.batch") == 0, 20, what="an empty queue")
     assert len(rig.effects("batch")) == 600
+
+
+def test_what_was_begun_on_a_lost_channel_is_not_acked_on_the_next(rig):
+    """Tags begin anew with each channel: the third of the last is not the third of the next."""
+
+    @handler(queue="single", message=Probe, key="order_id")
+    def held(message, tx):
+        begun.append(message.order_id)
+        gates[message.order_id].wait(20)
+        tx.execute("INSERT INTO effects (order_id, queue) VALUES (%s, 'single')", (message.order_id,))
+
+    begun, gates = [], defaultdict(threading.Event)
+    gates["o00000"].set()
+    gates["o00001"].set()
+    consumer = rig.consumer("single", registry=Registry(handlers_in({"held": held})), threads=1, prefetch=9)
+    rig.publish("single", *probes(5))
+    wait_until(lambda: "o00002" in begun, 20, what="the third begun, two acked")
+    rig.rabbit.close_connections()
+    wait_until(lambda: consumer._epoch >= 3 and consumer._frontier.unsettled == 3, 20, what="all three again")
+
+    gates["o00002"].set()  # its tag was the third, which now is that of the last
+    wait_until(lambda: "o00003" in begun and consumer._frontier.unsettled <= 2, 20, what="the fourth begun")
+    rig.rabbit.close_connections()
+    gates["o00003"].set()
+    gates["o00004"].set()
+    assert rig.wait_for_effects("single", 5) == [each.order_id for each in probes(5)]
 
 
 def test_a_lost_database_pauses_the_work_and_costs_no_attempt(rig):

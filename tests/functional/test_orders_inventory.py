@@ -13,6 +13,7 @@ from ordermq.orders.commands import (
     ReleaseStock,
     ReserveStock,
 )
+from ordermq.orders.journal import Journal
 from ordermq.store import Session
 from ordermq.task import DONE, Dead, Postpone
 from tests.support.shop import an_order, foreign, open_shop
@@ -189,6 +190,31 @@ def test_concurrent_batches_on_the_same_products_neither_deadlock_nor_oversell(s
         assert shop.stock()[product] == (60 - given, given, 0)
     wrong = [check for check in shop.reconcile().checks if not check.is_ok]
     assert {check.name for check in wrong} == {"orders_at_rest", "outbox_empty"}
+
+
+def test_batches_that_share_orders_lock_them_in_one_order(shop):
+    order_ids = [f"o-{n:02}" for n in range(20)]
+    shop.place(*map(an_order, order_ids))
+    faults = []
+
+    def work(seed):
+        random = Random(seed)
+        session = Session(shop.database.settings, name="batch")
+        try:
+            for _ in range(20):
+                with session.transaction() as tx:
+                    Journal(tx, random.sample(order_ids, 15))
+        except Exception as exc:
+            faults.append(exc)
+        finally:
+            session.close()
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert faults == []
 
 
 def test_a_batch_runs_a_fixed_number_of_statements(shop):

@@ -10,6 +10,7 @@ from ordermq.message import Command
 from ordermq.observe import metrics
 from ordermq.store import dead_letters, outbox
 from ordermq.testing import wait_until
+from ordermq.testing.proxy import Direction, FaultProxy
 from tests.support.probe import Probe
 from tests.support.runtime import PREFIX, declare, probes
 
@@ -193,3 +194,24 @@ def test_a_gauge_that_cannot_be_read_costs_nothing_and_a_standby_shows_none(rig,
 
 def shown(name):
     return metrics.REGISTRY.get_sample_value(f"ordermq_{name}")
+
+
+def test_rows_published_without_a_confirm_stay_and_are_published_again(rig):
+    broker = rig.settings.broker
+    with FaultProxy(rig.stack.broker.port) as proxy:
+        rig.settings = replace(
+            rig.settings, broker=replace(broker, hosts=(proxy.address,), confirm_timeout_s=1.0)
+        )
+        relay = rig.relay()
+        rig.send("single", *probes(1))
+        wait_until(lambda: outbox_rows(rig) == 0, 20, what="the relay to work")
+
+        proxy.blackhole(Direction.TO_CLIENT)  # what is published arrives, and no confirm comes back
+        rig.send("single", *probes(5, start=1))
+        wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.single") == 6, 20, what="the rows at the broker")
+        wait_until(lambda: not relay._health.ready().is_good, 10, what="the confirms given up")
+        assert outbox_rows(rig) == 5
+
+        proxy.heal()
+        wait_until(lambda: outbox_rows(rig) == 0, 20, what="an empty outbox")
+        assert rig.rabbit.depth(f"{PREFIX}.single") >= 6 + 5

@@ -234,6 +234,12 @@ class Leases(RuleBasedStateMachine):
         self.held |= {each: (owner, lease_s) for each in taken.fresh | taken.resumed}
 
     @rule(ids=ids, owner=owners)
+    def retake(self, ids, owner):
+        mine = {each for each in ids if self.held.get(each, ("", 0))[0] == owner}
+        assert in_transaction(self.session, leases.retake, "q", ids, owner=owner, lease_s=30.0) == mine
+        self.held |= dict.fromkeys(mine, (owner, 30.0))
+
+    @rule(ids=ids, owner=owners)
     def release(self, ids, owner):
         in_transaction(self.session, leases.release, "q", ids, owner)
         self.held = {each: lease for each, lease in self.held.items() if each not in ids or lease[0] != owner}

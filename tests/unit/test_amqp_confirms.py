@@ -218,4 +218,4 @@ class Broker(RuleBasedStateMachine):
 
 
 TestAnyOrderOfConfirmsAndReturns = Broker.TestCase
-TestAnyOrderOfConfirmsAndReturns.settings = settings(max_examples=250)
+TestAnyOrderOfConfirmsAndReturns.settings = settings(max_examples=200)

@@ -106,4 +106,4 @@ class Subscription(RuleBasedStateMachine):
 
 
 TestAnyOrderOfCompletion = Subscription.TestCase
-TestAnyOrderOfCompletion.settings = settings(max_examples=250)
+TestAnyOrderOfCompletion.settings = settings(max_examples=200)

@@ -276,4 +276,4 @@ def the_first(options):
 
 
 TestMessagesInAnyOrder = World.TestCase
-TestMessagesInAnyOrder.settings = settings(max_examples=400, stateful_step_count=40)
+TestMessagesInAnyOrder.settings = settings(max_examples=300, stateful_step_count=40)

@@ -268,7 +268,7 @@ def deliveries(draw):
 
 
 @given(deliveries(), st.sampled_from([ONE, TWO]))
-@settings(max_examples=400)
+@settings(max_examples=300)
 def test_whatever_is_delivered_is_sorted_out_and_costs_its_neighbours_nothing(strange, registry):
     neighbour = delivery(99, message_id="neighbour", type="Reserve")
     todo = plan([*strange, neighbour], "stock", registry)
@@ -284,7 +284,7 @@ def test_whatever_is_delivered_is_sorted_out_and_costs_its_neighbours_nothing(st
 
 
 @given(deliveries())
-@settings(max_examples=200)
+@settings(max_examples=150)
 def test_what_can_be_read_can_be_read_again_when_it_is_sent_again(strange):
     for each in strange:
         work = read(each, "stock", ONE)

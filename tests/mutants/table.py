@@ -1,0 +1,236 @@
+"""The mutations: a promise broken by one edit, and where the suite has to turn red.
+
+``old`` stands exactly once in ``path``; ``tests`` are pytest's arguments, the least that should
+notice. An edit that no longer applies is an error, not a mutation less.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    """See the module."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def apply(self, tree: Path) -> str:
+        """Write the mutation into ``tree``; return the file's text as it was."""
+        file = tree / self.path
+        text = file.read_text()
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.name}: {text.count(self.old)} places in {self.path} read {self.old!r}")
+        file.write_text(text.replace(self.old, self.new))
+        return text
+
+
+CONSUMER = "tests/functional/test_consumer.py"
+TABLES = "tests/functional/test_store_tables.py"
+CONFIRMS = "tests/unit/test_amqp_confirms.py"
+SAGA = "tests/unit/test_orders_saga_messages.py"
+INVENTORY = "tests/functional/test_orders_inventory.py"
+RETRIED = f"{CONSUMER}::test_mixed_outcomes_of_one_batch_are_settled_each_by_its_own"
+GIVEN_UP = (
+    f"{CONSUMER}::"
+    "test_a_message_that_raises_is_retried_by_the_outbox_and_then_dead_and_costs_its_neighbours_nothing"
+)
+
+MUTATIONS = (
+    # --- once, although the broker delivers twice ---
+    Mutation(
+        "inbox skipped", "ordermq/consumer/settle.py",
+        "            fresh = [work for work in works if work.envelope.message_id in new]",
+        "            fresh = list(works)",
+        (f"{CONSUMER}::test_each_message_has_its_effect_once_however_often_it_is_delivered",),
+    ),
+    Mutation(
+        "duplicates in one batch not merged", "ordermq/consumer/work.py",
+        "        earlier = by_id.get(work.envelope.message_id)",
+        "        earlier = None",
+        ("tests/unit/test_work.py",),
+    ),
+    Mutation(
+        "a hop is as good as the one before", "ordermq/store/inbox.py",
+        "     WHERE seen.outcome <> 'done' AND seen.hop < excluded.hop\n",
+        "     WHERE seen.hop < excluded.hop\n",
+        (f"{TABLES}::test_a_hop_is_settled_once_and_a_later_hop_again_until_one_is_done",),
+    ),
+    # --- acks ---
+    Mutation(
+        "ack before commit", "ordermq/consumer/workers.py",
+        "            with timer.time():\n",
+        "            self._bench.report(some)\n            with timer.time():\n",
+        (f"{CONSUMER}::test_a_long_pause_gives_the_deliveries_back_and_ends_with_a_new_subscription",),
+    ),
+    Mutation(
+        "cumulative ack above a gap", "ordermq/consumer/frontier.py",
+        "acks.append(Ack(tag, multiple=False))",
+        "acks.append(Ack(tag, multiple=True))",
+        ("tests/unit/test_frontier.py",),
+    ),
+    Mutation(
+        "tags of a lost channel acked", "ordermq/consumer/runtime.py",
+        "            if work.epoch == self._epoch:\n",
+        "            if work.epoch:\n",
+        (f"{CONSUMER}::test_what_was_begun_on_a_lost_channel_is_not_acked_on_the_next",),
+    ),
+    Mutation(
+        "prefetch unbounded", "ordermq/amqp/subscription.py",
+        "prefetch_count=prefetch)",
+        "prefetch_count=0)",
+        ("tests/functional/test_amqp_subscription.py::test_the_broker_sends_no_more_than_the_prefetch_unacked",),
+    ),
+    # --- confirms ---
+    Mutation(
+        "return treated as confirm", "ordermq/amqp/confirms.py",
+        "        return Fate.RETURNED, reason",
+        '        return Fate.CONFIRMED, ""',
+        (CONFIRMS,),
+    ),
+    Mutation(
+        "nack treated as ack", "ordermq/amqp/confirms.py",
+        'return [(publishing, Fate.NACKED, "") for publishing in confirmed]',
+        'return [(publishing, Fate.CONFIRMED, "") for publishing in confirmed]',
+        (CONFIRMS,),
+    ),
+    Mutation(
+        "what was in flight on a lost channel confirmed", "ordermq/amqp/publisher.py",
+        "            sent.batch.resolve(sent.index, Fate.UNKNOWN, reason)",
+        "            sent.batch.resolve(sent.index, Fate.CONFIRMED, reason)",
+        ("tests/functional/test_amqp_publisher.py::"
+         "test_a_missing_exchange_leaves_the_publishing_unknown_and_the_publisher_working",),
+    ),
+    Mutation(
+        "relay deletes rows that were refused", "ordermq/relay.py",
+        "outbox.delete(tx, result.confirmed)",
+        "outbox.delete(tx, [row.outbox_id for row in rows])",
+        ("tests/functional/test_relay.py::"
+         "test_a_row_no_queue_takes_is_reported_and_holds_back_only_its_own_order",),
+    ),
+    Mutation(
+        "relay deletes rows that nobody confirmed", "ordermq/relay.py",
+        "        if fate is Fate.CONFIRMED:\n            result.confirmed.append",
+        "        if fate in (Fate.CONFIRMED, Fate.UNKNOWN):\n            result.confirmed.append",
+        ("tests/functional/test_relay.py::test_rows_published_without_a_confirm_stay_and_are_published_again",),
+    ),
+    Mutation(
+        "two relays at once", "ordermq/store/outbox.py",
+        "    return bool(row and row[0])\n\n\ndef claim(",
+        "    return bool(row)\n\n\ndef claim(",
+        (f"{TABLES}::test_one_relay_is_active_until_its_transaction_ends",),
+    ),
+    # --- transactions ---
+    Mutation(
+        "a commit of unknown outcome taken for success", "ordermq/store/session.py",
+        '                raise CommitUnknown(f"the connection broke during COMMIT: {error}") from exc',
+        "                return",
+        ("tests/functional/test_store_session.py::"
+         "test_a_connection_that_breaks_at_commit_leaves_the_outcome_unknown",),
+    ),
+    Mutation(
+        "inbox rows locked in no order", "ordermq/store/inbox.py",
+        "for message_id, hop in sorted(messages)]",
+        "for message_id, hop in messages]",
+        (f"{TABLES}::test_batches_that_share_messages_settle_each_once_and_never_deadlock",),
+    ),
+    Mutation(
+        "stock locked in no order", "ordermq/orders/stock.py",
+        "ORDER BY product_id FOR NO KEY UPDATE",
+        "ORDER BY random() FOR NO KEY UPDATE",
+        (f"{INVENTORY}::test_concurrent_batches_on_the_same_products_neither_deadlock_nor_oversell",),
+    ),
+    Mutation(
+        "orders locked in no order", "ordermq/orders/journal.py",
+        "ORDER BY order_id FOR NO KEY UPDATE",
+        "ORDER BY random() FOR NO KEY UPDATE",
+        (f"{INVENTORY}::test_batches_that_share_orders_lock_them_in_one_order",),
+    ),
+    # --- retries and deaths ---
+    Mutation(
+        "retry acked and not written", "ordermq/consumer/settle.py",
+        "            tx.append([self._next_hop(*works[message_id]) for message_id in sorted(new)])\n",
+        "",
+        (RETRIED,),
+    ),
+    Mutation(
+        "attempt not counted", "ordermq/consumer/settle.py",
+        "attempt=envelope.attempt + isinstance(outcome, Retry)",
+        "attempt=envelope.attempt",
+        (RETRIED,),
+    ),
+    Mutation(
+        "a retry looks like its own duplicate", "ordermq/consumer/settle.py",
+        "hop=envelope.hop + 1",
+        "hop=envelope.hop",
+        (GIVEN_UP,),
+    ),
+    Mutation(
+        "dead letter without what follows from it", "ordermq/consumer/settle.py",
+        "                work.handler.on_dead(work.payload, reason, tx)",
+        "                pass",
+        (GIVEN_UP,),
+    ),
+    Mutation(
+        "a neighbour pays for the culprit", "ordermq/consumer/batch.py",
+        "            if len(pending) == 1:\n",
+        "            if len(pending) <= 2:\n",
+        ("tests/unit/test_batch.py",),
+    ),
+    Mutation(
+        "a killer is started for ever", "ordermq/store/starts.py",
+        "MAX_STARTS = 3\n",
+        "MAX_STARTS = 3_000\n",
+        (f"{CONSUMER}::test_a_message_that_never_ended_three_starts_is_dead",),
+    ),
+    # --- the world outside ---
+    Mutation(
+        "lease ignored", "ordermq/store/leases.py",
+        "     WHERE lease.lease_until < now()\n",
+        "",
+        (f"{TABLES}::test_whoever_takes_and_loses_leases_in_whatever_order_one_owner_holds_each",),
+    ),
+    Mutation(
+        "foreign lease released", "ordermq/store/leases.py",
+        'ANY(%s) AND owner = %s",\n            (queue, list(message_ids), owner)',
+        'ANY(%s)",\n            (queue, list(message_ids))',
+        (f"{TABLES}::test_whoever_takes_and_loses_leases_in_whatever_order_one_owner_holds_each",),
+    ),
+    Mutation(
+        "a text sent again though nobody knows of the first", "ordermq/orders/handlers/notify.py",
+        """    elif state is NotificationState.SENDING:
+        # Whoever wrote that may have called and not lived to tell.
+        _unknown(key, "its sender did not come back", journal, told)
+    elif state in (None, NotificationState.FAILED):  # N2
+""",
+        "    elif state in (None, NotificationState.FAILED, NotificationState.SENDING):\n",
+        ("tests/functional/test_orders_notify.py",),
+    ),
+    Mutation(
+        "a key of its own for each capture", "ordermq/orders/payments.py",
+        '    return f"capture:{order_id}"',
+        '    return f"capture:{order_id}:{id(object())}:{__import__(\'time\').time_ns()}"',
+        ("tests/functional/test_orders_payment.py",),
+    ),
+    # --- the saga's inverses ---
+    Mutation(
+        "declined, and the stock stays reserved", "ordermq/orders/saga.py",
+        "(_RESERVED, EventType.PAYMENT_DECLINED): Row(_CANCELLED, (Step.RELEASE, Step.NOTIFY_CANCELLED)),",
+        "(_RESERVED, EventType.PAYMENT_DECLINED): Row(_CANCELLED, (Step.NOTIFY_CANCELLED,)),",
+        (SAGA,),
+    ),
+    Mutation(
+        "captured too late, and not refunded", "ordermq/orders/saga.py",
+        "(_CANCELLED, EventType.PAYMENT_CAPTURED): Row(_CANCELLED, (Step.REFUND,)),",
+        "(_CANCELLED, EventType.PAYMENT_CAPTURED): Row(_CANCELLED),",
+        (SAGA,),
+    ),
+    Mutation(
+        "a late capture not told", "ordermq/orders/saga.py",
+        "_LATE = {\n    EventType.PAYMENT_CAPTURED,\n",
+        "_LATE = {\n",
+        (SAGA,),
+    ),
+)  # fmt: skip
