@@ -107,7 +107,7 @@ class BrokerSettings:
     publish_window: int = setting(500, "publishings in flight before waiting for confirms", ge=1, le=10_000)
     reconnect_base_s: float = setting(0.5, "backoff before the first reconnect", unit="s", gt=0, le=60)
     unreachable_cap_s: float = setting(
-        3.0, "longest backoff while nothing answers or the link breaks", unit="s", gt=0, le=300
+        1.5, "longest backoff while nothing answers or the link breaks", unit="s", gt=0, le=300
     )
     reconnect_cap_s: float = setting(
         30.0, "longest wait after a refusal: login, vhost, permission, too many", unit="s", gt=0, le=300
