@@ -93,6 +93,7 @@ class Arena:
         self._keeper = _Keeper(self.fleet)
         self.secrets = [stack.broker.password, stack.postgres.password]  # must stand in no log
         self.is_long = False
+        self.ends = ExitStack()  # what a fault made and nobody else unmakes
         self.say: Callable[[str], None] = lambda text: None
 
     # --- processes ----------------------------------------------------------
@@ -241,6 +242,7 @@ class Arena:
         self._keeper.end()
         self.fleet.kill()
         self.session.close()
+        self.ends.close()
 
 
 class _Keeper(threading.Thread):
