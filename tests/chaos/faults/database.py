@@ -1,7 +1,16 @@
-"""Faults of PostgreSQL."""
+"""Faults of PostgreSQL: killed, frozen, refusing, locked, full."""
 
+import os
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
+
+from ordermq.testing.account import server_account
+from ordermq.testing.errors import StackError
 from tests.chaos.arena import Arena
-from tests.chaos.fault import Fault
+from tests.chaos.fault import Fault, Skip
 
 _TERMINATE = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -25,4 +34,81 @@ class DatabaseKilled(Fault):
         arena.healed()
 
 
-FAULTS = (DatabaseKilled(),)
+class DatabaseStubborn(Fault):
+    name = "F17"
+    title = "database frozen; no connections; locks held"
+    expect = "everybody waits or tries again; no attempt is used up, nothing is dead"
+    settings: ClassVar = {
+        "ORDERMQ_DATABASE_LOCK_TIMEOUT_S": "2",
+        "ORDERMQ_DATABASE_STATEMENT_TIMEOUT_S": "6",
+    }
+
+    def strike(self, arena: Arena) -> None:
+        arena.postgres.freeze()
+        try:
+            arena.pause(12.0)
+        finally:
+            arena.postgres.thaw()
+        arena.wait_finished(50)
+        limit = f'ALTER DATABASE "{arena.name}" CONNECTION LIMIT'
+        arena.postgres.sql(f"{limit} 3")
+        arena.postgres.sql(_TERMINATE.format(arena.name), superuser=True)
+        arena.pause(6.0)
+        arena.postgres.sql(f"{limit} -1")
+        arena.wait_finished(50)
+        lock = "BEGIN; LOCK TABLE shop.orders, shop.stock IN SHARE MODE; SELECT pg_sleep(12); COMMIT"
+        with suppress(StackError):  # if the lock itself is refused, too much else was going on
+            arena.postgres.sql(lock, database=arena.name)
+        arena.healed()
+
+
+class DiskFull(Fault):
+    name = "F18"
+    title = "the database's disk is full"
+    expect = "consumers pause, no attempt is used up; they go on when there is space"
+    spoils_stack = True  # its tablespace is gone with its disk
+
+    SIZE = "192m"
+
+    def check(self) -> None:
+        if os.geteuid() != 0:
+            raise Skip("only root can mount a small disk")
+
+    def prepare(self, arena: Arena) -> None:
+        self._disk = arena.place.given_folder("disk")
+        arena.ends.callback(shutil.rmtree, self._disk, ignore_errors=True)
+        owner = server_account()
+        options = f"size={self.SIZE},mode=700,uid={owner.uid},gid={owner.gid}"
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "ordermq-chaos", str(self._disk)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise Skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+        arena.ends.callback(subprocess.run, ["umount", "--lazy", str(self._disk)], check=False)
+        arena.session.close()
+        sql = arena.postgres.sql
+        sql(f"CREATE TABLESPACE small LOCATION '{self._disk}'", superuser=True)
+        sql(f'ALTER DATABASE "{arena.name}" SET TABLESPACE small', superuser=True)
+
+    def strike(self, arena: Arena) -> None:
+        ballast = self._disk / "ballast"
+        fill(ballast)
+        try:
+            arena.wait_until(
+                lambda: arena.logged("No space left") or arena.logged("could not extend"), 60.0, "a full disk"
+            )
+            arena.pause(5.0)
+        finally:
+            ballast.unlink()
+        arena.healed()
+
+
+def fill(path: Path) -> None:
+    """Leave no space on the disk of ``path``."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+FAULTS = (DatabaseKilled(), DatabaseStubborn(), DiskFull())
