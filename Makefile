@@ -15,6 +15,7 @@ INPUT  ?=
 BROKER ?=
 FORMAT ?= native
 FAULT  ?=
+MINUTES ?= 60
 NAME   ?=
 ALL    ?=
 
@@ -58,6 +59,9 @@ chaos: setup broker ## Faults under load, what holds then: make chaos [FAULT="F1
 chaos-smoke: setup broker ## The short list of faults for every change, in 3 minutes
 	@$(BIN)/python -m tests.chaos --smoke --seed "$(SEED)"
 
+soak: setup ## F29, a random fault every 10 to 20 s: make soak MINUTES=60 SEED=7
+	@$(BIN)/python -m tests.chaos --soak "$(MINUTES)" --seed "$(SEED)"
+
 test-pika: setup ## Run the tests of the broker's door on every supported pika
 	@tests/pika-versions
 
@@ -86,4 +90,4 @@ clean: ## Remove everything that was made here, the private stack's data too
 	@rm -rf $(VENV) .venv-pika-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup bootstrap broker demo test chaos chaos-smoke test-pika mutants lint check format dist clean
+.PHONY: help setup bootstrap broker demo test chaos chaos-smoke soak test-pika mutants lint check format dist clean

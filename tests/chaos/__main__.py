@@ -13,6 +13,7 @@ from ordermq.errors import OrderMQError
 from ordermq.testing.stack import PrivateStack, temporary_stack
 from tests.chaos.fault import Fault
 from tests.chaos.faults import FAULTS, SMOKE
+from tests.chaos.faults.soak import Soak
 from tests.chaos.report import HEADER, Result, last_line
 from tests.chaos.run import run_fault
 
@@ -67,15 +68,25 @@ class Stacks:
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--smoke", is_flag=True, help="Only the short list for every change.")
+@click.option("--soak", "minutes", type=click.FloatRange(0.1), help="F29 instead, for so many minutes.")
 @click.option("--long", "is_long", is_flag=True, help="With the outages of minutes.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the orders and of what is random.")
 @click.option("--build", type=click.Path(path_type=Path), default=Path("build"), show_default=True)
 @click.option("--list", "is_list", is_flag=True, help="Say what each fault does, and run none.")
 def chaos(
-    *, names: tuple[str, ...], smoke: bool, is_long: bool, seed: int, build: Path, is_list: bool
+    *,
+    names: tuple[str, ...],
+    smoke: bool,
+    minutes: float | None,
+    is_long: bool,
+    seed: int,
+    build: Path,
+    is_list: bool,
 ) -> None:
     """Run the faults NAMES (F1, F2 ...), or all; exit 1 if any failed."""
-    wanted = _wanted(" ".join(names).upper().split(), smoke=smoke)
+    wanted: list[Fault] = (
+        [Soak(minutes)] if minutes else _wanted(" ".join(names).upper().split(), smoke=smoke)
+    )
     if is_list:
         for fault in wanted:
             click.echo(f"{fault.name:<5}{fault.title}: {fault.expect}")

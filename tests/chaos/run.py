@@ -58,6 +58,7 @@ def run_fault(
             except (Broken, OrderMQError) as exc:
                 result.problems.append(str(exc)[:600])
                 with suppress(Exception):  # whatever still answers makes the report better
+                    arena.customers.stop()
                     _count(arena, fault, result)
             result.problems += arena.problems
             result.note = "; ".join(arena.notes)

@@ -189,7 +189,9 @@ class HandlerInTrouble(Fault):
     expect = "attempts are bounded, each ends as a dead letter with its reason; neighbours are done once"
     settings: ClassVar = {
         "ORDERMQ_RETRY_ATTEMPTS": "3",
-        "ORDERMQ_CONSUMER_HANDLER_DEADLINE_S": "4",
+        "ORDERMQ_CONSUMER_HANDLER_DEADLINE_S": "5",
+        "ORDERMQ_DATABASE_STATEMENT_TIMEOUT_S": "2.5",
+        "ORDERMQ_DATABASE_LOCK_TIMEOUT_S": "2",
     }
     may_end_with = frozenset({9, 75})
 
@@ -265,7 +267,10 @@ class Upgraded(Fault):
             arena.wait_ready(member)
         arena.wait_until(lambda: arena.value("SELECT count(*) FROM next_release") > 5, 30.0, "version 99")
         # Now the consumer knows it too, and what was parked is replayed.
-        upgraded = {"ORDERMQ_CONSUMER_HANDLERS": "tests.chaos.next_release", "PYTHONPATH": str(Path.cwd())}
+        upgraded = {
+            "ORDERMQ_CONSUMER_HANDLERS": "ordermq.orders.handlers,tests.chaos.next_release",
+            "PYTHONPATH": str(Path.cwd()),
+        }
         points = arena.fleet["points"]
         points.stop(40.0)
         points.start(**upgraded)
