@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ordermq.cli.operator import NotToBeDone, actor, ask
-from ordermq.cli.options import DURATION, as_json, common, dry_run, limit, rate, reason, yes
+from ordermq.cli.options import DURATION, TEXT, as_json, common, dry_run, limit, rate, reason, yes
 from ordermq.cli.output import seconds, shortened, write, write_json, write_table
 from ordermq.cli.program import Program, load_program
 from ordermq.cli.progress import Pace, counting
@@ -33,11 +33,11 @@ class Decision:
 
 
 _FILTERS = (
-    click.option("--queue", help="Only those of this queue."),
-    click.option("--error", metavar="TEXT", help="Only those whose reason contains this."),
-    click.option("--fingerprint", help="Only those that died of this cause ('dead group')."),
-    click.option("--order", "correlation_id", metavar="ID", help="Only those of this order."),
-    click.option("--message-id", help="Only those of this message."),
+    click.option("--queue", type=TEXT, help="Only those of this queue."),
+    click.option("--error", type=TEXT, help="Only those whose reason contains this."),
+    click.option("--fingerprint", type=TEXT, help="Only those that died of this cause ('dead group')."),
+    click.option("--order", "correlation_id", type=TEXT, metavar="ID", help="Only those of this order."),
+    click.option("--message-id", type=TEXT, help="Only those of this message."),
     click.option("--older-than", "older_than_s", type=DURATION, help="Only those that died before that."),
     click.option("--newer-than", "newer_than_s", type=DURATION, help="Only those that died since."),
 )
@@ -118,7 +118,7 @@ def list_(*, matching: Filter, limit: int, as_json: bool, config_path: str | Non
     epilog=f"""\b
 Examples:
   ordermq dead group
-  ordermq dead group --newer-than 1h --json | jq -r '[.count, .fingerprint, .reason] | @tsv'
+  ordermq dead group --newer-than 1h --json | jq -r .fingerprint
 
 {EXIT_CODES}"""
 )
@@ -210,8 +210,8 @@ def decides(command: Callable[..., None]) -> Callable[..., None]:
     epilog=f"""\b
 Examples:
   ordermq dead replay 17 18 --reason "gateway is back" --dry-run
-  ordermq dead replay --fingerprint 3f1c22ab90de --rate 50 --reason "gateway is back"
-  ordermq dead replay --queue payment --newer-than 2h --yes --reason "mended" --json
+  ordermq dead replay --fingerprint 3f1c22ab90de --rate 50 --reason "mended"
+  ordermq dead replay --queue payment --newer-than 2h --reason "mended" --yes
 
 {EXIT_CODES}"""
 )
@@ -238,7 +238,7 @@ def replay(*, reason: str, config_path: str | None, **scope: Any) -> None:
     epilog=f"""\b
 Examples:
   ordermq dead discard 17 --reason "a test message"
-  ordermq dead discard --fingerprint 3f1c22ab90de --reason "nobody wants these" --dry-run
+  ordermq dead discard --fingerprint 3f1c22ab90de --reason "a test" --dry-run
 
 {EXIT_CODES}"""
 )

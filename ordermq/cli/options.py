@@ -30,6 +30,20 @@ class Duration(click.ParamType[float]):
 DURATION = Duration()
 
 
+class Text(click.ParamType[str]):
+    """Text that says something: an empty shell variable must not choose everything."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not str(value).strip():
+            self.fail("is empty", param, ctx)
+        return str(value)
+
+
+TEXT = Text()
+
+
 def common(command: F) -> F:
     """Add --config FILE (as ``config_path``) and --debug."""
     command = click.option(

@@ -48,6 +48,13 @@ def recorded(shop, action):
     ]
 
 
+@pytest.mark.parametrize("option", ["--queue", "--error", "--fingerprint", "--order", "--message-id"])
+def test_an_empty_filter_is_refused_and_chooses_nothing(shop, graves, option):
+    refused = shop.run("ordermq", "dead", "discard", option, "", "--reason", "an unset variable", "--yes")
+    assert (refused.returncode, "is empty" in refused.stderr) == (64, True)
+    assert len(shop.lines("ordermq", "dead", "list")) == 5
+
+
 def test_a_group_is_replayed_by_its_fingerprint_and_what_was_done_is_recorded(shop, graves):
     group = shop.lines("ordermq", "dead", "group", "--error", "timeout")[0]
     assert (group["count"], group["queue"], group["reason"]) == (3, "points", "timeout after 30 s")
