@@ -41,7 +41,7 @@ class ShopSettings:
     )
     alert_every_s: float = setting(
         60.0,
-        "the operator gets no more than one text in this time, about all orders since",
+        "the operator gets no more than one text in this time from each consumer of notify",
         unit="s",
         ge=0,
         le=86_400,

@@ -13,9 +13,8 @@ _TEXTS = {
 def render_alert(*, order_id: str, event: str, others: int = 0) -> str:
     """Return the text for the operator: what to look at, and nothing of the customer's."""
     if others:
-        return (
-            f"Order {order_id} and {others} more need a person: {event}. Type: ordermq order list --attention"
-        )
+        more = f"{others} more {'do' if others > 1 else 'does'}"
+        return f"Order {order_id} needs a person: {event}; {more}. Type: ordermq order list --attention"[:160]
     return f"Order {order_id} needs a person: {event}. Type: ordermq order show {order_id}"[:160]
 
 

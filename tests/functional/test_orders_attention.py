@@ -1,7 +1,10 @@
 """Orders that need a person: who is told, how a person ends it, and when that is refused."""
 
+from dataclasses import replace
+
 import pytest
 
+from ordermq.clock import utc_now
 from ordermq.errors import OrderConflict, OrderNotFound
 from ordermq.message import Envelope
 from ordermq.orders.commands import AlertOperator
@@ -78,19 +81,55 @@ def test_without_a_phone_an_alert_is_done(database, sandbox):
         assert sandbox.ledger("sms") == []
 
 
-def test_when_many_orders_fail_together_one_text_tells_of_them_and_the_next_waits_its_time(database, sandbox):
+def alerts(shop, count):
+    """The alerts of so many orders that fail together."""
+    shop.place(*(an_order(f"o-{number}") for number in range(1, count + 1)))
+    for message in shop.take("inventory"):
+        shop.die(message)
+    return shop.take("notify", types=["AlertOperator"])
+
+
+def waits(message):
+    """Let a message have been postponed, just now."""
+    message.envelope = replace(message.envelope, first_failed_at=utc_now())
+    return message
+
+
+def alert_texts(sandbox):
+    return [each["text"] for each in sandbox.ledger("sms") if each["reference"].startswith("alert:")]
+
+
+def test_when_many_orders_fail_together_the_first_is_told_and_the_rest_wait_their_time(database, sandbox):
     with open_shop(database, sandbox, alert_phone=PHONE, alert_every_s=3600.0) as shop:
-        orders = [an_order(f"o-{number}") for number in range(1, 5)]
-        shop.place(*orders)
-        for message in shop.take("inventory"):
-            shop.die(message)
-        *together, later = shop.take("notify", types=["AlertOperator"])
-        (claim, request), *others = shop.prepare_all(*together)
-        assert [answer for _, answer in others] == [DONE, DONE]
-        assert shop.complete(together[0], claim, shop.call(together[0], request)) == DONE
-        (text,) = [each["text"] for each in sandbox.ledger("sms") if each["reference"].startswith("alert:")]
-        assert "o-1 and 2 more need a person" in text
-        assert isinstance(shop.attempt(later), Postpone)
+        first, *others = alerts(shop, 3)
+        (claim, request), *answers = shop.prepare_all(first, *others)
+        assert all(isinstance(answer, Postpone) for _, answer in answers)
+        assert shop.complete(first, claim, shop.call(first, request)) == DONE
+        (text,) = alert_texts(sandbox)
+        assert text.startswith("Order o-1 needs a person: reservation_failed; 2 more do. Type:")
+        # They were not seen waiting when that was told.
+        assert [isinstance(shop.attempt(waits(each)), Postpone) for each in others] == [True, True]
+
+
+def test_what_waited_when_a_text_was_sent_is_told_by_it_and_what_came_since_is_not(shop, sandbox):
+    first, second, late, *waiting = [waits(each) for each in alerts(shop, 50)]
+    assert shop.attempt(first) == DONE
+    assert shop.attempt(waits(late)) == DONE
+    assert [shop.attempt(each) for each in (second, *waiting)] == [DONE] * 48
+    texts = alert_texts(sandbox)
+    assert len(texts) == 2
+    assert all("; 49 more do." in text for text in texts)
+
+
+def test_a_text_that_was_not_sent_tells_of_nobody(shop, sandbox):
+    first, second = [waits(each) for each in alerts(shop, 2)]
+    sandbox.behave("sms", error=1.0)
+    assert isinstance(shop.attempt(first), Postpone)
+    assert isinstance(shop.attempt(second), Postpone)
+    sandbox.behave("sms")
+    assert shop.attempt(second) == DONE
+    assert shop.attempt(first) == DONE
+    assert len(alert_texts(sandbox)) == 1
 
 
 def test_an_alert_of_unknown_outcome_is_tried_again_and_a_dead_one_asks_for_nobody(shop, sandbox):
