@@ -29,7 +29,7 @@ _MOST = 1_000_000
     epilog=f"""\b
 Examples:
   ordermq order stuck
-  ordermq order stuck --older-than 2h --json | jq -r '[.order_id, .payment_state] | @tsv'
+  ordermq order stuck --older-than 2h --json | jq -r .order_id
   ordermq order stuck --older-than 30m --check || echo "somebody should look"
 
 {EXIT_CODES}"""
@@ -85,14 +85,16 @@ def stuck(*, older_than_s: float, check: bool, limit: int, as_json: bool, config
     epilog=f"""\b
 Examples:
   ordermq order resume A-1001 --reason "queue was purged" --dry-run
-  ordermq order resume --stuck --older-than 20m --reason "queue was purged" --rate 200
+  ordermq order resume --stuck --older-than 20m --reason "purged" --rate 200
   ordermq order resume --stuck --older-than 0 --reason "restored" --yes --json
+  ordermq order resume A-1001 --anew --reason "impossible since the restore"
 
 {EXIT_CODES}"""
 )
 @click.argument("order_ids", nargs=-1, metavar="[ID]...")
 @click.option("--stuck", "every", is_flag=True, help="Every order that 'order stuck' lists.")
 @click.option("--older-than", "older_than_s", type=DURATION, help="With --stuck; default 10m.")
+@click.option("--anew", is_flag=True, help="Also what is 'impossible': done, but its step is pending.")
 @reason
 @rate
 @yes
@@ -104,6 +106,7 @@ def resume(
     order_ids: tuple[str, ...],
     every: bool,
     older_than_s: float | None,
+    anew: bool,
     reason: str,
     rate: float,
     yes: bool,
@@ -117,6 +120,10 @@ def resume(
     waits in the outbox or is a dead letter is left alone and named. Works in small
     transactions: an interrupted one can be run again. Exit 1 if something is found that
     cannot be (a step whose message is done), or an order that is not known.
+
+    A database from a backup may hold such steps, because messages of its lost future
+    were still under way. --anew sends them all the same: no effect is doubled, for the
+    order's own rows and the services' keys decide. Without a backup report a bug first.
 
     JSON lines: one object {order_id, found, step, queue, message_id, hop, note} a pending step;
     found is sent, waiting, dead, impossible, at_rest or unknown.
@@ -135,16 +142,17 @@ def resume(
             ask(f"{len(chosen)} orders will be resumed. Go on?", yes=yes)
     counts: Counter[Found] = Counter()
     with counting("order.resume", len(chosen)) as step:
-        for size, answers in _batches(session, chosen, reason, Pace(rate), dry_run=dry_run):
+        for size, answers in _batches(session, chosen, reason, Pace(rate), anew=anew, dry_run=dry_run):
             step(size)
             counts.update(each.found for each in answers)
             for each in answers:
                 if as_json:
                     write_json(asdict(each))
-                elif order_ids or each.found in (Found.DEAD, Found.IMPOSSIBLE, Found.UNKNOWN):
+                elif order_ids or dry_run or each.found in (Found.DEAD, Found.IMPOSSIBLE, Found.UNKNOWN):
                     write(_line(each, dry_run=dry_run))
     if every and not as_json:
-        write(", ".join(f"{count} {found}" for found, count in sorted(counts.items())) or "none")
+        told = (f"{count} {_word(found, dry_run=dry_run)}" for found, count in sorted(counts.items()))
+        write(", ".join(told) or "none")
     if counts[Found.IMPOSSIBLE] or counts[Found.UNKNOWN]:
         raise click.exceptions.Exit(1)
 
@@ -186,7 +194,7 @@ def adopt_texts(*, reason: str, dry_run: bool, config_path: str | None) -> None:
 
 
 def _batches(
-    session: Session, order_ids: list[str], reason: str, pace: Pace, *, dry_run: bool
+    session: Session, order_ids: list[str], reason: str, pace: Pace, *, anew: bool, dry_run: bool
 ) -> Iterator[tuple[int, list[Resumed]]]:
     """Resume batch by batch, each in a transaction of its own; yield what has committed."""
     by, left = actor(), list(order_ids)
@@ -196,7 +204,7 @@ def _batches(
         answers: list[Resumed] = []
         try:
             with session.transaction() as tx:
-                answers = resume_orders(batch, tx)
+                answers = resume_orders(batch, tx, anew=anew)
                 changed = dict.fromkeys(each.order_id for each in answers if each.found is Found.SENT)
                 actions.record(tx, by, "order.resume", [f"order {each}" for each in changed], reason)
                 if dry_run:
@@ -211,6 +219,9 @@ def _batches(
 
 def _line(each: Resumed, *, dry_run: bool) -> str:
     step = f" {each.step}" if each.step else ""
-    word = f"would be {each.found}" if dry_run and each.found is Found.SENT else each.found.value
     message = f" {each.message_id}, hop {each.hop}" if each.found is Found.SENT else ""
-    return f"order {each.order_id}{step}: {word}{message} ({each.note})"
+    return f"order {each.order_id}{step}: {_word(each.found, dry_run=dry_run)}{message} ({each.note})"
+
+
+def _word(found: Found, *, dry_run: bool) -> str:
+    return "would be sent" if dry_run and found is Found.SENT else found.value

@@ -10,11 +10,14 @@ where it was last seen, the tables say.
     outbox: waits                        nothing: it is on its way, or will be when it is due
     a dead letter is open                nothing: ``ordermq dead replay`` is the way
     inbox: dead, no letter open          sent as the next hop: its replay was lost, or discarded
-    inbox: done                          nothing: reported, for it cannot be
+    inbox: done                          nothing: reported, for it cannot be; with ``anew`` it is
+                                         opened again and sent as the next hop
 
 Invariants
     M1  What was not lost after all is done once: the message sent again has the id and the
         hop of the one that is still under way, and the inbox settles one of the two.
+        With ``anew`` too: what a handler does is decided by the order's pending steps, its
+        rows and the services' keys, not by the inbox alone.
     M2  The order is locked meanwhile: no step ends between looking and sending.
 """
 
@@ -28,7 +31,7 @@ from ordermq.orders.commands import command_of
 from ordermq.orders.events import Event, EventType, Step
 from ordermq.orders.journal import Journal
 from ordermq.orders.saga import State, advance
-from ordermq.store import Transaction, outgoing, whereabouts
+from ordermq.store import Transaction, inbox, outgoing, whereabouts
 from ordermq.store.whereabouts import Whereabouts
 
 _EVENTS = """
@@ -61,8 +64,11 @@ class Resumed:
     note: str = ""
 
 
-def resume_orders(order_ids: Iterable[str], tx: Transaction) -> list[Resumed]:
-    """Send again what these orders wait for and nobody has, in the caller's transaction."""
+def resume_orders(order_ids: Iterable[str], tx: Transaction, *, anew: bool = False) -> list[Resumed]:
+    """Send again what these orders wait for and nobody has, in the caller's transaction.
+
+    ``anew``: also what is done as a message, although its step is pending.
+    """
     wanted = list(dict.fromkeys(order_ids))
     journal = Journal(tx, wanted)
     sent = _sent_by(tx, wanted)
@@ -86,12 +92,14 @@ def resume_orders(order_ids: Iterable[str], tx: Transaction) -> list[Resumed]:
     again = []
     for command, step in pending:
         where = known[command.queue, command.message_id]
-        found, note = judge(where)
+        found, note = judge(where, anew=anew)
         hop = where.next_hop if found is Found.SENT else where.hop
         answers.append(
             Resumed(command.correlation_id, found, step, command.queue, command.message_id, hop, note)
         )
         if found is Found.SENT:
+            if where.outcome == "done":
+                inbox.reopen(tx, command.queue, command.message_id)
             row = outgoing.new_row(command, {})
             envelope = replace(row.envelope, hop=where.next_hop, replay_no=where.replays)
             again.append(row._replace(envelope=envelope))
@@ -99,17 +107,20 @@ def resume_orders(order_ids: Iterable[str], tx: Transaction) -> list[Resumed]:
     return answers
 
 
-def judge(where: Whereabouts) -> tuple[Found, str]:
+def judge(where: Whereabouts, *, anew: bool = False) -> tuple[Found, str]:
     """Say what becomes of the message of a pending step. Pure."""
     if where.open_letter is not None:
         return Found.DEAD, f'ordermq dead replay {where.open_letter} --reason "..."'
     if where.available_at is not None:
         return Found.WAITING, f"in the outbox, due {where.available_at:%Y-%m-%d %H:%M:%S}"
     match where.outcome:
+        case "done" if anew:
+            return Found.SENT, "its message was done without its step"
         case "done":
             return (
                 Found.IMPOSSIBLE,
-                "its message is done, but the step is pending: a bug, or a restored database",
+                "its message is done, but the step is pending: after a restored backup say --anew, "
+                "else it is a bug",
             )
         case None:
             return Found.SENT, "no consumer has seen it"

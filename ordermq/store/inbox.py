@@ -6,8 +6,9 @@ duplicate of an earlier hop is recognised, and a message once done stays done.
 
 Invariants
     I1  A message is settled by at most one transaction for each hop, and as done by
-        at most one in all: the primary key and the WHERE of the upsert decide, also
-        between two consumers at the same instant (one waits for the other's commit).
+        at most one in all, unless a person reopens it: the primary key and the WHERE of
+        the upsert decide, also between two consumers at the same instant (one waits for
+        the other's commit).
     I2  Rows of one statement are sorted by message_id: two batches that share
         messages lock them in the same order and cannot deadlock.
 """
@@ -34,6 +35,11 @@ _COMPLETE = """
     RETURNING message_id
 """
 
+_REOPEN = """
+    UPDATE ordermq.inbox SET outcome = 'postponed', settled_at = now()
+     WHERE queue = %s AND message_id = %s AND outcome = 'done'
+"""
+
 _SETTLED = """
     SELECT i.message_id
       FROM ordermq.inbox AS i
@@ -50,6 +56,11 @@ def settle(tx: Transaction, queue: str, messages: Sequence[tuple[str, int]], out
 def complete(tx: Transaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:
     """Record the leased messages as done; return the ids that were not done before."""
     return _upsert(_COMPLETE, tx, queue, messages, "done")
+
+
+def reopen(tx: Transaction, queue: str, message_id: str) -> None:
+    """Let a message that is done be handled once more, at its next hop; earlier ones stay settled."""
+    tx.execute(_REOPEN, (queue, message_id))
 
 
 def settled(tx: Transaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:

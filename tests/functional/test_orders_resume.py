@@ -101,6 +101,21 @@ def test_a_step_that_is_pending_although_its_message_is_done_is_reported(shop):
     assert outbox(shop) == []
 
 
+def test_a_step_whose_message_is_done_is_sent_anew_once_and_ends(shop):
+    seen(shop, "done", 3)
+    with shop.session.transaction() as tx:
+        answers = resume_orders(["o-1"], tx, anew=True)
+    assert [(each.found, each.hop) for each in answers] == [(Found.SENT, 4)]
+    with shop.session.transaction() as tx:
+        assert resume_orders(["o-1"], tx, anew=True)[0].found is Found.WAITING
+    assert outbox(shop) == [("o-1:2:payment", "CapturePayment", 1, 4, 0)]
+    # What is under way of an earlier hop stays settled; the new one is done once.
+    key = "o-1:2:payment"
+    assert in_transaction(shop, inbox.settled, "payment", [(key, 3)]) == {key}
+    assert in_transaction(shop, inbox.settled, "payment", [(key, 4)]) == set()
+    assert in_transaction(shop, inbox.settle, "payment", [(key, 4)], "done") == {key}
+
+
 def test_each_pending_step_is_looked_at_and_others_are_told_apart(shop):
     in_transaction(shop, lambda tx: cancel_order("o-1", tx, "changed my mind"))
     shop.place(an_order("o-2", ("p-1", 99)))
