@@ -137,6 +137,7 @@ class Consumer(ThreadService):
         self._intake = Intake()
         self._pause = Pause(queue)
         self._watch = Watch()
+        self._outlasted: list[Run] = []  # found overdue where nothing may be raised
         retry = settings.retry
         bench = Bench(
             queue=queue,
@@ -224,8 +225,7 @@ class Consumer(ThreadService):
         held_since_s = monotonic_s()
         while not self.stopping.is_set():
             self._turn(subscription)
-            if not self._crew.is_whole:
-                raise OrderMQError("a worker thread has died; see its traceback above")
+            self._count_heads()
             paused_for = self._pause.why
             self._health.set_ready(not paused_for, f"paused until {paused_for}")
             if self._frontier.unsettled == 0 or not paused_for:
@@ -235,6 +235,11 @@ class Consumer(ThreadService):
                 self._give_back()
                 return self._sit_out()
         self._drain(subscription)
+
+    def _count_heads(self) -> None:
+        # A thread that hears of the stop while it is paused ends before the intake is closed.
+        if not self._crew.is_whole and not self.stopping.is_set():
+            raise OrderMQError("a worker thread has died; see its traceback above")
 
     def _turn(self, subscription: Subscription) -> None:
         self._manager.tick(TICK_S)
@@ -284,6 +289,7 @@ class Consumer(ThreadService):
             self._wait_for_crew(deadline, None)
 
     def _wait_for_crew(self, deadline: Deadline, subscription: Subscription | None) -> None:
+        self._look()
         while self._crew.is_alive:
             if deadline.has_passed:
                 self._leave(self._watch.runs())
@@ -316,6 +322,7 @@ class Consumer(ThreadService):
     def _sit_out(self) -> None:
         while not self._pause.may_try and not self.stopping.wait(TICK_S):
             self._look()
+            self._count_heads()
         if not self.stopping.is_set():
             raise ConnectionLost("the pause is over, or has to be tried: subscribing again")
         self._intake.close()
@@ -351,13 +358,14 @@ class Consumer(ThreadService):
     def _beat(self) -> None:
         """Show a sign of life; stop if a handler is overdue. For callbacks, which must not raise."""
         self._health.beat()
-        if self._overdue():
+        self._outlasted = self._outlasted or self._overdue()
+        if self._outlasted:
             self.stop()
 
     def _look(self) -> None:
         """Show a sign of life. Raises HandlerOverdue if a handler runs past its deadline."""
         self._health.beat()
-        if overdue := self._overdue():
+        if overdue := self._outlasted or self._overdue():
             self._give_up_on(overdue)
 
     def _overdue(self) -> list[Run]:
@@ -370,8 +378,7 @@ class Consumer(ThreadService):
                 "thread %s has been in a handler for %.0f s, past consumer.handler_deadline_s, with %s\n%s",
                 run.thread, run.lasted_s, _named(run.works), run.stack,
             )  # fmt: skip
-        ids = [work.envelope.message_id for run in overdue for work in run.works]
-        self._note(lambda tx: starts.mark_overdue(tx, self.queue, ids))
+        self._note(starts.mark_overdue, [work for run in overdue for work in run.works])
         raise HandlerOverdue(
             f"a handler of queue {self.queue} ran past consumer.handler_deadline_s"
             f" ({self._settings.consumer.handler_deadline_s:g} s); its messages return to the queue"
@@ -381,16 +388,22 @@ class Consumer(ThreadService):
         """Forget the starts of what is left running: that a deploy came in between is not their fault."""
         suspects = [work for run in running for work in run.works if work.is_suspect]
         if suspects:
-            self._note(lambda tx: starts.end(tx, self.queue, [work.envelope.message_id for work in suspects]))
+            self._note(starts.end, suspects)
 
-    def _note(self, write: Callable[[Transaction], None]) -> None:
-        """Have ``write`` done in a transaction, best effort, in at most NOTE_S."""
+    def _note(self, write: Callable[[Transaction, str, Sequence[str]], None], works: Sequence[Work]) -> None:
+        """Have ``write`` done for the messages of each queue, best effort, in at most NOTE_S."""
+        ids: dict[str, list[str]] = {}
+        for work in works:
+            # On the queue of what the broker dead-lettered, it is the handler's that counts.
+            queue = work.handler.queue if work.handler else self.queue
+            ids.setdefault(queue, []).append(work.envelope.message_id)
 
         def main() -> None:
             session = Session(self._settings.database, name=f"ordermq-consumer {self.queue} last note")
             try:
                 with session.transaction() as tx:
-                    write(tx)
+                    for queue, some in ids.items():
+                        write(tx, queue, some)
             except OrderMQError as exc:
                 log.warning("could not write down what was left running: %s", exc)
             finally:

@@ -114,8 +114,8 @@ class _Handling(_Worker):
         bench = self._bench
         works = read(deliveries, bench.queue, bench.registry)
         alone = self._begin([work for work in works if work.is_suspect and not work.fault])
-        todo = plan([work for work in works if not work.started.starts], bench.queue, bench.registry)
         with self._together():
+            todo = plan([work for work in works if not work.started.starts], bench.queue, bench.registry)
             self._bury_unreadable(todo.unreadable)
             for handler, some in todo.batches:
                 alone += self._run(handler, some)
@@ -284,10 +284,11 @@ class DeadWorker(_Worker):
             work.envelope = replace(work.envelope, version=0)  # so there is none to replay it to
         if work.is_suspect:  # its on_dead may be what killed the process
             self._persist(partial(begin_together, settler, [work]))
+        with bench.floor.alone() if work.started.starts else bench.floor.together():
             if work.started.starts:
                 self._persist(partial(begin_alone, settler, work))
-        plan([work], queue, bench.registry)
-        self._persist(partial(deadletter.bury, settler, work, deadletter.why(delivery)))
+            plan([work], queue, bench.registry)
+            self._persist(partial(deadletter.bury, settler, work, deadletter.why(delivery)))
         self._settler.has_sent |= settler.has_sent
         self._settled([work])
 

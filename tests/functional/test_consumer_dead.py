@@ -1,10 +1,18 @@
 """The consumer of what the broker dead-lettered: from ``<prefix>.dead`` into ``dead_letters``."""
 
+import time
+from dataclasses import replace
+from threading import Event
+
 import pytest
 
+from ordermq.errors import HandlerOverdue
 from ordermq.message import Properties, Publishing
-from ordermq.store import leases
+from ordermq.store import leases, starts
+from ordermq.task import Registry, handler
+from ordermq.task.handler import handlers_in
 from ordermq.testing import wait_until
+from tests.support.probe import Probe
 from tests.support.runtime import PREFIX, probes
 from tests.support.shop import an_order
 
@@ -72,6 +80,57 @@ def test_what_may_have_been_called_goes_back_to_the_handler_that_can_ask(rig):
     rig.wait_for_effects("call", 1)
     assert rig.rows("SELECT resumed FROM calls") == [(True,)]
     assert letters(rig) == []
+
+
+def burying(on_dead):
+    """Return a registry whose one handler, of queue ``single``, has ``on_dead`` follow from a death."""
+
+    @handler(queue="single", message=Probe, key="order_id", on_dead=on_dead)
+    def never(message, tx):
+        raise AssertionError("it is dead")
+
+    return Registry(handlers_in({"never": never}))
+
+
+def dead_suspects(rig, *payloads):
+    for payload in payloads:
+        properties, body = rig.as_published(payload)
+        properties = replace(properties, headers={**properties.headers, "x-acquired-count": 1})
+        rig.rabbit.publish(Publishing(DEAD, "single", properties, body))
+
+
+def test_what_was_begun_before_is_buried_alone(rig):
+    def watched(message, reason, tx):
+        running.append(message.order_id)
+        time.sleep(0.1)
+        beside.setdefault(message.order_id, set()).update(running)
+        running.remove(message.order_id)
+
+    running, beside = [], {}
+    with rig.session.transaction() as tx:
+        starts.begin(tx, "single", ["o00000", "o00001"])
+    dead_suspects(rig, *probes(6))
+    rig.consumer("dead", threads=6, registry=burying(watched))
+    wait_until(lambda: len(letters(rig)) == 6, 20.0, what="six dead letters")
+    assert (beside["o00000"], beside["o00001"]) == ({"o00000"}, {"o00001"})
+    assert rig.value("SELECT count(*) FROM ordermq.starts") == 0
+
+
+def test_what_follows_from_a_death_and_never_returns_is_held_against_the_message_it_is_about(rig):
+    may_go = Event()
+    rig.publish("single", *probes(1))
+    rig.rabbit.reject(f"{PREFIX}.single")
+    consumer = rig.consumer(
+        "dead", handler_deadline_s=0.2, registry=burying(lambda *_: may_go.wait(30.0)), drain_deadline_s=5.0
+    )
+    try:
+        assert consumer.join(20.0)
+        assert isinstance(consumer.failure, HandlerOverdue)
+        assert rig.rows("SELECT queue, message_id, starts, overdue FROM ordermq.starts") == [
+            ("single", "o00000", 1, 1)
+        ]
+    finally:
+        may_go.set()
 
 
 def test_an_order_whose_message_was_rejected_by_another_client_asks_for_a_person(pipeline):
