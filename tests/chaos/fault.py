@@ -26,8 +26,8 @@ class Fault:
     rate: ClassVar[float] = 200.0
     #: From ``healed`` to orders being completed again.
     recovers_within_s: ClassVar[float] = 20.0
-    #: From the end of the load to rest.
-    quiesces_within_s: ClassVar[float] = 120.0
+    #: After the load: so long without an order coming to rest, while others are under way, is stuck.
+    quiesces_within_s: ClassVar[float] = 60.0
     #: Exit codes that processes may end with by themselves.
     may_end_with: ClassVar[frozenset[int]] = frozenset()
     #: The servers cannot serve another fault after this one.

@@ -20,7 +20,6 @@ class BrokerFrozen(Fault):
     name = "F7"
     title = "broker frozen for 5, 30 (and 150) s"
     expect = "no confirm in time is unknown, never lost; reconnects by itself, nothing hangs"
-    quiesces_within_s = 300.0
 
     def strike(self, arena: Arena) -> None:
         for seconds in (5.0, 30.0, 150.0) if arena.is_long else (5.0, 30.0):

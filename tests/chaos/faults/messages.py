@@ -102,10 +102,11 @@ class OutOfOrder(Fault):
             arena.broker.settings(arena.name),
             exchange="orders", queues=QUEUES, copies=1, window=500, seed=arena.seed,
         ) as injector:  # fmt: skip
-            for _ in range(20):
+            for turn in range(12):
                 self._change_minds(arena)
-                self._hurry(arena)
-                arena.pause(0.3)
+                if turn % 4 == 0:
+                    self._hurry(arena)
+                arena.pause(0.5)
         arena.healed()
         arena.notes.append(f"{injector.taken} messages shuffled")
         arena.expect(injector.taken > 500, "hardly anything was shuffled")

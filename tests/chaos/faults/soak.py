@@ -14,7 +14,6 @@ class Soak(Fault):
     title = "a fault every 10 to 20 s"
     expect = "all of the others, for an hour"
     recovers_within_s = 30.0
-    quiesces_within_s = 600.0
     may_end_with = frozenset({69, 75})
 
     def __init__(self, minutes: float) -> None:
