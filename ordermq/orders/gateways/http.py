@@ -135,7 +135,8 @@ class JsonClient:
             connection.connect()
         except OSError as exc:
             connection.close()
-            raise GatewayUnavailable(f"{request}: cannot connect to {self._host}: {_name(exc)}") from exc
+            where = f"{self._host}:{connection.port}"
+            raise GatewayUnavailable(f"{request}: cannot connect to {where}: {_name(exc)}") from exc
         return connection
 
     def _exchange(
