@@ -27,6 +27,7 @@ from ordermq.backoff import Backoff
 from ordermq.clock import monotonic_s
 from ordermq.consumer.pause import Cause, Pause
 from ordermq.errors import GatewayUnavailable, OutcomeUnknown
+from ordermq.task.retry import retry_after_s
 
 BASE_S = 1.0  # the first backoff's ceiling
 
@@ -123,7 +124,7 @@ class Breaker:
                 self._pause.end(self.dependency, self._cause)
 
     def _wait_s(self, openings: int, result: object) -> float:
-        asked_s = result.retry_after_s if isinstance(result, GatewayUnavailable) else None
+        asked_s = retry_after_s(result) if isinstance(result, GatewayUnavailable) else None
         return max(self._backoff.delay_s(openings, self._random), min(asked_s or 0.0, self._backoff.cap_s))
 
 

@@ -30,7 +30,7 @@ from ordermq.observe import metrics
 from ordermq.store import Session, Transaction, dead_letters, inbox, starts
 from ordermq.store.outgoing import OutboxRow
 from ordermq.task.handler import Handler
-from ordermq.task.outcome import DONE, Dead, Outcome, Postpone, Retry
+from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
 from ordermq.task.retry import RetryPolicy, describe, outcome_of
 
 log = logging.getLogger(__name__)
@@ -246,8 +246,19 @@ def checked(outcomes: Sequence[object], count: int) -> list[Outcome]:
     for outcome in outcomes:
         if not isinstance(outcome, Outcome):
             raise HandlerMisbehaved(f"{type(outcome).__name__} is not Done, Retry, Postpone or Dead")
+        if not isinstance(outcome, Done):
+            _check(outcome)
         good.append(outcome)
     return good
+
+
+def _check(outcome: Retry | Postpone | Dead) -> None:
+    name = type(outcome).__name__
+    if not isinstance(outcome.reason, str):
+        raise HandlerMisbehaved(f"the reason of a {name} is a {type(outcome.reason).__name__}, not a str")
+    delay_s = None if isinstance(outcome, Dead) else outcome.delay_s
+    if not (delay_s is None or isinstance(delay_s, int | float)):
+        raise HandlerMisbehaved(f"the delay_s of a {name} is a {type(delay_s).__name__}, not a number")
 
 
 def _call(call: object, messages: list[object], tx: Transaction, *, is_batch: bool) -> list[Outcome]:

@@ -6,17 +6,25 @@ import time
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from ordermq.consumer.runtime import State
-from ordermq.errors import DataRefused, GatewayRefused, QueueMissing, StoreRefused
+from ordermq.errors import (
+    DataRefused,
+    GatewayRefused,
+    GatewayUnavailable,
+    OutcomeUnknown,
+    QueueMissing,
+    StoreRefused,
+)
 from ordermq.message import Properties, encode
 from ordermq.message.headers import ATTEMPT, to_properties
 from ordermq.observe.metrics import REGISTRY
 from ordermq.store import Session, inbox, leases, starts
 from ordermq.store.starts import Started
-from ordermq.task import DONE, Dead, Postpone, Registry, Retrying, external, handler
+from ordermq.task import DONE, Dead, Postpone, Registry, Retry, Retrying, external, handler
 from ordermq.task.handler import handlers_in
 from ordermq.testing import wait_until
 from tests.support.probe import CallOut, Probe
@@ -663,6 +671,60 @@ def test_a_call_that_ends_its_thread_is_an_outcome_nobody_knows(rig):
     rig.publish("call", *probes(3))
     wait_until(lambda: len(dead_letters(rig, "call")) == 3, 20, what="three dead letters")
     assert "SystemExit" in dead_letters(rig, "call")["o00000"]
+
+
+class _Unspeakable(Exception):
+    def __str__(self):
+        raise LookupError("no such text")
+
+
+@pytest.mark.parametrize(
+    "error", [GatewayUnavailable("busy", "30"), GatewayUnavailable("busy", float("nan")), _Unspeakable()]
+)
+def test_a_call_whose_error_is_itself_broken_costs_no_thread(rig, error):
+    class Breaking(CallOut):
+        def call(self, message):
+            if message.do == "raise":
+                raise error
+            return "called"
+
+        def complete(self, finished, tx):
+            told.extend(each.result for each in finished)
+            return [DONE] * len(finished)
+
+    told = []
+    consumer = rig.consumer("call", registry=registry_of(Breaking), threads=1)
+    rig.publish("call", *probes(1, "raise"), *probes(1, start=1))
+    wait_until(lambda: len(told) == 2, 10, what="both results")
+    assert sum(isinstance(each, GatewayUnavailable | OutcomeUnknown) for each in told) == 1
+    assert consumer.failure is None
+
+
+@pytest.mark.parametrize(
+    "outcome", [Retry(ValueError("not text")), Retry("soon", "5"), Postpone("soon", timedelta(1)), Dead(None)]
+)
+def test_an_outcome_of_the_wrong_types_is_its_message_s_failure(rig, outcome):
+    @handler(queue="single", message=Probe, key="order_id", retry=Retrying(attempts=1))
+    def mistyped(message, tx):
+        return outcome
+
+    consumer = rig.consumer("single", registry=Registry(handlers_in({"mistyped": mistyped})), threads=1)
+    rig.publish("single", *probes(1))
+    wait_until(lambda: dead_letters(rig, "single"), 10, what="the dead letter")
+    assert "HandlerMisbehaved" in dead_letters(rig, "single")["o00000"]
+    assert consumer.failure is None
+
+
+def test_an_error_that_cannot_be_put_into_words_is_its_message_s_failure(rig):
+    @handler(queue="single", message=Probe, key="order_id", retry=Retrying(attempts=1))
+    def unspeakable(message, tx):
+        raise _Unspeakable
+
+    consumer = rig.consumer("single", registry=Registry(handlers_in({"unspeakable": unspeakable})), threads=1)
+    rig.publish("single", *probes(1))
+    wait_until(lambda: dead_letters(rig, "single"), 10, what="the dead letter")
+    assert "_Unspeakable" in dead_letters(rig, "single")["o00000"]
+    assert consumer.failure is None
 
 
 def test_a_duplicate_that_arrives_as_its_message_is_settled_is_not_called_again(rig):
