@@ -137,14 +137,19 @@ class PrivateCluster(Administration):
 
     def leader(self, vhost: str, queue: str) -> PrivateBroker:
         """The node that leads a quorum queue, now. Raises StackError if none does."""
-        listed = self.ctl("list_queues", "-q", "-p", vhost, "name", "leader", "--no-table-headers")
-        leaders = dict(line.split("\t") for line in listed.splitlines() if line.count("\t") == 1)
+        leaders = {row[0]: row[1] for row in self._listed("list_queues", "-p", vhost, "name", "leader")}
         return self._named(leaders.get(queue, ""), f"leads queue {queue}")
+
+    def is_replicated(self, vhost: str) -> bool:
+        """Whether every quorum queue has all its members online: only then may a node go."""
+        rows = self._listed("list_queues", "-p", vhost, "members", "online")
+        return all(members.count("@") == online.count("@") for members, online in rows)
 
     def node_of(self, connection: str) -> PrivateBroker:
         """The node that a client is connected to, by the name the client gave to the connection."""
-        listed = self.ctl("list_connections", "-q", "node", "client_properties", "--no-table-headers")
-        found = [line.split("\t")[0] for line in listed.splitlines() if f'"{connection}"' in line]
+        rows = self._listed("list_connections", "pid", "client_properties")
+        # An Erlang process is told apart by its node: <ordermq1@localhost.1732.823.0>
+        found = [pid.strip("<>").rsplit(".", 3)[0] for pid, said in rows if f'"{connection}"' in said]
         return self._named(found[0] if found else "", f"has a connection {connection}")
 
     # --- administration -----------------------------------------------------
@@ -163,6 +168,10 @@ class PrivateCluster(Administration):
             return Node(f"ordermq{number}@localhost", erl_args="+S 1:1")
         address = self.networks.address(number)
         return Node(f"ordermq@{address}", address, self.networks.name(number), erl_args="+S 1:1")
+
+    def _listed(self, *args: str) -> list[list[str]]:
+        said = self.ctl(*args, "-q", "--no-table-headers")
+        return [line.split("\t") for line in said.splitlines() if "\t" in line]
 
     def _any_node(self) -> PrivateBroker:
         for node in self.nodes:

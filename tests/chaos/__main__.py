@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from ordermq.errors import OrderMQError
-from ordermq.testing.stack import PrivateStack, temporary_stack
+from ordermq.testing.stack import PrivateStack
 from tests.chaos.fault import Fault
 from tests.chaos.faults import FAULTS, SMOKE
 from tests.chaos.faults.soak import Soak
@@ -46,6 +46,7 @@ class Stacks:
     def __init__(self) -> None:
         self._ends = ExitStack()
         self._stack: PrivateStack | None = None
+        self._made_by: object = None
 
     def __enter__(self) -> "Stacks":
         return self
@@ -53,11 +54,14 @@ class Stacks:
     def __exit__(self, *exc: object) -> None:
         self.throw_away()
 
-    def running(self) -> PrivateStack:
+    def running(self, fault: Fault) -> PrivateStack:
+        """What the fault asks for, running."""
         if self._stack is not None and any(row.state != "up" for row in self._stack.status()):
             self.throw_away()
-        if self._stack is None:
-            self._stack = self._ends.enter_context(temporary_stack())
+        if self._stack is None or self._made_by is not fault.servers:
+            self.throw_away()
+            self._stack = self._ends.enter_context(fault.servers())
+            self._made_by = fault.servers
         return self._stack
 
     def throw_away(self) -> None:
@@ -108,7 +112,7 @@ def _run(fault: Fault, seed: int, stacks: Stacks, build: Path, *, is_long: bool)
     progress = Progress(fault)
     progress("starting")
     logs = build / "chaos" / fault.name
-    result = run_fault(fault, seed, stacks.running(), logs=logs, say=progress, is_long=is_long)
+    result = run_fault(fault, seed, stacks.running, logs=logs, say=progress, is_long=is_long)
     if fault.spoils_stack or result.outcome == "failed":
         stacks.throw_away()
     progress.clear()

@@ -73,6 +73,7 @@ class Arena:
         self.place = place
         self.sandbox = sandbox
         self.name = name  # of the virtual host and of the database
+        self.fault = fault
         self.seed = seed
         self.random = Random(seed)
         self.problems: list[str] = []
@@ -309,6 +310,6 @@ def _load(session: Session) -> None:
 def _keep_logs(place: Place, stack: PrivateStack, logs: Path) -> None:
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
-    servers: Sequence[ServerProcess] = (stack.broker.process, stack.postgres.process)
+    servers: Sequence[ServerProcess] = [part.process for part in stack.parts.values()]
     for log in [*place.state.glob("*.log"), *(each.log for each in servers if each.log.exists())]:
         shutil.copy(log, logs / log.name)

@@ -1,7 +1,10 @@
 """What a fault is: something that is done to a pipeline under load, and what must hold then."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, ClassVar
+
+from ordermq.testing.stack import PrivateStack, temporary_stack
 
 if TYPE_CHECKING:
     from tests.chaos.arena import Arena
@@ -30,6 +33,8 @@ class Fault:
     quiesces_within_s: ClassVar[float] = 60.0
     #: Exit codes that processes may end with by themselves.
     may_end_with: ClassVar[frozenset[int]] = frozenset()
+    #: Makes the servers it needs; another than the last fault's costs their start.
+    servers: ClassVar[Callable[[], AbstractContextManager[PrivateStack]]] = staticmethod(temporary_stack)
     #: The servers cannot serve another fault after this one.
     spoils_stack: ClassVar[bool] = False
 

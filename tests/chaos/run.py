@@ -47,14 +47,23 @@ _PERSONAL = re.compile(rf"{PLANTED}|tok_gen_|\+5500\d")
 
 
 def run_fault(
-    fault: Fault, seed: int, stack: PrivateStack, *, logs: Path, say: Callable[[str], None], is_long: bool
+    fault: Fault,
+    seed: int,
+    servers: Callable[[Fault], PrivateStack],
+    *,
+    logs: Path,
+    say: Callable[[str], None],
+    is_long: bool,
 ) -> Result:
-    """Run it; what goes wrong is in the result. Only Ctrl-C and bugs of the suite are raised."""
+    """Run it on what ``servers`` gives; what goes wrong is in the result.
+
+    Only Ctrl-C and bugs of the suite are raised.
+    """
     result = Result(fault.name, fault.title, seed, rate=fault.rate)
     began_s = time.monotonic()
     try:
         fault.check()
-        with open_arena(stack, fault, seed, logs) as arena:
+        with open_arena(servers(fault), fault, seed, logs) as arena:
             arena.say, arena.is_long = say, is_long
             try:
                 _endure(arena, fault, result, say)
