@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 
 EXIT_CODE = 137
 
-_ACTIONS = {"exit", "error", "sleep", "hang"}
-
 #: Every failpoint: the loss between two steps that it stands for.
 POINTS = {
     "place.before_commit": "an order is written, the application's transaction not committed",

@@ -342,7 +342,7 @@ class Publisher(ThreadService):
             )
 
     def _tick_s(self) -> float:
-        if self._queue and self._tracker.pending <= self._low_water:
+        if self._queue and self._tracker.pending <= self._low_water and not self._is_renewal_due():
             return 1.0 if self.connection.state is State.BLOCKED else 0.0
         return 1.0
 

@@ -137,7 +137,10 @@ def make(call: Call, watch: Watch) -> None:
     if permit is None:
         call.result = NotCalled(f"the {call.breaker.dependency} gateway does not answer: not called")
         return
-    call.result = _made(call, watch)
+    try:
+        call.result = _made(call, watch)
+    except BaseException as exc:  # an error that cannot even say what it is
+        call.result = OutcomeUnknown(f"the call ended in {type(exc).__name__}")
     call.breaker.ended(permit, call.result)
 
 

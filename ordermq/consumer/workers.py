@@ -220,6 +220,9 @@ class DeskWorker(_Handling):
                     self._complete(finished)
                 if deliveries:
                     self._handle(deliveries)
+        except Abandoned:
+            self._complete_all()  # what is under way happens all the same
+            raise
         finally:
             callers.stop()
 
@@ -235,8 +238,7 @@ class DeskWorker(_Handling):
         return nullcontext()
 
     def _alone(self) -> AbstractContextManager[None]:
-        while self._callers.in_flight:
-            self._complete(self._callers.finished(wait_s=0.5))
+        self._complete_all()
         return nullcontext()
 
     def _run_alone(self, handler: Handler, works: Sequence[Work]) -> None:
@@ -254,6 +256,10 @@ class DeskWorker(_Handling):
         self._persist(lambda: self._desk.prepare(works, calls, alone))
         self._settled([work for work in works if work.is_settled])
         return calls, alone
+
+    def _complete_all(self) -> None:
+        while self._callers.in_flight:
+            self._complete(self._callers.finished(wait_s=0.5))
 
     def _complete(self, calls: Sequence[Call]) -> None:
         # Not abandoned at a stop: what was called has happened, and only this process knows.

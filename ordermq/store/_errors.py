@@ -55,7 +55,8 @@ def translate(error: psycopg2.Error) -> StoreError:
     """Return the StoreError that says what to do about ``error``."""
     state = error.pgcode or ""
     text = _text(error)
-    if isinstance(error, psycopg2.OperationalError) and not state:
+    # libpq gives no SQLSTATE, and of a TLS connection that breaks psycopg2 makes a plain DatabaseError.
+    if not state and (isinstance(error, psycopg2.OperationalError) or type(error) is psycopg2.DatabaseError):
         if any(hint in str(error) for hint in _REFUSED_HINTS):
             return StoreRefused(f"PostgreSQL refused the connection: {text}")
         return StoreUnavailable(f"PostgreSQL is not reachable: {text}")

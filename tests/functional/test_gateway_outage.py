@@ -83,7 +83,9 @@ def assert_all_ended_well(rig, shop, completed, caplog):
     assert rig.value("SELECT count(*) FROM ordermq.dead_letters") == 0
     assert METRICS.get_sample_value("ordermq_paused", REASON) == 0
     said = [record.getMessage() for record in caplog.records if record.name == "ordermq.consumer.pause"]
-    assert [line.split(":")[0] for line in said] == [f"paused until {UNTIL}", "resumed"]
+    *paused, resumed = [line.split(":")[0] for line in said]  # a pause says up to three different reasons
+    assert (set(paused), resumed) == ({f"paused until {UNTIL}"}, "resumed")
+    assert len(paused) <= 3
     wait_until(lambda: rig.value("SELECT count(*) FROM ordermq.outbox") == 0, 10, what="an empty outbox")
     assert shop.reconcile().is_ok
 
