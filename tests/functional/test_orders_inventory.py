@@ -14,6 +14,7 @@ from ordermq.orders.commands import (
     ReserveStock,
 )
 from ordermq.orders.journal import Journal
+from ordermq.orders.stock import lock_stock
 from ordermq.store import Session
 from ordermq.task import DONE, Dead, Postpone
 from tests.support.shop import an_order, foreign, open_shop
@@ -192,9 +193,15 @@ def test_concurrent_batches_on_the_same_products_neither_deadlock_nor_oversell(s
     assert {check.name for check in wrong} == {"orders_at_rest", "outbox_empty"}
 
 
-def test_batches_that_share_orders_lock_them_in_one_order(shop):
-    order_ids = [f"o-{n:02}" for n in range(20)]
-    shop.place(*map(an_order, order_ids))
+@pytest.mark.parametrize(
+    "lock",
+    [lambda ids, tx: Journal(tx, ids), lock_stock],
+    ids=["orders-J2", "stock-K1"],
+)
+def test_batches_that_share_rows_lock_them_in_one_order(shop, lock):
+    ids = [f"x-{n:02}" for n in range(20)]
+    shop.place(*map(an_order, ids))
+    shop.load(**dict.fromkeys(ids, 1))
     faults = []
 
     def work(seed):
@@ -203,7 +210,7 @@ def test_batches_that_share_orders_lock_them_in_one_order(shop):
         try:
             for _ in range(20):
                 with session.transaction() as tx:
-                    Journal(tx, random.sample(order_ids, 15))
+                    lock(random.sample(ids, 15), tx)
         except Exception as exc:
             faults.append(exc)
         finally:

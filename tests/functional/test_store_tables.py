@@ -95,6 +95,7 @@ def test_batches_that_share_messages_settle_each_once_and_never_deadlock(session
                     wins.extend(inbox.settle(tx, "q", [(each, 0) for each in batch], "done"))
             except Exception as exc:
                 errors.append(exc)
+                break
         mine.close()
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]

@@ -145,13 +145,13 @@ MUTATIONS = (
         "stock locked in no order", "ordermq/orders/stock.py",
         "ORDER BY product_id FOR NO KEY UPDATE",
         "ORDER BY random() FOR NO KEY UPDATE",
-        (f"{INVENTORY}::test_concurrent_batches_on_the_same_products_neither_deadlock_nor_oversell",),
+        (f"{INVENTORY}::test_batches_that_share_rows_lock_them_in_one_order",),
     ),
     Mutation(
         "orders locked in no order", "ordermq/orders/journal.py",
         "ORDER BY order_id FOR NO KEY UPDATE",
         "ORDER BY random() FOR NO KEY UPDATE",
-        (f"{INVENTORY}::test_batches_that_share_orders_lock_them_in_one_order",),
+        (f"{INVENTORY}::test_batches_that_share_rows_lock_them_in_one_order",),
     ),
     # --- retries and deaths ---
     Mutation(
