@@ -1,8 +1,10 @@
 """TLS to a real broker with a private certificate authority, and the ways it can be set up wrong."""
 
 import subprocess
+import tempfile
 import threading
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -25,10 +27,14 @@ class Tls:
 
 
 @pytest.fixture(scope="module")
-def tls(ordermq_stack, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)  # the broker runs as another account
+def tls(ordermq_stack):
+    with tempfile.TemporaryDirectory(prefix="ordermq-tls-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the broker runs as another account
+        yield from listening(ordermq_stack.broker, folder)
+
+
+def listening(broker, folder):
     openssl(folder, "req", "-x509", *_KEY, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA")
     openssl(folder, "req", *_KEY, "-keyout", "key.pem", "-out", "csr", "-subj", "/CN=localhost")
     (folder / "names").write_text("subjectAltName=DNS:localhost")
@@ -41,7 +47,6 @@ def tls(ordermq_stack, tmp_path_factory):
         f'{{{name}, "{folder / file}"}}'
         for name, file in (("cacertfile", "ca.pem"), ("certfile", "cert.pem"), ("keyfile", "key.pem"))
     )
-    broker = ordermq_stack.broker
     broker.ctl("eval", f"rabbit_networking:start_ssl_listener({listener}, [{files}], 1).")
     yield Tls(f"localhost:{port}", str(folder / "ca.pem"))
     broker.ctl("eval", f"rabbit_networking:stop_tcp_listener({listener}).")
