@@ -195,13 +195,15 @@ class Settler:
         with self.session.transaction(traces=traces) as tx:
             if release is not None:
                 release(tx)
-            self.forget_starts(tx, [work])
             if not inbox.settle(tx, self.queue, [work.key], "dead"):
+                self.forget_starts(tx, [work])
                 return
             dead_letters.keep(tx, self.queue, [(work.envelope, work.body, reason)])
             if with_on_dead and work.handler is not None and work.handler.on_dead is not None:
                 with self.watch.over([work]):
                     work.handler.on_dead(work.payload, reason, tx)
+            # Last: if on_dead never returns, whoever writes that down must not wait for this row.
+            self.forget_starts(tx, [work])
             failpoint("settle.before_dead_commit", work.envelope.type)
         failpoint("settle.after_dead_commit", work.envelope.type)
         self.note_sent(tx)
