@@ -11,7 +11,8 @@ Invariants
         claim was confirmed. One that was not holds back the later ones of its own
         correlation_id and nothing else.
     R4  Publishing a claim takes at most half of idle_in_transaction_s, however many waves
-        it has; what is left of it then stays for the next claim.
+        it has, and no wave begins in the second half of that: each has time for its
+        confirms. What is left of the claim then stays for the next.
     R5  Nothing is claimed while the connection is not open. After an outage one row is
         claimed, and only when it was confirmed as many as usual: a broker that takes
         what it cannot confirm is not sent the same batch again and again.
@@ -248,6 +249,7 @@ class Relay(ThreadService):
         result = Published()
         held: set[str] = set()
         deadline = Deadline(self._idle_in_transaction_s / 2)
+        last_begin = Deadline(self._idle_in_transaction_s / 4)
         for wave in waves(rows):
             todo = [row for row in wave if row.row.envelope.correlation_id not in held]
             fates = self._publisher.publish_many(
@@ -258,7 +260,7 @@ class Relay(ThreadService):
                     held.add(row.row.envelope.correlation_id)
                 self._note(result, row, fate, fates.reasons.get(position, ""))
             held.discard("")  # rows of no order hold back nothing
-            if result.unconfirmed or deadline.has_passed:
+            if result.unconfirmed or last_begin.has_passed:
                 break
             self._health.beat()
         return result

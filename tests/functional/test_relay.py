@@ -145,7 +145,7 @@ def test_a_standby_shows_signs_of_life_and_hears_the_stop_however_long_it_waits(
 
 def test_many_messages_of_one_order_on_a_slow_broker_outlast_no_transaction(rig):
     """Each is confirmed before the next: together they take longer than a transaction may idle."""
-    rig.settings = replace(rig.settings, database=replace(rig.settings.database, idle_in_transaction_s=0.6))
+    rig.settings = replace(rig.settings, database=replace(rig.settings.database, idle_in_transaction_s=2.0))
     with rig.session.transaction() as tx:
         tx.send([Command("single", f"m{n:03}", "one", Probe(order_id=f"{n:03}")) for n in range(40)])
     relay = rig.relay()
