@@ -1,16 +1,14 @@
 """``python -m tests.chaos``: faults under load, a table of what came of them, build/chaos.json."""
 
 import json
-import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
-from ordermq.errors import OrderMQError
 from ordermq.testing.stack import PrivateStack
+from ordermq.testing.tool import run_tool
 from tests.chaos.fault import Fault
 from tests.chaos.faults import FAULTS, SMOKE
 from tests.chaos.faults.soak import Soak
@@ -128,22 +126,5 @@ def _wanted(names: list[str], *, smoke: bool) -> list[Fault]:
     return [known[name] for name in names or (SMOKE if smoke else known)]
 
 
-def main() -> NoReturn:
-    """Run; leave nothing running on Ctrl-C and SIGTERM either."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        chaos(standalone_mode=False)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("chaos: interrupted", err=True)
-        sys.exit(130)
-    except click.ClickException as exc:
-        exc.show()
-        sys.exit(64)
-    except OrderMQError as exc:
-        click.echo(f"chaos: {exc}", err=True)
-        sys.exit(exc.exit_code)
-    sys.exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    run_tool(chaos, "chaos")

@@ -5,7 +5,6 @@ import gzip
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO
 
 import click
 
@@ -39,6 +38,7 @@ from ordermq.testing.fleet import Fleet, program
 from ordermq.testing.place import Place
 from ordermq.testing.sandbox.private import PrivateSandbox
 from ordermq.testing.stack import PrivateStack, locked_devstack
+from ordermq.testing.tool import run_tool
 
 THREADS = {"inventory": 1, "payment": 16, "notify": 16, "points": 1, "shipping": 1, "dead": 1}
 COVER = 0.97  # of the demand for the best sellers: the rest is out of stock
@@ -367,22 +367,5 @@ def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(float(seconds) * 1000, 1)
 
 
-def main() -> NoReturn:
-    """Run; end with one line for an error, and stop everything on Ctrl-C and SIGTERM too."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        demo(standalone_mode=False)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("demo: interrupted", err=True)
-        sys.exit(130)
-    except click.ClickException as exc:
-        exc.show()
-        sys.exit(64)
-    except OrderMQError as exc:
-        click.echo(f"demo: {exc}", err=True)
-        sys.exit(exc.exit_code)
-    sys.exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    run_tool(demo, "demo")
