@@ -18,6 +18,8 @@ FAULT  ?=
 MINUTES ?= 60
 NAME   ?=
 ALL    ?=
+CASE   ?=
+ROUNDS ?= 5
 
 # Which RabbitMQ new private stacks run: 4, or nothing for the installed one.
 export ORDERMQ_STACK_BROKER := $(BROKER)
@@ -34,7 +36,7 @@ $(VENV)/.ready: setup.cfg pyproject.toml | bootstrap
 	@echo "setting up $(VENV) (packages of setup.cfg)"
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ordermq needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	@"$(PYTHON)" -m venv $(VENV)
-	@$(PIP) install --editable '.[dev]'
+	@$(PIP) install --editable '.[dev,bench]'
 	@touch $@
 
 broker:
@@ -62,6 +64,10 @@ chaos-smoke: setup broker ## The short list of faults for every change, in 3 min
 
 soak: setup ## F29, a random fault every 10 to 20 s: make soak MINUTES=60 SEED=7
 	@$(BIN)/python -m tests.chaos --soak "$(MINUTES)" --seed "$(SEED)"
+
+bench: setup ## Speed beside Celery, Dramatiq and the bare broker: make bench [CASE=publish ROUNDS=3]; docs/performance.md
+	@bin/bootstrap bench >/dev/null
+	@$(BIN)/python -m benchmarks --rounds "$(ROUNDS)" $(if $(CASE),,--chart docs/img/bench.svg) $(CASE)
 
 test-pika: setup ## Run the tests of the broker's door on every supported pika
 	@tests/pika-versions
@@ -91,4 +97,4 @@ clean: ## Remove everything that was made here, the private stack's data too
 	@rm -rf $(VENV) .venv-pika-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup bootstrap broker demo test chaos chaos-smoke soak test-pika mutants lint check format dist clean
+.PHONY: help setup bootstrap broker demo test chaos chaos-smoke soak bench test-pika mutants lint check format dist clean

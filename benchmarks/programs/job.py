@@ -1,0 +1,17 @@
+"""What every program of a sample begins and ends with."""
+
+import json
+import sys
+from typing import Any
+
+
+def read_job() -> dict[str, Any]:
+    """Return the job that stands on standard input."""
+    job: dict[str, Any] = json.load(sys.stdin)
+    return job
+
+
+def answer(**values: Any) -> None:
+    """Say what came of it; the last thing a program writes to standard output."""
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
