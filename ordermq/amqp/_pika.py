@@ -2,7 +2,9 @@
 
 Private are: ``BlockingConnection._impl`` (the asynchronous connection inside, whose
 class and methods are public), ``Connection._terminate_stream`` and
-``Channel._send_method``.
+``Channel._send_method``; and for messages, which ``wire`` reads and writes,
+``Connection._on_data_available`` with its ``_frame_buffer``, and
+``Connection._output_marshaled_frames``.
 
 Why not ``BlockingConnection.process_data_events`` and ``BlockingChannel``:
 
@@ -17,19 +19,18 @@ Owned by the thread that opened the connection; nothing here is thread-safe.
 
 import logging
 import struct
-import threading
 import warnings
 from collections.abc import Callable
 from typing import Any, Never
 
 import pika
-import pika.data
 import pika.exceptions
 import pika.spec
 
-from ordermq.amqp.properties import text, to_pika
+from ordermq.amqp.plain import text
 from ordermq.amqp.translate import FROM_PIKA, channel_error, connect_error, connection_error
 from ordermq.amqp.waker import Waker
+from ordermq.amqp.wire import Confirmed, Delivered, Receiver, publish_frames
 from ordermq.errors import BrokerError, ChannelLost, ConnectionLost, PublishRefused
 from ordermq.message.envelope import Publishing
 
@@ -44,43 +45,6 @@ warnings.filterwarnings(
 )
 
 
-MAX_NESTING = 64  # of tables and arrays in a header
-
-
-def _mend_decoding() -> None:
-    """Let pika read every header RabbitMQ lets through.
-
-    One it cannot read would end every consumer its message is delivered to, for ever. A
-    timestamp past the year 9999 (milliseconds where AMQP has seconds, a usual mistake)
-    becomes its number, as in pika 1.5; a table nested deeper than MAX_NESTING, which
-    pika would follow until Python's recursion ends, becomes None there.
-    """
-    decode: Callable[[bytes, int], tuple[Any, int]] = pika.data.decode_value
-    entered = threading.local()
-
-    def decode_value(encoded: bytes, offset: int) -> tuple[Any, int]:
-        kind = encoded[offset : offset + 1]
-        if kind == b"T":
-            try:
-                return decode(encoded, offset)
-            except (ValueError, OverflowError, OSError):
-                return struct.unpack_from(">Q", encoded, offset + 1)[0], offset + 9
-        if kind not in (b"F", b"A"):
-            return decode(encoded, offset)
-        depth = getattr(entered, "depth", 0)
-        if depth == MAX_NESTING:
-            return None, offset + 5 + struct.unpack_from(">I", encoded, offset + 1)[0]
-        entered.depth = depth + 1
-        try:
-            return decode(encoded, offset)
-        finally:
-            entered.depth = depth
-
-    pika.data.decode_value = decode_value
-
-
-_mend_decoding()
-
 _CANNOT_ENCODE = (
     pika.exceptions.AMQPError,
     struct.error,
@@ -91,9 +55,7 @@ _CANNOT_ENCODE = (
     ValueError,
 )
 
-Confirmed = Callable[[int, bool, bool], None]  # tag, multiple, is_nack
 Returned = Callable[[str, str, str, str], None]  # message_id, exchange, routing_key, reason
-Delivered = Callable[[Any, pika.BasicProperties, bytes], None]
 
 
 class Link:
@@ -114,6 +76,8 @@ class Link:
         except FROM_PIKA as exc:
             raise connect_error(exc, where) from exc
         self._loop = self._impl.ioloop
+        self.receiver = Receiver(self._impl._on_data_available)
+        self._impl._on_data_available = self._on_data
         self._impl.add_on_close_callback(self._on_close)
         self._loop.add_handler(waker.fileno(), self._on_wake, self._loop.READ)
 
@@ -209,6 +173,22 @@ class Link:
             self._loop.remove_handler(self._waker.fileno())
             self._loop.close()
 
+    def write(self, frames: bytes) -> None:
+        """Write whole frames to the buffer; ``pump`` sends it."""
+        self._impl._output_marshaled_frames([frames])
+
+    @property
+    def frame_max(self) -> int:
+        """Bytes of the largest frame, as agreed with the broker."""
+        return int(self._impl.params.frame_max)
+
+    def _on_data(self, data: bytes) -> None:
+        if self._impl._frame_buffer:  # pika had begun a frame before we stood here: let it end it
+            self.receiver.pass_on(data)
+            return
+        self._impl.bytes_received += len(data)  # by which pika knows that the broker lives
+        self.receiver.feed(data)
+
     def _was_interrupted(self) -> bool:
         return self._is_interrupted
 
@@ -229,6 +209,7 @@ class Channel:
         self._lost: BrokerError | None = None
         self._asked = "channel"
         self._is_told = False
+        link.receiver.forget(raw.channel_number)  # that of a closed one is used again
         raw.add_on_close_callback(self._on_close)
 
     @property
@@ -274,10 +255,6 @@ class Channel:
         The callbacks run inside ``pump`` and must not raise.
         """
 
-        def confirmed(frame: Any) -> None:
-            method = frame.method
-            on_confirm(method.delivery_tag, method.multiple, isinstance(method, pika.spec.Basic.Nack))
-
         def returned(_channel: object, method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
             reason = f"{method.reply_code} {text(method.reply_text)}"
             on_return(
@@ -288,36 +265,36 @@ class Channel:
             )
 
         self._raw.add_on_return_callback(returned)
-        self.call("confirm_delivery", timeout_s, ack_nack_callback=confirmed)
+        self._link.receiver.on_confirm(self._raw.channel_number, on_confirm)
+        self.call("confirm_delivery", timeout_s, ack_nack_callback=_never)
         self._asked = "basic_publish"  # what closes the channel from now on
 
-    def publish(self, publishing: Publishing) -> None:
-        """Write a persistent, mandatory publishing to the buffer.
+    def encode(self, publishing: Publishing) -> bytes:
+        """Return the frames of a persistent, mandatory publishing, for ``write``.
 
-        Raises PublishRefused if AMQP cannot carry it, with nothing written and no tag used.
+        Raises PublishRefused if AMQP cannot carry it.
         """
         try:
-            self._raw.basic_publish(
-                publishing.exchange,
-                publishing.routing_key,
-                publishing.body,
-                to_pika(publishing.properties),
-                mandatory=True,
-            )
-        except (pika.exceptions.ChannelWrongStateError, pika.exceptions.AMQPConnectionError) as exc:
-            self._refuse(exc)
+            return publish_frames(self._raw.channel_number, publishing, self._link.frame_max)
         except _CANNOT_ENCODE as exc:
             what = f"message {str(publishing.properties.message_id)[:64]!r}"
             raise PublishRefused(f"{what} cannot be encoded: {repr(exc)[:200]}") from exc
 
-    def consume(self, queue: str, consumer_tag: str, on_delivery: Delivered, timeout_s: float) -> None:
+    def write(self, frames: bytes) -> None:
+        """Write encoded publishings to the buffer; nothing if the channel is not alive: raises why."""
+        self.check()
+        try:
+            self._link.write(frames)
+        except FROM_PIKA as exc:
+            self._refuse(exc)
+
+    def consume(
+        self, queue: str, consumer_tag: str, on_delivery: Delivered, timeout_s: float, *, epoch: int
+    ) -> None:
         """Start a consumer with acks; waits. A cancel by the broker ends the channel for ``check``.
 
-        ``on_delivery(method, properties, body)`` runs inside ``pump`` and must not raise.
+        ``on_delivery`` runs inside ``pump`` and must not raise.
         """
-
-        def delivered(_channel: object, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
-            on_delivery(method, properties, body)
 
         def cancelled(_frame: object) -> None:
             self.lose(
@@ -328,8 +305,9 @@ class Channel:
             )
 
         self._raw.add_on_cancel_callback(cancelled)
+        self._link.receiver.on_delivery(self._raw.channel_number, on_delivery, epoch)
         self.call(
-            "basic_consume", timeout_s, queue=queue, consumer_tag=consumer_tag, on_message_callback=delivered
+            "basic_consume", timeout_s, queue=queue, consumer_tag=consumer_tag, on_message_callback=_never
         )
 
     def cancel(self, consumer_tag: str, timeout_s: float) -> None:
@@ -396,3 +374,7 @@ class Channel:
     def _on_close(self, _channel: object, reason: BaseException) -> None:
         if not isinstance(reason, pika.exceptions.ChannelClosedByClient):
             self.lose(channel_error(reason, self._asked))
+
+
+def _never(*_: object) -> None:
+    """What pika would call with what ``wire`` takes before it."""

@@ -295,27 +295,30 @@ class Publisher(ThreadService):
         claims = self._claim(min(SLICE, self._window - self._tracker.pending))
         if not claims:
             return
-        now_s = monotonic_s()
-        written = 0
-        while claims:
-            batch, index = claims.popleft()
+        encoded: list[tuple[Batch, int]] = []
+        frames: list[bytes] = []
+        for batch, index in claims:
             publishing = batch.publishings[index]
             try:
                 self._check(publishing)
                 failpoint("publisher.mid_write")
-                channel.publish(publishing)
+                frames.append(channel.encode(publishing))
             except PublishRefused as exc:
                 batch.resolve(index, Fate.REFUSED, str(exc))
                 self._tell_resolved(Fate.REFUSED, 1, 0.0)
-            except BrokerError as exc:  # the channel is gone: this one and the rest were not written
-                for unsent, at in ((batch, index), *claims):
-                    unsent.resolve(at, Fate.UNSENT, f"not sent: {exc}")
-                raise
             else:
-                self._tracker.published(Sent(batch, index, publishing, now_s))
-                written += 1
+                encoded.append((batch, index))
+        try:
+            channel.write(b"".join(frames))
+        except BrokerError as exc:  # the channel is gone: nothing of this slice was written
+            for batch, index in encoded:
+                batch.resolve(index, Fate.UNSENT, f"not sent: {exc}")
+            raise
+        now_s = monotonic_s()
+        for batch, index in encoded:
+            self._tracker.published(Sent(batch, index, batch.publishings[index], now_s))
         failpoint("publisher.after_write")
-        self._tell_published(written)
+        self._tell_published(len(encoded))
 
     def _claim(self, limit: int) -> deque[tuple[Batch, int]]:
         claims: deque[tuple[Batch, int]] = deque()

@@ -7,13 +7,8 @@ Invariants
     S3  Acks are written to the buffer; ``ConnectionManager.tick`` sends them.
 """
 
-from typing import Any
-
-import pika
-
 from ordermq.amqp._pika import Channel
 from ordermq.amqp.connection import ConnectionManager
-from ordermq.amqp.properties import from_pika, text
 from ordermq.clock import Deadline
 from ordermq.errors import QueueMissing
 from ordermq.message.envelope import Delivery
@@ -42,7 +37,7 @@ def subscribe(
         raise QueueMissing(f"queue {queue} does not exist; `ordermq topology apply` creates it") from exc
     channel.call("basic_qos", deadline.left_s, prefetch_count=prefetch)
     subscription = Subscription(manager, channel, queue, consumer_tag, epoch)
-    channel.consume(queue, consumer_tag, subscription.receive, deadline.left_s)
+    channel.consume(queue, consumer_tag, subscription.receive, deadline.left_s, epoch=epoch)
     return subscription
 
 
@@ -97,17 +92,7 @@ class Subscription:
         """Close the channel: the broker requeues what is unacked. The connection lives on."""
         self._manager.close_channel(self._channel, timeout_s)
 
-    def receive(self, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
+    def receive(self, delivery: Delivery) -> None:
         """Keep a delivery for ``take``. Called by the channel, inside ``tick``."""
-        self._arrived.append(
-            Delivery(
-                tag=method.delivery_tag,
-                epoch=self.epoch,
-                exchange=text(method.exchange) or "",
-                routing_key=text(method.routing_key) or "",
-                redelivered=method.redelivered,
-                properties=from_pika(properties),
-                body=body,
-            )
-        )
+        self._arrived.append(delivery)
         self._channel.interrupt()

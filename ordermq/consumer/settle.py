@@ -9,16 +9,20 @@ if it did not, or nobody knows, the delivery comes back and the inbox decides.
     Postpone  inbox row + outbox row: same message_id, same attempt, available later
     Dead      inbox row + dead_letters row + what the step's on_dead writes
 
+A handler that wants no inbox gets no transaction for what is Done; the rest is as above.
+
 Invariants
     S1  Nothing is published here and nothing is acked here.
     S2  An outcome takes effect only if the inbox row was new: a duplicate writes nothing.
+        What a handler without inbox has done is called Done before a row says so.
 """
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from random import Random
+
+from msgspec.structs import replace
 
 from ordermq.clock import utc_now
 from ordermq.consumer.watch import Watch
@@ -77,6 +81,9 @@ class Settler:
         """
         handler = works[0].handler
         assert handler is not None  # noqa: S101 # plan() puts no other works into a batch
+        if not handler.inbox:
+            self._run_without_inbox(handler, works)
+            return
         traces = {work.envelope.correlation_id: work.envelope.traceparent for work in works}
         with self.session.transaction(traces=traces) as tx:
             new = inbox.settle(tx, self.queue, [work.key for work in works], "done")
@@ -86,7 +93,7 @@ class Settler:
                 with self.watch.over(fresh):
                     if handler.lock is not None:
                         handler.lock(messages, tx)
-                    outcomes = _call(handler.call, messages, tx, is_batch=handler.batch > 0)
+                    outcomes = _call(handler, messages, tx)
                 failpoint("settle.after_handler", handler.type)
                 if any(outcome != DONE for outcome in outcomes):
                     raise NotAllDone(list(zip(fresh, outcomes, strict=True)))
@@ -96,6 +103,17 @@ class Settler:
         self.note_sent(tx)
         self.count("duplicate", len(works) - len(fresh))
         self.count("done", len(fresh))
+
+    def _run_without_inbox(self, handler: Handler, works: Sequence[Work]) -> None:
+        """Handle ``works``; settle those that are not Done, which alone are written down."""
+        with self.watch.over(works):
+            outcomes = _call(handler, [work.payload for work in works])
+        refused = [(work, outcome) for work, outcome in zip(works, outcomes, strict=True) if outcome != DONE]
+        if any(work.is_suspect for work in works):
+            with self.session.transaction() as tx:
+                self.forget_starts(tx, works)
+        self.settle(refused)
+        self.count("done", len(works) - len(refused))
 
     def settle(self, decided: Sequence[tuple[Work, Outcome]], *, release: Release | None = None) -> None:
         """Settle what is not Done: retries and postponements together, each death alone.
@@ -263,10 +281,10 @@ def _check(outcome: Retry | Postpone | Dead) -> None:
         raise HandlerMisbehaved(f"the delay_s of a {name} is a {type(delay_s).__name__}, not a number")
 
 
-def _call(call: object, messages: list[object], tx: Transaction, *, is_batch: bool) -> list[Outcome]:
-    assert callable(call)  # noqa: S101 # @handler marks callables only
-    if is_batch:
-        return checked(list(call(messages, tx)), len(messages))
+def _call(handler: Handler, messages: list[object], *tx: Transaction) -> list[Outcome]:
+    call = handler.call
+    if handler.batch > 0:
+        return checked(list(call(messages, *tx)), len(messages))
     return checked(
-        [DONE if (out := call(message, tx)) is None else out for message in messages], len(messages)
+        [DONE if (out := call(message, *tx)) is None else out for message in messages], len(messages)
     )

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from ordermq.clock import utc_now
 from ordermq.errors import MessageError
@@ -52,8 +55,9 @@ class Plan:
 def read(deliveries: Iterable[Delivery], queue: str, registry: Registry) -> list[Work]:
     """Read what stands in the properties, never a body; what came twice becomes one Work with both tags."""
     by_id: dict[str, Work] = {}
+    only_type, now = registry.only_type(queue), utc_now()
     for delivery in deliveries:
-        work = _read(delivery, queue, registry)
+        work = _read(delivery, only_type, now)
         earlier = by_id.get(work.envelope.message_id)
         if earlier is None:
             by_id[work.envelope.message_id] = work
@@ -93,9 +97,9 @@ def in_log(envelope: Envelope, queue: str) -> AbstractContextManager[None]:
     )
 
 
-def _read(delivery: Delivery, queue: str, registry: Registry) -> Work:
+def _read(delivery: Delivery, only_type: str | None, now: datetime) -> Work:
     try:
-        envelope = read_envelope(delivery, only_type=registry.only_type(queue), now=utc_now())
+        envelope = read_envelope(delivery, only_type=only_type, now=now)
     except MessageError as exc:
         return _unreadable(delivery, str(exc))
     return Work(envelope, delivery.body, delivery.epoch, [delivery.tag], is_suspect=came_back(delivery))

@@ -20,12 +20,12 @@ Pure: no I/O, no clock.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+
+class Envelope(msgspec.Struct, frozen=True):
     """Everything about a message but its payload."""
 
     message_id: str
@@ -41,8 +41,7 @@ class Envelope:
     last_error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Properties:
+class Properties(msgspec.Struct, frozen=True):
     """The AMQP basic properties ordermq reads or writes; a missing one is None.
 
     Values from the wire are untrusted: text may be any text, and headers may hold
@@ -55,11 +54,10 @@ class Properties:
     content_type: str | None = None
     content_encoding: str | None = None
     timestamp_s: int | None = None
-    headers: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, object] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Publishing:
+class Publishing(msgspec.Struct, frozen=True):
     """A message on its way to the broker."""
 
     exchange: str
@@ -68,8 +66,7 @@ class Publishing:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """A message the broker delivered and waits to have settled.
 
     ``tag`` means something only on the channel it came from: ``epoch`` is that

@@ -123,14 +123,16 @@ def came_back(delivery: Delivery) -> bool:
     Every kind of queue says so with its flag. How often it did only quorum queues say,
     and what they count has changed twice, so nothing rests on it.
     """
+    if delivery.redelivered:
+        return True
     headers = delivery.properties.headers
-    return delivery.redelivered or any(
-        isinstance(count := headers.get(name), int) and count > 0
-        for name in ("x-delivery-count", "x-acquired-count")
-    )
+    counts = headers.get("x-delivery-count"), headers.get("x-acquired-count")
+    return counts != (None, None) and any(isinstance(count, int) and count > 0 for count in counts)
 
 
 def _check_content(properties: Properties) -> None:
+    if properties.content_type == CONTENT_TYPE and properties.content_encoding is None:
+        return  # what we send
     content_type = (properties.content_type or CONTENT_TYPE).split(";")[0].strip().lower()
     if content_type not in (CONTENT_TYPE, "application/octet-stream", "text/plain"):
         raise MalformedMessage(f"content_type {content_type[:64]!r} is not {CONTENT_TYPE}")
@@ -179,6 +181,4 @@ def _hint(value: object) -> str | None:
 
 
 def _traceparent(value: object) -> str:
-    if isinstance(value, str) and trace.parse(value) is not None:
-        return value
-    return trace.new()
+    return value if isinstance(value, str) and trace.is_valid(value) else trace.new()

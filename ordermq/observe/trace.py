@@ -13,6 +13,7 @@ from dataclasses import dataclass
 Random = Callable[[int], bytes]
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
+_OURS = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _SAMPLED = 1
 
 
@@ -42,6 +43,11 @@ def parse(traceparent: str) -> Trace | None:
     if version == "ff" or (version == "00" and more) or not int(trace_id, 16) or not int(span_id, 16):
         return None
     return Trace(trace_id, span_id, int(flags, 16) & _SAMPLED)
+
+
+def is_valid(traceparent: str) -> bool:
+    """Whether ``parse`` can read it."""
+    return _OURS.fullmatch(traceparent) is not None or parse(traceparent) is not None
 
 
 def child(traceparent: str, random: Random = os.urandom) -> str:

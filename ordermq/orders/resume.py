@@ -22,8 +22,10 @@ Invariants
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec.structs import replace
 
 from ordermq.errors import IllegalEvent
 from ordermq.message import Command

@@ -8,6 +8,12 @@ A plain handler works inside one transaction::
 Without ``batch`` it takes one message and returns one outcome. With it, it takes
 what has arrived, up to that many, and returns one outcome for each, in order.
 
+What has no effect in the database, and may happen twice, needs neither transaction
+nor inbox row, and is an order of magnitude faster without them::
+
+    @handler(queue="cache", message=ProductChanged, batch=500, inbox=False)
+    def forget(messages: Sequence[ProductChanged]) -> Sequence[Outcome]: ...
+
 An external handler talks to the world outside and never holds a transaction while
 it does::
 
@@ -99,6 +105,7 @@ class Handler:
     follows from giving the message up, in the transaction that stores the dead letter.
     ``retry`` is what it says of its retries. ``dependency`` names the service that an
     external handler calls; those of one process that name the same one share a breaker.
+    Without ``inbox`` it gets no transaction, and is called again for a message that comes again.
     """
 
     queue: str
@@ -111,6 +118,7 @@ class Handler:
     is_external: bool = False
     retry: Retrying = DEFAULT
     dependency: str = ""
+    inbox: bool = True
 
     @property
     def type(self) -> str:
@@ -130,12 +138,16 @@ def handler(
     lock: Lock | None = None,
     on_dead: OnDead | None = None,
     retry: Retrying = DEFAULT,
+    inbox: bool = True,
 ) -> Callable[[F], F]:
     """Offer a function as the handler of ``message`` on ``queue``. See the module."""
     _check(message, key)
+    if lock is not None and not inbox:
+        raise ConfigError(f"the handler of {message.__name__} has no transaction to lock rows in")
+    made = Handler(queue, message, None, batch, key, lock, on_dead, retry=retry, inbox=inbox)
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, Handler(queue, message, function, batch, key, lock, on_dead, retry=retry))
+        setattr(function, _MARK, replace(made, call=function))
         return function
 
     return mark

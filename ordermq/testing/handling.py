@@ -3,8 +3,10 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from ordermq.clock import utc_now
 from ordermq.config.settings import DatabaseSettings
@@ -113,9 +115,10 @@ def _transaction(
 def _handled(marked: Handler, messages: Sequence[Payload], tx: Transaction) -> list[Outcome]:
     if marked.lock is not None:
         marked.lock(messages, tx)
+    given = (tx,) if marked.inbox else ()
     if marked.batch:
-        return list(marked.call(messages, tx))
-    return [DONE if (outcome := marked.call(message, tx)) is None else outcome for message in messages]
+        return list(marked.call(messages, *given))
+    return [DONE if (outcome := marked.call(message, *given)) is None else outcome for message in messages]
 
 
 def _completed(

@@ -16,10 +16,12 @@ Invariants
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from types import TracebackType
 from typing import Self
+
+from msgspec.structs import replace
 
 from ordermq.amqp import ConnectionManager, Fate, Publisher, Subscription, subscribe
 from ordermq.clock import monotonic_s

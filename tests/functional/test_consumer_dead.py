@@ -1,10 +1,10 @@
 """The consumer of what the broker dead-lettered: from ``<prefix>.dead`` into ``dead_letters``."""
 
 import time
-from dataclasses import replace
 from threading import Event
 
 import pytest
+from msgspec.structs import replace
 
 from ordermq.errors import HandlerOverdue
 from ordermq.message import Properties, Publishing

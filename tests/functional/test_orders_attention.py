@@ -1,8 +1,7 @@
 """Orders that need a person: who is told, how a person ends it, and when that is refused."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from ordermq.clock import utc_now
 from ordermq.errors import OrderConflict, OrderNotFound

@@ -74,6 +74,15 @@ def handle_single(message, tx):
     return _decide(message)
 
 
+BARE: list[str] = []  # order ids, in the order in which handle_bare saw them
+
+
+@handler(queue="bare", message=Probe, key="order_id", batch=50, on_dead=_bury, inbox=False)
+def handle_bare(messages):
+    BARE.extend(each.order_id for each in messages)
+    return [_decide(message) for message in messages]
+
+
 @external(queue="call", message=Probe, key="order_id", on_dead=_bury)
 class CallOut:
     """Its call sleeps ``seconds``; what it decides is decided in ``complete``."""

@@ -33,7 +33,7 @@ class Rabbit:
 
         channel.confirm(confirmed, lambda *returned: None, 5.0)
         for publishing in publishings:
-            channel.publish(publishing)
+            channel.write(channel.encode(publishing))
         deadline = Deadline(10.0)
         while waiting:
             assert not deadline.has_passed, f"{len(waiting)} of {len(publishings)} not confirmed"

@@ -24,6 +24,7 @@ def test_a_traceparent_is_read_and_written_as_it_was():
 
     assert parsed == trace.Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1)
     assert str(parsed) == KNOWN
+    assert trace.is_valid(KNOWN)
 
 
 def test_a_child_keeps_trace_and_flags_and_has_its_own_span():
@@ -34,6 +35,7 @@ def test_a_child_keeps_trace_and_flags_and_has_its_own_span():
 
 def test_a_later_version_is_read_as_ours():
     assert str(trace.parse("cc" + KNOWN[2:] + "-more")) == KNOWN
+    assert trace.is_valid("cc" + KNOWN[2:] + "-more")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,7 @@ def test_a_later_version_is_read_as_ours():
 )
 def test_what_is_not_a_traceparent_is_none_and_starts_a_new_trace(text):
     assert trace.parse(text) is None
+    assert not trace.is_valid(text)
     assert trace.parse(trace.child(text)) is not None
 
 

@@ -1,12 +1,12 @@
 """RetryPolicy: the table of its module."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ordermq.backoff import Backoff
 from ordermq.errors import (
