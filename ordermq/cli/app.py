@@ -17,7 +17,7 @@ COMMANDS = {
     "actions": "List what operators changed by hand.",
     "completion": "Print a shell's completion script.",
     "config": "Show the settings in force and where each comes from.",
-    "db": "Create or update the database's tables.",
+    "db": "Create or update the database's tables; delete what is old.",
     "dead": "Look at dead letters; replay or discard them.",
     "order": "Look at orders; cancel, resolve and resume them.",
     "reconcile": "Check that no order was lost, doubled or forgotten.",

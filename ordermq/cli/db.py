@@ -5,13 +5,17 @@ import click
 from ordermq.cli.options import as_json, common, dry_run
 from ordermq.cli.output import write, write_json, write_table
 from ordermq.cli.program import load_program
+from ordermq.cli.pruning import prune
 from ordermq.cli.run import EXIT_CODES
 from ordermq.store import migrate as migrations
 
 
 @click.group("db", epilog=EXIT_CODES)
 def command() -> None:
-    """Create or update the database's tables."""
+    """Create or update the database's tables; delete what is old in them."""
+
+
+command.add_command(prune)
 
 
 @command.command(

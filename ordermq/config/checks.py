@@ -96,6 +96,11 @@ def _across(settings: Settings) -> Iterator[Clash]:
             ("broker.confirm_timeout_s", "database.idle_in_transaction_s"),
             "the relay's transaction idles while it waits for confirms and must not be ended",
         )
+    if settings.retention.inbox_s < settings.retention.dead_letters_s:
+        yield Clash(
+            ("retention.inbox_s", "retention.dead_letters_s"),
+            "a dead letter would outlive what the inbox knows of its message",
+        )
     # Past half of it the consumer closes its channel by itself, see docs/architecture.md.
     half_s = settings.consumer.consumer_timeout_s / 2
     longest = {

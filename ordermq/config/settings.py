@@ -22,6 +22,7 @@ __all__ = [
     "Limits",
     "ObserveSettings",
     "RelaySettings",
+    "RetentionSettings",
     "RetrySettings",
     "Secret",
     "Settings",
@@ -214,6 +215,26 @@ class RelaySettings:
 
 
 @dataclass(frozen=True)
+class RetentionSettings:
+    """``[retention]``: what ``ordermq db prune`` leaves."""
+
+    inbox_s: float = setting(
+        2_592_000.0,
+        "a message is known for this long after it was settled; at least dead_letters_s",
+        unit="s",
+        ge=86_400,
+        le=315_360_000,
+    )
+    dead_letters_s: float = setting(
+        2_592_000.0,
+        "a dead letter is kept for this long after it was replayed or discarded",
+        unit="s",
+        ge=86_400,
+        le=315_360_000,
+    )
+
+
+@dataclass(frozen=True)
 class ObserveSettings:
     """``[observe]``: logs and the health and metrics port."""
 
@@ -233,4 +254,5 @@ class Settings:
     consumer: ConsumerSettings = field(default_factory=ConsumerSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
     relay: RelaySettings = field(default_factory=RelaySettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     observe: ObserveSettings = field(default_factory=ObserveSettings)

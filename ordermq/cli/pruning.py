@@ -1,0 +1,144 @@
+"""``ordermq db prune``: deleting what is old and needed no more."""
+
+import sys
+from collections.abc import Iterator
+
+import click
+
+from ordermq.cli.operator import actor
+from ordermq.cli.options import DURATION, TEXT, as_json, common, dry_run, rate
+from ordermq.cli.output import note, seconds, write_json, write_table
+from ordermq.cli.program import load_program
+from ordermq.cli.progress import Pace, counting
+from ordermq.cli.run import EXIT_CODES
+from ordermq.store import Session, actions, migrate, retention
+from ordermq.store.retention import Horizon, Table
+
+
+@click.command(
+    epilog=f"""\b
+Examples:
+  ordermq db prune --dry-run
+  ordermq db prune
+  ordermq db prune --inbox-age 60d --dead-age 14d --rate 2000 --json
+  ordermq db prune --gone old_queue --dry-run
+
+{EXIT_CODES}"""
+)
+@click.option(
+    "--inbox-age", type=DURATION, help="Forget what was settled before that; else retention.inbox_s."
+)
+@click.option(
+    "--dead-age", type=DURATION, help="Delete dead letters closed before that; else retention.dead_letters_s."
+)
+@click.option(
+    "--gone", type=TEXT, multiple=True, metavar="QUEUE", help="This queue is gone for good; may be repeated."
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 10_000),
+    default=2000,
+    show_default=True,
+    help="Most rows a transaction.",
+)
+@click.option(
+    "--reason", type=TEXT, default="retention", show_default=True, help="Why; kept with who and when."
+)
+@rate
+@dry_run
+@as_json
+@common
+def prune(
+    *,
+    inbox_age: float | None,
+    dead_age: float | None,
+    gone: tuple[str, ...],
+    batch: int,
+    reason: str,
+    rate: float,
+    dry_run: bool,
+    as_json: bool,
+    config_path: str | None,
+) -> None:
+    """Delete what was settled long ago, and dead letters long decided about.
+
+    What may still be needed stays: an open dead letter, and all that is known of a
+    message that waits in the outbox, has a dead letter left or was seen since. So does
+    everything of a queue that settled nothing in the younger half of the age: old
+    messages may stand in it. Say --gone if there is no such queue any more.
+
+    Asks nothing; made for a timer. Works in small transactions beside everything that
+    runs: an interrupted one can be run again.
+
+    JSON lines: one object {table, rows, outcome, before} a table; {queue, outcome} for a
+    queue left alone.
+    """
+    ages = {"retention.inbox_s": inbox_age, "retention.dead_letters_s": dead_age}
+    program = load_program(config_path, ages)
+    session = program.session("ordermq db prune")
+    migrate.check(session, program.migrations)
+    with session.transaction() as tx:
+        horizon = retention.horizon(tx, program.settings.retention, gone=gone)
+    word = "would be deleted" if dry_run else "deleted"
+    if dry_run:
+        rows = {table: sum(_counted(session, table, horizon, batch)) for table in Table}
+    else:
+        rows = _pruned(session, horizon, batch=batch, pace=Pace(rate), reason=reason)
+    if as_json:
+        for table, count in rows.items():
+            write_json({"table": table, "rows": count, "outcome": word, "before": horizon.before(table)})
+        for queue in horizon.idle:
+            write_json({"queue": queue, "outcome": "left alone"})
+        return
+    write_table(
+        ("table", word, "older than (UTC)"),
+        [(table, count, seconds(horizon.before(table))) for table, count in rows.items()],
+    )
+    for queue in horizon.idle:
+        note(f"left alone: queue {queue} has settled nothing of late; --gone {queue} if it is gone for good")
+
+
+def _pruned(session: Session, horizon: Horizon, *, batch: int, pace: Pace, reason: str) -> dict[Table, int]:
+    """Delete batch by batch; return how many rows of each table."""
+    rows = dict.fromkeys(Table, 0)
+    # Nobody waits for the bar of a timer's run: it need not count first.
+    total = (
+        sum(sum(_counted(session, table, horizon, batch)) for table in Table) if sys.stderr.isatty() else 0
+    )
+    with counting("db.prune", total) as step:
+        for table in Table:
+            for count in _deleted(session, table, horizon, batch=batch, pace=pace, reason=reason):
+                rows[table] += count
+                step(count)
+    return rows
+
+
+def _deleted(
+    session: Session, table: Table, horizon: Horizon, *, batch: int, pace: Pace, reason: str
+) -> Iterator[int]:
+    """Delete a table's old rows, each batch in a transaction of its own; yield what has committed."""
+    after, is_recorded = retention.START, False
+    while True:
+        with session.transaction() as tx:
+            done = retention.delete(tx, table, horizon, after=after, limit=pace.batch(batch))
+            if done.rows and not is_recorded:
+                # One action a table and run: one for each batch would itself be what grows.
+                before = seconds(horizon.before(table))
+                actions.record(tx, actor(), "db.prune", [f"table {table}"], f"{reason}: older than {before}")
+        is_recorded = is_recorded or done.rows > 0
+        yield done.rows
+        if done.after is None:
+            return
+        after = done.after
+        pace.wait(done.rows)
+
+
+def _counted(session: Session, table: Table, horizon: Horizon, batch: int) -> Iterator[int]:
+    after = retention.START
+    while True:
+        with session.transaction() as tx:
+            found = retention.count(tx, table, horizon, after=after, limit=batch)
+        yield found.rows
+        if found.after is None:
+            return
+        after = found.after
