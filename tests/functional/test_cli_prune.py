@@ -94,9 +94,7 @@ def test_flags_replace_the_settings(shop, session):
 
 
 @pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_interrupted_anywhere_has_lost_nothing_and_the_next_goes_on(
-    shop, session, with_signal
-):
+def test_a_run_that_is_interrupted_anywhere_has_lost_nothing_and_the_next_goes_on(shop, session, with_signal):
     process = shop.start("ordermq", "db", "prune", "--rate", "100")
     wait_until(lambda: count(session) < 501, 30.0, every_s=0.05, what="the first batch")
     process.send_signal(with_signal)
@@ -118,7 +116,7 @@ def test_consumers_and_relay_at_work_meanwhile_notice_nothing(shop, session):
     shop.start("ordermq-consumer", "--queue", "points")
     shop.start("ordermq-relay")
     pruning = shop.start("ordermq", "db", "prune", "--rate", "200", "--batch", "20")
-    # Nobody knows these orders: what is settled again and again is the old messages themselves.
+    # Nobody knows these orders: each message becomes a dead letter, with a row of the inbox.
     sent = [b'{"order_id": "o-%d"}' % n for n in range(300)]
     (shop.folder / "messages").write_bytes(b"\n".join(sent))
     shop.ok(

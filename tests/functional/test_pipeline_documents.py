@@ -113,3 +113,20 @@ def test_the_least_privileges_it_names_are_enough(pipeline, least):
     pipeline.end_well(len(orders))
     assert pipeline.value("SELECT count(*) FROM ordermq.dead_letters") == 1
     assert not pipeline.has_logged("relay", "cannot be read")  # its gauges
+    grow_old(pipeline)
+    pruned = pipeline.run("ordermq", "db", "prune", **least("ordermq-relay", "ordermq_prune"))
+    assert pruned.returncode == 0, pruned.stderr
+    assert re.findall(r"^(\w+) +1 ", pruned.stdout, re.MULTILINE) == RETAINED
+
+
+RETAINED = ["dead_letters", "leases", "starts", "inbox"]
+
+
+def grow_old(pipeline):
+    """Leave one row in each table that retention lets go."""
+    with pipeline.session.transaction() as tx:
+        tx.execute("UPDATE ordermq.dead_letters SET discarded_at = now() - interval '31 days'")
+        old = "now() - interval '31 days'"
+        tx.execute(f"INSERT INTO ordermq.leases VALUES ('points', 'lost', 'a', {old})")  # noqa: S608
+        tx.execute(f"INSERT INTO ordermq.starts VALUES ('points', 'lost', 1, {old})")  # noqa: S608
+        tx.execute(f"INSERT INTO ordermq.inbox VALUES ('points', 'old', 0, 'done', {old})")  # noqa: S608

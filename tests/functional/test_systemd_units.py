@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ from ordermq.errors import ConfigError, UsageError
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy/systemd"
 SERVICES = ("ordermq-relay.service", "ordermq-consumer@.service")
+PRUNE = "ordermq-prune.service"
 
 
 def lines(unit: str, key: str) -> list[str]:
@@ -38,14 +40,18 @@ def units(tmp_path) -> Path:
     for unit in UNITS.iterdir():
         text = unit.read_text().replace("/opt/ordermq/bin/", f"{tmp_path}/")
         (tmp_path / unit.name).write_text(text)
-    for program in ("ordermq-relay", "ordermq-consumer"):
+    for program in ("ordermq", "ordermq-relay", "ordermq-consumer"):
         (tmp_path / program).symlink_to("/bin/true")
     return tmp_path
 
 
 @pytest.mark.parametrize(
-    "unit", ["ordermq.target", "ordermq-relay.service", "ordermq-consumer@inventory.service"]
-)
+    "unit",
+    [
+        "ordermq.target", "ordermq-relay.service", "ordermq-consumer@inventory.service",
+        PRUNE, "ordermq-prune.timer",
+    ],
+)  # fmt: skip
 def test_systemd_accepts_the_unit_without_a_word(units, unit):
     if not (units / unit).exists():
         (units / unit).symlink_to("ordermq-consumer@.service")
@@ -57,7 +63,7 @@ def test_systemd_accepts_the_unit_without_a_word(units, unit):
     assert (said.returncode, about_ours) == (0, [])
 
 
-@pytest.mark.parametrize("unit", ["ordermq-relay.service", "ordermq-consumer@payment:2.service"])
+@pytest.mark.parametrize("unit", ["ordermq-relay.service", "ordermq-consumer@payment:2.service", PRUNE])
 def test_systemd_rates_the_exposure_of_the_unit_at_two_of_ten_or_less(units, unit):
     if not (units / unit).exists():
         (units / unit).symlink_to("ordermq-consumer@.service")
@@ -77,7 +83,7 @@ def test_starting_and_stopping_have_more_time_than_the_settings_take(unit):
     assert float(stop_s) > settings.broker.confirm_timeout_s + settings.database.statement_timeout_s
 
 
-@pytest.mark.parametrize("unit", SERVICES)
+@pytest.mark.parametrize("unit", [*SERVICES, PRUNE])
 def test_only_what_needs_a_human_prevents_the_restart(unit):
     (codes,) = lines(unit, "RestartPreventExitStatus")
 
@@ -93,7 +99,25 @@ def test_every_secret_of_the_framework_comes_as_a_credential(unit):
     assert credentials == {each.credential for each in declared(FRAMEWORK).values() if each.is_secret}
 
 
-@pytest.mark.parametrize("unit", SERVICES)
+def test_retention_knows_the_password_of_the_database_and_no_other():
+    credentials = [line.partition(":")[0] for line in lines(PRUNE, "LoadCredential")]
+
+    assert credentials == ["database_password"]
+    assert lines(PRUNE, "Type") == ["oneshot"]
+
+
+def test_the_timer_starts_once_a_day_what_makes_up_for_a_day_missed():
+    (calendar,) = lines("ordermq-prune.timer", "OnCalendar")
+
+    said = analyze("calendar", "--iterations=2", calendar)
+
+    times = re.findall(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", said.stdout)
+    days = sorted({time.split()[0] for time in times})
+    assert (said.returncode, len(days)) == (0, 2)
+    assert lines("ordermq-prune.timer", "Persistent") == ["true"]
+
+
+@pytest.mark.parametrize("unit", [*SERVICES, PRUNE])
 def test_the_unit_starts_a_program_the_package_installs(unit):
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")

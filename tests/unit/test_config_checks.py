@@ -36,6 +36,10 @@ REMOTE = {"hosts": ("127.0.0.1:5672", "mq.example:5672"), "password": Secret("hu
         ({"database": {"host": "db.example"}}, "database.host database.sslmode"),
         ({"database": {"sslmode": "verify-full"}}, "database.sslmode database.ca_file"),
         ({"database": {"lock_timeout_s": 16.0}}, "database.lock_timeout_s database.statement_timeout_s"),
+        (
+            {"retention": {"inbox_s": 864_000.0}},
+            "retention.inbox_s retention.dead_letters_s",
+        ),
         ({"consumer": {"prefetch": 10, "batch": 11}}, "consumer.prefetch consumer.batch"),
         ({"consumer": {"call_timeout_s": 31.0}}, "consumer.call_timeout_s consumer.lease_s"),
         (
