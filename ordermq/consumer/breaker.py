@@ -4,7 +4,7 @@
     CLOSED     OPEN       ``failures`` calls in a row failed
     OPEN       HALF_OPEN  its backoff has passed, and a call asks: it is the probe
     HALF_OPEN  CLOSED     the probe succeeded
-    HALF_OPEN  OPEN       the probe failed; the backoff grows
+    HALF_OPEN  OPEN       the probe failed; the backoff grows if its message had not failed before
 
 A call failed if nothing came of it, or nobody knows what: GatewayUnavailable and
 OutcomeUnknown. Everything else is an answer, so the service works.
@@ -15,6 +15,9 @@ Invariants
     K2  A call counts only in the state in which it was permitted: what was under way
         when the breaker opened neither closes it nor opens it again.
     K3  From opening to closing the process is paused for the dependency's sake.
+    K4  A message that has failed since the last answer says nothing new by failing again:
+        that neither lengthens the backoff, nor holds up others for as long as it was asked to
+        wait itself. One order the service never takes must not keep the others waiting.
 """
 
 import threading
@@ -30,6 +33,7 @@ from ordermq.errors import GatewayUnavailable, OutcomeUnknown
 from ordermq.task.retry import retry_after_s
 
 BASE_S = 1.0  # the first backoff's ceiling
+MOST_FAILED = 1000  # that are told apart
 
 
 class State(Enum):
@@ -48,8 +52,9 @@ class Circuit:
     state: State = State.CLOSED
     era: int = 0
     failures: int = 0  # in a row, while closed
-    openings: int = 0  # in a row, since it was last closed
+    openings: int = 0  # since it was last closed, by messages that had not failed before (K4)
     probe_at_s: float = 0.0  # when open
+    failed: frozenset[str] = frozenset()  # message_ids, since the last answer
 
     def may_call(self, now_s: float) -> bool:
         """Whether a call is permitted now; in OPEN it is the probe."""
@@ -61,15 +66,19 @@ class Circuit:
             return self
         return replace(self, state=State.HALF_OPEN, era=self.era + 1)
 
-    def ended(self, era: int, failed: bool, *, limit: int, probe_at_s: float) -> "Circuit":
+    def ended(
+        self, era: int, message_id: str, has_failed: bool, *, limit: int, probe_at_s: float
+    ) -> "Circuit":
         """A call permitted in ``era`` has ended. ``probe_at_s`` is when to try if this opens it."""
         if era != self.era:
             return self
-        if not failed:
-            return replace(self, failures=0) if self.state is State.CLOSED else Circuit(era=self.era + 1)
+        if not has_failed:
+            return Circuit(era=self.era + (self.state is not State.CLOSED))
+        failed = self.failed | {message_id} if len(self.failed) < MOST_FAILED else self.failed
         if self.state is State.CLOSED and self.failures + 1 < limit:
-            return replace(self, failures=self.failures + 1)
-        return Circuit(State.OPEN, self.era + 1, 0, self.openings + 1, probe_at_s)
+            return replace(self, failures=self.failures + 1, failed=failed)
+        openings = self.openings + (message_id not in self.failed)
+        return Circuit(State.OPEN, self.era + 1, 0, openings, probe_at_s, failed)
 
 
 class Breaker:
@@ -111,21 +120,26 @@ class Breaker:
             self._circuit = self._circuit.called()
             return self._circuit.era
 
-    def ended(self, permit: int, result: object) -> None:
+    def ended(self, permit: int, message_id: str, result: object) -> None:
         """Tell what the permitted call returned, or the exception it ended in."""
-        failed = isinstance(result, GatewayUnavailable | OutcomeUnknown)
+        has_failed = isinstance(result, GatewayUnavailable | OutcomeUnknown)
         with self._lock:
             before = self._circuit
-            probe_at_s = self._now() + self._wait_s(before.openings, result)
-            after = self._circuit = before.ended(permit, failed, limit=self._limit, probe_at_s=probe_at_s)
+            probe_at_s = self._now() + self._wait_s(before, message_id, result)
+            after = self._circuit = before.ended(
+                permit, message_id, has_failed, limit=self._limit, probe_at_s=probe_at_s
+            )
             if after.state is State.OPEN and after is not before:
                 self._pause.begin(self.dependency, self._cause, str(result), until_s=probe_at_s)
             elif after.state is State.CLOSED and before.state is not State.CLOSED:
                 self._pause.end(self.dependency, self._cause)
 
-    def _wait_s(self, openings: int, result: object) -> float:
+    def _wait_s(self, circuit: Circuit, message_id: str, result: object) -> float:
+        if message_id in circuit.failed:
+            return self._backoff.delay_s(max(0, circuit.openings - 1), self._random)
         asked_s = retry_after_s(result) if isinstance(result, GatewayUnavailable) else None
-        return max(self._backoff.delay_s(openings, self._random), min(asked_s or 0.0, self._backoff.cap_s))
+        wait_s = self._backoff.delay_s(circuit.openings, self._random)
+        return max(wait_s, min(asked_s or 0.0, self._backoff.cap_s))
 
 
 class Breakers:
@@ -138,6 +152,10 @@ class Breakers:
 
     def of(self, dependency: str) -> Breaker:
         return self._breakers[dependency]
+
+    @property
+    def are_closed(self) -> bool:
+        return all(each.is_closed for each in self._breakers.values())
 
     def room(self, wanted: int, in_flight: int) -> int:
         """Return how many more calls may be prepared: ``wanted``, one as a probe, or none.

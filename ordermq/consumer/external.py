@@ -16,7 +16,8 @@ Invariants
     E4  The inbox is read after the lease was taken: its last holder settled the message
         and gave up the lease in one commit, so what is not seen settled then is not.
     E5  While a breaker is not closed nothing is taken but one message at a time, as its
-        probe; what was prepared before is not called (NotCalled) and comes back uncounted.
+        probe: the one sent again least, which is the likeliest never to have failed. What was
+        prepared before is not called (NotCalled) and comes back uncounted.
     E6  A call is under way in this process once at most for each message: a duplicate of it
         is postponed. A lease this process holds for a message it has not called is its own to
         take again: a commit it knows nothing of took it.
@@ -141,7 +142,7 @@ def make(call: Call, watch: Watch) -> None:
         call.result = _made(call, watch)
     except BaseException as exc:  # an error that cannot even say what it is
         call.result = OutcomeUnknown(f"the call ended in {type(exc).__name__}")
-    call.breaker.ended(permit, call.result)
+    call.breaker.ended(permit, call.work.envelope.message_id, call.result)
 
 
 def _made(call: Call, watch: Watch) -> Any:

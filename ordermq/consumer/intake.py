@@ -1,4 +1,4 @@
-"""Deliveries that wait for a worker, oldest first.
+"""Deliveries that wait for a worker, oldest first; a probe's, freshest first.
 
 Bounded by the prefetch: the broker sends no more than that unacked, so the queue
 itself needs no limit.
@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from ordermq.message.envelope import Delivery
+from ordermq.message.headers import sent_again
 
 
 class Intake:
@@ -33,9 +34,19 @@ class Intake:
     def take(self, limit: int) -> list[Delivery]:
         """Block until something waits; return up to ``limit``, or nothing once closed or nudged."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_closed or self._is_nudged)
-            self._is_nudged = False
+            self._wait()
             return self._take(limit)
+
+    def take_freshest(self) -> list[Delivery]:
+        """Like ``take(1)``, but the delivery that was sent again least, whatever waits before it."""
+        with self._changed:
+            self._wait()
+            if self._is_closed or not self._waiting:
+                return []
+            freshest = min(range(len(self._waiting)), key=lambda at: _hop(self._waiting[at]))
+            delivery = self._waiting[freshest]
+            del self._waiting[freshest]
+            return [delivery]
 
     def nudge(self) -> None:
         """Make a waiting ``take`` return: there is something else to look after."""
@@ -61,7 +72,16 @@ class Intake:
     def is_closed(self) -> bool:
         return self._is_closed
 
+    def _wait(self) -> None:
+        self._changed.wait_for(lambda: self._waiting or self._is_closed or self._is_nudged)
+        self._is_nudged = False
+
     def _take(self, limit: int) -> list[Delivery]:
         if self._is_closed or not self._waiting:
             return []
         return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+
+
+def _hop(delivery: Delivery) -> int:
+    hop, _ = sent_again(delivery.properties.headers)
+    return hop

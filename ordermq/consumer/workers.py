@@ -217,7 +217,9 @@ class DeskWorker(_Handling):
                 # No more than one call ahead of each thread: a lease must not wait in a queue.
                 room = self._breakers.room(max(0, self._batch - callers.in_flight), callers.in_flight)
                 is_full = room == 0 or intake.is_closed
-                deliveries = [] if is_full else intake.take(room)  # returns early when nudged
+                # Both return early when nudged.
+                take = partial(intake.take, room) if self._breakers.are_closed else intake.take_freshest
+                deliveries = [] if is_full else take()
                 if finished := callers.finished(wait_s=0.5 if is_full else 0.0):
                     self._complete(finished)
                 if deliveries:

@@ -168,3 +168,21 @@ def test_an_sms_service_that_is_down_costs_no_attempt_and_no_customer_is_told_tw
         f"o-{number}:order_confirmed" for number in range(3)
     )
     assert rig.value("SELECT count(*) FROM ordermq.dead_letters") == 0
+
+
+def test_one_order_the_service_never_takes_keeps_no_other_waiting(rig, shop):
+    tried_again = "SELECT hop FROM ordermq.outbox WHERE correlation_id = 'poison' AND hop > 7"
+    shop.place(an_order("poison", card="tok_0006"))  # 503 with Retry-After, always
+    shop.handle(*shop.take("inventory", types=["ReserveStock"]))
+    rig.relay()
+    payment = start(rig, shop, "payment", breaker_failures=2, breaker_cap_s=30.0)
+    wait_until(lambda: rig.rows(tried_again), 60, what="a breaker that one order has opened again and again")
+    captured = "SELECT count(*) FROM shop.payments WHERE state = 'captured'"
+    for number in range(2):
+        wait_until(lambda: is_paused(payment), 30, what="the pause")
+        reserve(shop, f"o-{number}")
+        begun_s = time.monotonic()
+        wait_until(lambda paid=number + 1: rig.value(captured) == paid, 30, what="an ordinary order paid")
+        assert time.monotonic() - begun_s < 5.0
+    assert rig.value("SELECT status FROM shop.orders WHERE order_id = 'poison'") == "reserved"
+    assert not rig.rows("SELECT FROM ordermq.outbox WHERE attempt > 1")

@@ -44,6 +44,19 @@ GIVEN_UP = (
 )
 
 MUTATIONS = (
+    # --- one order does not stop the others ---
+    Mutation(
+        "a backoff that one message lengthens for all", "ordermq/consumer/breaker.py",
+        "        openings = self.openings + (message_id not in self.failed)\n",
+        "        openings = self.openings + 1\n",
+        ("tests/unit/test_breaker.py",),
+    ),
+    Mutation(
+        "the oldest message as a probe", "ordermq/consumer/intake.py",
+        "key=lambda at: _hop(self._waiting[at])",
+        "key=lambda at: at",
+        ("tests/unit/test_intake.py",),
+    ),
     # --- once, although the broker delivers twice ---
     Mutation(
         "inbox skipped", "ordermq/consumer/settle.py",

@@ -3,11 +3,12 @@
 import threading
 from itertools import pairwise
 from random import Random
+from uuid import uuid4
 
 import pytest
 
 from ordermq.clock import monotonic_s
-from ordermq.consumer.breaker import Breaker, Breakers, Circuit, State
+from ordermq.consumer.breaker import MOST_FAILED, Breaker, Breakers, Circuit, State
 from ordermq.consumer.pause import DATABASE, DISK_FULL, Cause, Pause
 from ordermq.errors import GatewayRefused, GatewayUnavailable, OutcomeUnknown
 from ordermq.observe.metrics import REGISTRY
@@ -43,16 +44,25 @@ def breaker(time, pause):
     return Breaker("bank", pause, failures=3, cap_s=30.0, now=time)
 
 
-def call(breaker, result):
+def call(breaker, result, message_id=None):
+    """Make the call of a message: by default one that was not seen before."""
     permit = breaker.permit()
     assert permit is not None
-    breaker.ended(permit, result)
+    breaker.ended(permit, message_id or uuid4().hex, result)
 
 
-def opened(breaker):
+def opened(breaker, message_id=None):
     for _ in range(3):
-        call(breaker, DOWN)
+        call(breaker, DOWN, message_id)
     assert not breaker.is_closed
+
+
+def wait_for_probe(breaker, time):
+    """Let time go by until a call is permitted; return the seconds it took."""
+    begun_s = time.now_s
+    while not breaker.may_call:
+        time.now_s += 0.25
+    return time.now_s - begun_s
 
 
 def paused():
@@ -83,7 +93,7 @@ def test_after_its_backoff_it_permits_one_probe_and_no_second(breaker, time):
     probe = breaker.permit()
     assert probe is not None
     assert breaker.permit() is None
-    breaker.ended(probe, "paid")
+    breaker.ended(probe, "m", "paid")
     assert breaker.is_closed
     assert breaker.permit() is not None
 
@@ -92,13 +102,40 @@ def test_a_probe_that_fails_opens_it_again_for_longer_up_to_the_cap(breaker, tim
     opened(breaker)
     waits_s = []
     for _ in range(200):
-        begun_s = time.now_s
-        while (permit := breaker.permit()) is None:
-            time.now_s += 0.25
-        waits_s.append(time.now_s - begun_s)
-        breaker.ended(permit, DOWN)
+        waits_s.append(wait_for_probe(breaker, time))
+        call(breaker, DOWN)
     assert waits_s[0] <= 1.25
     assert 20.0 < max(waits_s) <= 30.25
+
+
+def test_one_message_that_fails_for_ever_keeps_the_others_waiting_no_longer_than_at_first(breaker, time):
+    never = GatewayUnavailable("try again later", 25.0)
+    for _ in range(200):
+        if breaker.may_call:
+            call(breaker, never, "poison")
+        assert wait_for_probe(breaker, time) <= 1.25
+
+
+def test_a_few_that_fail_by_turns_lengthen_the_backoff_once_each(breaker, time):
+    opened(breaker, "first")
+    for _ in range(200):
+        assert wait_for_probe(breaker, time) <= 2.25
+        call(breaker, DOWN, "second")
+        assert wait_for_probe(breaker, time) <= 2.25
+        call(breaker, DOWN, "first")
+    # An answer, and all is forgotten.
+    wait_for_probe(breaker, time)
+    call(breaker, "paid", "third")
+    opened(breaker)
+    assert wait_for_probe(breaker, time) <= 1.25
+
+
+def test_it_remembers_so_many_messages_and_what_is_beyond_counts_as_new():
+    circuit = Circuit()
+    for number in range(2 * MOST_FAILED):
+        circuit = circuit.ended(circuit.era, f"m-{number}", True, limit=1, probe_at_s=0.0).called()
+    assert len(circuit.failed) == MOST_FAILED
+    assert circuit.openings == 2 * MOST_FAILED
 
 
 def test_a_service_that_asks_to_be_left_alone_is_up_to_the_cap(time, pause):
@@ -115,12 +152,12 @@ def test_a_service_that_asks_to_be_left_alone_is_up_to_the_cap(time, pause):
 def test_what_was_under_way_when_it_opened_neither_closes_nor_opens_it(breaker, time):
     late = [breaker.permit() for _ in range(2)]
     opened(breaker)
-    breaker.ended(late[0], "paid")
+    breaker.ended(late[0], "l-0", "paid")
     assert not breaker.is_closed
     time.now_s += 1.0
     probe = breaker.permit()
-    breaker.ended(late[1], DOWN)
-    breaker.ended(probe, "paid")
+    breaker.ended(late[1], "l-1", DOWN)
+    breaker.ended(probe, "m", "paid")
     assert breaker.is_closed
 
 
@@ -159,7 +196,7 @@ def test_a_queue_has_room_for_nothing_while_open_then_for_one_probe(pause):
     assert breakers.room(8, 1) == 0
     probe = breakers.of("bank").permit()
     assert breakers.room(8, 0) == 0
-    breakers.of("bank").ended(probe, "paid")
+    breakers.of("bank").ended(probe, "m", "paid")
     assert breakers.room(8, 3) == 8
 
 
@@ -187,7 +224,9 @@ def test_whatever_happens_it_moves_as_the_table_says_and_permits_one_call_unless
     for _ in range(300):
         if under_way and random.random() < 0.5:
             era = under_way.pop(random.randrange(len(under_way)))
-            circuit = circuit.ended(era, random.random() < 0.7, limit=3, probe_at_s=now_s + random.random())
+            has_failed, message_id = random.random() < 0.7, str(random.randrange(4))
+            probe_at_s = now_s + random.random()
+            circuit = circuit.ended(era, message_id, has_failed, limit=3, probe_at_s=probe_at_s)
         elif circuit.may_call(now_s):
             circuit = circuit.called()
             under_way.append(circuit.era)

@@ -1,0 +1,47 @@
+"""What a worker takes out of the intake, and what a probe takes."""
+
+from ordermq.consumer.intake import Intake
+from ordermq.message import Properties
+from ordermq.message.envelope import Delivery
+from ordermq.message.headers import HOP
+
+
+def a_delivery(tag, hop=None):
+    headers = {} if hop is None else {HOP: hop}
+    return Delivery(tag, 1, "orders", "payment", False, Properties(headers=headers), b"{}")
+
+
+def an_intake(*hops):
+    """An intake in which deliveries with tags 1, 2 ... wait, sent again so many times."""
+    intake = Intake()
+    intake.put(a_delivery(tag, hop) for tag, hop in enumerate(hops, start=1))
+    return intake
+
+
+def tags(deliveries):
+    return [each.tag for each in deliveries]
+
+
+def test_a_worker_takes_the_oldest_first_and_no_more_than_it_asked_for():
+    intake = an_intake(5, 0, 1)
+    assert tags(intake.take(2)) == [1, 2]
+    assert tags(intake.take(2)) == [3]
+
+
+def test_a_probe_is_what_was_sent_again_least_and_of_those_the_oldest():
+    intake = an_intake(7, 1, 0, None, 0)
+    assert [tags(intake.take_freshest()) for _ in range(5)] == [[3], [4], [5], [2], [1]]
+
+
+def test_a_probe_is_taken_whatever_stands_in_the_header():
+    intake = an_intake("many", -1, 2**40, 3)
+    assert sorted(tags(intake.take_freshest())[0] for _ in range(4)) == [1, 2, 3, 4]
+
+
+def test_whoever_waits_for_a_probe_goes_empty_when_nudged_and_when_closed():
+    intake = an_intake()
+    intake.nudge()
+    assert intake.take_freshest() == []
+    intake.put([a_delivery(1)])
+    assert tags(intake.close()) == [1]
+    assert intake.take_freshest() == []
