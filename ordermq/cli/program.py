@@ -7,9 +7,10 @@ the package it is in, may name
     SETTINGS = {"myshop": MyShopSettings}            sections of its own in the file
     GAUGES = read                                    read(tx, config) -> {gauge: value}: what the active
                                                      relay shows as metrics, by cheap queries
+
+and ON_UNREADABLE, which ``task.registry`` reads.
 """
 
-import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from ordermq.store import Session, Transaction, migrate
 from ordermq.store.migrate import Migration
 from ordermq.task import Registry
 from ordermq.task import load as load_handlers
+from ordermq.task.registry import named
 from ordermq.topology import Topology, build
 
 ReadGauges = Callable[[Transaction, Any], Mapping[Gauge, float]]
@@ -65,11 +67,11 @@ def load_program(path: str | None, flags: Mapping[str, Any] | None = None) -> Pr
     scopes = [migrate.FRAMEWORK]
     gauges: list[ReadGauges] = []
     for module in handlers:
-        sections |= _named(module, "SETTINGS", {})
-        scope = _named(module, "MIGRATIONS", None)
+        sections |= named(module, "SETTINGS", {})
+        scope = named(module, "MIGRATIONS", None)
         if scope is not None and scope not in scopes:
             scopes.append(scope)
-        read = _named(module, "GAUGES", None)
+        read = named(module, "GAUGES", None)
         if read is not None and read not in gauges:
             gauges.append(read)
     loaded = load(path, flags=flags, extra_sections=sections)
@@ -84,16 +86,6 @@ def load_shop(path: str | None) -> Program:
             "consumer.handlers does not name ordermq.orders.handlers, and this command is about its orders"
         )
     return program
-
-
-def _named(module: str, name: str, default: Any) -> Any:
-    """Return what the module says under ``name``, or else its package."""
-    package = module.rpartition(".")[0]
-    for each in filter(None, (module, package)):
-        value = getattr(importlib.import_module(each), name, None)
-        if value is not None:
-            return value
-    return default
 
 
 def _migrations(scopes: Iterable[tuple[str, str]]) -> Iterable[Migration]:

@@ -7,7 +7,8 @@ if it did not, or nobody knows, the delivery comes back and the inbox decides.
     Done      inbox row + the handler's writes, its outbox rows included
     Retry     inbox row + outbox row: same message_id, attempt + 1, available later
     Postpone  inbox row + outbox row: same message_id, same attempt, available later
-    Dead      inbox row + dead_letters row + what the step's on_dead writes
+    Dead      inbox row + dead_letters row + what the step's on_dead writes; of a message that no
+              handler could read, what the modules' ON_UNREADABLE writes
 
 A handler that wants no inbox gets no transaction for what is Done; the rest is as above.
 
@@ -33,8 +34,10 @@ from ordermq.message.headers import bounded_error
 from ordermq.observe import metrics
 from ordermq.store import Session, Transaction, dead_letters, inbox, starts
 from ordermq.store.outgoing import OutboxRow
+from ordermq.store.starts import MAX_STARTS
 from ordermq.task.handler import Handler
 from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
+from ordermq.task.registry import OnUnreadable
 from ordermq.task.retry import RetryPolicy, describe, outcome_of
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ Release = Callable[[Transaction], None]
 CANNOT_ANSWER = (StoreUnavailable, StoreRefused)
 
 ON_DEAD_TRIES = 10
+UNTOLD_STARTS = 3 * MAX_STARTS  # after so many without an end nothing follows from a death any more
 
 
 class NotAllDone(Exception):
@@ -64,13 +68,21 @@ class Settler:
     """
 
     def __init__(
-        self, session: Session, queue: str, policy: RetryPolicy, random: Random, watch: Watch
+        self,
+        session: Session,
+        queue: str,
+        policy: RetryPolicy,
+        random: Random,
+        watch: Watch,
+        *,
+        on_unreadable: Sequence[OnUnreadable] = (),
     ) -> None:
         self.session = session
         self.queue = queue
         self.watch = watch
         self._policy = policy
         self._random = random
+        self._on_unreadable = on_unreadable
         self.has_sent = False  # outbox rows were committed; whoever wakes the relay resets it
 
     def run(self, works: Sequence[Work]) -> None:
@@ -167,18 +179,19 @@ class Settler:
         """Keep ``work`` as a dead letter, with what follows from that, in one transaction."""
         for left in reversed(range(ON_DEAD_TRIES)):
             try:
-                self._bury_once(work, reason, release, with_on_dead=True)
+                self._bury_once(work, reason, release, with_what_follows=True)
                 break
             except CANNOT_ANSWER:
                 raise
             except BaseException as exc:
                 if left and isinstance(exc, Contention):
                     continue  # what follows may be a refund: no deadlock or lock is worth skipping it
-                # A fault in on_dead must not keep the message from its grave.
+                # A fault in what follows must not keep the message from its grave.
                 with in_log(work.envelope, self.queue):
                     log.critical("what follows from the dead letter failed: %s", describe(exc), exc_info=exc)
-                reason = f"{reason}; then on_dead failed: {describe(exc)}"
-                self._bury_once(work, reason, release, with_on_dead=False)
+                name = "on_dead" if work.handler else "ON_UNREADABLE"
+                reason = f"{reason}; then {name} failed: {describe(exc)}"
+                self._bury_once(work, reason, release, with_what_follows=False)
                 break
         self.count("dead", 1)
 
@@ -208,7 +221,9 @@ class Settler:
                     self.count("postponed", 1)
                     log.info("postponed for %.1f s: %s", delay_s, outcome.reason)
 
-    def _bury_once(self, work: Work, reason: str, release: Release | None, *, with_on_dead: bool) -> None:
+    def _bury_once(
+        self, work: Work, reason: str, release: Release | None, *, with_what_follows: bool
+    ) -> None:
         traces = {work.envelope.correlation_id: work.envelope.traceparent}
         with self.session.transaction(traces=traces) as tx:
             if release is not None:
@@ -217,10 +232,10 @@ class Settler:
                 self.forget_starts(tx, [work])
                 return
             dead_letters.keep(tx, self.queue, [(work.envelope, work.body, reason)])
-            if with_on_dead and work.handler is not None and work.handler.on_dead is not None:
+            if with_what_follows:
                 with self.watch.over([work]):
-                    work.handler.on_dead(work.payload, reason, tx)
-            # Last: if on_dead never returns, whoever writes that down must not wait for this row.
+                    self._follow(work, reason, tx)
+            # Last: if that never returns, whoever writes that down must not wait for this row.
             self.forget_starts(tx, [work])
             failpoint("settle.before_dead_commit", work.envelope.type)
         failpoint("settle.after_dead_commit", work.envelope.type)
@@ -228,6 +243,15 @@ class Settler:
         with in_log(work.envelope, self.queue):
             level = logging.ERROR if work.handler and work.handler.on_dead else logging.CRITICAL
             log.log(level, "dead letter: %s", reason)  # nothing else asks for a person then
+
+    def _follow(self, work: Work, reason: str, tx: Transaction) -> None:
+        """Write what follows from a death into the transaction that keeps the dead letter."""
+        if work.handler is not None:
+            if work.handler.on_dead is not None:
+                work.handler.on_dead(work.payload, reason, tx)
+        elif work.envelope.correlation_id and work.started.starts < UNTOLD_STARTS:
+            for told in self._on_unreadable:
+                told(self.queue, work.envelope, reason, tx)
 
     def _next_hop(self, work: Work, outcome: Retry | Postpone) -> OutboxRow:
         envelope = work.envelope

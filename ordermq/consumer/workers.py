@@ -68,7 +68,13 @@ class Bench:
     def settler(self, name: str) -> Settler:
         """Return a settler on a session of its own."""
         session = Session(self.database, name=f"ordermq-consumer {self.queue} {name}")
-        return Settler(session, self.queue, self.policy, Random(), self.watch)
+        return self.settler_on(session, self.queue)
+
+    def settler_on(self, session: Session, queue: str) -> Settler:
+        """Return a settler of messages of ``queue``."""
+        return Settler(
+            session, queue, self.policy, Random(), self.watch, on_unreadable=self.registry.on_unreadable
+        )
 
 
 class _Worker(ABC):
@@ -287,7 +293,7 @@ class DeadWorker(_Worker):
     def _bury(self, delivery: Delivery) -> None:
         bench = self._bench
         queue = deadletter.origin(delivery, bench.prefix, self._queues)
-        settler = Settler(self._settler.session, queue, bench.policy, Random(), bench.watch)
+        settler = bench.settler_on(self._settler.session, queue)
         [work] = read([delivery], queue, bench.registry)
         if queue == DEAD:
             work.fault = work.fault or "nothing says which queue it died in"

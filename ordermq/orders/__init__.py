@@ -1,6 +1,6 @@
 """The order pipeline: a shop built on the framework."""
 
-from ordermq.orders import gauges
+from ordermq.orders import gauges, unreadable
 from ordermq.orders.cancel import cancel_order
 from ordermq.orders.model import Contact, Item, Order
 from ordermq.orders.place import Placed, place_order, place_orders
@@ -11,6 +11,7 @@ from ordermq.orders.stock import load_stock
 __all__ = [
     "GAUGES",
     "MIGRATIONS",
+    "ON_UNREADABLE",
     "SETTINGS",
     "Contact",
     "Item",
@@ -29,6 +30,9 @@ MIGRATIONS = ("shop", "ordermq.orders.migrations")
 
 GAUGES = gauges.read
 """What the active relay is to show of the shop."""
+
+ON_UNREADABLE = unreadable.ask_for_person
+"""What follows from a dead letter that names an order and that no handler could read."""
 
 SETTINGS = {SECTION: ShopSettings}
 """The shop's sections of the settings, by name."""

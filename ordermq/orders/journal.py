@@ -32,6 +32,8 @@ _LOCK = """
       FROM shop.orders WHERE order_id = ANY(%s) ORDER BY order_id FOR NO KEY UPDATE
 """
 
+_ATTENTION = "SELECT attention_reason FROM shop.orders WHERE order_id = %s"
+
 ADD_EVENTS = """
     INSERT INTO shop.order_events (order_id, version, type, step, occurred_at, body) VALUES %s
 """
@@ -84,6 +86,11 @@ class Journal:
             row[0]: LockedOrder(row[0], _state(row[1], row[2]), *row[3:])
             for row in tx.fetch_all(_LOCK, (sorted(set(order_ids)),))
         }
+
+    def attention(self, order_id: str) -> str | None:
+        """Return why a locked order needed a person before this transaction; None if it did not."""
+        row = self._tx.fetch_one(_ATTENTION, (order_id,))
+        return row[0] if row else None
 
     def record(
         self,

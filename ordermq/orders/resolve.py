@@ -10,8 +10,6 @@ from ordermq.orders.journal import Journal
 from ordermq.store import Transaction, actions, dead_letters
 from ordermq.store.dead_letters import DeadLetter, Filter
 
-_ATTENTION = "SELECT attention_reason FROM shop.orders WHERE order_id = %s"
-
 _GIVEN_UP = "SELECT DISTINCT step FROM shop.order_events WHERE order_id = %s AND type = ANY(%s)"
 
 
@@ -36,8 +34,7 @@ def resolve_order(order_id: str, tx: Transaction, *, by: str, reason: str) -> Re
     order = journal.orders.get(order_id)
     if order is None:
         raise OrderNotFound(f"no order {order_id[:80]!r}")
-    row = tx.fetch_one(_ATTENTION, (order_id,))
-    attention = row[0] if row else None
+    attention = journal.attention(order_id)
     if attention is None:
         return Resolved(order_id, None, [])
     letters = dead_letters.select(tx, Filter(correlation_id=order_id), limit=1000)

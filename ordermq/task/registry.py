@@ -1,19 +1,30 @@
-"""Which handler takes which message: loaded from the modules the configuration names."""
+"""Which handler takes which message: loaded from the modules the configuration names.
+
+A module, or else the package it is in, may also name
+
+    ON_UNREADABLE = f    f(queue, envelope, reason, tx): what follows from a dead letter that no
+                         handler could read, in its transaction, if it has a correlation_id.
+                         Everything it is told is untrusted, the correlation_id too
+"""
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from ordermq.errors import ConfigError, UnknownMessageType, UnsupportedVersion
 from ordermq.message.envelope import Envelope
 from ordermq.task.handler import Handler, handlers_in
 
+OnUnreadable = Callable[[str, Envelope, str, Any], None]
+
 DEAD = "dead"  # <prefix>.dead holds what the broker dead-letters; ordermq works it itself
 
 
 class Registry:
-    """Handlers by queue and message type."""
+    """Handlers by queue and message type, and what is told of messages that none can read."""
 
-    def __init__(self, handlers: Iterable[Handler]) -> None:
+    def __init__(self, handlers: Iterable[Handler], on_unreadable: Iterable[OnUnreadable] = ()) -> None:
+        self.on_unreadable = tuple(on_unreadable)
         self._by_queue: dict[str, dict[str, Handler]] = {}
         for handler in handlers:
             if handler.queue == DEAD:
@@ -55,8 +66,9 @@ class Registry:
 
 
 def load(modules: Iterable[str]) -> Registry:
-    """Import ``modules`` and collect their handlers. Raises ConfigError naming the module."""
+    """Import ``modules`` and collect what they offer. Raises ConfigError naming the module."""
     found: list[Handler] = []
+    on_unreadable: dict[OnUnreadable, None] = {}  # each once, in order
     for name in modules:
         try:
             module = importlib.import_module(name)
@@ -66,4 +78,19 @@ def load(modules: Iterable[str]) -> Registry:
         if not handlers:
             raise ConfigError(f"consumer.handlers: {name!r} offers no handler")
         found += handlers
-    return Registry(found)
+        told = named(name, "ON_UNREADABLE", None)
+        if told is not None:
+            if not callable(told):
+                raise ConfigError(f"consumer.handlers: ON_UNREADABLE of {name!r} is no function")
+            on_unreadable[told] = None
+    return Registry(found, on_unreadable)
+
+
+def named(module: str, name: str, default: Any) -> Any:
+    """Return what the module says under ``name``, or else its package."""
+    package = module.rpartition(".")[0]
+    for each in filter(None, (module, package)):
+        value = getattr(importlib.import_module(each), name, None)
+        if value is not None:
+            return value
+    return default

@@ -57,6 +57,16 @@ MUTATIONS = (
         "key=lambda at: at",
         ("tests/unit/test_intake.py",),
     ),
+    # --- whoever may publish may name any order ---
+    Mutation(
+        "an order alerts again at each message that names it", "ordermq/orders/unreadable.py",
+        " or journal.attention(order_id) is not None",
+        "",
+        (
+            "tests/functional/test_orders_unreadable.py"
+            "::test_however_many_messages_name_an_order_it_asks_once_until_it_is_resolved",
+        ),
+    ),
     # --- once, although the broker delivers twice ---
     Mutation(
         "inbox skipped", "ordermq/consumer/settle.py",

@@ -65,6 +65,25 @@ def test_a_queue_with_two_types_has_no_only_type(module):
     assert load(["shop_of_this_test"]).only_type("stock") is None
 
 
+def test_what_follows_from_unreadable_messages_is_named_by_a_module_or_its_package_each_once():
+    names = ("package_of_this_test", "package_of_this_test.gifts", "package_of_this_test.cards")
+    package, *modules = (types.ModuleType(name) for name in names)
+    package.ON_UNREADABLE = print
+    for module, payload in zip(modules, (Reserve, Release), strict=True):
+        module.handle = handler(queue="stock", message=payload)(lambda message, tx: DONE)
+    sys.modules |= dict(zip(names, (package, *modules), strict=True))
+    try:
+        assert load(names[1:]).on_unreadable == (print,)
+        modules[0].ON_UNREADABLE = repr
+        assert load(names[1:]).on_unreadable == (repr, print)
+        modules[0].ON_UNREADABLE = "loudly"
+        with pytest.raises(ConfigError, match="is no function"):
+            load(names[1:])
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
 def test_two_handlers_for_one_message_are_refused(module):
     module.a = handler(queue="stock", message=Reserve)(lambda message, tx: DONE)
     module.b = handler(queue="stock", message=Reserve)(lambda message, tx: DONE)
