@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 # A client-side deadline comes this long after the server's own, so that the server's
 # error, which says more, is what is usually seen.
 _GRACE_S = 2.0
+_LAST_WORDS = 10  # reads of what came while idle: why the server closes, notices, then the end
 
 
 class Session:
@@ -48,7 +49,13 @@ class Session:
         Contention when the block itself let the transaction idle until the server ended
         it, and UsageError when it swallowed the error of a statement: PostgreSQL answers
         the COMMIT of a failed transaction with a rollback and without an error.
+
+        A connection that the server closed while it was idle, as a restart does, is replaced
+        before anything is sent: no statement is ever sent twice.
         """
+        if self._connection is not None and _is_stale(self._connection):
+            log.info("the connection to PostgreSQL was closed while it was idle; opening another")
+            self.close()
         connection, guard = self._open()
         connection.autocommit = False
         pace = _Pace(guard, self._settings.statement_timeout_s + _GRACE_S)
@@ -179,6 +186,20 @@ class _Pace:
                 yield
         finally:
             self._ended_s = monotonic_s()
+
+
+def _is_stale(connection: Connection) -> bool:
+    """Whether the server has closed an idle connection, as far as this machine knows. Never blocks."""
+    poller = select.poll()  # select() takes no descriptor past 1023
+    try:
+        poller.register(connection.fileno(), select.POLLIN)
+        for _ in range(_LAST_WORDS):
+            if not poller.poll(0):
+                return False
+            connection.poll()
+    except psycopg2.Error:
+        return True
+    return False
 
 
 def connect(settings: DatabaseSettings, *, name: str) -> Connection:

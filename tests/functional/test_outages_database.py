@@ -57,6 +57,24 @@ def test_work_stands_still_uncounted_and_heartbeats_go_on_while_the_database_is_
     endure(rig, a_frozen_server(database), caplog, for_s=6.0)  # long enough for the broker to miss them
 
 
+@pytest.mark.parametrize("how", ["restarted", "killed"])
+def test_an_idle_consumer_goes_on_after_the_database_was_away_without_a_pause(rig, caplog, how):
+    caplog.set_level(logging.INFO, "ordermq")
+    rig.consumer("single", threads=2)
+    rig.publish("single", *BEFORE)
+    rig.wait_for_effects("single", len(BEFORE))
+    if how == "killed":
+        rig.stack.postgres.kill()
+    rig.stack.postgres.restart()
+    rig.session.close()
+
+    rig.publish("single", *MEANWHILE)
+    expected = [each.order_id for each in (*BEFORE, *MEANWHILE)]
+    assert rig.wait_for_effects("single", len(expected)) == expected
+    assert "was closed while it was idle; opening another" in caplog.text
+    assert [each.getMessage() for each in caplog.records if each.name == "ordermq.consumer.pause"] == []
+
+
 @pytest.fixture
 def small_disk(database):
     """A tablespace that ``effects`` may move to, and a file that leaves no room on its disk."""

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import select
 import threading
 from dataclasses import replace
 
@@ -35,6 +36,12 @@ def session(database_settings):
 def notes(session):
     with session.transaction() as tx:
         return [row[0] for row in tx.fetch_all("SELECT note FROM notes ORDER BY note")]
+
+
+def terminate(database):
+    database.sql(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'test'"
+    )
 
 
 def test_a_block_that_ends_commits_and_one_that_raises_leaves_nothing(session):
@@ -117,11 +124,35 @@ def test_a_terminated_connection_is_replaced(session):
 
 def test_a_connection_that_broke_after_a_notification_is_unavailable_like_any_other(session, database):
     session.notify("bell")
-    of_session = "FROM pg_stat_activity WHERE application_name = 'test'"
-    database.sql(f"SELECT pg_terminate_backend(pid, 5000) {of_session}")
     with pytest.raises(StoreUnavailable), session.transaction() as tx:
+        terminate(database)
         tx.execute("SELECT 1")
     assert notes(session) == []
+
+
+@pytest.mark.parametrize("last", ["a transaction", "a notification"])
+def test_a_connection_that_was_closed_while_it_was_idle_is_replaced_before_it_is_used(
+    session, database, last
+):
+    if last == "a notification":
+        session.notify("bell")
+    for number in range(3):
+        terminate(database)
+        with session.transaction() as tx:
+            tx.execute("INSERT INTO notes VALUES (%s)", (str(number),))
+    assert notes(session) == ["0", "1", "2"]
+
+
+def test_what_an_idle_connection_was_told_does_not_make_it_stale(session, database):
+    session.listen("bell")
+    with session.transaction() as tx:
+        tx.execute("SET client_min_messages = notice")
+        before = tx.fetch_one("SELECT pg_backend_pid()")
+    database.sql("; ".join(["NOTIFY bell"] * 3))
+    wait_until(lambda: select.select([session._connection], [], [], 0)[0], 5.0, what="a notification")
+    with session.transaction() as tx:
+        assert tx.fetch_one("SELECT pg_backend_pid()") == before
+    assert session.wait(5.0)
 
 
 def test_a_frozen_server_is_left_at_the_deadline_after_a_notification_too(database_settings, ordermq_stack):
