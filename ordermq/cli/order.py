@@ -148,15 +148,20 @@ def cancel(order_id: str, reason: str, dry_run: bool, config_path: str | None) -
     session = load_shop(config_path).session("ordermq order")
     try:
         with session.transaction() as tx:
-            status = cancel_order(order_id, tx, reason)
-            actions.record(tx, actor(), "order.cancel", [f"order {order_id}"], reason)
+            cancelled = cancel_order(order_id, tx, reason)
+            if not cancelled.is_duplicate:
+                actions.record(tx, actor(), "order.cancel", [f"order {order_id}"], reason)
             if dry_run:
                 raise NotToBeDone
     except NotToBeDone:
-        write(f"order {order_id} would be {status.value}")
-        return
-    outbox.wake_relay(session)
-    write(f"order {order_id} is {status.value}")
+        pass
+    if cancelled.is_duplicate:
+        write(f"order {order_id} is {cancelled.status.value} already: nothing is changed")
+    elif dry_run:
+        write(f"order {order_id} would be {cancelled.status.value}")
+    else:
+        outbox.wake_relay(session)
+        write(f"order {order_id} is {cancelled.status.value}")
 
 
 command.add_command(stuck)

@@ -1,7 +1,7 @@
 """The order pipeline: a shop built on the framework."""
 
 from ordermq.orders import gauges, unreadable
-from ordermq.orders.cancel import cancel_order
+from ordermq.orders.cancel import Cancelled, cancel_order
 from ordermq.orders.model import Contact, Item, Order
 from ordermq.orders.place import Placed, place_order, place_orders
 from ordermq.orders.saga import Status
@@ -13,6 +13,7 @@ __all__ = [
     "MIGRATIONS",
     "ON_UNREADABLE",
     "SETTINGS",
+    "Cancelled",
     "Contact",
     "Item",
     "Order",

@@ -99,8 +99,10 @@ def test_an_order_can_be_cancelled_once_and_a_missing_one_not(shop):
     cancel = ("ordermq", "order", "cancel", order_id, "--reason", "changed mind")
     shop.ok(*cancel, "--dry-run")
     assert shop.json("ordermq", "order", "show", order_id)["order"]["status"] == "placed"
-    said = shop.ok(*cancel)
-    assert shop.ok(*cancel) == said
+    assert shop.ok(*cancel) == f"order {order_id} is cancelled\n"
+    for again in (cancel, (*cancel, "--dry-run")):
+        assert shop.ok(*again) == f"order {order_id} is cancelled already: nothing is changed\n"
+    assert shop.ok("ordermq", "actions").count("order.cancel") == 1
     missing = shop.run("ordermq", "order", "cancel", "nobody", "--reason", "x")
     assert missing.returncode == 1
     assert missing.stderr == "ordermq: error: no order 'nobody'\n"

@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 
 from ordermq.errors import BadInput, OrderConflict, OrderNotFound, StoreError, UsageError
-from ordermq.orders import Placed, Status, cancel_order, load_stock, place_order, place_orders
+from ordermq.orders import Cancelled, Placed, Status, cancel_order, load_stock, place_order, place_orders
 from ordermq.store import Session, Transaction
 from ordermq.testing import wait_until
 from tests.support.shop import an_order, open_shop
@@ -171,7 +171,7 @@ def test_a_placed_order_can_be_cancelled_and_its_reservation_is_then_not_made(sh
     shop.load(p_1=5)
     shop.place(an_order("o-1"))
     with shop.session.transaction() as tx:
-        assert cancel_order("o-1", tx, "changed my mind") is Status.CANCELLED
+        assert cancel_order("o-1", tx, "changed my mind").status is Status.CANCELLED
     shop.handle(*shop.take("inventory"))
     assert shop.stock() == {"p-1": (5, 0, 0)}
     assert shop.events() == ["order_placed", "cancel_requested", "stock_rejected"]
@@ -190,9 +190,10 @@ def test_a_reserved_order_can_be_cancelled_and_its_stock_comes_back(shop):
 
 def test_cancelling_twice_is_cancelling_once(shop):
     shop.place(an_order("o-1"))
-    for _ in range(2):
+    for is_duplicate in (False, True):
         with shop.session.transaction() as tx:
-            assert cancel_order("o-1", tx, "changed my mind") is Status.CANCELLED
+            cancelled = cancel_order("o-1", tx, "changed my mind")
+        assert cancelled == Cancelled("o-1", Status.CANCELLED, is_duplicate)
     assert shop.events().count("cancel_requested") == 1
 
 
