@@ -1,4 +1,4 @@
-"""What a case is: contenders that do the same work, and the ratios between them that must be reached. Pure."""
+"""A case: contenders that do the same work, and the ratios between them that must be reached. Pure."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

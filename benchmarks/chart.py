@@ -21,7 +21,8 @@ def chart(outcomes: Sequence[Outcome]) -> str:
             rows.append(
                 f'<text x="24" y="{y + 13}">{key}</text>'
                 f'<rect x="{_LABEL}" y="{y + 2}" width="{max(width, 1):.0f}" height="14" fill="{colour}"/>'
-                f'<text x="{_LABEL + max(width, 1) + 6:.0f}" y="{y + 13}">{figure.median:,.4g} {figure.unit}</text>'
+                f'<text x="{_LABEL + max(width, 1) + 6:.0f}" y="{y + 13}">{figure.median:,.4g}'
+                f" {figure.unit}</text>"
             )
             y += 20
         y += 8
