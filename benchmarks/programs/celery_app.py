@@ -1,12 +1,12 @@
 """Celery, set up by its own documentation for messages that must not be lost.
 
-    quorum queues             Using RabbitMQ, "Using Quorum Queues": task_default_queue_type; the worker
-                              then sets its prefetch a consumer, not a channel
-    confirm_publish           kombu, pyamqp transport options; each publish waits for its confirm
-    acks_late                 Tasks, "Configuration and defaults": ack after the task, not before
-    prefetch                  Optimizing: up to 128 for tasks as short as these
-    ignore_result             Tasks, "Ignore results you don't want"
-    no gossip, mingle, events, remote control: nothing here needs them
+quorum queues             Using RabbitMQ, "Using Quorum Queues": task_default_queue_type; the worker
+                          then sets its prefetch a consumer, not a channel
+confirm_publish           kombu, pyamqp transport options; each publish waits for its confirm
+acks_late                 Tasks, "Configuration and defaults": ack after the task, not before
+prefetch                  Optimizing: up to 128 for tasks as short as these
+ignore_result             Tasks, "Ignore results you don't want"
+no gossip, mingle, events, remote control: nothing here needs them
 """
 
 from typing import Any
@@ -16,7 +16,9 @@ from celery import Celery
 QUEUE = "celery"
 
 
-def celery_app(job: dict[str, Any], *, connections: int = 10, prefetch: int = 128, threads: int = 1) -> Celery:
+def celery_app(
+    job: dict[str, Any], *, connections: int = 10, prefetch: int = 128, threads: int = 1
+) -> Celery:
     """Return an app on the job's virtual host.
 
     ``connections`` is how many threads can publish at the same time; the worker holds

@@ -1,4 +1,4 @@
-"""What all contenders send: an order of about 300 bytes, with the same properties for those who choose them."""
+"""What all contenders send: an order of about 300 bytes, the same properties if they choose them."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
