@@ -1,4 +1,4 @@
-"""A case: contenders that do the same work, and the ratios between them that must be reached. Pure."""
+"""What a case is: contenders that do the same work, and the ratios between them to be reached. Pure."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +15,10 @@ Medians = Mapping[str, float]
 
 class Wrong(Exception):
     """A contender did not do its work, or not all of it: its figure would mean nothing."""
+
+
+class Missing(Exception):
+    """What a contender needs is not on this machine: it is left out, and that is said."""
 
 
 @dataclass(frozen=True)

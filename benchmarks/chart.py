@@ -18,11 +18,11 @@ def chart(outcomes: Sequence[Outcome]) -> str:
         for key, figure in outcome.figures.items():
             width = (_WIDTH - _LABEL - 130) * figure.median / largest
             colour = "#2f6f4f" if key.startswith("ordermq") else "#9aa5b1"
+            label_x = _LABEL + max(width, 1) + 6
             rows.append(
                 f'<text x="24" y="{y + 13}">{key}</text>'
                 f'<rect x="{_LABEL}" y="{y + 2}" width="{max(width, 1):.0f}" height="14" fill="{colour}"/>'
-                f'<text x="{_LABEL + max(width, 1) + 6:.0f}" y="{y + 13}">{figure.median:,.4g}'
-                f" {figure.unit}</text>"
+                f'<text x="{label_x:.0f}" y="{y + 13}">{figure.median:,.4g} {figure.unit}</text>'
             )
             y += 20
         y += 8

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.case import Case, Contender, Wrong
+from benchmarks.case import Case, Contender, Missing, Wrong
 from benchmarks.ground import Arena, ProgramFailed
 from benchmarks.report import Figure, Outcome
 
@@ -23,6 +23,7 @@ class Failure:
 class _Scores:
     values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     failures: list[Failure] = field(default_factory=list)
+    left_out: list[Failure] = field(default_factory=list)
 
 
 def run_case(case: Case, arena: Arena, *, rounds: int, n: int | None, say: Say) -> Outcome:
@@ -41,7 +42,11 @@ def run_case(case: Case, arena: Arena, *, rounds: int, n: int | None, say: Say) 
             if not _sample(contender, arena, n or case.n, scores):
                 out.add(contender.name)
     figures = {key: Figure.of(values, case.unit_of(key)) for key, values in scores.values.items()}
-    return Outcome(case, figures, [f"{each.contender}: {each.text}" for each in scores.failures])
+    return Outcome(case, figures, _told(scores.failures), _told(scores.left_out))
+
+
+def _told(failures: Sequence[Failure]) -> list[str]:
+    return [f"{each.contender}: {each.text}" for each in failures]
 
 
 def _turn(contenders: Sequence[Contender], number: int) -> list[Contender]:
@@ -53,6 +58,9 @@ def _sample(contender: Contender, arena: Arena, n: int, scores: _Scores) -> bool
     try:
         with arena.ground() as ground:
             figures = contender.sample(ground, n)
+    except Missing as exc:
+        scores.left_out.append(Failure(contender.name, str(exc)))
+        return False
     except (ProgramFailed, Wrong) as exc:
         scores.failures.append(Failure(contender.name, str(exc)))
         return False

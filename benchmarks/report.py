@@ -26,11 +26,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A case's figures by contender, and what went wrong."""
+    """A case's figures by contender, what went wrong, and who could not take part."""
 
     case: Case
     figures: Mapping[str, Figure]
     failures: Sequence[str]
+    left_out: Sequence[str] = ()
 
     @property
     def medians(self) -> dict[str, float]:
@@ -56,6 +57,7 @@ class Outcome:
             said = "not measured" if math.isnan(reached) else f"{reached:.2f}"
             lines.append(f"  {word} {target.text}: {said}")
         lines += [f"  FAILED {failure}" for failure in self.failures]
+        lines += [f"  left out {reason}" for reason in self.left_out]
         return lines
 
 
