@@ -1,6 +1,6 @@
 """The cases, in the order in which they run."""
 
 from benchmarks.case import Case
-from benchmarks.cases import publish
+from benchmarks.cases import latency, pipeline, publish
 
-CASES: list[Case] = [publish.CASE]
+CASES: list[Case] = [publish.CASE, pipeline.CASE, latency.CASE]

@@ -1,0 +1,40 @@
+"""From an order to its end, all processes running, the services outside in process and instant."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmarks.case import Case, Contender, at_least
+from benchmarks.ground import Ground
+from benchmarks.shops import SHOPS
+
+_SPAN = """
+    SELECT extract(epoch FROM max(terminal_at) - min(accepted_at))::float8
+      FROM shop.orders WHERE order_id LIKE %s
+"""
+
+
+def _contender(name: str) -> Contender:
+    opened, settings = SHOPS[name]
+    return Contender(name, _sample_of(opened), settings)
+
+
+def _sample_of(opened: Callable[[Ground], Any]) -> Callable[[Ground, int], Mapping[str, float]]:
+    def sample(ground: Ground, n: int) -> Mapping[str, float]:
+        with opened(ground) as shop:
+            shop.place_all(n)
+            shop.check()
+            return {"": n / shop.value(_SPAN, "gen-2-%")}
+
+    return sample
+
+
+CASE = Case(
+    name="pipeline",
+    what="orders from the first placed to the last completed: stock, payment, notification",
+    unit="orders/s",
+    n=5_000,
+    smoke_n=40,
+    rounds=3,
+    contenders=[_contender(name) for name in SHOPS],
+    targets=[at_least(3, "ordermq", "celery", "dramatiq")],
+)

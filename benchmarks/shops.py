@@ -1,0 +1,152 @@
+"""The order pipeline of each contender, running on a ground, with the same tables and the same stock."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.case import Wrong
+from benchmarks.crew import Crew
+from benchmarks.ground import Ground
+from ordermq.orders.stock import load_stock
+from ordermq.store import Session
+
+WARM_UP = 20
+WARM_SEED, SEED = 1, 2
+
+_HANDLERS = "benchmarks.programs.shop"
+_QUEUES = ("inventory", "payment", "notify", "points", "shipping")
+
+ORDERMQ = "one process a queue, 1 thread, external handlers 8; relay; points and shipping too; as shipped"
+CELERY = (
+    "acks_late, reject_on_worker_lost, confirm_publish, quorum queues, ignore_result; one process a queue, "
+    "4 threads, prefetch_multiplier 16, without gossip, mingle and heartbeat"
+)
+DRAMATIQ = "confirm_delivery, quorum queues, default middleware; 2 processes of 8 threads, all queues"
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A pipeline that is running."""
+
+    crew: Crew
+    peer: str
+    session: Session
+
+    def value(self, sql: str, *params: Any) -> Any:
+        """Return the one value a query finds."""
+        with self.session.transaction() as tx:
+            row = tx.fetch_one(sql, params)
+        return row[0] if row else None
+
+    def wait_finished(self, count: int, timeout_s: float = 300.0) -> None:
+        """Wait until so many orders have come to their end."""
+        self.crew.wait(
+            lambda: self.value("SELECT count(*) FROM shop.orders WHERE terminal_at IS NOT NULL") >= count,
+            timeout_s,
+            f"{count} orders are finished",
+            every_s=0.1,
+        )
+
+    def place_all(self, count: int, seed: int = SEED) -> None:
+        """Take ``count`` orders at once, and wait for the last to be finished."""
+        before = self.value("SELECT count(*) FROM shop.orders")
+        self.crew.run("place_all", peer=self.peer, count=count, seed=seed)
+        self.wait_finished(before + count)
+
+    def check(self) -> None:
+        """Raise Wrong unless every order has had every effect, once."""
+        with self.session.transaction() as tx:
+            for what, sql in _MUST_BE_NONE.items():
+                if row := tx.fetch_one(sql):
+                    raise Wrong(f"{what}: {row[0]}")
+
+
+_MUST_BE_NONE = {
+    "an order that is not completed": "SELECT order_id FROM shop.orders WHERE status <> 'completed'",
+    "an order without its events": """
+        SELECT order_id FROM shop.orders AS o
+         WHERE version < 4 OR version <> (SELECT count(*) FROM shop.order_events WHERE order_id = o.order_id)
+    """,
+    "an order whose money was not taken": """
+        SELECT order_id FROM shop.orders LEFT JOIN shop.payments AS p USING (order_id)
+         WHERE p.state IS DISTINCT FROM 'captured' OR p.amount_minor <> total_minor
+    """,
+    "an order whose customer was not told": """
+        SELECT order_id FROM shop.orders LEFT JOIN shop.notifications AS n USING (order_id)
+         WHERE n.state IS DISTINCT FROM 'sent'
+    """,
+    "a product whose stock is not what the orders took": """
+        SELECT product_id FROM shop.stock LEFT JOIN (
+            SELECT product_id, sum(quantity) AS units FROM shop.order_items GROUP BY product_id
+        ) AS sold USING (product_id)
+         WHERE loaded - on_hand <> coalesce(units, 0)
+    """,
+}
+
+
+@contextmanager
+def ordermq_shop(ground: Ground) -> Iterator[Shop]:
+    """The relay and one consumer a queue, as ``make demo`` runs them, but for the services outside."""
+    ground.command("ordermq", "topology", "apply")
+    with _shop(ground, "") as shop:
+        shop.crew.start_command("relay", "ordermq-relay", ORDERMQ_CONSUMER_HANDLERS=_HANDLERS)
+        for queue in _QUEUES:
+            threads = "8" if queue in ("payment", "notify") else "1"
+            shop.crew.start_command(
+                queue, "ordermq-consumer", "--queue", queue, "--threads", threads,
+                ORDERMQ_CONSUMER_HANDLERS=_HANDLERS,
+            )  # fmt: skip
+        _warm_up(shop)
+        yield shop
+
+
+@contextmanager
+def celery_shop(ground: Ground) -> Iterator[Shop]:
+    with _shop(ground, "celery") as shop:
+        for queue in _QUEUES[:3]:
+            shop.crew.start_module(
+                queue, "celery", "-A", "benchmarks.programs.celery_shop", "worker", "-Q", queue,
+                "-n", f"{queue}@%h", "-P", "threads", "-c", "4", "-l", "WARNING",
+                "--without-gossip", "--without-mingle", "--without-heartbeat", peer="celery",
+            )  # fmt: skip
+        _warm_up(shop)
+        yield shop
+
+
+@contextmanager
+def dramatiq_shop(ground: Ground) -> Iterator[Shop]:
+    with _shop(ground, "dramatiq") as shop:
+        shop.crew.start(
+            "dramatiq",
+            [
+                sys.executable, "-m", "dramatiq", "benchmarks.programs.dramatiq_shop",
+                "--processes", "2", "--threads", "8",
+            ],
+            peer="dramatiq",
+        )  # fmt: skip
+        _warm_up(shop)
+        yield shop
+
+
+#: By contender: how to open its shop, and how it is configured.
+SHOPS: dict[str, tuple[Callable[[Ground], Any], str]] = {
+    "ordermq": (ordermq_shop, ORDERMQ),
+    "celery": (celery_shop, CELERY),
+    "dramatiq": (dramatiq_shop, DRAMATIQ),
+}
+
+
+@contextmanager
+def _shop(ground: Ground, peer: str) -> Iterator[Shop]:
+    ground.command("ordermq", "db", "migrate")
+    with closing(Session(ground.database, name="benchmark")) as session, Crew(ground) as crew:
+        with session.transaction() as tx:
+            load_stock([(f"prod-{n:04}", 10**9) for n in range(1, 501)], tx)
+        yield Shop(crew, peer, session)
+
+
+def _warm_up(shop: Shop) -> None:
+    # Whoever has finished some is wholly started, whatever starting means to it.
+    shop.place_all(WARM_UP, seed=WARM_SEED)
