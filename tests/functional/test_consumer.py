@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from ordermq.consumer.runtime import State
@@ -761,7 +762,7 @@ def suspects(rig, queue, *payloads):
     for payload in payloads:
         properties = to_properties(rig.envelope(payload))
         headers = {**properties.headers, "x-delivery-count": 2}
-        rig.publish_raw(queue, (replace(properties, headers=headers), encode(payload)))
+        rig.publish_raw(queue, (msgspec.structs.replace(properties, headers=headers), encode(payload)))
 
 
 def test_a_suspect_that_the_database_keeps_waiting_is_started_once(rig):
