@@ -24,6 +24,7 @@ Invariants
 """
 
 import logging
+import math
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +58,12 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+AHEAD_S = 0.25  # of calls are leased before their turn
+AHEAD_MOST = 64  # and no more than so many, threads included, unless there are more threads
+WEIGHT = 0.2  # of the last call in the average of how long calls take
+LEAST_CALL_S = 1e-4
+
+
 @dataclass(eq=False)
 class Call:
     """A prepared call on its way to a caller thread and back."""
@@ -68,6 +75,7 @@ class Call:
     request: Any
     start_by_s: float  # monotonic
     result: Any = None
+    took_s: float = math.inf  # if it was made
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,12 @@ class CallLimits:
 
 
 class Callers:
-    """Threads that make calls. ``finished`` is filled by them and emptied by the desk."""
+    """Threads that make calls. ``finished`` is filled by them and emptied by the desk.
+
+    What is leased and not called yet is in doubt if the process is killed, so no more is leased
+    ahead than the threads will call within AHEAD_S: of slow calls one for each thread, of
+    fast ones many, because what is prepared together costs one transaction.
+    """
 
     def __init__(self, threads: int, name: str, on_finished: Callable[[], None], watch: Watch) -> None:
         self._waiting: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
@@ -89,6 +102,7 @@ class Callers:
         self._on_finished = on_finished
         self._watch = watch
         self._in_flight = 0  # the desk's own count
+        self._call_s = math.inf  # how long calls take: a moving average
         self._threads = [
             threading.Thread(target=self._main, name=f"ordermq-call-{name}-{n}", daemon=True)
             for n in range(threads)
@@ -100,6 +114,16 @@ class Callers:
     def in_flight(self) -> int:
         """Calls handed in and not yet fetched by ``finished()``. Read by the desk only."""
         return self._in_flight
+
+    def room(self, most: int) -> int:
+        """Return how many more calls are to be prepared now, for at most ``most`` in flight.
+
+        None until a good part of those in flight is made: they would be prepared a few at a time.
+        """
+        threads = len(self._threads)
+        limit = max(2 * threads, min(threads + int(threads * AHEAD_S / self._call_s), most))
+        refill_at = max(limit // 2, min(threads * 3 // 2, limit - 1))
+        return limit - self._in_flight if self._in_flight <= refill_at else 0
 
     def submit(self, calls: Sequence[Call]) -> None:
         self._in_flight += len(calls)
@@ -116,6 +140,10 @@ class Callers:
         except queue.Empty:
             pass  # that were all
         self._in_flight -= len(ended)
+        for call in (each for each in ended if each.took_s < math.inf):
+            if self._call_s == math.inf:
+                self._call_s = call.took_s
+            self._call_s += WEIGHT * (call.took_s - self._call_s)
         return ended
 
     def stop(self) -> None:
@@ -138,10 +166,12 @@ def make(call: Call, watch: Watch) -> None:
     if permit is None:
         call.result = NotCalled(f"the {call.breaker.dependency} gateway does not answer: not called")
         return
+    began_s = monotonic_s()
     try:
         call.result = _made(call, watch)
     except BaseException as exc:  # an error that cannot even say what it is
         call.result = OutcomeUnknown(f"the call ended in {type(exc).__name__}")
+    call.took_s = max(monotonic_s() - began_s, LEAST_CALL_S)
     call.breaker.ended(permit, call.work.envelope.message_id, call.result)
 
 

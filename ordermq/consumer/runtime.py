@@ -34,7 +34,7 @@ from ordermq.amqp.state import State as ConnectionState
 from ordermq.backoff import Backoff
 from ordermq.clock import Deadline, monotonic_s
 from ordermq.config.settings import Settings
-from ordermq.consumer.external import CallLimits
+from ordermq.consumer.external import AHEAD_MOST, CallLimits
 from ordermq.consumer.frontier import AckFrontier
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.pause import Pause
@@ -97,9 +97,8 @@ def size_of(registry: Registry, queue: str, settings: Settings) -> Size:
     handlers = registry.of_queue(queue)
     batch = consumer.batch or max(max(each.batch, 1) for each in handlers)
     if any(each.is_external for each in handlers):
-        # A call under way and one ahead of it for each thread; as many again wait unleased,
-        # so that the desk always has a batch to prepare.
-        batch = max(batch, 2 * consumer.threads)
+        # As many again wait unleased, so that the desk always has a batch to prepare.
+        batch = max(consumer.batch or AHEAD_MOST, batch, 2 * consumer.threads)
         prefetch = consumer.prefetch or 2 * batch
     else:
         # One message a call still travels in chunks: the broker's round trip is not paid per message.

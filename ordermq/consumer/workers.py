@@ -220,8 +220,8 @@ class DeskWorker(_Handling):
         intake, callers = self._bench.intake, self._callers
         try:
             while not (intake.is_closed and callers.in_flight == 0):
-                # No more than one call ahead of each thread: a lease must not wait in a queue.
-                room = self._breakers.room(max(0, self._batch - callers.in_flight), callers.in_flight)
+                wanted = callers.room(self._batch)
+                room = self._breakers.room(wanted, callers.in_flight)
                 is_full = room == 0 or intake.is_closed
                 # Both return early when nudged.
                 take = partial(intake.take, room) if self._breakers.are_closed else intake.take_freshest

@@ -34,23 +34,22 @@ _LOCK = """
 
 _ATTENTION = "SELECT attention_reason FROM shop.orders WHERE order_id = %s"
 
-ADD_EVENTS = """
-    INSERT INTO shop.order_events (order_id, version, type, step, occurred_at, body) VALUES %s
-"""
+EVENTS = "shop.order_events (order_id, version, type, step, occurred_at, body)"
 
 _SAVE = """
     UPDATE shop.orders AS o
-       SET status = v.status, pending = v.pending, version = v.version, updated_at = clock_timestamp(),
+       SET status = v.status, pending = string_to_array(v.pending, ' '), version = v.version,
+           updated_at = clock_timestamp(),
            attention_reason = coalesce(
                CASE WHEN NOT v.is_resolved THEN o.attention_reason END, v.attention_reason),
            terminal_at = CASE
                WHEN o.status = v.status THEN o.terminal_at
                WHEN v.status IN ('completed', 'cancelled', 'refunded') THEN clock_timestamp()
            END
-      FROM (VALUES %s) AS v (order_id, status, pending, version, attention_reason, is_resolved)
+      FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::bool[])
+           AS v (order_id, status, pending, version, attention_reason, is_resolved)
      WHERE o.order_id = v.order_id
 """
-_SAVE_TEMPLATE = "(%s, %s, %s::text[], %s, %s::text, %s)"
 
 
 @dataclass(slots=True)
@@ -127,17 +126,16 @@ class Journal:
     def write(self) -> None:
         """Write events, states and commands."""
         changed = sorted({event.order_id for event in self._events})
-        rows = []
-        for order in (self.orders[order_id] for order_id in changed):
-            pending = sorted(order.state.pending)
-            rows.append(
-                (
-                    order.order_id, order.state.status, pending, order.version, order.attention,
-                    order.is_resolved,
-                )
-            )  # fmt: skip
-        self._tx.execute_values(ADD_EVENTS, self._events)
-        self._tx.execute_values(_SAVE, rows, template=_SAVE_TEMPLATE)
+        rows = [
+            (
+                order.order_id, str(order.state.status), " ".join(sorted(order.state.pending)), order.version,
+                order.attention, order.is_resolved,
+            )
+            for order in (self.orders[order_id] for order_id in changed)
+        ]  # fmt: skip
+        self._tx.copy(EVENTS, self._events)
+        if rows:
+            self._tx.execute(_SAVE, [list(column) for column in zip(*rows, strict=True)])
         self._tx.send([*self._commands, *(each.command() for each in self._alerts)])
         for each in self._alerts:
             self._tx.after_commit(each.announce)

@@ -23,7 +23,7 @@ from ordermq.observe import trace
 from ordermq.orders import events
 from ordermq.orders.commands import command_of
 from ordermq.orders.events import Event, EventType, StoredEvent
-from ordermq.orders.journal import ADD_EVENTS
+from ordermq.orders.journal import EVENTS
 from ordermq.orders.model import Order
 from ordermq.orders.saga import Status, advance
 from ordermq.store import Transaction
@@ -40,12 +40,8 @@ _ADD_ORDERS_TEMPLATE = "(%s, %s, %s, %s::text[], 1, %s, %s, %s, %s, %s)"
 
 _KNOWN = "SELECT order_id, content_sha256, status FROM shop.orders WHERE order_id = ANY(%s)"
 
-_ADD_ITEMS = """
-    INSERT INTO shop.order_items (order_id, line_no, product_id, quantity, unit_price_minor, freight_minor)
-    VALUES %s
-"""
-
-_ADD_CONTACTS = "INSERT INTO shop.contacts (order_id, card_token, phone, email, name) VALUES %s"
+_ITEMS = "shop.order_items (order_id, line_no, product_id, quantity, unit_price_minor, freight_minor)"
+_CONTACTS = "shop.contacts (order_id, card_token, phone, email, name)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +107,9 @@ def _insert(
     ]  # fmt: skip
     new = {row[0] for row in tx.fetch_values(_ADD_ORDERS, rows, template=_ADD_ORDERS_TEMPLATE)}
     added = [order for order in orders if order.order_id in new]
-    tx.execute_values(_ADD_ITEMS, [row for order in added for row in _item_rows(order)])
-    tx.execute_values(_ADD_CONTACTS, [_contact_row(order) for order in added])
-    tx.execute_values(ADD_EVENTS, [_event(order, now, content[id(order)]) for order in added])
+    tx.copy(_ITEMS, [row for order in added for row in _item_rows(order)])
+    tx.copy(_CONTACTS, [_contact_row(order) for order in added])
+    tx.copy(EVENTS, [_event(order, now, content[id(order)]) for order in added])
     tx.send(
         command_of(step, order.order_id, 1, traces[order.order_id])
         for order in added

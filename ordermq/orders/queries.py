@@ -148,7 +148,7 @@ _LIST = f"""
 """  # noqa: S608 # as above
 
 # An order updated before an instant was accepted before it: the index on accepted_at finds few.
-_IS_STUCK = """(status NOT IN ('completed', 'cancelled', 'refunded') OR pending <> '{}')
+_IS_STUCK = """is_under_way
        AND accepted_at < now() - %(older_than_s)s * interval '1 second'
        AND updated_at < now() - %(older_than_s)s * interval '1 second'"""
 
@@ -299,10 +299,7 @@ def count_cancellations(tx: Transaction) -> dict[str, int]:
 
 def count_under_way(tx: Transaction) -> int:
     """Return how many orders are not at rest: their status is not terminal, or a step is pending."""
-    row = tx.fetch_one(
-        """SELECT count(*) FROM shop.orders
-            WHERE status NOT IN ('completed', 'cancelled', 'refunded') OR pending <> '{}'"""
-    )
+    row = tx.fetch_one("SELECT count(*) FROM shop.orders WHERE is_under_way")
     return int(row[0]) if row else 0
 
 

@@ -27,7 +27,7 @@ _WANTED = """
      WHERE order_id = ANY(%s) GROUP BY order_id, product_id
 """
 
-_ADD = "INSERT INTO shop.reservations (order_id, product_id, quantity) VALUES %s"
+_TABLE = "shop.reservations (order_id, product_id, quantity)"
 
 _TAKE = """
     UPDATE shop.stock AS s SET on_hand = s.on_hand - v.units, reserved = s.reserved + v.units
@@ -67,7 +67,7 @@ def reserve(granted: Mapping[str, Mapping[str, int]], tx: Transaction) -> None:
     for quantities in granted.values():
         units.update(quantities)
     rows = [(order_id, *item) for order_id, quantities in granted.items() for item in quantities.items()]
-    tx.execute_values(_ADD, rows)
+    tx.copy(_TABLE, rows)
     tx.execute_values(_TAKE, list(units.items()))
 
 

@@ -18,7 +18,9 @@ from collections.abc import Sequence
 from ordermq.store.transaction import Transaction
 
 _SETTLE = """
-    INSERT INTO ordermq.inbox AS seen (queue, message_id, hop, outcome) VALUES %s
+    INSERT INTO ordermq.inbox AS seen (queue, message_id, hop, outcome)
+    SELECT %(queue)s, message_id, hop, %(outcome)s
+      FROM unnest(%(message_ids)s::text[], %(hops)s::int[]) AS v (message_id, hop)
     ON CONFLICT (queue, message_id) DO UPDATE
        SET hop = excluded.hop, outcome = excluded.outcome, settled_at = now()
      WHERE seen.outcome <> 'done' AND seen.hop < excluded.hop
@@ -28,7 +30,9 @@ _SETTLE = """
 # The holder of the lease brings the result of a call that was made: it counts even
 # if a duplicate of its message was postponed meanwhile.
 _COMPLETE = """
-    INSERT INTO ordermq.inbox AS seen (queue, message_id, hop, outcome) VALUES %s
+    INSERT INTO ordermq.inbox AS seen (queue, message_id, hop, outcome)
+    SELECT %(queue)s, message_id, hop, 'done'
+      FROM unnest(%(message_ids)s::text[], %(hops)s::int[]) AS v (message_id, hop)
     ON CONFLICT (queue, message_id) DO UPDATE
        SET hop = greatest(seen.hop, excluded.hop), outcome = 'done', settled_at = now()
      WHERE seen.outcome <> 'done'
@@ -43,19 +47,20 @@ _REOPEN = """
 _SETTLED = """
     SELECT i.message_id
       FROM ordermq.inbox AS i
-      JOIN (VALUES %s) AS v (queue, message_id, hop) ON i.queue = v.queue AND i.message_id = v.message_id
+      JOIN unnest(%(message_ids)s::text[], %(hops)s::int[]) AS v (message_id, hop)
+        ON i.queue = %(queue)s AND i.message_id = v.message_id
      WHERE i.outcome = 'done' OR i.hop >= v.hop
 """
 
 
 def settle(tx: Transaction, queue: str, messages: Sequence[tuple[str, int]], outcome: str) -> set[str]:
     """Record ``(message_id, hop)`` as settled; return the ids that were not settled before."""
-    return _upsert(_SETTLE, tx, queue, messages, outcome)
+    return _found(_SETTLE, tx, queue, messages, outcome)
 
 
 def complete(tx: Transaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:
     """Record the leased messages as done; return the ids that were not done before."""
-    return _upsert(_COMPLETE, tx, queue, messages, "done")
+    return _found(_COMPLETE, tx, queue, messages)
 
 
 def reopen(tx: Transaction, queue: str, message_id: str) -> None:
@@ -65,12 +70,14 @@ def reopen(tx: Transaction, queue: str, message_id: str) -> None:
 
 def settled(tx: Transaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:
     """Return the ids among ``messages`` that need no more work. Locks nothing."""
-    rows = [(queue, message_id, hop) for message_id, hop in messages]
-    return {row[0] for row in tx.fetch_values(_SETTLED, rows, template="(%s, %s, %s::int)")}
+    return _found(_SETTLED, tx, queue, messages)
 
 
-def _upsert(
-    sql: str, tx: Transaction, queue: str, messages: Sequence[tuple[str, int]], outcome: str
+def _found(
+    sql: str, tx: Transaction, queue: str, messages: Sequence[tuple[str, int]], outcome: str = ""
 ) -> set[str]:
-    rows = [(queue, message_id, hop, outcome) for message_id, hop in sorted(messages)]
-    return {row[0] for row in tx.fetch_values(sql, rows)}
+    if not messages:
+        return set()
+    message_ids, hops = zip(*sorted(messages), strict=True)
+    params = {"queue": queue, "outcome": outcome, "message_ids": list(message_ids), "hops": list(hops)}
+    return {row[0] for row in tx.fetch_all(sql, params)}

@@ -13,10 +13,13 @@ from ordermq.observe import trace
 COLUMNS = """routing_key, message_id, type, version, correlation_id, traceparent, occurred_at,
     attempt, hop, replay_no, first_failed_at, last_error, body"""
 
-APPEND = f"""
+TABLE = f"ordermq.outbox ({COLUMNS})"
+
+# Only PostgreSQL's clock says when a row is due.
+APPEND_LATER = f"""
     INSERT INTO ordermq.outbox ({COLUMNS}, available_at) VALUES %s
 """  # noqa: S608 # COLUMNS is a constant
-APPEND_TEMPLATE = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, now() + %s * interval '1 second')"
+LATER_TEMPLATE = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, now() + %s * interval '1 second')"
 
 
 class OutboxRow(NamedTuple):
@@ -49,9 +52,9 @@ def new_row(command: Command, traces: Mapping[str, str]) -> OutboxRow:
 
 
 def values(row: OutboxRow) -> tuple[Any, ...]:
-    """Return the row's values in the order of ``APPEND_TEMPLATE``."""
+    """Return the row's values in the order of ``COLUMNS``."""
     e = row.envelope
     return (
         row.routing_key, e.message_id, e.type, e.version, e.correlation_id, e.traceparent, e.occurred_at,
-        e.attempt, e.hop, e.replay_no, e.first_failed_at, e.last_error, row.body, row.delay_s,
+        e.attempt, e.hop, e.replay_no, e.first_failed_at, e.last_error, row.body,
     )  # fmt: skip

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from io import BytesIO
 from typing import Any
 
-from psycopg2.extensions import TRANSACTION_STATUS_UNKNOWN
+from psycopg2.extensions import TRANSACTION_STATUS_UNKNOWN, encodings
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
@@ -12,6 +13,7 @@ from ordermq.errors import UsageError
 from ordermq.message.command import Command
 from ordermq.store import outgoing
 from ordermq.store._errors import translated
+from ordermq.store.copying import copy_text
 from ordermq.store.outgoing import OutboxRow
 
 Params = Sequence[Any] | Mapping[str, Any] | None
@@ -97,13 +99,26 @@ class Transaction:
             )
             return rows_back
 
+    def copy(self, target: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Add ``rows`` to ``target``, a table with its columns in parentheses, by one COPY.
+
+        No rows, no statement. Values are str, int, bool, bytes, aware datetime or None.
+        """
+        if rows:
+            with self._deadline(), translated(), self._connection.cursor() as cursor:
+                # Encoded here: what cannot be is then refused like any other value, before anything is sent.
+                encoded = copy_text(rows).encode(encodings[self._connection.encoding])
+                cursor.copy_expert(f"COPY {target} FROM STDIN", BytesIO(encoded))
+
     def send(self, commands: Iterable[Command]) -> None:
         """Add messages to the outbox: they are sent if, and only if, this transaction commits."""
         self.append([outgoing.new_row(command, self.traces) for command in commands])
 
     def append(self, rows: Sequence[OutboxRow]) -> None:
         """Add ready rows to the outbox: a retry, a postponement, a replay."""
-        if rows:
-            values = [outgoing.values(row) for row in rows]
-            self.execute_values(outgoing.APPEND, values, template=outgoing.APPEND_TEMPLATE)
-            self.has_sent = True
+        due = [outgoing.values(row) for row in rows if not row.delay_s]
+        later = [(*outgoing.values(row), row.delay_s) for row in rows if row.delay_s]
+        self.copy(outgoing.TABLE, due)
+        if later:
+            self.execute_values(outgoing.APPEND_LATER, later, template=outgoing.LATER_TEMPLATE)
+        self.has_sent = self.has_sent or bool(rows)

@@ -45,7 +45,7 @@ SETTINGS = {
 _FINISHED = "SELECT count(*) FROM shop.orders WHERE terminal_at IS NOT NULL"
 _UNDER_WAY = """
     SELECT (SELECT count(*) FROM shop.orders
-             WHERE (status NOT IN ('completed', 'cancelled', 'refunded') OR pending <> '{}')
+             WHERE is_under_way
                AND attention_reason IS NULL),
            (SELECT count(*) FROM ordermq.outbox),
            (SELECT count(*) FROM ordermq.leases) + (SELECT count(*) FROM ordermq.starts)

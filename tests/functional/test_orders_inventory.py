@@ -13,6 +13,7 @@ from ordermq.orders.commands import (
     ReleaseStock,
     ReserveStock,
 )
+from ordermq.orders.events import EventType, Step
 from ordermq.orders.journal import Journal
 from ordermq.orders.stock import lock_stock
 from ordermq.store import Session
@@ -231,7 +232,7 @@ def test_a_batch_runs_a_fixed_number_of_statements(shop):
         messages = shop.take("inventory")
         counted = []
         with shop.session.transaction() as tx:
-            for name in ("execute", "fetch_all", "fetch_one", "execute_values", "fetch_values"):
+            for name in ("execute", "fetch_all", "fetch_one", "execute_values", "fetch_values", "copy"):
                 _count_calls(tx, name, counted)
             messages[0].handler.call([message.payload for message in messages], tx)
         assert len(counted) == 8
@@ -293,3 +294,18 @@ def test_shipping_given_up_keeps_the_order_paid_with_a_human_asked(shop):
     assert shop.order().attention_reason == "shipment_failed: label printer refused"
     assert shop.handle(message) == [DONE]
     assert shop.order().status == "completed"
+
+
+def test_what_changes_an_order_on_its_way_touches_no_index(shop):
+    shop.load(p_1=99)
+    shop.place(*[an_order(f"o-{n}") for n in range(3)])
+    with shop.session.transaction() as tx:
+        journal = Journal(tx, [f"o-{n}" for n in range(3)])
+        for order_id in journal.orders:
+            journal.record(order_id, EventType.STOCK_RESERVED, Step.RESERVE)
+        journal.write()
+        counts = tx.fetch_one(
+            """SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables
+                WHERE relid = 'shop.orders'::regclass"""
+        )
+    assert counts == (3, 3)

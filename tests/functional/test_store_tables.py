@@ -6,12 +6,12 @@ import time
 from contextlib import suppress
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from ordermq.clock import utc_now
-from ordermq.errors import BadInput, ConfigError, MalformedMessage, SchemaOutdated
+from ordermq.errors import BadInput, ConfigError, DataRefused, MalformedMessage, SchemaOutdated
 from ordermq.message import MAX_BODY_BYTES, Command, Envelope, Payload
 from ordermq.observe import trace
 from ordermq.store import Session, actions, dead_letters, inbox, leases, migrate, outbox, starts
@@ -454,3 +454,23 @@ def test_files_must_say_whether_they_are_safe_and_leave_no_gap(tmp_path, monkeyp
     (package / "0003_c.sql").write_text("-- safe while old code runs: yes\n")
     with pytest.raises(ConfigError, match="without a gap"):
         migrate.migrations_of("x", "some_migrations")
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
+
+
+@given(st.lists(st.tuples(TEXTS, st.none() | TEXTS, st.binary(max_size=20), st.booleans()), max_size=5))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_copied_is_what_is_read(session, rows):
+    with session.transaction() as tx:
+        tx.execute("CREATE TEMPORARY TABLE copied (n int, t text, u text, b bytea, f bool) ON COMMIT DROP")
+        tx.copy("copied (n, t, u, b, f)", [(n, *row) for n, row in enumerate(rows)])
+        found = tx.fetch_all("SELECT t, u, b, f FROM copied ORDER BY n")
+    assert [(t, u, bytes(b), f) for t, u, b, f in found] == rows
+
+
+def test_what_postgresql_cannot_store_is_refused_by_a_copy_as_by_any_statement(session):
+    for bad in ("nul\0", "lone \ud800"):
+        with pytest.raises(DataRefused), session.transaction() as tx:
+            tx.execute("CREATE TEMPORARY TABLE copied (t text) ON COMMIT DROP")
+            tx.copy("copied (t)", [(bad,)])

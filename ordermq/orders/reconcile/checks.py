@@ -10,7 +10,7 @@ ORDERS = {
     "orders_at_rest": """
         SELECT order_id || ': ' || status || ', pending ' || array_to_string(pending, ', ')
           FROM shop.orders
-         WHERE (status NOT IN ('completed', 'cancelled', 'refunded') OR pending <> '{}')
+         WHERE is_under_way
            AND attention_reason IS NULL
     """,
     "events_gap_free": """
