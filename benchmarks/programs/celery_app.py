@@ -41,13 +41,14 @@ def celery_app(
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
     )
     return app
 
 
 def work(app: Celery, *, pool: str, threads: int) -> None:
     """Run the worker in this process, until a task sends it SIGTERM: it then ends what it has begun."""
-    argv = ["worker", f"--pool={pool}", f"--concurrency={threads}", "--loglevel=WARNING", "--quiet"]
+    argv = ["worker", f"--pool={pool}", f"--concurrency={threads}", "--loglevel=WARNING"]
     argv += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     try:
         app.worker_main(argv)

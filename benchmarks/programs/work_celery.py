@@ -1,0 +1,35 @@
+"""Work a full queue with Celery's worker, in this process."""
+
+import os
+import signal
+import threading
+from typing import Any
+
+from benchmarks.programs.celery_app import celery_app, work
+from benchmarks.programs.clock import Tally, settle
+from benchmarks.programs.handle import handling
+from benchmarks.programs.job import answer, read_job
+
+
+def main() -> None:
+    job = read_job()
+    tally = Tally(job["n"])
+    handle = handling(job, tally)
+    app = celery_app(job, threads=job["threads"])
+
+    @app.task(name="order")  # type: ignore[untyped-decorator]
+    def order(**values: Any) -> None:
+        handle(values)
+
+    def stop_when_done() -> None:
+        tally.done.wait(120.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_when_done, daemon=True).start()
+    settle()
+    work(app, pool=job["pool"], threads=job["threads"])
+    answer(seconds=tally.seconds(), done=tally.total())
+
+
+if __name__ == "__main__":
+    main()
