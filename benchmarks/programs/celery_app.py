@@ -29,6 +29,7 @@ def celery_app(
         task_default_queue=QUEUE,
         task_default_queue_type="quorum",
         task_create_missing_queue_type="quorum",
+        broker_native_delayed_delivery_queue_type="classic",  # 28 queues that nothing here uses
         task_default_exchange_type="topic",
         task_default_delivery_mode="persistent",
         broker_transport_options={"confirm_publish": True},

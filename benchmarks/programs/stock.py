@@ -10,20 +10,20 @@ import psycopg2
 from benchmarks.programs.orders import Order
 
 TABLES = """
-    CREATE TABLE stock (product_id text PRIMARY KEY, on_hand bigint NOT NULL) WITH (fillfactor = 50);
-    CREATE TABLE inbox (message_id text PRIMARY KEY, settled_at timestamptz NOT NULL DEFAULT now());
+    CREATE TABLE public.stock (product_id text PRIMARY KEY, on_hand bigint NOT NULL) WITH (fillfactor = 50);
+    CREATE TABLE public.inbox (message_id text PRIMARY KEY, settled_at timestamptz NOT NULL DEFAULT now());
 """
 
-TAKE = "UPDATE stock SET on_hand = on_hand - %s WHERE product_id = %s"
+TAKE = "UPDATE public.stock SET on_hand = on_hand - %s WHERE product_id = %s"
 
 TAKE_MANY = """
-    UPDATE stock AS s SET on_hand = s.on_hand - v.units
+    UPDATE public.stock AS s SET on_hand = s.on_hand - v.units
       FROM (VALUES %s) AS v (product_id, units) WHERE s.product_id = v.product_id
 """
 
-LOCK = "SELECT FROM stock WHERE product_id = ANY(%s) ORDER BY product_id FOR NO KEY UPDATE"
+LOCK = "SELECT FROM public.stock WHERE product_id = ANY(%s) ORDER BY product_id FOR NO KEY UPDATE"
 
-SEEN = "INSERT INTO inbox (message_id) VALUES (%s) ON CONFLICT DO NOTHING"
+SEEN = "INSERT INTO public.inbox (message_id) VALUES (%s) ON CONFLICT DO NOTHING"
 
 
 def units_of(orders: Iterable[Order]) -> list[tuple[str, int]]:
