@@ -12,6 +12,7 @@ no gossip, mingle, events, remote control: nothing here needs them
 from typing import Any
 
 from celery import Celery
+from celery.signals import worker_ready
 
 QUEUE = "celery"
 
@@ -51,6 +52,12 @@ def work(app: Celery, *, pool: str, threads: int) -> None:
     """Run the worker in this process, until a task sends it SIGTERM: it then ends what it has begun."""
     argv = ["worker", f"--pool={pool}", f"--concurrency={threads}", "--loglevel=WARNING"]
     argv += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+
+    def keep_turning(sender: Any, **_: Any) -> None:
+        sender.hub.call_repeatedly(0.1, lambda: None)
+
+    # Its loop looks whether it was told to stop when it wakes: within 10 s, if nothing wakes it.
+    worker_ready.connect(keep_turning, weak=False)
     try:
         app.worker_main(argv)
     except SystemExit as exc:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 from typing import Any
 
 from benchmarks.programs.celery_app import celery_app, work
@@ -13,7 +12,7 @@ from benchmarks.programs.job import answer, read_job
 
 def main() -> None:
     job = read_job()
-    tally = Tally(job["n"])
+    tally = Tally(job["n"], on_done=lambda: os.kill(os.getpid(), signal.SIGTERM))
     handle = handling(job, tally)
     app = celery_app(job, threads=job["threads"])
 
@@ -21,11 +20,6 @@ def main() -> None:
     def order(**values: Any) -> None:
         handle(values)
 
-    def stop_when_done() -> None:
-        tally.done.wait(120.0)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=stop_when_done, daemon=True).start()
     settle()
     work(app, pool=job["pool"], threads=job["threads"])
     answer(seconds=tally.seconds(), done=tally.total())
