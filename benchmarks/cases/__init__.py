@@ -1,6 +1,6 @@
 """The cases, in the order in which they run."""
 
 from benchmarks.case import Case
-from benchmarks.cases import pipeline, publish
+from benchmarks.cases import consume, effect, pipeline, publish, relay
 
-CASES: list[Case] = [publish.CASE, pipeline.CASE]
+CASES: list[Case] = [publish.CASE, consume.CASE, effect.CASE, relay.CASE, pipeline.CASE]

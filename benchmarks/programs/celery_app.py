@@ -12,6 +12,7 @@ no gossip, mingle, events, remote control: nothing here needs them
 from typing import Any
 
 from celery import Celery
+from celery.signals import worker_ready
 
 QUEUE = "celery"
 
@@ -29,6 +30,7 @@ def celery_app(
         task_default_queue=QUEUE,
         task_default_queue_type="quorum",
         task_create_missing_queue_type="quorum",
+        broker_native_delayed_delivery_queue_type="classic",  # 28 queues that nothing here uses
         task_default_exchange_type="topic",
         task_default_delivery_mode="persistent",
         broker_transport_options={"confirm_publish": True},
@@ -41,14 +43,21 @@ def celery_app(
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
     )
     return app
 
 
 def work(app: Celery, *, pool: str, threads: int) -> None:
     """Run the worker in this process, until a task sends it SIGTERM: it then ends what it has begun."""
-    argv = ["worker", f"--pool={pool}", f"--concurrency={threads}", "--loglevel=WARNING", "--quiet"]
+    argv = ["worker", f"--pool={pool}", f"--concurrency={threads}", "--loglevel=WARNING"]
     argv += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+
+    def keep_turning(sender: Any, **_: Any) -> None:
+        sender.hub.call_repeatedly(0.1, lambda: None)
+
+    # Its loop looks whether it was told to stop when it wakes: within 10 s, if nothing wakes it.
+    worker_ready.connect(keep_turning, weak=False)
     try:
         app.worker_main(argv)
     except SystemExit as exc:

@@ -54,36 +54,40 @@ def from_threads(threads: int, items: Sequence[T], work: Callable[[T], object]) 
 
 
 class Tally:
-    """Counts what a worker handles: the clock runs from the first to the nth. For any thread."""
+    """Counts what workers handle, in any thread: the clock runs from the first call to the nth done."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, *, on_done: Callable[[], None] = lambda: None) -> None:
+        """``on_done`` is called by the thread that did the nth."""
         self._n = n
+        self._on_done = on_done
         self._numbers = count(1)
         self._began = self._ended = 0.0
         self.done = threading.Event()
 
-    def hit(self) -> None:
-        """One was handled, or is about to be."""
-        number = next(self._numbers)  # one step of the interpreter: no two threads get the same
-        if number == 1:
+    def begin(self) -> None:
+        """A handler was called; only the first time matters."""
+        if not self._began:
             self._began = perf_counter()
-        if number == self._n:
-            self._ended = perf_counter()
-            self.done.set()
 
-    def hit_many(self, hits: int) -> None:
+    def hit(self, hits: int = 1) -> None:
+        """So many were handled."""
         for _ in range(hits):
-            self.hit()
+            if next(self._numbers) == self._n:  # one step of the interpreter: no two threads get the same
+                self._ended = perf_counter()
+                self.done.set()
+                self._on_done()
 
-    def wait(self, timeout_s: float = 300.0) -> None:
-        """Wait for the nth. Raises TimeoutError."""
-        if not self.done.wait(timeout_s):
-            raise TimeoutError(f"{self.handled} of {self._n} were handled within {timeout_s:.0f} s")
+    def wait(self, timeout_s: float = 120.0, *, is_alive: Callable[[], bool] = lambda: True) -> None:
+        """Wait for the nth. Raises TimeoutError, also as soon as whoever works is not alive."""
+        give_up = perf_counter() + timeout_s
+        while not self.done.wait(0.5):
+            if perf_counter() > give_up or not is_alive():
+                raise TimeoutError(f"only {self.total()} of {self._n} were handled")
 
-    @property
-    def handled(self) -> int:
+    def total(self) -> int:
+        """Return how many were handled. For once, at the end."""
         return next(self._numbers) - 1
 
     def seconds(self, *, until_now: bool = False) -> float:
-        """Return the time from the first to the nth, or to now."""
+        """Return the time from the first call to the nth that was done, or to now."""
         return (perf_counter() if until_now else self._ended) - self._began

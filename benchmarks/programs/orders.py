@@ -10,7 +10,7 @@ from ordermq.message.envelope import Envelope, Publishing
 from ordermq.message.headers import to_properties
 from ordermq.message.payload import Payload, encode
 
-PREFIX = "ordermq"
+PREFIX = "orders"
 QUEUE = "bench"
 FULL_QUEUE = f"{PREFIX}.{QUEUE}"
 PRODUCTS = 100
