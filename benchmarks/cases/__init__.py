@@ -1,6 +1,13 @@
 """The cases, in the order in which they run."""
 
 from benchmarks.case import Case
-from benchmarks.cases import consume, effect, pipeline, publish, relay
+from benchmarks.cases import consume, effect, latency, pipeline, publish, relay
 
-CASES: list[Case] = [publish.CASE, consume.CASE, effect.CASE, relay.CASE, pipeline.CASE]
+CASES: list[Case] = [
+    publish.CASE,
+    consume.CASE,
+    effect.CASE,
+    relay.CASE,
+    pipeline.CASE,
+    latency.CASE,
+]
