@@ -1,7 +1,7 @@
 """The cases, in the order in which they run."""
 
 from benchmarks.case import Case
-from benchmarks.cases import consume, effect, latency, pipeline, publish, relay
+from benchmarks.cases import consume, effect, latency, pipeline, place_order, publish, relay
 
 CASES: list[Case] = [
     publish.CASE,
@@ -10,4 +10,5 @@ CASES: list[Case] = [
     relay.CASE,
     pipeline.CASE,
     latency.CASE,
+    place_order.CASE,
 ]
