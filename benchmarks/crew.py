@@ -55,6 +55,11 @@ class Crew:
         self.hands: list[Hand] = []
         self._folder = tempfile.TemporaryDirectory(prefix="ordermq-bench-")
 
+    @property
+    def folder(self) -> Path:
+        """A folder of the crew's own, gone with it."""
+        return Path(self._folder.name)
+
     def __enter__(self) -> Self:
         return self
 
@@ -78,7 +83,7 @@ class Crew:
         **job: Any,
     ) -> Hand:
         """Start a program in a session of its own; it finds ``job`` in its environment."""
-        log = Path(self._folder.name) / f"{name}.log"
+        log = self.folder / f"{name}.log"
         all_env = {
             **self.ground.env,
             "PYTHONPATH": str(_ROOT),

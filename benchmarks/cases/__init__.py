@@ -1,7 +1,18 @@
 """The cases, in the order in which they run."""
 
 from benchmarks.case import Case
-from benchmarks.cases import consume, effect, latency, pipeline, place_order, publish, relay
+from benchmarks.cases import (
+    consume,
+    effect,
+    idle,
+    latency,
+    pipeline,
+    place_order,
+    publish,
+    relay,
+    scale,
+    start,
+)
 
 CASES: list[Case] = [
     publish.CASE,
@@ -11,4 +22,7 @@ CASES: list[Case] = [
     pipeline.CASE,
     latency.CASE,
     place_order.CASE,
+    scale.CASE,
+    start.CASE,
+    idle.CASE,
 ]

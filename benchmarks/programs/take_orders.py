@@ -58,7 +58,8 @@ def main() -> None:
     context = multiprocessing.get_context("fork")
     everybody, found = context.Barrier(job["writers"]), context.Queue()
     writers = [
-        context.Process(target=_write, args=(job, number, everybody, found)) for number in range(job["writers"])
+        context.Process(target=_write, args=(job, number, everybody, found))
+        for number in range(job["writers"])
     ]
     for writer in writers:
         writer.start()
