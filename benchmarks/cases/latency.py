@@ -77,7 +77,7 @@ def _pika(ground: Ground, n: int) -> Mapping[str, float]:
 
 CASE = Case(
     name="latency",
-    what="from a committed order to its first handler and to its end, at 200/s and at half of the own maximum",
+    what="from a committed order to its first handler and its end, at 200/s and at half of the own maximum",
     unit="ms",
     units={"half_rate": "orders/s"},
     n=2_000,

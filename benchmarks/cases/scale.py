@@ -33,7 +33,7 @@ def _sample_of(queue: str, *, processes: int, threads: int) -> Callable[[Ground,
 
 CASE = Case(
     name="scale",
-    what=f"orders/s by consumer processes (batches), and by threads that call a service of {CALL_S * 1000:g} ms",
+    what=f"orders/s by consumer processes, and by threads that call a service of {CALL_S * 1000:g} ms",
     unit="orders/s",
     n=20_000,
     smoke_n=400,
