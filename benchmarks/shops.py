@@ -20,10 +20,11 @@ _QUEUES = ("inventory", "payment", "notify", "points", "shipping")
 
 ORDERMQ = "one process a queue, 1 thread, external handlers 8; relay; all else as shipped"
 CELERY = (
-    "acks_late, reject_on_worker_lost, confirm_publish, quorum queues, ignore_result; one process a queue, "
-    "4 threads, prefetch_multiplier 16, without gossip, mingle and heartbeat"
+    "acks_late, confirm_publish, quorum queues (programs/celery_app.py); a process a queue, 4 threads each"
 )
-DRAMATIQ = "confirm_delivery, quorum queues, default middleware; 2 processes of 8 threads, all queues"
+DRAMATIQ = (
+    "confirm_delivery, quorum queues (programs/dramatiq_app.py); 2 processes, 8 threads each, all queues"
+)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,9 @@ CASE = Case(
     rounds=1,
     contenders=[
         Contender(
-            "ordermq_consumer", _sample_of("ordermq-consumer", "--queue", "inventory"), "as shipped: 4 threads"
+            "ordermq_consumer",
+            _sample_of("ordermq-consumer", "--queue", "inventory"),
+            "as shipped: 4 threads",
         ),
         Contender("ordermq_relay", _sample_of("ordermq-relay"), "as shipped: polls every 500 ms"),
     ],

@@ -15,6 +15,7 @@ from benchmarks.ground import Ground
 from ordermq.testing.fleet import program
 
 HELPS = 5
+ACK_S = 1.0  # for what was handled to be acked, or it would come again
 
 Send = Callable[[Crew], None]
 
@@ -32,9 +33,10 @@ def _first_handled(crew: Crew, name: str, argv: Sequence[str], send: Send, **sta
         )  # fmt: skip
         crew.wait(file.exists, 120.0, f"{name} has handled its first message", every_s=0.01)
         took_s = float(file.read_text()) - began_s
-        hand.process.terminate()
-        if hand.process.wait(30.0) != 0:
+        if hand.process.poll() is not None:
             raise Wrong(f"{name} ended with {hand.process.returncode}:\n{hand.last_words}")
+        time.sleep(ACK_S)
+        crew.kill(hand)
     return took_s
 
 
