@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.ground import Ground, ProgramFailed
+from ordermq.clock import Deadline
 from ordermq.testing.fleet import program
 from ordermq.testing.wait import wait_until
 
 _ROOT = Path(__file__).resolve().parent.parent
+END_WITHIN_S = 3.0  # what was to be shown has been; nothing is lost with what is killed then
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -55,18 +57,28 @@ class Crew:
         self.hands: list[Hand] = []
         self._folder = tempfile.TemporaryDirectory(prefix="ordermq-bench-")
 
+    @property
+    def folder(self) -> Path:
+        """A folder of the crew's own, gone with it."""
+        return Path(self._folder.name)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         for hand in self.hands:
             _signal(hand, signal.SIGTERM)
+        deadline = Deadline(END_WITHIN_S)
         for hand in self.hands:
-            with suppress(subprocess.TimeoutExpired):  # killed below, with what it has started
-                hand.process.wait(10.0)
-            _signal(hand, signal.SIGKILL)
-            hand.process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                hand.process.wait(deadline.left_s)
+            self.kill(hand)
         self._folder.cleanup()
+
+    def kill(self, hand: Hand) -> None:
+        """End a process and all that it has started, at once."""
+        _signal(hand, signal.SIGKILL)
+        hand.process.wait()
 
     def start(
         self,
@@ -78,7 +90,7 @@ class Crew:
         **job: Any,
     ) -> Hand:
         """Start a program in a session of its own; it finds ``job`` in its environment."""
-        log = Path(self._folder.name) / f"{name}.log"
+        log = self.folder / f"{name}.log"
         all_env = {
             **self.ground.env,
             "PYTHONPATH": str(_ROOT),
@@ -122,8 +134,10 @@ class Crew:
 
         def looked() -> Any:
             for hand in self.hands:
-                if (code := hand.process.poll()) is not None and (code or hand.is_lasting):
-                    raise ProgramFailed(f"{hand.name} ended with {code}:\n{hand.last_words}")
+                if _is_lost(hand):
+                    raise ProgramFailed(
+                        f"{hand.name} ended with {hand.process.returncode}:\n{hand.last_words}"
+                    )
             return predicate()
 
         try:
@@ -157,6 +171,11 @@ def resident_mb(pid: int) -> float:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 1e6
     except OSError:
         return 0.0
+
+
+def _is_lost(hand: Hand) -> bool:
+    code = hand.process.poll()
+    return code is not None and (hand.is_lasting or code > 0)  # below: killed by us
 
 
 def _signal(hand: Hand, number: signal.Signals) -> None:

@@ -1,6 +1,28 @@
 """The cases, in the order in which they run."""
 
 from benchmarks.case import Case
-from benchmarks.cases import consume, effect, pipeline, publish, relay
+from benchmarks.cases import (
+    consume,
+    effect,
+    idle,
+    latency,
+    pipeline,
+    place_order,
+    publish,
+    relay,
+    scale,
+    start,
+)
 
-CASES: list[Case] = [publish.CASE, consume.CASE, effect.CASE, relay.CASE, pipeline.CASE]
+CASES: list[Case] = [
+    publish.CASE,
+    consume.CASE,
+    effect.CASE,
+    relay.CASE,
+    pipeline.CASE,
+    latency.CASE,
+    place_order.CASE,
+    scale.CASE,
+    start.CASE,
+    idle.CASE,
+]

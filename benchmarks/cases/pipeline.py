@@ -30,7 +30,7 @@ def _sample_of(opened: Callable[[Ground], Any]) -> Callable[[Ground, int], Mappi
 
 CASE = Case(
     name="pipeline",
-    what="orders from the first placed to the last completed: stock, payment, notification",
+    what="orders from the first placed to the last completed: stock, payment, then SMS, points and shipment",
     unit="orders/s",
     n=5_000,
     smoke_n=40,

@@ -1,25 +1,12 @@
-"""The shop's pipeline on Dramatiq, its publishings confirmed and its queues quorum queues."""
+"""The shop's pipeline on Dramatiq."""
 
-from typing import Any
-
-import dramatiq
-from dramatiq.brokers.rabbitmq import RabbitmqBroker
-
+from benchmarks.programs.dramatiq_app import dramatiq, dramatiq_broker
 from benchmarks.programs.job import worker_job
 from benchmarks.programs.peer_steps import Shop
 
 JOB = worker_job()
 
-
-class QuorumBroker(RabbitmqBroker):
-    """Dramatiq knows no queue types; this is how its users declare one."""
-
-    def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
-        return {**super()._build_queue_arguments(queue_name), "x-queue-type": "quorum"}
-
-
-broker = QuorumBroker(url=JOB["amqp"]["url"], confirm_delivery=True)
-dramatiq.set_broker(broker)
+broker = dramatiq_broker(JOB)
 shop = Shop(JOB["postgres"])
 
 
@@ -32,9 +19,21 @@ def reserve(order_id: str) -> None:
 @dramatiq.actor(queue_name="payment")
 def capture(order_id: str) -> None:
     if shop.capture(order_id):
+        ship.send(order_id)
+        award.send(order_id)
         notify.send(order_id)
 
 
 @dramatiq.actor(queue_name="notify")
 def notify(order_id: str) -> None:
     shop.notify(order_id)
+
+
+@dramatiq.actor(queue_name="points")
+def award(order_id: str) -> None:
+    shop.award(order_id)
+
+
+@dramatiq.actor(queue_name="shipping")
+def ship(order_id: str) -> None:
+    shop.ship(order_id)

@@ -1,0 +1,96 @@
+"""From a committed order to its first handler and to its end, while the shop has time to breathe.
+
+The clock starts when the customer's commit has been answered; the first handler writes
+the time into its event, the last into the order. ``half`` is half of what the same
+contender has just shown to be its most; at 200/s a slower one may be saturated, and its
+figures then say for how long.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.case import Case, Contender, Wrong, at_most
+from benchmarks.crew import Crew
+from benchmarks.ground import Ground
+from benchmarks.shops import SHOPS, Shop
+
+RATE = 200.0
+BURST_SEED, STEADY_SEED, HALF_SEED = 2, 3, 4
+LATEST_S = 5.0  # customers who come later than that were not the offered load
+
+_TIMES = """
+    SELECT order_id, extract(epoch FROM e.occurred_at)::float8, extract(epoch FROM o.terminal_at)::float8
+      FROM shop.orders AS o JOIN shop.order_events AS e USING (order_id)
+     WHERE e.version = 2 AND order_id LIKE %s
+"""
+_MOST = """
+    SELECT (count(*) / extract(epoch FROM max(terminal_at) - min(accepted_at)))::float8
+      FROM shop.orders WHERE order_id LIKE %s
+"""
+
+
+def _sample_of(opened: Callable[[Ground], Any]) -> Callable[[Ground, int], Mapping[str, float]]:
+    def sample(ground: Ground, n: int) -> Mapping[str, float]:
+        with opened(ground) as shop:
+            shop.place_all(n, seed=BURST_SEED)
+            half = shop.value(_MOST, f"gen-{BURST_SEED}-%") / 2
+            figures = {
+                **_offered(shop, "200", RATE, n, STEADY_SEED),
+                **_offered(shop, "half", half, n // 2, HALF_SEED),
+                "half_rate": half,
+            }
+            shop.check()
+            return figures
+
+    return sample
+
+
+def _offered(shop: Shop, name: str, rate: float, count: int, seed: int) -> dict[str, float]:
+    before = shop.value("SELECT count(*) FROM shop.orders")
+    placed = shop.crew.run("place_steadily", peer=shop.peer, count=count, rate=rate, seed=seed)
+    if placed["late_s"] > LATEST_S:
+        raise Wrong(f"the last customer at {rate:.0f}/s came {placed['late_s']:.1f} s late")
+    shop.wait_finished(before + count)
+    committed: dict[str, float] = placed["committed"]
+    with shop.session.transaction() as tx:
+        rows = tx.fetch_all(_TIMES, (f"gen-{seed}-%",))
+    firsts = [first - committed[order_id] for order_id, first, _ in rows]
+    ends = [end - committed[order_id] for order_id, _, end in rows]
+    return {
+        f"{name}_first_p50": at(firsts, 0.5), f"{name}_first_p99": at(firsts, 0.99),
+        f"{name}_terminal_p50": at(ends, 0.5), f"{name}_terminal_p99": at(ends, 0.99),
+    }  # fmt: skip
+
+
+def at(seconds: Sequence[float], part: float) -> float:
+    """Return the quantile in milliseconds."""
+    return 1000 * sorted(seconds)[min(len(seconds) - 1, int(part * len(seconds)))]
+
+
+def _pika(ground: Ground, n: int) -> Mapping[str, float]:
+    with Crew(ground) as crew:
+        waits = crew.run("pass_on_pika", count=n, rate=RATE)["waits"]
+    if len(waits) != n:
+        raise Wrong(f"{len(waits)} of {n} messages came")
+    return {"p50": at(waits, 0.5), "p99": at(waits, 0.99)}
+
+
+CASE = Case(
+    name="latency",
+    what="from a committed order to its first handler and its end, at 200/s and at half of the own maximum",
+    unit="ms",
+    units={"half_rate": "orders/s"},
+    n=2_000,
+    smoke_n=40,
+    rounds=3,
+    contenders=[
+        *(Contender(name, _sample_of(opened), settings) for name, (opened, settings) in SHOPS.items()),
+        Contender("pika", _pika, "publish to callback at 200/s, confirmed, persistent, quorum queue"),
+    ],
+    targets=[
+        at_most(3, "ordermq_200_first_p50", "pika_p50"),
+        at_most(1, "ordermq_200_first_p99", "celery_200_first_p99", "dramatiq_200_first_p99"),
+        at_most(1.5, "ordermq_200_terminal_p50", "celery_200_terminal_p50", "dramatiq_200_terminal_p50"),
+        at_most(1.5, "ordermq_half_terminal_p50", "celery_half_terminal_p50", "dramatiq_half_terminal_p50"),
+    ],
+)

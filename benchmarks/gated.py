@@ -1,0 +1,109 @@
+"""Consumers that begin together: queues with messages in them, and a file that lets their handlers go."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.case import Wrong
+from benchmarks.crew import Crew, Hand
+from benchmarks.ground import Ground
+from ordermq.amqp import Fate, Publisher
+from ordermq.clock import utc_now
+from ordermq.message.envelope import Envelope, Publishing
+from ordermq.message.headers import to_properties
+from ordermq.observe import trace
+from ordermq.store import Session
+from ordermq.testing.fleet import program
+
+PREFIX = "orders"
+HANDLERS = {"ORDERMQ_CONSUMER_HANDLERS": "benchmarks.programs.gated"}
+
+_CHUNK = 5000
+
+
+@dataclass(frozen=True)
+class Gated:
+    """A ground with tables and queues, and a gate that is still closed."""
+
+    crew: Crew
+    session: Session
+    gate: Path
+
+    def value(self, sql: str, *params: Any) -> Any:
+        with self.session.transaction() as tx:
+            row = tx.fetch_one(sql, params)
+        return row[0] if row else None
+
+    def fill(self, queue: str, count: int, name: str = "m") -> None:
+        """Publish ``count`` messages to a queue. Raises Wrong unless all are confirmed."""
+        with Publisher(self.crew.ground.broker, name="benchmark") as publisher:
+            for start in range(0, count, _CHUNK):
+                some = [_publishing(queue, f"{name}-{n}") for n in range(start, min(count, start + _CHUNK))]
+                fates = publisher.publish_many(some, timeout_s=60.0)
+                if any(fate is not Fate.CONFIRMED for fate in fates):
+                    raise Wrong(f"not every message to {queue} was confirmed")
+
+    def consume(self, queue: str, processes: int = 1, threads: int = 1) -> list[Hand]:
+        """Start consumers, which take what they may hold and wait at the gate."""
+        hands = [
+            self.crew.start(
+                f"{queue}-{n}", [program("ordermq-consumer"), "--queue", queue, "--threads", str(threads)],
+                env=HANDLERS, gate=str(self.gate),
+            )
+            for n in range(processes)
+        ]  # fmt: skip
+        self.crew.wait(
+            lambda: self.consumers(queue) == processes, 60.0, f"{processes} consumers of {queue}", every_s=0.2
+        )
+        return hands
+
+    def consumers(self, queue: str) -> int:
+        """Return how many consumers the broker knows on a queue."""
+        ground = self.crew.ground
+        text = ground.stack.broker.ctl(
+            "list_queues", "-q", "-p", ground.name, "name", "consumers", "--no-table-headers"
+        )
+        found = dict(line.split("\t") for line in text.splitlines() if "\t" in line)
+        return int(found.get(f"{PREFIX}.{queue}", 0))
+
+    def open(self) -> float:
+        """Let them go; return when, in seconds since 1970."""
+        opened = time.time()
+        self.gate.touch()
+        return opened
+
+    def wait_settled(self, count: int) -> None:
+        """Wait until so many messages are settled."""
+        self.crew.wait(
+            lambda: self.value("SELECT count(*) FROM effects") >= count,
+            300.0,
+            f"{count} effects",
+            every_s=0.1,
+        )
+
+    def last_settled(self) -> float:
+        """Return when the last message was settled, in seconds since 1970."""
+        return float(self.value("SELECT extract(epoch FROM max(settled_at))::float8 FROM ordermq.inbox"))
+
+
+@contextmanager
+def gated(ground: Ground) -> Iterator[Gated]:
+    """Prepare tables and queues; end every process that was started there."""
+    with Crew(ground) as crew, closing(Session(ground.database, name="benchmark")) as session:
+        for argv in (("ordermq", "db", "migrate"), ("ordermq", "topology", "apply")):
+            hand = crew.start(argv[1], [program(argv[0]), *argv[1:]], env=HANDLERS, gate="", is_lasting=False)
+            crew.wait(lambda hand=hand: hand.process.poll() is not None, 120.0, f"{argv[1]} is done")
+        with session.transaction() as tx:
+            tx.execute("CREATE TABLE effects (order_id text PRIMARY KEY)")
+        yield Gated(crew, session, crew.folder / "gate")
+
+
+def _publishing(queue: str, name: str) -> Publishing:
+    envelope = Envelope(
+        message_id=f"{name}:{queue}", type="Work", version=1, correlation_id=name,
+        traceparent=trace.new(), occurred_at=utc_now(),
+    )  # fmt: skip
+    return Publishing(PREFIX, queue, to_properties(envelope), b'{"order_id":"%b"}' % name.encode())
