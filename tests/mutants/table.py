@@ -160,9 +160,21 @@ MUTATIONS = (
     ),
     Mutation(
         "inbox rows locked in no order", "ordermq/store/inbox.py",
-        "for message_id, hop in sorted(messages)]",
-        "for message_id, hop in messages]",
+        "zip(*sorted(messages), strict=True)",
+        "zip(*messages, strict=True)",
         (f"{TABLES}::test_batches_that_share_messages_settle_each_once_and_never_deadlock",),
+    ),
+    Mutation(
+        "a refusal by the broker read as its confirm", "ordermq/amqp/wire.py",
+        "bool(bits & 1), method == _NACK)",
+        "bool(bits & 1), False)",
+        ("tests/unit/test_amqp_wire.py::test_every_message_arrives_whole_wherever_the_stream_was_cut",),
+    ),
+    Mutation(
+        "a text that ends its row copied as it is", "ordermq/store/copying.py",
+        "value.translate(_ESCAPES)",
+        "value",
+        (f"{TABLES}::test_what_is_copied_is_what_is_read",),
     ),
     Mutation(
         "stock locked in no order", "ordermq/orders/stock.py",
