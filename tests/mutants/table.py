@@ -174,7 +174,7 @@ MUTATIONS = (
         "a text that ends its row copied as it is", "ordermq/store/copying.py",
         "value.translate(_ESCAPES)",
         "value",
-        (f"{TABLES}::test_what_is_copied_is_what_is_read",),
+        ("tests/unit/test_store_copying.py",),
     ),
     Mutation(
         "stock locked in no order", "ordermq/orders/stock.py",
