@@ -48,6 +48,7 @@ demo: setup ## Real orders through everything: make demo [ORDERS=2000 SEED=1 | I
 	@$(BIN)/python -m ordermq.testing.demo --orders "$(ORDERS)" --seed "$(SEED)" --input "$(INPUT)" --format "$(FORMAT)"
 
 test: setup broker ## Run the whole suite, on a private RabbitMQ and PostgreSQL for each of JOBS processes; BROKER=4: on 4.0
+	@bin/bootstrap bench >/dev/null || echo "test: the benchmarks' client in C is skipped: it needs gcc and librabbitmq-dev"
 	@$(PYTEST) --numprocesses $(JOBS) --dist loadfile $(ARGS)
 ifneq ($(BROKER),)
 ifeq ($(ARGS),)
