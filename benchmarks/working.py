@@ -44,7 +44,7 @@ def working(
     return sample
 
 
-def program(module: str, **job: object) -> Work:
+def program(module: str, **job: Any) -> Work:
     """Return what runs a program that works the queue."""
     return lambda ground, n: ground.run(module, n=n, **job)
 

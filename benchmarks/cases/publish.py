@@ -1,6 +1,7 @@
 """Publish: from a message in memory to its confirm, one process."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from benchmarks.c_client import run_client
 from benchmarks.case import Case, Contender, at_least
@@ -31,7 +32,7 @@ def _sample(run: Run, queue: str, part: int) -> Callable[[Ground, int], dict[str
 
 
 def _program(
-    module: str, settings: str, *, name: str, queue: str = FULL_QUEUE, part: int = 1, **job: object
+    module: str, settings: str, *, name: str, queue: str = FULL_QUEUE, part: int = 1, **job: Any
 ) -> Contender:
     run = _sample(lambda ground, n: ground.run(module, n=n, **job), queue, part)
     said = f"{settings}; n / {part}" if part > 1 else settings
