@@ -9,6 +9,9 @@ ignore_result             Tasks, "Ignore results you don't want"
 no gossip, mingle, events, remote control: nothing here needs them
 """
 
+import os
+import signal
+import threading
 from typing import Any
 
 from celery import Celery
@@ -48,15 +51,22 @@ def celery_app(
     return app
 
 
-def work(app: Celery, *, pool: str, threads: int) -> None:
-    """Run the worker in this process, until a task sends it SIGTERM: it then ends what it has begun."""
+def work(app: Celery, *, pool: str, threads: int, until: threading.Event) -> None:
+    """Run the worker in this process until the event: it then ends what it has begun and acks it."""
     argv = ["worker", f"--pool={pool}", f"--concurrency={threads}", "--loglevel=WARNING"]
     argv += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    ticks_left = 3  # a moment for the last acks: what is in the socket when it closes is lost
+
+    def tick() -> None:
+        nonlocal ticks_left
+        ticks_left -= until.is_set()
+        if ticks_left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def keep_turning(sender: Any, **_: Any) -> None:
-        sender.hub.call_repeatedly(0.1, lambda: None)
+        # The worker's loop looks whether it was told to stop when something wakes it, or after 10 s.
+        sender.hub.call_repeatedly(0.1, tick)
 
-    # Its loop looks whether it was told to stop when it wakes: within 10 s, if nothing wakes it.
     worker_ready.connect(keep_turning, weak=False)
     try:
         app.worker_main(argv)

@@ -56,10 +56,8 @@ def from_threads(threads: int, items: Sequence[T], work: Callable[[T], object]) 
 class Tally:
     """Counts what workers handle, in any thread: the clock runs from the first call to the nth done."""
 
-    def __init__(self, n: int, *, on_done: Callable[[], None] = lambda: None) -> None:
-        """``on_done`` is called by the thread that did the nth."""
+    def __init__(self, n: int) -> None:
         self._n = n
-        self._on_done = on_done
         self._numbers = count(1)
         self._began = self._ended = 0.0
         self.done = threading.Event()
@@ -75,7 +73,6 @@ class Tally:
             if next(self._numbers) == self._n:  # one step of the interpreter: no two threads get the same
                 self._ended = perf_counter()
                 self.done.set()
-                self._on_done()
 
     def wait(self, timeout_s: float = 120.0, *, is_alive: Callable[[], bool] = lambda: True) -> None:
         """Wait for the nth. Raises TimeoutError, also as soon as whoever works is not alive."""
