@@ -216,7 +216,7 @@ class Publisher(ThreadService):
         with self._lock:
             if self._is_over:
                 batch.close(unsent="the publisher is stopped", unknown="")
-                batch.done.set()
+                batch.done.open()
             else:
                 self._queue.append(batch)
         self.connection.wake()
@@ -399,7 +399,7 @@ class Publisher(ThreadService):
             closed = [batch.close(unsent=f"not sent: {why}", unknown="") for batch in queued]
         for batch, counts in zip(queued, closed, strict=True):
             self._tell_closed(counts)
-            batch.done.set()
+            batch.done.open()
 
     # --- observers ----------------------------------------------------------
 

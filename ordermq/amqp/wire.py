@@ -157,18 +157,23 @@ _short = lru_cache(maxsize=1024)(_short_of)  # for what is the same from message
 def _table(table: Mapping[str, object]) -> bytes:
     pieces: list[bytes] = []
     for key, value in table.items():
-        pieces.append(_short(key))
         if type(value) is str:
             raw = value.encode()
-            pieces += (b"S", _U32.pack(len(raw)), raw)
+            pieces += (_short(key), b"S", _U32.pack(len(raw)), raw)
         elif type(value) is int:
-            is_short = -0x8000_0000 <= value < 0x8000_0000
-            pieces.append(_INT.pack(b"I", value) if is_short else _LONG.pack(b"l", value))
+            pieces.append(_number(key, value))
         else:
+            pieces.append(_short(key))
             _refuse_float(value)
             pika.data.encode_value(pieces, value)
     encoded = b"".join(pieces)
     return _U32.pack(len(encoded)) + encoded
+
+
+@lru_cache(maxsize=1024)
+def _number(key: str, value: int) -> bytes:
+    is_short = -0x8000_0000 <= value < 0x8000_0000
+    return _short(key) + (_INT.pack(b"I", value) if is_short else _LONG.pack(b"l", value))
 
 
 def _refuse_float(value: object) -> None:

@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 _MOST_REASONS = 3  # that one pause is logged with
 _PROBE = Backoff(base_s=0.2, cap_s=2.0)
+_random = Random()
 
 
 class Abandoned(Exception):
@@ -119,7 +120,6 @@ def persist(action: Callable[[], T], session: Session, pause: Pause, stop: threa
     set while it waits. What else ``action`` raises passes through.
     """
     worker = threading.current_thread().name
-    random = Random()
     attempt = 0
     while True:
         try:
@@ -127,7 +127,7 @@ def persist(action: Callable[[], T], session: Session, pause: Pause, stop: threa
         except (*CANNOT_ANSWER, Contention) as exc:
             session.close()  # the next try connects anew, with the password of that moment
             pause.begin(worker, DISK_FULL if isinstance(exc, DiskFull) else DATABASE, exc)
-            if stop.wait(_PROBE.delay_s(attempt, random)):
+            if stop.wait(_PROBE.delay_s(attempt, _random)):
                 pause.end(worker, DATABASE, DISK_FULL)
                 raise Abandoned from exc
             attempt += 1

@@ -1,6 +1,8 @@
 """Batch: what was not claimed was never sent (B1), and nothing changes after closing (B2)."""
 
-from ordermq.amqp.batch import Batch
+import threading
+
+from ordermq.amqp.batch import Batch, Latch
 from ordermq.amqp.confirms import Fate
 from ordermq.message.envelope import Properties, Publishing
 
@@ -19,11 +21,11 @@ def test_claims_follow_each_other_and_end():
 def test_the_last_publishing_settled_wakes_the_caller():
     batch = batch_of(2)
     batch.resolve(1, Fate.CONFIRMED, "")
-    assert not batch.done.is_set()
+    assert not batch.done.wait(0.0)
 
     batch.resolve(0, Fate.NACKED, "queue full")
 
-    assert batch.done.is_set()
+    assert batch.done.wait(0.0)
     assert batch.fates == [Fate.NACKED, Fate.CONFIRMED]
     assert batch.reasons == {0: "queue full"}
 
@@ -45,3 +47,16 @@ def test_nothing_is_claimed_from_a_closed_batch():
     batch.close(unsent="", unknown="")
 
     assert list(batch.claim(3)) == []
+
+
+def test_a_latch_lets_go_whoever_waits_and_whoever_comes_later_however_often_it_is_opened():
+    latch = Latch()
+    went_on = []
+    waiting = threading.Thread(target=lambda: went_on.append(latch.wait(10.0)))
+    waiting.start()
+    assert not latch.wait(0.0)
+    latch.open()
+    latch.open()
+    waiting.join(10.0)
+    assert went_on == [True]
+    assert latch.wait(0.0)
