@@ -1,8 +1,9 @@
 """Whether a message costs more the more of them wait: outbox rows, queued messages, inbox rows of history.
 
 Each time ``PARTS`` times ``K`` of a backlog are taken, and the rest left; the part of the
-middle speed counts, for a busy moment would look like a slope. ``n`` is how many rows the largest outbox and the history hold. Queues are filled with less: a
-million messages would take the broker minutes, and what a delivery costs there shows before.
+middle speed counts, for a busy moment would look like a slope. ``n`` is how many rows the
+largest outbox and the history hold. Queues are filled with less: a million messages would
+take the broker minutes, and what a delivery costs there shows before.
 """
 
 from collections.abc import Callable, Mapping
