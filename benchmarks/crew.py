@@ -55,6 +55,7 @@ class Crew:
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
         self.hands: list[Hand] = []
+        self._started = 0
         self._folder = tempfile.TemporaryDirectory(prefix="ordermq-bench-")
 
     @property
@@ -69,7 +70,7 @@ class Crew:
         for hand in self.hands:
             _signal(hand, signal.SIGTERM)
         deadline = Deadline(END_WITHIN_S)
-        for hand in self.hands:
+        for hand in list(self.hands):
             with suppress(subprocess.TimeoutExpired):
                 hand.process.wait(deadline.left_s)
             self.kill(hand)
@@ -79,6 +80,7 @@ class Crew:
         """End a process and all that it has started, at once."""
         _signal(hand, signal.SIGKILL)
         hand.process.wait()
+        self.hands.remove(hand)
 
     def start(
         self,
@@ -90,7 +92,8 @@ class Crew:
         **job: Any,
     ) -> Hand:
         """Start a program in a session of its own; it finds ``job`` in its environment."""
-        log = self.folder / f"{name}.log"
+        self._started += 1
+        log = self.folder / f"{name}-{self._started}.log"
         all_env = {
             **self.ground.env,
             "PYTHONPATH": str(_ROOT),
@@ -120,8 +123,7 @@ class Crew:
 
     def begin(self, module: str, **job: Any) -> Hand:
         """Start ``benchmarks.programs.<module>``, whose answer ``result`` waits for."""
-        name = f"{module}-{len(self.hands)}"
-        return self.start_module(name, f"benchmarks.programs.{module}", is_lasting=False, **job)
+        return self.start_module(module, f"benchmarks.programs.{module}", is_lasting=False, **job)
 
     def result(self, hand: Hand, *, timeout_s: float = 300.0) -> dict[str, Any]:
         """Wait until a program that was begun has ended; return its answer. Raises ProgramFailed."""
@@ -175,7 +177,7 @@ def resident_mb(pid: int) -> float:
 
 def _is_lost(hand: Hand) -> bool:
     code = hand.process.poll()
-    return code is not None and (hand.is_lasting or code > 0)  # below: killed by us
+    return code is not None and (hand.is_lasting or code != 0)
 
 
 def _signal(hand: Hand, number: signal.Signals) -> None:

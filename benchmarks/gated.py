@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.case import Wrong
 from benchmarks.crew import Crew, Hand
 from benchmarks.ground import Ground
+from benchmarks.programs.pipeline import connect
 from ordermq.amqp import Fate, Publisher
 from ordermq.clock import utc_now
 from ordermq.message.envelope import Envelope, Publishing
@@ -46,14 +47,20 @@ class Gated:
                 if any(fate is not Fate.CONFIRMED for fate in fates):
                     raise Wrong(f"not every message to {queue} was confirmed")
 
+    def purge(self, queue: str) -> None:
+        """Empty a queue, once nobody consumes from it."""
+        self.crew.wait(lambda: self.consumers(queue) == 0, 30.0, f"nobody consumes {queue}", every_s=0.2)
+        with connect(self.crew.ground.job()) as connection:
+            connection.channel().queue_purge(f"{PREFIX}.{queue}")
+
     def consume(self, queue: str, processes: int = 1, threads: int = 1) -> list[Hand]:
         """Start consumers, which take what they may hold and wait at the gate."""
         hands = [
             self.crew.start(
-                f"{queue}-{n}", [program("ordermq-consumer"), "--queue", queue, "--threads", str(threads)],
+                queue, [program("ordermq-consumer"), "--queue", queue, "--threads", str(threads)],
                 env=HANDLERS, gate=str(self.gate),
             )
-            for n in range(processes)
+            for _ in range(processes)
         ]  # fmt: skip
         self.crew.wait(
             lambda: self.consumers(queue) == processes, 60.0, f"{processes} consumers of {queue}", every_s=0.2
@@ -75,8 +82,8 @@ class Gated:
         self.gate.touch()
         return opened
 
-    def wait_settled(self, count: int) -> None:
-        """Wait until so many messages are settled."""
+    def wait_effects(self, count: int) -> None:
+        """Wait until so many messages have had their effect."""
         self.crew.wait(
             lambda: self.value("SELECT count(*) FROM effects") >= count,
             300.0,
@@ -84,9 +91,13 @@ class Gated:
             every_s=0.1,
         )
 
-    def last_settled(self) -> float:
-        """Return when the last message was settled, in seconds since 1970."""
-        return float(self.value("SELECT extract(epoch FROM max(settled_at))::float8 FROM ordermq.inbox"))
+    def effect_at(self, number: int) -> float:
+        """Return when the effect of this number was written, in seconds since 1970; the first is 1."""
+        return float(
+            self.value(
+                "SELECT extract(epoch FROM at)::float8 FROM effects ORDER BY at OFFSET %s LIMIT 1", number - 1
+            )
+        )
 
 
 @contextmanager
@@ -97,7 +108,9 @@ def gated(ground: Ground) -> Iterator[Gated]:
             hand = crew.start(argv[1], [program(argv[0]), *argv[1:]], env=HANDLERS, gate="", is_lasting=False)
             crew.wait(lambda hand=hand: hand.process.poll() is not None, 120.0, f"{argv[1]} is done")
         with session.transaction() as tx:
-            tx.execute("CREATE TABLE effects (order_id text PRIMARY KEY)")
+            tx.execute(
+                "CREATE TABLE effects (order_id text PRIMARY KEY, at timestamptz DEFAULT clock_timestamp())"
+            )
         yield Gated(crew, session, crew.folder / "gate")
 
 

@@ -2,6 +2,7 @@
 
 from benchmarks.case import Case
 from benchmarks.cases import (
+    backlog,
     consume,
     effect,
     idle,
@@ -23,6 +24,7 @@ CASES: list[Case] = [
     latency.CASE,
     place_order.CASE,
     scale.CASE,
+    backlog.CASE,
     start.CASE,
     idle.CASE,
 ]

@@ -22,8 +22,8 @@ def _sample_of(queue: str, *, processes: int, threads: int) -> Callable[[Ground,
             run.fill(queue, count)
             run.consume(queue, processes, threads)
             opened = run.open()
-            run.wait_settled(count)
-            rate = count / (run.last_settled() - opened)
+            run.wait_effects(count)
+            rate = count / (run.effect_at(count) - opened)
             if (settled := run.value("SELECT count(*) FROM ordermq.inbox WHERE outcome = 'done'")) != count:
                 raise Wrong(f"{settled} of {count} messages are settled")
             return {"": rate}

@@ -24,12 +24,12 @@ def _first_handled(crew: Crew, name: str, argv: Sequence[str], send: Send, **sta
     """Start it twice, each time with a message in its queue; return what the second start took."""
     file = crew.folder / "handled"
     took_s = 0.0
-    for number in range(2):
+    for _ in range(2):
         send(crew)
         file.unlink(missing_ok=True)
         began_s = time.time()
         hand = crew.start(
-            f"{name}-{number}", argv, gate="", file=str(file), is_lasting=False, **start  # type: ignore[arg-type]
+            name, argv, gate="", file=str(file), is_lasting=False, **start  # type: ignore[arg-type]
         )  # fmt: skip
         crew.wait(file.exists, 120.0, f"{name} has handled its first message", every_s=0.01)
         took_s = float(file.read_text()) - began_s

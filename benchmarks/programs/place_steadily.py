@@ -1,6 +1,6 @@
 """Customers who come when they like: ``rate`` orders a second by chance, however long the shop takes.
 
-Answers when each order was committed, in seconds since 1970, and how late the last was begun.
+Answers when each order was committed, in seconds since 1970.
 """
 
 import threading
@@ -27,7 +27,6 @@ class Customers:
         self._due.reverse()
         self._lock = threading.Lock()
         self.committed: dict[str, float] = {}
-        self.late_s = 0.0
 
     def come(self, job: dict[str, object]) -> None:
         """Place what is due until none is left; the main of each thread."""
@@ -38,7 +37,6 @@ class Customers:
                     return
                 due_s, order = self._due.pop()
             time.sleep(max(0.0, due_s - time.monotonic()))
-            self.late_s = max(0.0, time.monotonic() - due_s)
             taker.place([order])
             self.committed[order.order_id] = time.time()
             taker.send([order])
@@ -52,7 +50,7 @@ def main() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    answer(committed=customers.committed, late_s=customers.late_s)
+    answer(committed=customers.committed)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from ordermq.orders.stock import load_stock
 from ordermq.store import Session
 from ordermq.testing.account import server_account
 from ordermq.testing.demo.report import Latencies, Report
+from ordermq.testing.demo.waiting import measure
 from ordermq.testing.errors import StackError
 from ordermq.testing.fleet import Fleet, program
 from ordermq.testing.place import Place
@@ -131,7 +132,7 @@ class Demo:
         self._place = Place(folder, folder, server_account())
         third_parties = Place.temporary(server_account())
         ends.callback(third_parties.wipe)
-        sandbox = PrivateSandbox(third_parties)
+        self._sandbox = sandbox = PrivateSandbox(third_parties)
         ends.callback(sandbox.kill)
         sandbox.start()
         self._env = inherited() | stack.environment() | {
@@ -162,11 +163,13 @@ class Demo:
             load_stock(self._source.stock(), tx)
         say(f"starting the relay and {len(THREADS)} consumers, placing {self._source.count} orders")
         self._fleet.start()
-        summary = self._place_and_wait()
+        report = self._report(self._place_and_wait())
+        say("letting customers wait, in line and not")
+        waiting = measure(self._session, self._sandbox)
         failed = {name: code for name, code in self._fleet.stop().items() if code != 0}
         if failed:
             raise StackError(f"not every process drained and ended well: {failed}; see {self._place.state}")
-        return self._report(summary, self._reconcile())
+        return replace(report, waiting=waiting, reconcile=self._reconcile())
 
     def _place_and_wait(self) -> dict[str, int]:
         publishing = Publishing(self._source, self._place.state, self._env)
@@ -221,7 +224,8 @@ class Demo:
             if not exc.retryable:
                 raise
 
-    def _report(self, summary: dict[str, int], reconcile: str) -> Report:
+    def _report(self, summary: dict[str, int]) -> Report:
+        self._fleet.keep_running()  # reads the last counters
         with self._session.transaction() as tx:
             counts = queries.count_by_status(tx)
             causes = queries.count_cancellations(tx)
@@ -247,7 +251,6 @@ class Demo:
             redelivered=counters["ordermq_redelivered_total"],
             restarts=self._fleet.restarts,
             attention=attention[0] if attention else 0,
-            reconcile=reconcile,
             cancelled_by=causes,
         )
 

@@ -13,6 +13,30 @@ class Latencies:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Medians in milliseconds; ``background`` is from an order's acceptance to its terminal status."""
+
+    order: float
+    stock: float
+    payment_and_sms: float
+    in_line: float
+    placed: float
+    background: float
+
+    def lines(self) -> list[str]:
+        """Return the table's lines, within 80 columns."""
+        rows = [
+            ("a customer waits for", "in line", "with ordermq"),
+            ("the order to be written", _ms(self.order), _ms(self.placed)),
+            ("the stock", _ms(self.stock), "-"),
+            ("payment and SMS", _ms(self.payment_and_sms), "-"),
+            ("all of it", _ms(self.in_line), _ms(self.placed)),
+            ("(done in the background after)", "", _ms(self.background)),
+        ]
+        return [f"{name:<32}{in_line:>10}{placed:>15}" for name, in_line, placed in rows]
+
+
+@dataclass(frozen=True)
 class Report:
     """The figures of one run; ``cancelled_by`` counts orders by the event that cancelled them."""
 
@@ -29,8 +53,9 @@ class Report:
     redelivered: int
     restarts: int
     attention: int
-    reconcile: str
     cancelled_by: Mapping[str, int]
+    waiting: Waiting | None = None
+    reconcile: str = ""
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -63,7 +88,8 @@ class Report:
         if self.restarts:
             rows.append(("processes started again", f"{self.restarts}"))
         width = max(len(name) for name, _ in rows) + 2
-        return [f"{name:<{width}}{value:>12}" for name, value in rows]
+        lines = [f"{name:<{width}}{value:>12}" for name, value in rows]
+        return [*lines, "", *self.waiting.lines(), ""] if self.waiting else lines
 
 
 def _ms(value: float | None) -> str:
