@@ -7,11 +7,16 @@ stops at the first failure as it was found.
 """
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 SHRINKS_FOR_S = 300
+
+# A shell's background jobs ignore SIGINT, and what they start inherits that: here Ctrl-C is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadlines: a machine under load is slow, and that is no fault of an example.
 settings.register_profile(

@@ -208,6 +208,8 @@ def test_connections_are_accepted_into_a_blackhole(proxy, peer, dial):
 
 def test_a_half_closed_connection_still_carries_the_other_way(proxy, peer, dial):
     client, server = dial(), peer.link()
+    client.sendall(b"hello")
+    assert server.recv(100) == b"hello"  # the proxy knows of the connection
     proxy.half_close(TO_CLIENT)
     assert all_of(client) == (b"", "eof")
     client.sendall(b"still here")
