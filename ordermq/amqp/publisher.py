@@ -24,6 +24,7 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import islice
 from math import inf
 from types import TracebackType
@@ -280,9 +281,14 @@ class Publisher(ThreadService):
 
     def _open_channel(self) -> Channel:
         self._renew_at_s = inf
-        self._tracker = ConfirmTracker()
+        tracker = self._tracker = ConfirmTracker()
         channel = self.connection.open_channel()
-        channel.confirm(self._on_confirm, self._on_return, self._settings.connect_timeout_s)
+        # Told to the tracker of its channel alone (C1), whatever became of the channel before.
+        channel.confirm(
+            partial(self._on_confirm, tracker),
+            partial(self._on_return, tracker),
+            self._settings.connect_timeout_s,
+        )
         return channel
 
     def _is_renewal_due(self) -> bool:
@@ -308,6 +314,8 @@ class Publisher(ThreadService):
                 self._tell_resolved(Fate.REFUSED, 1, 0.0)
             else:
                 encoded.append((batch, index))
+        if not encoded:
+            return  # pika takes a write of nothing for a fault of the connection
         try:
             channel.write(b"".join(frames))
         except BrokerError as exc:  # the channel is gone: nothing of this slice was written
@@ -349,13 +357,16 @@ class Publisher(ThreadService):
             return 1.0 if self.connection.state is State.BLOCKED else 0.0
         return 1.0
 
-    def _on_return(self, message_id: str, exchange: str, routing_key: str, reason: str) -> None:
-        self._tracker.returned((message_id, exchange, routing_key), reason)
+    @staticmethod
+    def _on_return(
+        tracker: ConfirmTracker[Sent], message_id: str, exchange: str, routing_key: str, reason: str
+    ) -> None:
+        tracker.returned((message_id, exchange, routing_key), reason)
 
-    def _on_confirm(self, tag: int, multiple: bool, is_nack: bool) -> None:
+    def _on_confirm(self, tracker: ConfirmTracker[Sent], tag: int, multiple: bool, is_nack: bool) -> None:
         failpoint("publisher.before_confirm")
         self._refusal = None
-        resolved = self._tracker.confirm(tag, multiple=multiple, nack=is_nack)
+        resolved = tracker.confirm(tag, multiple=multiple, nack=is_nack)
         if is_nack and self._renew_at_s == inf:
             self._renew_at_s = monotonic_s() + RENEW_S
         counts: Counter[Fate] = Counter()
