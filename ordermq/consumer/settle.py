@@ -120,12 +120,14 @@ class Settler:
         """Handle ``works``; settle those that are not Done, which alone are written down."""
         with self.watch.over(works):
             outcomes = _call(handler, [work.payload for work in works])
-        refused = [(work, outcome) for work, outcome in zip(works, outcomes, strict=True) if outcome != DONE]
-        if any(work.is_suspect for work in works):
+        decided = list(zip(works, outcomes, strict=True))
+        done = [work for work, outcome in decided if outcome == DONE]
+        if any(work.is_suspect for work in done):
             with self.session.transaction() as tx:
-                self.forget_starts(tx, works)
-        self.settle(refused)
-        self.count("done", len(works) - len(refused))
+                self.forget_starts(tx, done)
+        # These forget their starts as they are settled: an on_dead may be what kills the process.
+        self.settle([(work, outcome) for work, outcome in decided if outcome != DONE])
+        self.count("done", len(done))
 
     def settle(self, decided: Sequence[tuple[Work, Outcome]], *, release: Release | None = None) -> None:
         """Settle what is not Done: retries and postponements together, each death alone.

@@ -1,0 +1,82 @@
+"""Handlers without an inbox: in which transaction a suspect's start is forgotten."""
+
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from random import Random
+
+import pytest
+
+from ordermq.consumer.settle import Settler
+from ordermq.consumer.watch import Watch
+from ordermq.consumer.work import Work
+from ordermq.message.envelope import Envelope
+from ordermq.message.payload import Payload
+from ordermq.task import DONE, Dead, Retry, handler
+from ordermq.task.handler import handlers_in
+from ordermq.task.retry import RetryPolicy
+
+
+class Probe(Payload):
+    order_id: str
+
+
+@handler(queue="bare", message=Probe, key="order_id", batch=50, inbox=False)
+def bare(messages):
+    return [{"done": DONE, "retry": Retry("asked"), "dead": Dead("asked")}[each] for each in messages]
+
+
+[BARE] = handlers_in({"bare": bare})
+
+
+class Recorder:
+    """A session whose transactions are lists of what was said in them, each statement's verb and table."""
+
+    def __init__(self):
+        self.transactions = []
+
+    @contextmanager
+    def transaction(self, *, traces=None):
+        self.said, self.has_sent, self.traces = [], False, {}
+        yield self
+        self.transactions.append(self.said)
+
+    def execute(self, sql, params=None):
+        self.said.append(" ".join(sql.split()[:3]))
+
+    def execute_values(self, sql, rows, *, template=None):
+        self.said.append(" ".join(sql.split()[:3]))
+
+    def append(self, rows):
+        if rows:
+            self.said.append("INSERT INTO ordermq.outbox")
+
+    def fetch_all(self, sql, params):
+        self.said.append(" ".join(sql.split()[:3]))
+        return [(message_id,) for message_id in params["message_ids"]]
+
+
+def suspect(answer):
+    envelope = Envelope(answer, "Probe", 1, "o1", "", datetime.now(UTC))
+    return Work(envelope, b"{}", 1, [1], BARE, payload=answer, is_suspect=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "transactions"),
+    [
+        ("done", [["DELETE FROM ordermq.starts"]]),
+        (
+            "retry",
+            [["INSERT INTO ordermq.inbox", "INSERT INTO ordermq.outbox", "DELETE FROM ordermq.starts"]],
+        ),
+        (
+            "dead",
+            [["INSERT INTO ordermq.inbox", "INSERT INTO ordermq.dead_letters", "DELETE FROM ordermq.starts"]],
+        ),
+    ],
+)
+def test_a_start_is_forgotten_by_the_transaction_that_settles_its_message(answer, transactions):
+    session = Recorder()
+
+    Settler(session, "bare", RetryPolicy(), Random(), Watch()).run([suspect(answer)])
+
+    assert session.transactions == transactions
