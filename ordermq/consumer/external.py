@@ -9,7 +9,8 @@ busy is settled together on the next round, so commits group by themselves.
 
 Invariants
     E1  No call starts before its lease and intent are committed, nor after half its
-        lease has gone: the other half is for the call and for writing its result.
+        lease has gone: the other half is for the call and for writing its result. None starts
+        later than AHEAD_S after the stop: what is left comes back uncounted (NotCalled).
     E2  A message under a foreign live lease is postponed to the lease's end, uncounted.
     E3  The result of a call is written even if its message was settled otherwise
         meanwhile: what happened outside is a fact. Only Done is.
@@ -103,6 +104,7 @@ class Callers:
         self._watch = watch
         self._in_flight = 0  # the desk's own count
         self._call_s = math.inf  # how long calls take: a moving average
+        self._begin_by_s = math.inf  # monotonic
         self._threads = [
             threading.Thread(target=self._main, name=f"ordermq-call-{name}-{n}", daemon=True)
             for n in range(threads)
@@ -146,21 +148,28 @@ class Callers:
             self._call_s += WEIGHT * (call.took_s - self._call_s)
         return ended
 
+    def hurry(self) -> None:
+        """Begin calls for AHEAD_S more and then none: a service grown slow must not outlast the drain."""
+        self._begin_by_s = min(self._begin_by_s, monotonic_s() + AHEAD_S)
+
     def stop(self) -> None:
         for _ in self._threads:
             self._waiting.put(None)
 
     def _main(self) -> None:
         while (call := self._waiting.get()) is not None:
-            make(call, self._watch)
+            make(call, self._watch, begin_by_s=self._begin_by_s)
             self._finished.put(call)
             self._on_finished()
 
 
-def make(call: Call, watch: Watch) -> None:
+def make(call: Call, watch: Watch, *, begin_by_s: float = math.inf) -> None:
     """Make one call, if it may be made; what came of it becomes the result. Never raises."""
     if monotonic_s() >= call.start_by_s:
         call.result = NotCalled("its turn came after half its lease")
+        return
+    if monotonic_s() >= begin_by_s:
+        call.result = NotCalled("the process was stopped before its turn came")
         return
     permit = call.breaker.permit()
     if permit is None:

@@ -220,6 +220,8 @@ class DeskWorker(_Handling):
         intake, callers = self._bench.intake, self._callers
         try:
             while not (intake.is_closed and callers.in_flight == 0):
+                if intake.is_closed:
+                    callers.hurry()
                 wanted = callers.room(self._batch)
                 room = self._breakers.room(wanted, callers.in_flight)
                 is_full = room == 0 or intake.is_closed
@@ -231,6 +233,7 @@ class DeskWorker(_Handling):
                 if deliveries:
                     self._handle(deliveries)
         except Abandoned:
+            callers.hurry()
             self._complete_all()  # what is under way happens all the same
             raise
         finally:

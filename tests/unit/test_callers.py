@@ -1,13 +1,23 @@
-"""How many calls are prepared ahead of the threads that make them."""
+"""How many calls are prepared ahead of the threads that make them, and which of them a stop leaves unmade."""
 
 import threading
+import time
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ordermq.consumer import external
-from ordermq.consumer.external import AHEAD_S, Callers
+from ordermq.consumer.breaker import Breaker
+from ordermq.consumer.external import AHEAD_S, Call, Callers
+from ordermq.consumer.pause import Pause
+from ordermq.consumer.watch import Watch
+from ordermq.consumer.work import Work
+from ordermq.errors import NotCalled
+from ordermq.message.envelope import Envelope
+from ordermq.message.payload import Payload
+from ordermq.task.handler import Handler
 
 
 @pytest.fixture
@@ -64,3 +74,70 @@ def test_there_is_room_once_a_thread_would_be_idle_and_never_beyond_the_limit(th
     assert room + made <= max(most, 2 * threads) or room == 0
     assert room > 0 or made >= threads
     assert threading.active_count() < 50
+
+
+class Probe(Payload):
+    order_id: str
+
+
+class Service:
+    """Answers at once until it is told to be slow, and then when it is told to."""
+
+    def __init__(self):
+        self.answers = threading.Event()
+
+    def call(self, request):
+        if request == "slow":
+            self.answers.wait(10.0)
+        return request
+
+
+@pytest.fixture
+def calls():
+    breaker, service = Breaker("service", Pause("q"), failures=5, cap_s=1.0), Service()
+    handler = Handler("q", Probe, None, is_external=True)
+
+    def make(*requests):
+        works = [
+            Work(Envelope(f"m{n}", "Probe", 1, "", "", datetime.now(UTC)), b"", 1, [n], handler)
+            for n in range(len(requests))
+        ]
+        return service, [
+            Call(work, None, service, breaker, request, start_by_s=external.math.inf)
+            for work, request in zip(works, requests, strict=True)
+        ]
+
+    return make
+
+
+def finished(callers, count):
+    ended = []
+    while len(ended) < count:
+        ended += callers.finished(wait_s=10.0)
+    return [each.result for each in ended]
+
+
+def test_of_what_is_prepared_at_a_stop_a_service_grown_slow_is_not_called_for_what_waits(calls):
+    callers = Callers(1, "test", lambda: None, Watch())
+    service, prepared = calls("slow", "next", "last")
+    callers.submit(prepared)
+
+    callers.hurry()
+    time.sleep(AHEAD_S / 2)
+    callers.hurry()  # does not put it off
+    time.sleep(AHEAD_S / 2)
+    service.answers.set()
+
+    first, *others = finished(callers, 3)
+    callers.stop()
+    assert first == "slow"
+    assert [type(each) for each in others] == [NotCalled, NotCalled]
+
+
+def test_what_is_prepared_at_a_stop_is_called_if_calls_are_fast(calls):
+    callers = Callers(2, "test", lambda: None, Watch())
+    callers.hurry()
+    callers.submit(calls(*["fast"] * 20)[1])
+
+    assert finished(callers, 20) == ["fast"] * 20
+    callers.stop()
