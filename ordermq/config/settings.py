@@ -165,7 +165,11 @@ class ConsumerSettings:
     )
     threads: int = setting(4, "worker threads", ge=1, le=256)
     prefetch: int = setting(
-        0, "deliveries held unacked; 0: 2 x batch, of external handlers 128 or 4 x threads", ge=0, le=10_000
+        0,
+        "deliveries held unacked; 0: 2 x batch, of external handlers 128 or 4 x threads,"
+        " fewer if call_timeout_s is long",
+        ge=0,
+        le=10_000,
     )
     batch: int = setting(0, "largest batch; 0: what the handler says", ge=0, le=5_000)
     drain_deadline_s: float = setting(25.0, "SIGTERM to exit", unit="s", gt=0, le=600)

@@ -99,7 +99,9 @@ def size_of(registry: Registry, queue: str, settings: Settings) -> Size:
     if any(each.is_external for each in handlers):
         # As many again wait unleased, so that the desk always has a batch to prepare.
         batch = max(consumer.batch or AHEAD_MOST, batch, 2 * consumer.threads)
-        prefetch = consumer.prefetch or 2 * batch
+        # But the last of them has to wait for all before it, and be acked before the broker loses patience.
+        in_time = int(consumer.threads * (consumer.consumer_timeout_s / 2) / consumer.call_timeout_s)
+        prefetch = consumer.prefetch or max(2 * consumer.threads, min(2 * batch, in_time))
     else:
         # One message a call still travels in chunks: the broker's round trip is not paid per message.
         prefetch = consumer.prefetch or max(2 * batch, 2 * consumer.threads)
