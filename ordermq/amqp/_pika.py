@@ -51,6 +51,7 @@ _CANNOT_ENCODE = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    RecursionError,
     TypeError,
     ValueError,
 )

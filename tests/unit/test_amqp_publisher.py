@@ -1,7 +1,10 @@
 """The publisher's I/O thread between its channel and its tracker, where no broker can be asked to err."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from ordermq.amqp import _pika
 from ordermq.amqp.confirms import Fate
 from ordermq.amqp.publisher import Publisher
 from ordermq.amqp.state import State
@@ -79,3 +82,13 @@ def test_a_confirm_of_a_channel_given_up_confirms_nothing_of_the_next(publisher,
 
     new.on_confirm(1, False, False)
     assert sent.fates == [Fate.CONFIRMED]
+
+
+def test_headers_that_hold_themselves_are_refused_and_end_no_thread():
+    link = SimpleNamespace(frame_max=4096, receiver=SimpleNamespace(forget=lambda channel: None))
+    raw = SimpleNamespace(channel_number=1, add_on_close_callback=lambda callback: None)
+    headers = {}
+    headers["again"] = headers
+
+    with pytest.raises(PublishRefused, match="RecursionError"):
+        _pika.Channel(link, raw).encode(publishing("m1", headers))
