@@ -35,7 +35,7 @@ class Latch:
         """Block until it is open, at most ``timeout_s``; True if it is. For one thread at a time."""
         if not self._lock.acquire(timeout=min(max(0.0, timeout_s), threading.TIMEOUT_MAX)):
             return False
-        self._lock.release()
+        self.open()
         return True
 
 
