@@ -61,7 +61,8 @@ def test_each_of_many_delays_ends_when_it_is_due_and_never_before(rig, delaying)
     print("late by (median, 99 %, last):", ", ".join(f"{each:.3f} s" for each in worst))
     assert len(late_s) == DELAYS
     assert late_s[0] >= 0.0
-    assert late_s[DELAYS * 99 // 100] <= 3.0
+    # The first to come due wait for the rest of the 500 to be taken once: how long says the machine.
+    assert late_s[DELAYS * 99 // 100] <= 5.0
     assert late_s[-1] <= 10.0
 
 
