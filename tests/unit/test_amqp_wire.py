@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pika
+import pika.data
 import pika.exceptions
 import pika.frame
 import pytest
@@ -37,6 +38,15 @@ properties = st.builds(
     headers=st.dictionaries(short, values, max_size=5),
 )
 bodies = st.binary(max_size=200) | st.sampled_from([b"x" * n for n in (4087, 4088, 4089, 10_000)])
+
+
+def is_written_by_pika(ours: Properties) -> bool:
+    """Whether this pika would write it as we do: before 1.4 it marked a long number with another letter."""
+    pieces: list[bytes] = []
+    pika.data.encode_value(pieces, -(2**40))
+    return pieces[0][:1] == b"l" or all(
+        type(value) is not int or -(2**31) <= value < 2**31 for value in ours.headers.values()
+    )
 
 
 def as_pika(ours: Properties) -> pika.BasicProperties:
@@ -76,7 +86,7 @@ class Feed:
         self.receiver.on_confirm(2, lambda *confirm: self.confirms.append(confirm))
 
 
-@given(properties, bodies, short, short)
+@given(properties.filter(is_written_by_pika), bodies, short, short)
 @settings(max_examples=300)
 def test_a_publishing_is_written_as_pika_writes_it(ours, body, exchange, routing_key):
     method = pika.spec.Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=True)
@@ -164,6 +174,8 @@ def test_header_values_are_of_plain_types_however_deep():
 
     read = read_properties(b"".join(pika.BasicProperties(headers=headers).encode()), 0).headers
 
+    time = read["x-death"][0].pop("time")
+    assert time.replace(tzinfo=UTC) == headers["x-death"][0].pop("time")  # naive before pika 1.4
     assert read == headers
     assert type(read["x-death"][0]["count"]) is int
     assert "L" not in repr(read["n"])
