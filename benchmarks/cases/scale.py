@@ -59,7 +59,7 @@ CASE = Case(
     targets=[
         Target(
             f"{n} threads >= 0.85 x {n} x one",
-            lambda medians, n=n: medians[f"ordermq_{n}_threads"] / (n * medians["ordermq_1_thread"]),  # type: ignore[misc]
+            lambda medians, n=n: medians[f"ordermq_{n}_threads"] / (n * medians["ordermq_1_thread"]),  # type: ignore[misc] # of a lambda
             0.85,
         )
         for n in THREADS[1:]

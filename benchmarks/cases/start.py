@@ -29,7 +29,7 @@ def _first_handled(crew: Crew, name: str, argv: Sequence[str], send: Send, **sta
         file.unlink(missing_ok=True)
         began_s = time.time()
         hand = crew.start(
-            name, argv, gate="", file=str(file), is_lasting=False, **start  # type: ignore[arg-type]
+            name, argv, gate="", file=str(file), is_lasting=False, **start  # type: ignore[arg-type] # passed on
         )  # fmt: skip
         crew.wait(file.exists, 120.0, f"{name} has handled its first message", every_s=0.01)
         took_s = float(file.read_text()) - began_s

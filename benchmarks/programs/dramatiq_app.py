@@ -15,8 +15,8 @@ from typing import Any
 PREFETCH = 128
 os.environ["dramatiq_queue_prefetch"] = str(PREFETCH)  # noqa: SIM112 # read when dramatiq is imported
 
-import dramatiq  # noqa: E402
-from dramatiq.brokers.rabbitmq import RabbitmqBroker  # noqa: E402
+import dramatiq  # noqa: E402 # what it imports is set above
+from dramatiq.brokers.rabbitmq import RabbitmqBroker  # noqa: E402 # what it imports is set above
 
 QUEUE = "default"
 

@@ -10,7 +10,7 @@ def main() -> None:
     job = read_job()
     app = celery_app(job, connections=job["threads"])
 
-    @app.task(name="order")  # type: ignore[untyped-decorator]
+    @app.task(name="order")  # type: ignore[untyped-decorator] # Celery has no types
     def order(**values: object) -> None: ...
 
     items = [orders.values(number) for number in range(job["n"] + job["threads"])]

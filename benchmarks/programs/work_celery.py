@@ -14,7 +14,7 @@ def main() -> None:
     handle = handling(job, tally)
     app = celery_app(job, threads=job["threads"])
 
-    @app.task(name="order")  # type: ignore[untyped-decorator]
+    @app.task(name="order")  # type: ignore[untyped-decorator] # Celery has no types
     def order(**values: Any) -> None:
         handle(values)
 

@@ -26,7 +26,7 @@ def session(shop, database):
     session = Session(database.settings, name="test")
     with session.transaction() as tx:
         inbox.settle(tx, "points", [(f"m{n}", 0) for n in range(500)], "done")
-        tx.execute(f"UPDATE ordermq.inbox SET settled_at = {OLD}")  # noqa: S608
+        tx.execute(f"UPDATE ordermq.inbox SET settled_at = {OLD}")  # noqa: S608 # constants
         inbox.settle(tx, "points", [("new", 0)], "done")
     yield session
     session.close()
@@ -34,7 +34,7 @@ def session(shop, database):
 
 def count(session, table="inbox"):
     with session.transaction() as tx:
-        return tx.fetch_one(f"SELECT count(*) FROM ordermq.{table}")[0]  # noqa: S608
+        return tx.fetch_one(f"SELECT count(*) FROM ordermq.{table}")[0]  # noqa: S608 # constants
 
 
 def rows(lines):
@@ -61,7 +61,7 @@ def test_a_dry_run_counts_what_a_run_deletes_and_changes_nothing(shop, session):
 def test_a_person_reads_a_table_and_which_queues_were_left_alone(shop, session):
     with session.transaction() as tx:
         inbox.settle(tx, "attic", [("m", 0)], "done")
-        tx.execute(f"UPDATE ordermq.inbox SET settled_at = {OLD} WHERE queue = 'attic'")  # noqa: S608
+        tx.execute(f"UPDATE ordermq.inbox SET settled_at = {OLD} WHERE queue = 'attic'")  # noqa: S608 # constants
     found = shop.run("ordermq", "db", "prune", "--reason", "the disk is small")
     assert found.returncode == 0
     assert "inbox             500" in found.stdout

@@ -40,7 +40,7 @@ def settle(session, message_id, days, outcome="done", queue="q"):
 
 def age(tx, table, column, message_id, days):
     tx.execute(
-        f"UPDATE ordermq.{table} SET {column} = now() - %s * interval '1 day' WHERE message_id = %s",  # noqa: S608
+        f"UPDATE ordermq.{table} SET {column} = now() - %s * interval '1 day' WHERE message_id = %s",  # noqa: S608 # constants
         (days, message_id),
     )
 
@@ -98,7 +98,7 @@ def walk(session, step, table, horizon, limit):
 
 def left(session, table="inbox"):
     with session.transaction() as tx:
-        return {row[0] for row in tx.fetch_all(f"SELECT message_id FROM ordermq.{table}")}  # noqa: S608
+        return {row[0] for row in tx.fetch_all(f"SELECT message_id FROM ordermq.{table}")}  # noqa: S608 # constants
 
 
 def test_what_was_settled_before_the_age_goes_and_nothing_younger(session):

@@ -59,7 +59,7 @@ def measure(session: Session, sandbox: PrivateSandbox) -> Waiting:
         shop = _InLine(session, sandbox)
         in_line = [shop.serve(_order("inline", number)) for number in range(ORDERS)]
         ids = [f"demo-placed-{number}" for number in range(ORDERS)]
-        placed = [_timed(lambda n=number: _place(_order("placed", n), session)) for number in range(ORDERS)]  # type: ignore[misc]
+        placed = [_timed(lambda n=number: _place(_order("placed", n), session)) for number in range(ORDERS)]  # type: ignore[misc] # of a lambda
         everybody = [*ids, *(f"demo-inline-{number}" for number in range(ORDERS))]
         try:
             wait_until(lambda: _ended(everybody, session)[1] == len(everybody), 60.0, what="orders ended")
