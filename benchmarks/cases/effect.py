@@ -25,8 +25,10 @@ def _prepare(ground: Ground) -> None:
     make_stock(ground)
 
 
-def _ordermq(name: str, handler: str, threads: int, settings: str, part: int) -> Contender:
-    work = program("work_ordermq", handler=handler, threads=threads)
+def _ordermq(
+    name: str, handler: str, threads: int, settings: str, part: int, *, prefetch: int = 0
+) -> Contender:
+    work = program("work_ordermq", handler=handler, threads=threads, prefetch=prefetch)
     return Contender(
         name, working("ordermq", work, part=part, prepare=_prepare, check=_check("ordermq.inbox")), settings
     )
@@ -72,8 +74,9 @@ CASE = Case(
             "ordermq_plain",
             "take_one",
             8,
-            f"one message a transaction, 8 threads; n / {ONE_BY_ONE}",
+            f"one message a transaction, 8 threads, prefetch 128; n / {ONE_BY_ONE}",
             ONE_BY_ONE,
+            prefetch=128,
         ),
         _celery("celery_threads_8", "threads", 8),
         _celery("celery_solo", "solo", 1),

@@ -48,7 +48,7 @@ def take_batch(tally: Tally) -> Callable[..., Any]:
 
     @handler(queue=QUEUE, message=Order, key="order_id", batch=BATCH, lock=lock)
     def handle(orders: Sequence[Order], tx: Transaction) -> Sequence[Outcome]:
-        tx.execute_values(TAKE_MANY, units_of(orders))
+        tx.write_values(TAKE_MANY, units_of(orders))
         tx.after_commit(lambda: tally.hit(len(orders)))
         return [DONE] * len(orders)
 
@@ -59,7 +59,7 @@ def take_one(tally: Tally) -> Callable[..., Any]:
     @handler(queue=QUEUE, message=Order, key="order_id")
     def handle(order: Order, tx: Transaction) -> None:
         tally.begin()
-        tx.execute(TAKE, (order.quantity, order.product_id))
+        tx.write(TAKE, (order.quantity, order.product_id))
         tx.after_commit(tally.hit)
 
     return handle
@@ -77,7 +77,9 @@ def main() -> None:
     job = read_job()
     tally = Tally(job["n"])
     registry = Registry(handlers_in({"handle": HANDLERS[job["handler"]](tally)}))
-    program = load_program(None, {"consumer.threads": job["threads"]})
+    program = load_program(
+        None, {"consumer.threads": job["threads"], "consumer.prefetch": job.get("prefetch", 0)}
+    )
     consumer = Consumer(
         QUEUE, registry, program.settings, config=program.loaded, owner="bench", health=Health()
     )

@@ -133,9 +133,9 @@ class Journal:
             )
             for order in (self.orders[order_id] for order_id in changed)
         ]  # fmt: skip
-        self._tx.copy(EVENTS, self._events)
+        self._tx.add(EVENTS, self._events)
         if rows:
-            self._tx.execute(_SAVE, [list(column) for column in zip(*rows, strict=True)])
+            self._tx.write(_SAVE, [list(column) for column in zip(*rows, strict=True)])
         self._tx.send([*self._commands, *(each.command() for each in self._alerts)])
         for each in self._alerts:
             self._tx.after_commit(each.announce)

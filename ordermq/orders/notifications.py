@@ -109,10 +109,10 @@ class Notifications:
     def write(self) -> None:
         """Write what has changed."""
         rows = [(*key, self._states[key], *self._changed[key]) for key in sorted(self._changed)]
-        self._tx.execute_values(_SAVE, rows)
+        self._tx.write_values(_SAVE, rows)
         self._changed.clear()
 
 
 def give_up(order_id: str, template: Template, reason: str, tx: Transaction) -> None:
     """Write that nobody will try any more: unknown if it was being sent, else failed."""
-    tx.execute(_GIVE_UP, (template, reason, order_id))
+    tx.write(_GIVE_UP, (template, reason, order_id))

@@ -105,7 +105,7 @@ def due(order_ids: Iterable[str], tx: Transaction) -> dict[str, Due]:
 def intend(captures: Iterable[Due], tx: Transaction) -> None:
     """Write that captures are about to be tried, for the first time or again (Y1)."""
     rows = [(each.order_id, key_of(each.order_id), each.amount_minor, each.currency) for each in captures]
-    tx.execute_values(_INTEND, sorted(rows), template=_INTEND_TEMPLATE)
+    tx.write_values(_INTEND, sorted(rows), template=_INTEND_TEMPLATE)
 
 
 class Payments:
@@ -146,5 +146,5 @@ class Payments:
         """Write what has changed."""
         changed = [self.rows[order_id] for order_id in sorted(self._changed)]
         rows = [(each.order_id, each.state, each.reason, each.capture_id, each.refund_id) for each in changed]
-        self._tx.execute_values(_SAVE, rows)
+        self._tx.write_values(_SAVE, rows)
         self._changed.clear()

@@ -23,25 +23,50 @@ from ordermq.observe import trace
 from ordermq.orders import events
 from ordermq.orders.commands import command_of
 from ordermq.orders.events import Event, EventType, StoredEvent
-from ordermq.orders.journal import EVENTS
 from ordermq.orders.model import Order
 from ordermq.orders.saga import Status, advance
 from ordermq.store import Transaction
 
 _PLACED = advance(None, Event(EventType.ORDER_PLACED))
 
-_ADD_ORDERS = """
-    INSERT INTO shop.orders (order_id, customer_id, status, pending, version, currency, total_minor,
-        content_sha256, traceparent, placed_at)
-    VALUES %s ON CONFLICT (order_id) DO NOTHING
-    RETURNING order_id
+# One statement, one round trip, while the customer waits: what stands below an order is added if the
+# order was new. The arrays hold a column each.
+_ADD = """
+    WITH added AS (
+        INSERT INTO shop.orders (order_id, customer_id, status, pending, version, currency, total_minor,
+            content_sha256, traceparent, placed_at)
+        SELECT order_id, customer_id, status, string_to_array(pending, ' '), 1, currency, total_minor,
+               content_sha256, traceparent, placed_at
+          FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bytea[],
+                      %s::text[], %s::timestamptz[])
+            AS v (order_id, customer_id, status, pending, currency, total_minor, content_sha256,
+                  traceparent, placed_at)
+        ON CONFLICT (order_id) DO NOTHING
+        RETURNING order_id
+    ), items AS (
+        INSERT INTO shop.order_items
+            (order_id, line_no, product_id, quantity, unit_price_minor, freight_minor)
+        SELECT v.*
+          FROM unnest(%s::text[], %s::int[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
+            AS v (order_id, line_no, product_id, quantity, unit_price_minor, freight_minor)
+          JOIN added USING (order_id)
+    ), contacts AS (
+        INSERT INTO shop.contacts (order_id, card_token, phone, email, name)
+        SELECT v.*
+          FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+            AS v (order_id, card_token, phone, email, name)
+          JOIN added USING (order_id)
+    ), events AS (
+        INSERT INTO shop.order_events (order_id, version, type, step, occurred_at, body)
+        SELECT v.*
+          FROM unnest(%s::text[], %s::int[], %s::text[], %s::text[], %s::timestamptz[], %s::bytea[])
+            AS v (order_id, version, type, step, occurred_at, body)
+          JOIN added USING (order_id)
+    )
+    SELECT order_id FROM added
 """
-_ADD_ORDERS_TEMPLATE = "(%s, %s, %s, %s::text[], 1, %s, %s, %s, %s, %s)"
 
 _KNOWN = "SELECT order_id, content_sha256, status FROM shop.orders WHERE order_id = ANY(%s)"
-
-_ITEMS = "shop.order_items (order_id, line_no, product_id, quantity, unit_price_minor, freight_minor)"
-_CONTACTS = "shop.contacts (order_id, card_token, phone, email, name)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +93,7 @@ def place_order(order: Order, tx: Transaction, *, traceparent: str = "") -> Plac
 def place_orders(
     orders: Sequence[Order], tx: Transaction, *, traceparent: str = ""
 ) -> list[Placed | OrderConflict]:
-    """Accept many orders with one statement a table; return one answer each, in their order.
+    """Accept many orders with as many statements as one; return one answer each, in their order.
 
     A conflict is an answer here: it does not keep the others from being placed.
     """
@@ -95,9 +120,11 @@ def _insert(
     orders: Sequence[Order], content: dict[int, bytes], tx: Transaction, traceparent: str
 ) -> set[str]:
     """Insert ``orders``, of distinct ids; return the ids that were new."""
+    if not orders:
+        return set()
     now = utc_now()
     traces = {order.order_id: trace.child(traceparent) if traceparent else trace.new() for order in orders}
-    pending = sorted(_PLACED.state.pending)
+    pending = " ".join(sorted(_PLACED.state.pending))
     rows = [
         (
             order.order_id, order.customer_id, _PLACED.state.status, pending, order.currency,
@@ -105,14 +132,18 @@ def _insert(
         )
         for order in orders
     ]  # fmt: skip
-    new = {row[0] for row in tx.fetch_values(_ADD_ORDERS, rows, template=_ADD_ORDERS_TEMPLATE)}
-    added = [order for order in orders if order.order_id in new]
-    tx.copy(_ITEMS, [row for order in added for row in _item_rows(order)])
-    tx.copy(_CONTACTS, [_contact_row(order) for order in added])
-    tx.copy(EVENTS, [_event(order, now, content[id(order)]) for order in added])
+    tables = (
+        rows,
+        [row for order in orders for row in _item_rows(order)],
+        [_contact_row(order) for order in orders],
+        [_event(order, now, content[id(order)]) for order in orders],
+    )
+    columns = [list(column) for table in tables for column in zip(*table, strict=True)]
+    new = {row[0] for row in tx.fetch_all(_ADD, columns)}
     tx.send(
         command_of(step, order.order_id, 1, traces[order.order_id])
-        for order in added
+        for order in orders
+        if order.order_id in new
         for step in _PLACED.sends
     )
     failpoint("place.before_commit")

@@ -67,8 +67,8 @@ def reserve(granted: Mapping[str, Mapping[str, int]], tx: Transaction) -> None:
     for quantities in granted.values():
         units.update(quantities)
     rows = [(order_id, *item) for order_id, quantities in granted.items() for item in quantities.items()]
-    tx.copy(_TABLE, rows)
-    tx.execute_values(_TAKE, list(units.items()))
+    tx.add(_TABLE, rows)
+    tx.write_values(_TAKE, list(units.items()))
 
 
 def end(order_ids: Sequence[str], fate: Fate, tx: Transaction) -> None:
@@ -76,5 +76,5 @@ def end(order_ids: Sequence[str], fate: Fate, tx: Transaction) -> None:
     units: Quantities = dict(tx.fetch_all(_HELD, (list(order_ids),))) if order_ids else {}
     if units:
         lock_stock(units, tx)
-        tx.execute(_END, (fate, list(order_ids)))
-        tx.execute_values(_MOVE[fate], list(units.items()))
+        tx.write(_END, (fate, list(order_ids)))
+        tx.write_values(_MOVE[fate], list(units.items()))

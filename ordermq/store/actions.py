@@ -34,7 +34,7 @@ class Action(NamedTuple):
 
 def record(tx: Transaction, actor: str, action: str, subjects: Iterable[str], reason: str) -> None:
     """Record one action for each of ``subjects``: ``dead_letter 17``, ``order A-1001``."""
-    tx.execute_values(_RECORD, [(actor, action, subject, reason) for subject in subjects])
+    tx.write_values(_RECORD, [(actor, action, subject, reason) for subject in subjects])
 
 
 def select(

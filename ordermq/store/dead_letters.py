@@ -162,7 +162,7 @@ def keep(tx: Transaction, queue: str, letters: Sequence[tuple[Envelope, bytes, s
         )
         for e, body, reason in letters
     ]  # fmt: skip
-    tx.execute_values(_KEEP, rows)
+    tx.write_values(_KEEP, rows)
 
 
 def select(tx: Transaction, matching: Filter = EVERY, *, limit: int = 100) -> list[DeadLetter]:

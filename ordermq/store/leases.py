@@ -69,7 +69,7 @@ def left(tx: Transaction, queue: str, message_ids: Sequence[str]) -> dict[str, f
 def release(tx: Transaction, queue: str, message_ids: Sequence[str], owner: str) -> None:
     """Give leases back: their messages are settled. Another owner's are left alone."""
     if message_ids:
-        tx.execute(
+        tx.write(
             "DELETE FROM ordermq.leases WHERE queue = %s AND message_id = ANY(%s) AND owner = %s",
             (queue, list(message_ids), owner),
         )

@@ -98,12 +98,12 @@ def claim(tx: Transaction, limit: int) -> list[ClaimedRow]:
 def delete(tx: Transaction, outbox_ids: Sequence[int]) -> None:
     """Remove confirmed rows. Call only after their confirms arrived (O1)."""
     if outbox_ids:
-        tx.execute("DELETE FROM ordermq.outbox WHERE outbox_id = ANY(%s)", (list(outbox_ids),))
+        tx.write("DELETE FROM ordermq.outbox WHERE outbox_id = ANY(%s)", (list(outbox_ids),))
 
 
 def refused(tx: Transaction, refusals: Sequence[tuple[int, str, float]]) -> None:
     """Note (outbox_id, reason, delay in seconds) of rows the broker returned or nacked."""
-    tx.execute_values(_REFUSED, refusals, template="(%s, %s, %s::float8)")
+    tx.write_values(_REFUSED, refusals, template="(%s, %s, %s::float8)")
 
 
 def pending(tx: Transaction, limit: int = 100_000) -> tuple[int, float]:

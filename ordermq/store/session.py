@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg2
 from psycopg2 import sql
-from psycopg2.extensions import TRANSACTION_STATUS_INERROR
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR
 from psycopg2.extensions import connection as Connection
 
 from ordermq.clock import monotonic_s
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 # A client-side deadline comes this long after the server's own, so that the server's
 # error, which says more, is what is usually seen.
 _GRACE_S = 2.0
+_ANSWERED = (TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR)
 _LAST_WORDS = 10  # reads of what came while idle: why the server closes, notices, then the end
 
 
@@ -57,12 +58,11 @@ class Session:
             log.info("the connection to PostgreSQL was closed while it was idle; opening another")
             self.close()
         connection, guard = self._open()
-        connection.autocommit = False
         pace = _Pace(guard, self._settings.statement_timeout_s + _GRACE_S)
-        tx = Transaction(connection, traces=traces, deadline=pace.statement)
+        tx = Transaction(connection, traces=traces, deadline=pace.statement, is_owned=True)
         try:
             yield tx
-            if connection.get_transaction_status() == TRANSACTION_STATUS_INERROR:
+            if tx.has_failed:
                 raise UsageError("the error of a failed statement was caught: its transaction cannot commit")
         except BaseException as exc:
             self._rollback(connection, guard)
@@ -70,12 +70,14 @@ class Session:
                 self._check_idled(pace, exc)
             raise
         try:
-            with pace.statement(), metrics.commit_seconds.time():
-                connection.commit()
+            with metrics.commit_seconds.time():
+                tx.commit()
         except psycopg2.Error as exc:
+            # A server that answered has not committed; of one that did not, nobody knows.
+            has_answered = connection.get_transaction_status() in _ANSWERED
             self._rollback(connection, guard)
             error = translate(exc)
-            if isinstance(error, StoreUnavailable):
+            if isinstance(error, StoreUnavailable) and not has_answered:
                 self._check_idled(pace, exc)
                 raise CommitUnknown(f"the connection broke during COMMIT: {error}") from exc
             raise error from exc
@@ -90,7 +92,6 @@ class Session:
         """
         try:
             connection, guard = self._open()
-            connection.autocommit = True
             with guard.within(_GRACE_S), translated(), connection.cursor() as cursor:
                 cursor.execute(sql.SQL("NOTIFY {}").format(sql.Identifier(channel)))
         except StoreError as exc:
@@ -100,7 +101,6 @@ class Session:
     def listen(self, channel: str) -> None:
         """Begin to receive notifications on ``channel``; again after each reconnect."""
         connection, guard = self._open()
-        connection.autocommit = True
         with guard.within(_GRACE_S), translated(), connection.cursor() as cursor:
             cursor.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
@@ -138,6 +138,7 @@ class Session:
         self.close()
         try:
             connection = connect(self._settings, name=self._name)
+            connection.autocommit = True  # BEGIN is the Transaction's to send
         except psycopg2.Error as exc:
             raise translate(exc) from exc
         try:
@@ -161,7 +162,9 @@ class Session:
     def _rollback(self, connection: Connection, guard: Guard) -> None:
         try:
             with guard.within(_GRACE_S):
-                connection.rollback()
+                if connection.get_transaction_status() != TRANSACTION_STATUS_IDLE:
+                    with connection.cursor() as cursor:
+                        cursor.execute("ROLLBACK")
         except psycopg2.Error:
             self.close()  # it is broken: the server rolls back by itself
         if connection.closed:

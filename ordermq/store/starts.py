@@ -51,18 +51,18 @@ def begin(tx: Transaction, queue: str, message_ids: Sequence[str]) -> dict[str, 
 
 def put(tx: Transaction, queue: str, started: Mapping[str, Started]) -> None:
     """Write what is to be known of these messages, by message_id."""
-    tx.execute_values(_PUT, [(queue, message_id, *each) for message_id, each in sorted(started.items())])
+    tx.write_values(_PUT, [(queue, message_id, *each) for message_id, each in sorted(started.items())])
 
 
 def mark_overdue(tx: Transaction, queue: str, message_ids: Sequence[str]) -> None:
     """Record that the handler of these messages ran past its deadline; a first start counts as recorded."""
-    tx.execute_values(_OVERDUE, [(queue, message_id, 1) for message_id in sorted(message_ids)])
+    tx.write_values(_OVERDUE, [(queue, message_id, 1) for message_id in sorted(message_ids)])
 
 
 def end(tx: Transaction, queue: str, message_ids: Sequence[str]) -> None:
     """Forget the starts of messages: they were settled, or handed back unharmed."""
     if message_ids:
-        tx.execute(
+        tx.write(
             "DELETE FROM ordermq.starts WHERE queue = %s AND message_id = ANY(%s)",
             (queue, list(message_ids)),
         )

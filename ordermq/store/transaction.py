@@ -1,13 +1,19 @@
 """One PostgreSQL transaction, as a handler and a shop's own code write through it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BytesIO
 from typing import Any
 
-from psycopg2.extensions import TRANSACTION_STATUS_UNKNOWN, encodings
+import psycopg2
+from psycopg2.extensions import (
+    TRANSACTION_STATUS_IDLE,
+    TRANSACTION_STATUS_INERROR,
+    TRANSACTION_STATUS_UNKNOWN,
+    encodings,
+)
 from psycopg2.extensions import connection as Connection
-from psycopg2.extras import execute_values
+from psycopg2.extensions import cursor as Cursor
 
 from ordermq.errors import UsageError
 from ordermq.message.command import Command
@@ -19,7 +25,8 @@ from ordermq.store.outgoing import OutboxRow
 Params = Sequence[Any] | Mapping[str, Any] | None
 Row = tuple[Any, ...]
 
-_PAGE_ROWS = 1000
+_BEGIN = b"BEGIN"
+_COPY_ROWS = 8  # from so many on COPY, which takes two round trips, costs less than VALUES
 
 
 class Transaction:
@@ -27,7 +34,9 @@ class Transaction:
 
     Owned by one thread. Every method raises a StoreError; after one, the transaction
     can only be rolled back. ``traces`` maps a correlation id to the traceparent that
-    commands of that id continue; ``deadline`` bounds each statement.
+    commands of that id continue; ``deadline`` bounds each statement. ``is_owned`` says that
+    whoever made it will call ``commit``: BEGIN then goes out with the first statement, and
+    what is only written with the next one.
     """
 
     def __init__(
@@ -36,9 +45,13 @@ class Transaction:
         *,
         traces: Mapping[str, str] | None = None,
         deadline: Callable[[], AbstractContextManager[None]] = nullcontext,
+        is_owned: bool = False,
     ) -> None:
         self._connection = connection
         self._deadline = deadline
+        self._is_owned = is_owned
+        self._is_void = False  # its first statement was refused before BEGIN was read
+        self._held = [_BEGIN] if is_owned else []
         self.traces: dict[str, str] = dict(traces or {})
         self.has_sent = False
         self.committed: list[Callable[[], None]] = []
@@ -63,29 +76,34 @@ class Transaction:
         """
         self.committed.append(call)
 
+    @property
+    def has_failed(self) -> bool:
+        """True after the error of a statement: nothing but a rollback is possible."""
+        return self._is_void or self._status == TRANSACTION_STATUS_INERROR
+
     def execute(self, sql: str, params: Params = None) -> int:
         """Run one statement; return the number of rows it touched."""
-        with self._deadline(), translated(), self._connection.cursor() as cursor:
-            cursor.execute(sql, params)
+        with self._statement() as cursor:
+            self._run(cursor, cursor.mogrify(sql, params))
             return cursor.rowcount
 
     def fetch_all(self, sql: str, params: Params = None) -> list[Row]:
         """Run one query; return its rows."""
-        with self._deadline(), translated(), self._connection.cursor() as cursor:
-            cursor.execute(sql, params)
+        with self._statement() as cursor:
+            self._run(cursor, cursor.mogrify(sql, params))
             return cursor.fetchall()
 
     def fetch_one(self, sql: str, params: Params = None) -> Row | None:
         """Run one query; return its first row, or None."""
-        with self._deadline(), translated(), self._connection.cursor() as cursor:
-            cursor.execute(sql, params)
+        with self._statement() as cursor:
+            self._run(cursor, cursor.mogrify(sql, params))
             return cursor.fetchone()
 
     def execute_values(self, sql: str, rows: Sequence[Sequence[Any]], *, template: str | None = None) -> None:
         """Run ``sql``, which holds one ``VALUES %s``, for all ``rows`` at once. No rows, no statement."""
         if rows:
-            with self._deadline(), translated(), self._connection.cursor() as cursor:
-                execute_values(cursor, sql, rows, template=template, page_size=_PAGE_ROWS)
+            with self._statement() as cursor:
+                self._run(cursor, _with_values(cursor, sql, rows, template))
 
     def fetch_values(
         self, sql: str, rows: Sequence[Sequence[Any]], *, template: str | None = None
@@ -93,22 +111,42 @@ class Transaction:
         """Like ``execute_values`` for a query or a statement with RETURNING; return its rows."""
         if not rows:
             return []
-        with self._deadline(), translated(), self._connection.cursor() as cursor:
-            rows_back: list[Row] = execute_values(
-                cursor, sql, rows, template=template, page_size=_PAGE_ROWS, fetch=True
-            )
-            return rows_back
+        with self._statement() as cursor:
+            self._run(cursor, _with_values(cursor, sql, rows, template))
+            return cursor.fetchall()
 
-    def copy(self, target: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Add ``rows`` to ``target``, a table with its columns in parentheses, by one COPY.
+    def write(self, sql: str, params: Params = None) -> None:
+        """Run one statement whose result nobody needs: it goes out with the next, or with COMMIT.
+
+        That is a round trip less, and where its error is raised. In a joined transaction it
+        is run at once.
+        """
+        with self._statement(is_sent=False) as cursor:
+            self._hold(cursor, cursor.mogrify(sql, params))
+
+    def write_values(self, sql: str, rows: Sequence[Sequence[Any]], *, template: str | None = None) -> None:
+        """Do for ``execute_values`` what ``write`` does for ``execute``."""
+        if rows:
+            with self._statement(is_sent=False) as cursor:
+                self._hold(cursor, _with_values(cursor, sql, rows, template))
+
+    def add(self, target: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Add ``rows`` to ``target``, a table with its columns in parentheses: a few like ``write``,
+        many by one COPY.
 
         No rows, no statement. Values are str, int, bool, bytes, aware datetime or None.
         """
-        if rows:
-            with self._deadline(), translated(), self._connection.cursor() as cursor:
-                # Encoded here: what cannot be is then refused like any other value, before anything is sent.
-                encoded = copy_text(rows).encode(encodings[self._connection.encoding])
-                cursor.copy_expert(f"COPY {target} FROM STDIN", BytesIO(encoded))
+        if not rows:
+            return
+        with self._statement(is_sent=len(rows) >= _COPY_ROWS) as cursor:
+            if len(rows) < _COPY_ROWS:
+                self._hold(cursor, _with_values(cursor, f"INSERT INTO {target} VALUES %s", rows))  # noqa: S608 # a caller's constant
+                return
+            # Encoded here: what cannot be is then refused like any other value, before anything is sent.
+            encoded = copy_text(rows).encode(encodings[self._connection.encoding])
+            before = b"; ".join([*self._held, b""]).decode()
+            cursor.copy_expert(f"{before}COPY {target} FROM STDIN", BytesIO(encoded))
+            self._held.clear()
 
     def send(self, commands: Iterable[Command]) -> None:
         """Add messages to the outbox: they are sent if, and only if, this transaction commits."""
@@ -118,7 +156,51 @@ class Transaction:
         """Add ready rows to the outbox: a retry, a postponement, a replay."""
         due = [outgoing.values(row) for row in rows if not row.delay_s]
         later = [(*outgoing.values(row), row.delay_s) for row in rows if row.delay_s]
-        self.copy(outgoing.TABLE, due)
+        self.add(outgoing.TABLE, due)
         if later:
-            self.execute_values(outgoing.APPEND_LATER, later, template=outgoing.LATER_TEMPLATE)
+            self.write_values(outgoing.APPEND_LATER, later, template=outgoing.LATER_TEMPLATE)
         self.has_sent = self.has_sent or bool(rows)
+
+    def commit(self) -> None:
+        """Send what is held back, and COMMIT; for whoever owns the transaction. Raises psycopg2.Error."""
+        if self._held == [_BEGIN]:
+            return  # nothing was done
+        with self._deadline(), self._connection.cursor() as cursor:
+            self._run(cursor, b"COMMIT")
+
+    @property
+    def _status(self) -> int:
+        return self._connection.get_transaction_status()
+
+    @contextmanager
+    def _statement(self, *, is_sent: bool = True) -> Iterator[Cursor]:
+        if self._is_void:
+            raise UsageError("the first statement of this transaction failed, so it never began")
+        deadline = self._deadline() if is_sent or not self._is_owned else nullcontext()
+        with deadline, translated(), self._connection.cursor() as cursor:
+            try:
+                yield cursor
+            except psycopg2.Error:
+                # Of statements that cannot be parsed PostgreSQL does not read the BEGIN before them either.
+                self._is_void = self._held[:1] == [_BEGIN] and self._status == TRANSACTION_STATUS_IDLE
+                raise
+
+    def _hold(self, cursor: Cursor, statement: bytes) -> None:
+        if self._is_owned:
+            self._held.append(statement)
+        else:
+            cursor.execute(statement)
+
+    def _run(self, cursor: Cursor, statement: bytes) -> None:
+        """Run what is held back and ``statement`` in one round trip; the cursor has the last result."""
+        cursor.execute(b"; ".join([*self._held, statement]))
+        self._held.clear()
+
+
+def _with_values(
+    cursor: Cursor, sql: str, rows: Sequence[Sequence[Any]], template: str | None = None
+) -> bytes:
+    """Return ``sql`` with ``rows`` in the place of its one ``%s``."""
+    before, after = sql.encode().split(b"%s")
+    template = template or f"({', '.join(['%s'] * len(rows[0]))})"
+    return before + b", ".join([cursor.mogrify(template, row) for row in rows]) + after

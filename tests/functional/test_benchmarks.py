@@ -13,12 +13,13 @@ from benchmarks.cases import CASES
 from benchmarks.contest import run_case
 from benchmarks.ground import Arena
 
-#: The peers' programs in another size, or those of the pipeline once more: each takes seconds to start.
+#: The same program in another size, or those of the pipeline once more: each takes seconds to start.
 REPEATED = {
     "publish-celery_16_threads", "publish-celery_64_threads", "publish-dramatiq_16_threads",
     "publish-dramatiq_64_threads", "consume-celery_solo", "consume-celery_threads_8", "effect-celery_solo",
     "effect-dramatiq_1_thread", "effect-dramatiq_8_threads", "latency-celery", "latency-dramatiq",
-    "start-celery", "start-dramatiq",
+    "start-celery", "start-dramatiq", "scale-ordermq_1_process", "scale-ordermq_2_processes",
+    "scale-ordermq_1_thread", "scale-ordermq_4_threads", "backlog-ordermq_inbox",
 }  # fmt: skip
 
 EACH = {f"{case.name}-{each.name}": (case, each) for case in CASES for each in case.contenders}

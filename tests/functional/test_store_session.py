@@ -16,6 +16,7 @@ from ordermq.errors import (
     Contention,
     DataRefused,
     SchemaOutdated,
+    StoreError,
     StoreRefused,
     StoreUnavailable,
     UsageError,
@@ -93,6 +94,97 @@ def test_a_statement_whose_error_was_swallowed_fails_the_transaction_instead_of_
         with pytest.raises(DataRefused):
             tx.execute("INSERT INTO notes VALUES ('a')")
     assert notes(session) == ["a"]
+
+
+@pytest.mark.parametrize("first", ["SELEKT 1", "SELECT * FROM no_such_table"])
+def test_after_a_first_statement_that_failed_nothing_is_written_outside_a_transaction(session, first):
+    with pytest.raises(UsageError, match="failed"), session.transaction() as tx:
+        with pytest.raises(StoreError):
+            tx.execute(first)
+        with pytest.raises((StoreError, UsageError)):
+            tx.execute("INSERT INTO notes VALUES ('alone')")
+    assert notes(session) == []
+
+
+@pytest.mark.parametrize("rows", [1, 1000, 1001, 2500])
+def test_rows_that_come_first_are_all_in_the_transaction(session, rows):
+    statement = "INSERT INTO notes VALUES %s RETURNING note"
+    with pytest.raises(RuntimeError), session.transaction() as tx:
+        assert len(tx.fetch_values(statement, [(str(n),) for n in range(rows)])) == rows
+        raise RuntimeError
+    assert notes(session) == []
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8])
+def test_rows_that_are_added_first_are_all_in_the_transaction(session, rows):
+    with pytest.raises(RuntimeError), session.transaction() as tx:
+        tx.add("notes (note)", [(str(n),) for n in range(rows)])
+        assert tx.fetch_one("SELECT count(*) FROM notes") == (rows,)
+        raise RuntimeError
+    assert notes(session) == []
+
+
+def test_a_value_that_was_refused_before_it_was_sent_leaves_the_transaction_to_begin(session):
+    with session.transaction() as tx:
+        with pytest.raises(DataRefused):
+            tx.execute("INSERT INTO notes VALUES (%s)", ("nul \x00 inside",))
+        tx.execute("INSERT INTO notes VALUES ('kept')")
+    assert notes(session) == ["kept"]
+
+
+def test_what_is_only_written_is_seen_by_the_next_statement_and_committed_with_the_rest(session):
+    with session.transaction() as tx:
+        tx.write("INSERT INTO notes VALUES (%s)", ("100 %",))
+        tx.write_values("INSERT INTO notes VALUES %s", [("a",), ("b; c",)])
+        assert tx.fetch_all("SELECT note FROM notes ORDER BY note") == [("100 %",), ("a",), ("b; c",)]
+        tx.add("notes (note)", [(str(n),) for n in range(8)])
+        tx.write("DELETE FROM notes WHERE note = 'a'")
+    assert len(notes(session)) == 10
+    with session.transaction() as tx:
+        tx.write("DELETE FROM notes")
+    assert notes(session) == []
+
+
+def test_what_is_only_written_goes_with_a_block_that_raises(session):
+    with pytest.raises(RuntimeError), session.transaction() as tx:
+        tx.write("INSERT INTO notes VALUES ('lost')")
+        raise RuntimeError
+    assert notes(session) == []
+
+
+@pytest.mark.parametrize("is_read_first", [True, False])
+def test_an_error_of_what_is_only_written_is_raised_by_the_commit_and_nothing_is_kept(session, is_read_first):
+    with pytest.raises(DataRefused), session.transaction() as tx:
+        if is_read_first:
+            tx.fetch_one("SELECT 1")
+        tx.write("INSERT INTO notes VALUES ('kept?')")
+        tx.write("INSERT INTO notes VALUES ('kept?')")
+    assert notes(session) == []
+    with pytest.raises(StoreUnavailable) as caught, session.transaction() as tx:
+        tx.write("SET TRANSACTION READ ONLY")
+        tx.write("INSERT INTO notes VALUES ('kept?')")
+    assert not isinstance(caught.value, CommitUnknown)  # the server has answered
+    assert notes(session) == []
+
+
+def test_a_connection_that_breaks_while_what_is_written_commits_leaves_its_outcome_unknown(session):
+    with pytest.raises(CommitUnknown), session.transaction() as tx:
+        tx.write("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert notes(session) == []
+
+
+def test_a_transaction_is_two_round_trips_when_one_statement_is_asked(session, monkeypatch):
+    sent = []
+    run = Transaction._run
+    monkeypatch.setattr(Transaction, "_run", lambda tx, cursor, sql: (sent.append(sql), run(tx, cursor, sql)))
+    with session.transaction() as tx:
+        tx.fetch_one("SELECT 1")
+        tx.write("INSERT INTO notes VALUES ('a')")
+        tx.add("notes (note)", [("b",)])
+    assert len(sent) == 2
+    with session.transaction():
+        pass
+    assert len(sent) == 2
 
 
 @pytest.mark.parametrize("ends_with_a_statement", [True, False])

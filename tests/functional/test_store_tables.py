@@ -464,7 +464,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 def test_what_is_copied_is_what_is_read(session, rows):
     with session.transaction() as tx:
         tx.execute("CREATE TEMPORARY TABLE copied (n int, t text, u text, b bytea, f bool) ON COMMIT DROP")
-        tx.copy("copied (n, t, u, b, f)", [(n, *row) for n, row in enumerate(rows)])
+        tx.add("copied (n, t, u, b, f)", [(n, *row) for n, row in enumerate(rows)])
         found = tx.fetch_all("SELECT t, u, b, f FROM copied ORDER BY n")
     assert [(t, u, bytes(b), f) for t, u, b, f in found] == rows
 
@@ -473,4 +473,4 @@ def test_what_postgresql_cannot_store_is_refused_by_a_copy_as_by_any_statement(s
     for bad in ("nul\0", "lone \ud800"):
         with pytest.raises(DataRefused), session.transaction() as tx:
             tx.execute("CREATE TEMPORARY TABLE copied (t text) ON COMMIT DROP")
-            tx.copy("copied (t)", [(bad,)])
+            tx.add("copied (t)", [(bad,)])

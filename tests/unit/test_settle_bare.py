@@ -40,10 +40,10 @@ class Recorder:
         yield self
         self.transactions.append(self.said)
 
-    def execute(self, sql, params=None):
+    def write(self, sql, params=None):
         self.said.append(" ".join(sql.split()[:3]))
 
-    def execute_values(self, sql, rows, *, template=None):
+    def write_values(self, sql, rows, *, template=None):
         self.said.append(" ".join(sql.split()[:3]))
 
     def append(self, rows):
