@@ -42,6 +42,7 @@ CASE = Case(
     unit="msg/s",
     n=100_000,
     smoke_n=60,
+    rounds=3,
     contenders=(
         _ordermq("ordermq", "nothing", f"exactly once: inbox, batch=200; n / {WITH_INBOX}", WITH_INBOX),
         _ordermq("ordermq_at_least_once", "nothing_at_least_once", "inbox=False, batch=200", 1),
