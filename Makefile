@@ -10,7 +10,7 @@ PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 PYTEST ?= $(BIN)/python -m pytest
 ORDERS ?= 2000
 SEED   ?= 1
-JOBS   ?= 2
+JOBS   ?= 3
 INPUT  ?=
 BROKER ?=
 FORMAT ?= native

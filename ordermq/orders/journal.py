@@ -24,6 +24,7 @@ from ordermq.orders.commands import command_of
 from ordermq.orders.events import Event, EventType, Step, StoredEvent
 from ordermq.orders.saga import Readiness, State, Status, advance, readiness
 from ordermq.store import Transaction
+from ordermq.store.arrays import arrays_of, insert_into
 
 MAX_ATTENTION_CHARS = 500
 
@@ -34,7 +35,10 @@ _LOCK = """
 
 _ATTENTION = "SELECT attention_reason FROM shop.orders WHERE order_id = %s"
 
-EVENTS = "shop.order_events (order_id, version, type, step, occurred_at, body)"
+_ADD_EVENTS = insert_into(
+    "shop.order_events", order_id="text", version="int", type="text", step="text",
+    occurred_at="timestamptz", body="bytea",
+)  # fmt: skip
 
 _SAVE = """
     UPDATE shop.orders AS o
@@ -133,9 +137,9 @@ class Journal:
             )
             for order in (self.orders[order_id] for order_id in changed)
         ]  # fmt: skip
-        self._tx.add(EVENTS, self._events)
+        self._tx.add(_ADD_EVENTS, self._events)
         if rows:
-            self._tx.write(_SAVE, [list(column) for column in zip(*rows, strict=True)])
+            self._tx.write(_SAVE, arrays_of(rows))
         self._tx.send([*self._commands, *(each.command() for each in self._alerts)])
         for each in self._alerts:
             self._tx.after_commit(each.announce)

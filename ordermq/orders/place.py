@@ -26,6 +26,7 @@ from ordermq.orders.events import Event, EventType, StoredEvent
 from ordermq.orders.model import Order
 from ordermq.orders.saga import Status, advance
 from ordermq.store import Transaction
+from ordermq.store.arrays import arrays_of
 
 _PLACED = advance(None, Event(EventType.ORDER_PLACED))
 
@@ -138,8 +139,8 @@ def _insert(
         [_contact_row(order) for order in orders],
         [_event(order, now, content[id(order)]) for order in orders],
     )
-    columns = [list(column) for table in tables for column in zip(*table, strict=True)]
-    new = {row[0] for row in tx.fetch_all(_ADD, columns)}
+    arrays = [array for table in tables for array in arrays_of(table)]
+    new = {row[0] for row in tx.fetch_all(_ADD, arrays)}
     tx.send(
         command_of(step, order.order_id, 1, traces[order.order_id])
         for order in orders

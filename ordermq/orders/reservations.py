@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from ordermq.orders.stock import lock_stock
 from ordermq.store import Transaction
+from ordermq.store.arrays import insert_into
 
 Quantities = dict[str, int]
 """Units by product_id."""
@@ -27,7 +28,7 @@ _WANTED = """
      WHERE order_id = ANY(%s) GROUP BY order_id, product_id
 """
 
-_TABLE = "shop.reservations (order_id, product_id, quantity)"
+_ADD = insert_into("shop.reservations", order_id="text", product_id="text", quantity="bigint")
 
 _TAKE = """
     UPDATE shop.stock AS s SET on_hand = s.on_hand - v.units, reserved = s.reserved + v.units
@@ -67,7 +68,7 @@ def reserve(granted: Mapping[str, Mapping[str, int]], tx: Transaction) -> None:
     for quantities in granted.values():
         units.update(quantities)
     rows = [(order_id, *item) for order_id, quantities in granted.items() for item in quantities.items()]
-    tx.add(_TABLE, rows)
+    tx.add(_ADD, rows)
     tx.write_values(_TAKE, list(units.items()))
 
 

@@ -15,6 +15,7 @@ Invariants
 
 from collections.abc import Sequence
 
+from ordermq.store.arrays import array_of
 from ordermq.store.transaction import Transaction
 
 _ROWS = """
@@ -83,7 +84,7 @@ def _found(
         return set()
     message_ids, hops = zip(*sorted(messages), strict=True)
     params = {
-        "queue": queue, "outcome": outcome, "message_ids": list(message_ids), "hops": list(hops),
+        "queue": queue, "outcome": outcome, "message_ids": array_of(message_ids), "hops": array_of(hops),
         "message_id": message_ids[0], "hop": hops[0],
     }  # fmt: skip
     sql = sql.format(rows=_ROW if len(messages) == 1 else _ROWS)

@@ -9,11 +9,16 @@ from ordermq.message.envelope import Envelope
 from ordermq.message.headers import identifier
 from ordermq.message.payload import encode
 from ordermq.observe import trace
+from ordermq.store.arrays import insert_into
 
 COLUMNS = """routing_key, message_id, type, version, correlation_id, traceparent, occurred_at,
     attempt, hop, replay_no, first_failed_at, last_error, body"""
 
-TABLE = f"ordermq.outbox ({COLUMNS})"
+INSERT = insert_into(
+    "ordermq.outbox", routing_key="text", message_id="text", type="text", version="int",
+    correlation_id="text", traceparent="text", occurred_at="timestamptz", attempt="int", hop="int",
+    replay_no="int", first_failed_at="timestamptz", last_error="text", body="bytea",
+)  # fmt: skip
 
 # Only PostgreSQL's clock says when a row is due.
 APPEND_LATER = f"""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from io import BytesIO
 from typing import Any
 
 import psycopg2
@@ -10,7 +9,6 @@ from psycopg2.extensions import (
     TRANSACTION_STATUS_IDLE,
     TRANSACTION_STATUS_INERROR,
     TRANSACTION_STATUS_UNKNOWN,
-    encodings,
 )
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -19,14 +17,14 @@ from ordermq.errors import UsageError
 from ordermq.message.command import Command
 from ordermq.store import outgoing
 from ordermq.store._errors import translated
-from ordermq.store.copying import copy_text
+from ordermq.store.arrays import Insert, arrays_of
 from ordermq.store.outgoing import OutboxRow
 
 Params = Sequence[Any] | Mapping[str, Any] | None
 Row = tuple[Any, ...]
 
 _BEGIN = b"BEGIN"
-_COPY_ROWS = 8  # from so many on COPY, which takes two round trips, costs less than VALUES
+MANY_ROWS = 4  # from so many on an array a column costs less than VALUES
 
 
 class Transaction:
@@ -130,23 +128,15 @@ class Transaction:
             with self._statement(is_sent=False) as cursor:
                 self._hold(cursor, _with_values(cursor, sql, rows, template))
 
-    def add(self, target: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Add ``rows`` to ``target``, a table with its columns in parentheses: a few like ``write``,
-        many by one COPY.
+    def add(self, insert: Insert, rows: Sequence[Sequence[Any]]) -> None:
+        """Add ``rows`` to a table, like ``write``. No rows, no statement.
 
-        No rows, no statement. Values are str, int, bool, bytes, aware datetime or None.
+        Values are str, int, bool, bytes, aware datetime or None.
         """
-        if not rows:
-            return
-        with self._statement(is_sent=len(rows) >= _COPY_ROWS) as cursor:
-            if len(rows) < _COPY_ROWS:
-                self._hold(cursor, _with_values(cursor, f"INSERT INTO {target} VALUES %s", rows))  # noqa: S608 # a caller's constant
-                return
-            # Encoded here: what cannot be is then refused like any other value, before anything is sent.
-            encoded = copy_text(rows).encode(encodings[self._connection.encoding])
-            before = b"; ".join([*self._held, b""]).decode()
-            cursor.copy_expert(f"{before}COPY {target} FROM STDIN", BytesIO(encoded))
-            self._held.clear()
+        if len(rows) < MANY_ROWS:
+            self.write_values(insert.few, rows)
+        else:
+            self.write(insert.many, arrays_of(rows))
 
     def send(self, commands: Iterable[Command]) -> None:
         """Add messages to the outbox: they are sent if, and only if, this transaction commits."""
@@ -156,7 +146,7 @@ class Transaction:
         """Add ready rows to the outbox: a retry, a postponement, a replay."""
         due = [outgoing.values(row) for row in rows if not row.delay_s]
         later = [(*outgoing.values(row), row.delay_s) for row in rows if row.delay_s]
-        self.add(outgoing.TABLE, due)
+        self.add(outgoing.INSERT, due)
         if later:
             self.write_values(outgoing.APPEND_LATER, later, template=outgoing.LATER_TEMPLATE)
         self.has_sent = self.has_sent or bool(rows)

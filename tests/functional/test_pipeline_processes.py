@@ -25,10 +25,9 @@ def test_a_relay_killed_between_confirm_and_delete_sends_again_and_the_inbox_abs
     pipeline.load(orders)
     pipeline.begin(*QUEUES)
     pipeline.place(orders)
-    with pipeline.held("ordermq.outbox"):
-        pipeline.begin("relay")
-        pipeline.wait_for_waiting("relay")  # all is confirmed, and nothing deleted
-        pipeline.kill("relay")
+    pipeline.begin("relay", ORDERMQ_FAILPOINT="relay.after_publish:hang")
+    pipeline.wait_failpoint("relay")  # all is confirmed, and nothing deleted
+    pipeline.kill("relay")
     pipeline.begin("relay")
     pipeline.wait_at_rest(AT_ONCE)
     wait_until(lambda: pipeline.duplicates("inventory") == AT_ONCE, 10.0)
@@ -112,16 +111,12 @@ def test_what_freezes_in_mid_transaction_is_overtaken_and_does_no_harm_when_it_t
         "ORDERMQ_RELAY_STANDBY_S": "0.2",
     }
     pipeline.place(orders)
-    with pipeline.held("ordermq.outbox"):
-        pipeline.begin("relay")
-        pipeline.wait_for_waiting("relay")
-        pipeline.process("relay").send_signal(signal.SIGSTOP)
-    pipeline.begin("relay:2", *QUEUES[1:])
-    with pipeline.held("shop.stock"):
-        pipeline.begin("inventory")
-        pipeline.wait_for_waiting("inventory")
-        pipeline.process("inventory").send_signal(signal.SIGSTOP)
-    pipeline.begin("inventory:2")
+    for name, failpoint in (("relay", "relay.before_commit"), ("inventory", "settle.before_commit")):
+        pipeline.begin(name, ORDERMQ_FAILPOINT=f"{failpoint}:sleep=1")
+        pipeline.wait_failpoint(name)
+        pipeline.process(name).send_signal(signal.SIGSTOP)
+        pipeline.begin(f"{name}:2")
+    pipeline.begin(*QUEUES[1:])
     pipeline.cut_connections()  # as the broker does when heartbeats stop
     pipeline.wait_at_rest(len(orders))
 

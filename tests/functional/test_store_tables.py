@@ -15,9 +15,11 @@ from ordermq.errors import BadInput, ConfigError, DataRefused, MalformedMessage,
 from ordermq.message import MAX_BODY_BYTES, Command, Envelope, Payload
 from ordermq.observe import trace
 from ordermq.store import Session, actions, dead_letters, inbox, leases, migrate, outbox, starts
+from ordermq.store.arrays import insert_into
 from ordermq.store.dead_letters import Filter
 from ordermq.store.migrate import Migration
 from ordermq.store.starts import Started
+from ordermq.store.transaction import MANY_ROWS
 
 
 class Note(Payload):
@@ -461,16 +463,17 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 @given(st.lists(st.tuples(TEXTS, st.none() | TEXTS, st.binary(max_size=20), st.booleans()), max_size=5))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_copied_is_what_is_read(session, rows):
+def test_what_is_added_is_what_is_read(session, rows):
     with session.transaction() as tx:
-        tx.execute("CREATE TEMPORARY TABLE copied (n int, t text, u text, b bytea, f bool) ON COMMIT DROP")
-        tx.add("copied (n, t, u, b, f)", [(n, *row) for n, row in enumerate(rows)])
-        found = tx.fetch_all("SELECT t, u, b, f FROM copied ORDER BY n")
+        tx.execute("CREATE TEMPORARY TABLE added (n int, t text, u text, b bytea, f bool) ON COMMIT DROP")
+        columns = {"n": "int", "t": "text", "u": "text", "b": "bytea", "f": "bool"}
+        tx.add(insert_into("added", **columns), [(n, *row) for n, row in enumerate(rows)])
+        found = tx.fetch_all("SELECT t, u, b, f FROM added ORDER BY n")
     assert [(t, u, bytes(b), f) for t, u, b, f in found] == rows
 
 
-def test_what_postgresql_cannot_store_is_refused_by_a_copy_as_by_any_statement(session):
+def test_what_postgresql_cannot_store_is_refused_in_an_array_as_in_any_statement(session):
     for bad in ("nul\0", "lone \ud800"):
         with pytest.raises(DataRefused), session.transaction() as tx:
-            tx.execute("CREATE TEMPORARY TABLE copied (t text) ON COMMIT DROP")
-            tx.add("copied (t)", [(bad,)])
+            tx.execute("CREATE TEMPORARY TABLE added (t text) ON COMMIT DROP")
+            tx.add(insert_into("added", t="text"), [(bad,)] * MANY_ROWS)

@@ -171,10 +171,10 @@ MUTATIONS = (
         ("tests/unit/test_amqp_wire.py::test_every_message_arrives_whole_wherever_the_stream_was_cut",),
     ),
     Mutation(
-        "a text that ends its row copied as it is", "ordermq/store/copying.py",
+        "a text that ends its element of an array", "ordermq/store/arrays.py",
         "value.translate(_ESCAPES)",
         "value",
-        ("tests/unit/test_store_copying.py",),
+        ("tests/unit/test_store_arrays.py",),
     ),
     Mutation(
         "stock locked in no order", "ordermq/orders/stock.py",

@@ -216,6 +216,10 @@ class Pipeline(Shop):
         finally:
             holder.close()
 
+    def wait_failpoint(self, name):
+        """Wait until the process has come to the failpoint it was started with."""
+        wait_until(lambda: self.has_logged(name, "reached"), 20.0, what=f"{name} comes to its failpoint")
+
     def wait_for_waiting(self, name):
         """Wait until the process stands still because of ``held``."""
         application = "ordermq-relay" if name == "relay" else f"ordermq-consumer {name}"
