@@ -25,14 +25,14 @@ from ordermq.orders.commands import command_of
 from ordermq.orders.events import Event, EventType, StoredEvent
 from ordermq.orders.model import Order
 from ordermq.orders.saga import Status, advance
-from ordermq.store import Transaction
+from ordermq.store import Transaction, outgoing
 from ordermq.store.arrays import arrays_of
 
 _PLACED = advance(None, Event(EventType.ORDER_PLACED))
 
 # One statement, one round trip, while the customer waits: what stands below an order is added if the
 # order was new. The arrays hold a column each.
-_ADD = """
+_ADD = f"""
     WITH added AS (
         INSERT INTO shop.orders (order_id, customer_id, status, pending, version, currency, total_minor,
             content_sha256, traceparent, placed_at)
@@ -63,9 +63,12 @@ _ADD = """
           FROM unnest(%s::text[], %s::int[], %s::text[], %s::text[], %s::timestamptz[], %s::bytea[])
             AS v (order_id, version, type, step, occurred_at, body)
           JOIN added USING (order_id)
+    ), messages AS (
+        {outgoing.INSERT.many} AS v ({outgoing.COLUMNS})
+         WHERE correlation_id IN (SELECT order_id FROM added)
     )
     SELECT order_id FROM added
-"""
+"""  # noqa: S608 # constants
 
 _KNOWN = "SELECT order_id, content_sha256, status FROM shop.orders WHERE order_id = ANY(%s)"
 
@@ -133,20 +136,20 @@ def _insert(
         )
         for order in orders
     ]  # fmt: skip
+    commands = [
+        command_of(step, order.order_id, 1, traces[order.order_id])
+        for order in orders
+        for step in _PLACED.sends
+    ]
     tables = (
         rows,
         [row for order in orders for row in _item_rows(order)],
         [_contact_row(order) for order in orders],
         [_event(order, now, content[id(order)]) for order in orders],
+        tx.outgoing(commands),
     )
     arrays = [array for table in tables for array in arrays_of(table)]
     new = {row[0] for row in tx.fetch_all(_ADD, arrays)}
-    tx.send(
-        command_of(step, order.order_id, 1, traces[order.order_id])
-        for order in orders
-        if order.order_id in new
-        for step in _PLACED.sends
-    )
     failpoint("place.before_commit")
     return new
 

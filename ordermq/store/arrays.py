@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from datetime import date
 from typing import NamedTuple
 
-_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"'})
-
 
 class Insert(NamedTuple):
     """The statement that adds rows to a table: ``few`` takes them as VALUES, ``many`` an array a column."""
@@ -39,7 +37,7 @@ def array_of(values: Sequence[object]) -> str:
 
 def _element(value: object) -> str:
     if isinstance(value, str):
-        return f'"{value.translate(_ESCAPES)}"'
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if value is None:
         return "NULL"
     if isinstance(value, bytes):

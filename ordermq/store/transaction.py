@@ -142,6 +142,12 @@ class Transaction:
         """Add messages to the outbox: they are sent if, and only if, this transaction commits."""
         self.append([outgoing.new_row(command, self.traces) for command in commands])
 
+    def outgoing(self, commands: Iterable[Command]) -> list[Row]:
+        """Return the rows of messages for a statement of the caller's own that has ``outgoing.INSERT``."""
+        rows = [outgoing.values(outgoing.new_row(command, self.traces)) for command in commands]
+        self.has_sent = self.has_sent or bool(rows)
+        return rows
+
     def append(self, rows: Sequence[OutboxRow]) -> None:
         """Add ready rows to the outbox: a retry, a postponement, a replay."""
         due = [outgoing.values(row) for row in rows if not row.delay_s]

@@ -172,7 +172,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a text that ends its element of an array", "ordermq/store/arrays.py",
-        "value.translate(_ESCAPES)",
+        """value.replace("\\\\", "\\\\\\\\").replace('"', '\\\\"')""",
         "value",
         ("tests/unit/test_store_arrays.py",),
     ),
