@@ -52,7 +52,7 @@ class Recorder:
 
     def fetch_all(self, sql, params):
         self.said.append(" ".join(sql.split()[:3]))
-        return [(message_id,) for message_id in params["message_ids"]]
+        return [(params["message_id"],)]
 
 
 def suspect(answer):
