@@ -73,7 +73,7 @@ bench: setup ## Speed beside Celery, Dramatiq and the bare broker: make bench [C
 	@bin/bootstrap bench >/dev/null
 	@$(BIN)/python -m benchmarks --rounds "$(ROUNDS)" $(if $(CASE),,--chart docs/img/bench.svg) $(CASE)
 
-test-pika: setup ## Run the tests of the broker's door on every supported pika
+test-pika: setup ## Run the tests of the broker's door on the oldest and the coming pika
 	@tests/pika-versions
 
 mutants: setup ## Break one promise after the other; the tests must notice: make mutants [ALL=1 NAME=lease]

@@ -12,6 +12,8 @@ from contextlib import closing
 
 FIRST, LAST = 20_000, 32_000
 
+_given: set[int] = set()  # by this process: the servers of a stack are given theirs before any listens
+
 
 def is_free(port: int) -> bool:
     """Whether a server could listen on ``port`` of 127.0.0.1 now."""
@@ -38,13 +40,15 @@ def is_open(port: int, timeout_s: float = 1.0, *, address: str = "127.0.0.1") ->
 def free_ports(count: int) -> list[int]:
     """``count`` different free ports, chosen at random so that two stacks starting at once differ.
 
-    They are only free now, not reserved. Raises OSError when no more can be found.
+    They are only free now, not reserved, and no other call of this process is given the same.
+    Raises OSError when no more can be found.
     """
     found: list[int] = []
     # A generator of its own: a test run that seeds the global one must not give every stack the same ports.
     for port in random.SystemRandom().sample(range(FIRST, LAST), LAST - FIRST):
-        if is_free(port):
+        if port not in _given and is_free(port):
             found.append(port)
             if len(found) == count:
+                _given.update(found)
                 return found
     raise OSError(f"fewer than {count} free ports between {FIRST} and {LAST}")
