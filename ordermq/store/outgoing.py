@@ -11,14 +11,15 @@ from ordermq.message.payload import encode
 from ordermq.observe import trace
 from ordermq.store.arrays import insert_into
 
-COLUMNS = """routing_key, message_id, type, version, correlation_id, traceparent, occurred_at,
-    attempt, hop, replay_no, first_failed_at, last_error, body"""
+_TYPES = {
+    "routing_key": "text", "message_id": "text", "type": "text", "version": "int", "correlation_id": "text",
+    "traceparent": "text", "occurred_at": "timestamptz", "attempt": "int", "hop": "int", "replay_no": "int",
+    "first_failed_at": "timestamptz", "last_error": "text", "body": "bytea",
+}  # fmt: skip
 
-INSERT = insert_into(
-    "ordermq.outbox", routing_key="text", message_id="text", type="text", version="int",
-    correlation_id="text", traceparent="text", occurred_at="timestamptz", attempt="int", hop="int",
-    replay_no="int", first_failed_at="timestamptz", last_error="text", body="bytea",
-)  # fmt: skip
+COLUMNS = ", ".join(_TYPES)
+
+INSERT = insert_into("ordermq.outbox", **_TYPES)
 
 # Only PostgreSQL's clock says when a row is due.
 APPEND_LATER = f"""

@@ -24,6 +24,7 @@ Params = Sequence[Any] | Mapping[str, Any] | None
 Row = tuple[Any, ...]
 
 _BEGIN = b"BEGIN"
+_NEXT = b"\n;\n"  # on a line of its own: a comment at the end of one must not swallow the next
 MANY_ROWS = 4  # from so many on an array a column costs less than VALUES
 
 
@@ -189,7 +190,7 @@ class Transaction:
 
     def _run(self, cursor: Cursor, statement: bytes) -> None:
         """Run what is held back and ``statement`` in one round trip; the cursor has the last result."""
-        cursor.execute(b"; ".join([*self._held, statement]))
+        cursor.execute(_NEXT.join([*self._held, statement]))
         self._held.clear()
 
 

@@ -142,7 +142,7 @@ def test_what_is_only_written_is_seen_by_the_next_statement_and_committed_with_t
         tx.write_values("INSERT INTO notes VALUES %s", [("a",), ("b; c",)])
         assert tx.fetch_all("SELECT note FROM notes ORDER BY note") == [("100 %",), ("a",), ("b; c",)]
         tx.add(NOTES, [(str(n),) for n in range(8)])
-        tx.write("DELETE FROM notes WHERE note = 'a'")
+        tx.write("DELETE FROM notes WHERE note = 'a'; -- it was seen")
     assert len(notes(session)) == 10
     with session.transaction() as tx:
         tx.write("DELETE FROM notes")
