@@ -97,7 +97,7 @@ def place_order(order: Order, tx: Transaction, *, traceparent: str = "") -> Plac
 def place_orders(
     orders: Sequence[Order], tx: Transaction, *, traceparent: str = ""
 ) -> list[Placed | OrderConflict]:
-    """Accept many orders with as many statements as one; return one answer each, in their order.
+    """Accept many orders with one statement; return one answer each, in their order.
 
     A conflict is an answer here: it does not keep the others from being placed.
     """
