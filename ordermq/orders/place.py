@@ -25,50 +25,14 @@ from ordermq.orders.commands import command_of
 from ordermq.orders.events import Event, EventType, StoredEvent
 from ordermq.orders.model import Order
 from ordermq.orders.saga import Status, advance
-from ordermq.store import Transaction, outgoing
-from ordermq.store.arrays import arrays_of
+from ordermq.store import Transaction
+from ordermq.store.arrays import array_of, arrays_of
 
 _PLACED = advance(None, Event(EventType.ORDER_PLACED))
+_PENDING = array_of(sorted(_PLACED.state.pending))
 
-# One statement, one round trip, while the customer waits: what stands below an order is added if the
-# order was new. The arrays hold a column each.
-_ADD = f"""
-    WITH added AS (
-        INSERT INTO shop.orders (order_id, customer_id, status, pending, version, currency, total_minor,
-            content_sha256, traceparent, placed_at)
-        SELECT order_id, customer_id, status, string_to_array(pending, ' '), 1, currency, total_minor,
-               content_sha256, traceparent, placed_at
-          FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bytea[],
-                      %s::text[], %s::timestamptz[])
-            AS v (order_id, customer_id, status, pending, currency, total_minor, content_sha256,
-                  traceparent, placed_at)
-        ON CONFLICT (order_id) DO NOTHING
-        RETURNING order_id
-    ), items AS (
-        INSERT INTO shop.order_items
-            (order_id, line_no, product_id, quantity, unit_price_minor, freight_minor)
-        SELECT v.*
-          FROM unnest(%s::text[], %s::int[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
-            AS v (order_id, line_no, product_id, quantity, unit_price_minor, freight_minor)
-          JOIN added USING (order_id)
-    ), contacts AS (
-        INSERT INTO shop.contacts (order_id, card_token, phone, email, name)
-        SELECT v.*
-          FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-            AS v (order_id, card_token, phone, email, name)
-          JOIN added USING (order_id)
-    ), events AS (
-        INSERT INTO shop.order_events (order_id, version, type, step, occurred_at, body)
-        SELECT v.*
-          FROM unnest(%s::text[], %s::int[], %s::text[], %s::text[], %s::timestamptz[], %s::bytea[])
-            AS v (order_id, version, type, step, occurred_at, body)
-          JOIN added USING (order_id)
-    ), messages AS (
-        {outgoing.INSERT.many} AS v ({outgoing.COLUMNS})
-         WHERE correlation_id IN (SELECT order_id FROM added)
-    )
-    SELECT order_id FROM added
-"""  # noqa: S608 # constants
+# One statement, one round trip, while the customer waits; what it adds stands in shop migration 0003.
+_ADD = f"SELECT shop.place_orders({', '.join(['%s'] * 38)})"
 
 _KNOWN = "SELECT order_id, content_sha256, status FROM shop.orders WHERE order_id = ANY(%s)"
 
@@ -128,11 +92,11 @@ def _insert(
         return set()
     now = utc_now()
     traces = {order.order_id: trace.child(traceparent) if traceparent else trace.new() for order in orders}
-    pending = " ".join(sorted(_PLACED.state.pending))
     rows = [
         (
-            order.order_id, order.customer_id, _PLACED.state.status, pending, order.currency,
-            order.total_minor, content[id(order)], traces[order.order_id], order.placed_at or now,
+            order.order_id, order.customer_id, order.currency, order.total_minor, content[id(order)],
+            traces[order.order_id], order.placed_at or now, order.card_token, order.contact.phone,
+            order.contact.email, order.contact.name,
         )
         for order in orders
     ]  # fmt: skip
@@ -144,12 +108,11 @@ def _insert(
     tables = (
         rows,
         [row for order in orders for row in _item_rows(order)],
-        [_contact_row(order) for order in orders],
         [_event(order, now, content[id(order)]) for order in orders],
         tx.outgoing(commands),
     )
     arrays = [array for table in tables for array in arrays_of(table)]
-    new = {row[0] for row in tx.fetch_all(_ADD, arrays)}
+    new = {row[0] for row in tx.fetch_all(_ADD, (_PLACED.state.status, _PENDING, *arrays))}
     failpoint("place.before_commit")
     return new
 
@@ -159,11 +122,6 @@ def _item_rows(order: Order) -> list[tuple[str, int, str, int, int, int]]:
         (order.order_id, line_no, item.product_id, item.quantity, item.unit_price_minor, item.freight_minor)
         for line_no, item in enumerate(order.items, start=1)
     ]
-
-
-def _contact_row(order: Order) -> tuple[str, str, str | None, str | None, str | None]:
-    contact = order.contact
-    return order.order_id, order.card_token, contact.phone, contact.email, contact.name
 
 
 def _event(order: Order, now: datetime, sha256: bytes) -> StoredEvent:

@@ -144,7 +144,7 @@ class Transaction:
         self.append([outgoing.new_row(command, self.traces) for command in commands])
 
     def outgoing(self, commands: Iterable[Command]) -> list[Row]:
-        """Return the rows of messages for a statement of the caller's own that has ``outgoing.INSERT``."""
+        """Return the rows of messages, values as in ``outgoing.COLUMNS``, for a statement of the caller's."""
         rows = [outgoing.values(outgoing.new_row(command, self.traces)) for command in commands]
         self.has_sent = self.has_sent or bool(rows)
         return rows

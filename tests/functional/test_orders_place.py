@@ -2,13 +2,24 @@
 
 import threading
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 import psycopg2
 import pytest
 
 from ordermq.errors import BadInput, OrderConflict, OrderNotFound, StoreError, UsageError
-from ordermq.orders import Cancelled, Placed, Status, cancel_order, load_stock, place_order, place_orders
+from ordermq.orders import (
+    Cancelled,
+    Item,
+    Placed,
+    Status,
+    cancel_order,
+    load_stock,
+    place_order,
+    place_orders,
+)
 from ordermq.store import Session, Transaction
+from ordermq.store.outgoing import COLUMNS
 from ordermq.testing import wait_until
 from tests.support.shop import an_order, open_shop
 
@@ -45,6 +56,55 @@ def test_an_order_commits_with_the_application_s_own_data(shop, connection):
     assert placed == Placed("o-1", Status.PLACED, is_duplicate=False)
     assert shop.events() == ["order_placed"]
     assert [message.envelope.message_id for message in shop.take("inventory")] == ["o-1:1:inventory"]
+
+
+def test_every_value_of_an_order_stands_in_its_own_column(shop):
+    items = (
+        Item(product_id="p-1", quantity=2, unit_price_minor=300, freight_minor=40),
+        Item(product_id="p-2", quantity=5, unit_price_minor=60),
+    )
+    order = an_order(
+        "o-1", customer_id="c-7", currency="BRL", items=items, total_minor=940,
+        placed_at=datetime(2017, 5, 16, 15, 5, 35, tzinfo=UTC),
+    )  # fmt: skip
+    shop.place(order)
+    with shop.session.transaction() as tx:
+        row = tx.fetch_one("""
+            SELECT order_id, customer_id, status, pending, version, currency, total_minor, content_sha256,
+                   placed_at
+              FROM shop.orders
+        """)
+        lines = tx.fetch_all("TABLE shop.order_items ORDER BY line_no")
+        contacts = tx.fetch_all("TABLE shop.contacts")
+        events = tx.fetch_all("SELECT order_id, version, type, step FROM shop.order_events")
+        traces = tx.fetch_all(
+            "SELECT traceparent FROM shop.orders UNION SELECT traceparent FROM ordermq.outbox"
+        )
+    assert row is not None
+    assert (*row[:7], bytes(row[7]), row[8]) == (
+        "o-1", "c-7", "placed", ["reserve"], 1, "BRL", 940, order.content_sha256(), order.placed_at,
+    )  # fmt: skip
+    assert lines == [("o-1", 1, "p-1", 2, 300, 40), ("o-1", 2, "p-2", 5, 60, 0)]
+    assert contacts == [("o-1", "tok_0001", "+4930123456", "someone@somewhere.example", "Some One")]
+    assert events == [("o-1", 1, "order_placed", None)]
+    assert len({traceparent.split("-")[1] for (traceparent,) in traces}) == 1
+    [message] = shop.take("inventory")
+    assert (message.envelope.correlation_id, message.envelope.attempt, message.envelope.hop) == ("o-1", 1, 0)
+
+
+def test_a_message_s_values_are_those_the_outbox_has(shop):
+    # The function that adds an order names the outbox's columns for itself.
+    with shop.session.transaction() as tx:
+        arguments = tx.fetch_one("SELECT proargnames FROM pg_proc WHERE oid = 'shop.place_orders'::regproc")
+    assert arguments is not None
+    assert [each.removeprefix("m_") for each in arguments[0] if each.startswith("m_")] == COLUMNS.split(", ")
+
+
+def test_a_connection_that_has_kept_its_plans_still_tells_a_new_order_from_a_known_one(shop):
+    with shop.session.transaction() as tx:
+        answers = [place_order(an_order(f"o-{number // 2}"), tx) for number in range(24)]
+    assert [each.is_duplicate for each in answers] == [False, True] * 12
+    assert len(shop.take("inventory")) == 12
 
 
 def test_nothing_remains_of_an_order_whose_transaction_is_rolled_back(shop, connection):
