@@ -7,6 +7,9 @@ Invariants
     Q1  A delivery is taken by one worker, or drained, never both.
     Q2  After ``close`` nothing more is taken: what was not started can be handed
         back to the broker as it is.
+    Q3  While something waits, a worker is awake or has been woken: ``put`` wakes one, and
+        whoever leaves something behind the next. Waking all costs each a switch of
+        threads, and most would find nothing.
 """
 
 import threading
@@ -29,7 +32,7 @@ class Intake:
     def put(self, deliveries: Iterable[Delivery]) -> None:
         with self._changed:
             self._waiting.extend(deliveries)
-            self._changed.notify_all()
+            self._changed.notify()
 
     def take(self, limit: int) -> list[Delivery]:
         """Block until something waits; return up to ``limit``, or nothing once closed or nudged."""
@@ -46,6 +49,7 @@ class Intake:
             freshest = min(range(len(self._waiting)), key=lambda at: _hop(self._waiting[at]))
             delivery = self._waiting[freshest]
             del self._waiting[freshest]
+            self._pass_on()
             return [delivery]
 
     def nudge(self) -> None:
@@ -79,7 +83,13 @@ class Intake:
     def _take(self, limit: int) -> list[Delivery]:
         if self._is_closed or not self._waiting:
             return []
-        return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+        taken = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+        self._pass_on()
+        return taken
+
+    def _pass_on(self) -> None:
+        if self._waiting:
+            self._changed.notify()
 
 
 def _hop(delivery: Delivery) -> int:

@@ -1,5 +1,8 @@
 """What a worker takes out of the intake, and what a probe takes."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+
 from ordermq.consumer.intake import Intake
 from ordermq.message import Properties
 from ordermq.message.envelope import Delivery
@@ -45,3 +48,20 @@ def test_whoever_waits_for_a_probe_goes_empty_when_nudged_and_when_closed():
     intake.put([a_delivery(1)])
     assert tags(intake.close()) == [1]
     assert intake.take_freshest() == []
+
+
+def test_what_one_worker_leaves_behind_wakes_the_next():
+    intake = an_intake()
+    with ThreadPoolExecutor(4) as workers:
+        taken = [workers.submit(intake.take, 2) for _ in range(3)]
+        probe = workers.submit(intake.take_freshest)
+        while len(intake._changed._waiters) < 4:
+            time.sleep(0.01)
+        intake.put(a_delivery(tag) for tag in range(1, 9))
+        try:
+            wait([*taken, probe], timeout=5)
+        finally:
+            intake.close()
+    found = [*(tags(each.result()) for each in taken), tags(probe.result())]
+    assert sorted(len(each) for each in found) == [1, 2, 2, 2]
+    assert len({tag for each in found for tag in each}) == 7
