@@ -16,6 +16,7 @@ Invariants
     R5  Nothing is claimed while the connection is not open. After an outage one row is
         claimed, and only when it was confirmed as many as usual: a broker that takes
         what it cannot confirm is not sent the same batch again and again.
+    R6  A claim holds at most MAX_CLAIM_BYTES of bodies and one more.
 """
 
 import logging

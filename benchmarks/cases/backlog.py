@@ -117,7 +117,7 @@ def _flat(prefix: str) -> Target:
 
 
 _WHO: dict[str, tuple[Callable[[Ground, int], Mapping[str, float]], str]] = {
-    "ordermq_outbox": (_outbox, "relay.batch 500; n / 100, n / 10 and n rows due"),
+    "ordermq_outbox": (_outbox, "relay.batch; n / 100, n / 10 and n rows due"),
     "ordermq_queue": (_queue, f"batches of 200; n / 100, n / 10 and {QUEUED_AT_MOST} messages at most"),
     "ordermq_inbox": (_inbox, "batches of 200; no row and n rows of history"),
 }

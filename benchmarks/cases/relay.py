@@ -39,7 +39,7 @@ CASE = Case(
     n=24_000,
     smoke_n=60,
     contenders=(
-        Contender("ordermq", _relay("relay_ordermq", 1), "ordermq's relay, 500 rows a claim (relay.batch)"),
+        Contender("ordermq", _relay("relay_ordermq", 1), "ordermq's relay, 2,000 rows a claim (relay.batch)"),
         Contender("publish_many", _publish_many, "the same messages from memory: ordermq's publish_many"),
         Contender(
             "one_by_one",

@@ -207,7 +207,9 @@ class RetrySettings:
 class RelaySettings:
     """``[relay]``: how outbox rows reach the broker."""
 
-    batch: int = setting(500, "rows claimed at once", ge=1, le=10_000)
+    batch: int = setting(
+        2000, "most rows claimed at once; of large ones fewer, 16 MiB of bodies", ge=1, le=10_000
+    )
     poll_busy_s: float = setting(0.05, "wait between claims while there was work", unit="s", gt=0, le=5)
     poll_idle_s: float = setting(0.5, "wait between claims while there was none", unit="s", gt=0, le=60)
     standby_s: float = setting(2.0, "wait of a standby relay", unit="s", gt=0, le=60)

@@ -23,20 +23,28 @@ from ordermq.store.transaction import Transaction
 
 CHANNEL = "ordermq_outbox"  # the NOTIFY channel that wakes the relay
 
+MAX_CLAIM_BYTES = 16 * 1024 * 1024  # of bodies: what a relay may hold, whatever it is sent
+
 _RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" read as a number: the advisory lock of the active relay
 
+# Due rows, oldest first, as many as hold no more than so many bytes of bodies before the last one.
 CLAIM = f"""
     SELECT outbox_id, refusals, {COLUMNS}
-      FROM ordermq.outbox AS o
-     WHERE available_at <= now()
-       AND NOT EXISTS (
-           SELECT FROM ordermq.outbox AS refused
-            WHERE refused.refusals > 0
-              AND refused.correlation_id = o.correlation_id
-              AND refused.correlation_id <> ''
-              AND refused.outbox_id < o.outbox_id)
-     ORDER BY available_at, outbox_id
-     LIMIT %(limit)s
+      FROM (
+        SELECT outbox_id, refusals, {COLUMNS},
+               sum(octet_length(body)) OVER (ORDER BY available_at, outbox_id ROWS UNBOUNDED PRECEDING)
+                   - octet_length(body) AS bytes_before
+          FROM ordermq.outbox AS o
+         WHERE available_at <= now()
+           AND NOT EXISTS (
+               SELECT FROM ordermq.outbox AS refused
+                WHERE refused.refusals > 0
+                  AND refused.correlation_id = o.correlation_id
+                  AND refused.correlation_id <> ''
+                  AND refused.outbox_id < o.outbox_id)
+         ORDER BY available_at, outbox_id
+         LIMIT %(limit)s) AS due
+     WHERE bytes_before < %(bytes)s
 """  # noqa: S608 # COLUMNS is a constant
 
 _REFUSED = """
@@ -89,10 +97,12 @@ def become_active(tx: Transaction) -> bool:
 
 
 def claim(tx: Transaction, limit: int) -> list[ClaimedRow]:
-    """Return up to ``limit`` due rows, oldest first. The caller must be the active relay."""
-    return [
-        ClaimedRow(record[0], record[1], _row(record[2:])) for record in tx.fetch_all(CLAIM, {"limit": limit})
-    ]
+    """Return up to ``limit`` due rows, oldest first; fewer, if MAX_CLAIM_BYTES of bodies are reached.
+
+    The caller must be the active relay.
+    """
+    records = tx.fetch_all(CLAIM, {"limit": limit, "bytes": MAX_CLAIM_BYTES})
+    return [ClaimedRow(record[0], record[1], _row(record[2:])) for record in records]
 
 
 def delete(tx: Transaction, outbox_ids: Sequence[int]) -> None:

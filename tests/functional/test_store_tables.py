@@ -186,10 +186,21 @@ def test_the_claim_reads_the_due_rows_and_not_the_parked_ones(session):
         tx.send([note(f"p{n}", f"p{n}", delay_s=3600.0) for n in range(2000)])
         tx.send([note("due", "due")])
         tx.execute("ANALYZE ordermq.outbox")
-        plan = "\n".join(row[0] for row in tx.fetch_all("EXPLAIN " + outbox.CLAIM, {"limit": 100}))
+        plan = "\n".join(
+            row[0] for row in tx.fetch_all("EXPLAIN " + outbox.CLAIM, {"limit": 100, "bytes": 100_000})
+        )
     assert "outbox_available" in plan
     assert "Seq Scan on outbox o" not in plan
     assert claimed(session) == ["due"]
+
+
+def test_a_claim_of_large_bodies_holds_fewer_rows_and_at_least_one(session, monkeypatch):
+    send(session, *(note(f"m{n}", "o" * 200) for n in range(5)))
+    [row, *_] = in_transaction(session, outbox.claim, 5)
+    size = len(row.row.body)
+    for most, rows in ((1, 1), (size, 1), (size + 1, 2), (2 * size + 1, 3), (10 * size, 5)):
+        monkeypatch.setattr(outbox, "MAX_CLAIM_BYTES", most)
+        assert claimed(session) == [f"m{n}" for n in range(rows)]
 
 
 # --- leases and starts --------------------------------------------------------
