@@ -56,6 +56,8 @@ _CANNOT_ENCODE = (
     ValueError,
 )
 
+_PIECE = 128 * 1024  # bytes handed to pika at once
+
 Returned = Callable[[str, str, str, str], None]  # message_id, exchange, routing_key, reason
 
 
@@ -176,7 +178,9 @@ class Link:
 
     def write(self, frames: bytes) -> None:
         """Write whole frames to the buffer; ``pump`` sends it."""
-        self._impl._output_marshaled_frames([frames])
+        # Of a piece that the socket takes in part pika copies the rest, each time.
+        pieces = [frames[start : start + _PIECE] for start in range(0, len(frames), _PIECE)]
+        self._impl._output_marshaled_frames(pieces)
 
     @property
     def frame_max(self) -> int:

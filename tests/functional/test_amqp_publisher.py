@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ordermq.amqp import ConnectionManager, Fate, Publisher, State, apply
+from ordermq.amqp.subscription import subscribe
+from ordermq.clock import Deadline
 from ordermq.config.settings import Secret
 from ordermq.errors import (
     AuthenticationRefused,
@@ -17,6 +19,7 @@ from ordermq.errors import (
     PublishUnknown,
 )
 from ordermq.message.envelope import Properties, Publishing
+from ordermq.message.payload import MAX_BODY_BYTES
 from ordermq.testing import wait_until
 from ordermq.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology
 
@@ -82,6 +85,24 @@ def test_a_confirmed_publishing_is_in_the_queue(publisher, broker):
     publisher.publish(publishing("m1"))
 
     assert depth(broker, "work") == 1
+
+
+def test_the_largest_bodies_arrive_as_they_were_sent(publisher, broker):
+    bodies = [bytes([number]) * MAX_BODY_BYTES for number in range(40)]
+    assert publisher.publish_many(
+        [publishing(f"m{number}", body=body) for number, body in enumerate(bodies)]
+    ).all_confirmed
+
+    manager = ConnectionManager(broker, name="reader")
+    manager.connect(threading.Event())
+    subscription = subscribe(manager, "work", prefetch=40, consumer_tag="reader", epoch=1)
+    arrived = []
+    deadline = Deadline(20.0)
+    while len(arrived) < 40 and not deadline.has_passed:
+        manager.tick(1.0)
+        arrived += subscription.take()
+    manager.close()
+    assert [delivery.body for delivery in arrived] == bodies
 
 
 def test_a_publishing_without_a_queue_is_returned_and_says_where_it_was_sent(publisher):

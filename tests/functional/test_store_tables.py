@@ -447,6 +447,20 @@ def test_a_missing_and_a_newer_migration_are_told_apart(session):
         migrate.check(session, FRAMEWORK)
 
 
+def test_an_index_whose_building_was_broken_off_is_built_anew(database):
+    session = Session(database.settings, name="test")
+    migrate.migrate(session, FRAMEWORK[:3])
+    database.sql("CREATE INDEX inbox_settled ON ordermq.inbox (settled_at)")
+    database.postgres.sql(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ordermq.inbox_settled'::regclass",
+        database=database.name, superuser=True,
+    )  # fmt: skip
+    migrate.migrate(session, FRAMEWORK)
+    session.close()
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ordermq.inbox_settled'::regclass"
+    assert database.sql(valid) == "t"
+
+
 def test_a_migration_that_fails_leaves_nothing_of_itself(session):
     broken = Migration("ordermq", 9999, "broken", "CREATE TABLE half (a int); SELECT 1 / 0", True)
     with pytest.raises(Exception, match="division by zero"):
