@@ -1,7 +1,7 @@
 """What a test does to a virtual host: look into queues, delete them, cut connections."""
 
 from ordermq.amqp import subscribe
-from ordermq.clock import Deadline
+from ordermq.clock import Deadline, monotonic_s
 from tests.support.connection import manager_of
 
 
@@ -12,6 +12,7 @@ class Rabbit:
         self._broker = broker
         self._settings = settings
         self._manager = None
+        self._used_s = 0.0
 
     def depth(self, queue):
         """Messages ready in ``queue``; those a consumer holds do not count."""
@@ -69,6 +70,10 @@ class Rabbit:
             self._manager = None
 
     def _open(self):
+        # Nobody answers heartbeats between two calls: the broker closes what is left alone for two of them.
+        if monotonic_s() - self._used_s > self._settings.heartbeat_s:
+            self.close()
         if self._manager is None:
             self._manager = manager_of(self._settings)
+        self._used_s = monotonic_s()
         return self._manager
