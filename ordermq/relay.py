@@ -10,9 +10,9 @@ Invariants
     R3  A row is published only after every earlier row of its correlation_id in the
         claim was confirmed. One that was not holds back the later ones of its own
         correlation_id and nothing else.
-    R4  Publishing a claim takes at most half of idle_in_transaction_s, however many waves
-        it has, and no wave begins in the second half of that: each has time for its
-        confirms. What is left of the claim then stays for the next.
+    R4  Publishing a claim takes at most half of idle_in_transaction_s, however slow the
+        broker is, and in the second half of that nothing more is handed to the publisher:
+        what was has time for its confirms. What is left of the claim stays for the next.
     R5  Nothing is claimed while the connection is not open. After an outage one row is
         claimed, and only when it was confirmed as many as usual: a broker that takes
         what it cannot confirm is not sent the same batch again and again.
@@ -22,6 +22,7 @@ Invariants
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from random import Random
 from typing import Protocol
 
@@ -123,7 +124,6 @@ class Relay(ThreadService):
         self._meter = meter
         self._publisher = publisher
         self._settings = settings
-        self._confirm_s = publisher.connection.settings.confirm_timeout_s
         self._idle_in_transaction_s = database.idle_in_transaction_s
         self._exchange = exchange
         self._health = health
@@ -253,10 +253,9 @@ class Relay(ThreadService):
         last_begin = Deadline(self._idle_in_transaction_s / 4)
         for wave in waves(rows):
             todo = [row for row in wave if row.row.envelope.correlation_id not in held]
-            fates = self._publisher.publish_many(
-                [self._publishing(row) for row in todo], timeout_s=min(self._confirm_s, deadline.left_s)
-            )
-            for position, (row, fate) in enumerate(zip(todo, fates, strict=True)):
+            in_time = takewhile(lambda _: not last_begin.has_passed, todo)
+            fates = self._publisher.publish_many(map(self._publishing, in_time), timeout_s=deadline.left_s)
+            for position, (row, fate) in enumerate(zip(todo, fates, strict=False)):
                 if fate is not Fate.CONFIRMED:
                     held.add(row.row.envelope.correlation_id)
                 self._note(result, row, fate, fates.reasons.get(position, ""))

@@ -163,6 +163,24 @@ def test_many_messages_of_one_order_on_a_slow_broker_outlast_no_transaction(rig)
     assert relay.failure is None
 
 
+def test_a_claim_a_slow_broker_cannot_take_in_time_is_left_in_part_and_is_no_outage(rig, caplog):
+    # 300 rows at 100 KB/s take 2 s; a claim may take 1 s, and in its second half only waits for confirms.
+    rig.settings = replace(rig.settings, database=replace(rig.settings.database, idle_in_transaction_s=2.0))
+    with rig.session.transaction() as tx:
+        tx.send([Command("single", f"m{n:03}", f"o{n}", Probe(order_id=f"o{n}")) for n in range(300)])
+    with FaultProxy(rig.stack.broker.port) as proxy:
+        rig.settings = replace(
+            rig.settings, broker=replace(rig.settings.broker, hosts=(proxy.address,), publish_window=5)
+        )
+        proxy.bandwidth(100_000)
+        relay = rig.relay(batch=300)
+        wait_until(lambda: 0 < outbox_rows(rig) < 300, 20, what="a claim that ended early")
+        wait_until(lambda: outbox_rows(rig) == 0, 30, what="an empty outbox")
+    assert relay.failure is None
+    assert "stands still" not in caplog.text
+    assert rig.rabbit.depth(f"{PREFIX}.single") == 300
+
+
 def test_rows_of_one_order_that_came_due_in_another_order_leave_as_they_were_written(rig):
     with rig.session.transaction() as tx:
         tx.send([
