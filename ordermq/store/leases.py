@@ -11,8 +11,15 @@ from typing import NamedTuple
 
 from ordermq.store.transaction import Transaction
 
+# A lease that is held is left out before the insertion: a conflict would lock its row, even
+# where it then changes nothing, and whoever completes the message locks the inbox first.
 _TAKE = """
-    INSERT INTO ordermq.leases AS lease (queue, message_id, owner, lease_until) VALUES %s
+    INSERT INTO ordermq.leases AS lease (queue, message_id, owner, lease_until)
+    SELECT * FROM (VALUES %s) AS wanted (queue, message_id, owner, lease_until)
+     WHERE NOT EXISTS (
+        SELECT FROM ordermq.leases AS held
+         WHERE held.queue = wanted.queue AND held.message_id = wanted.message_id AND held.lease_until >= now()
+     )
     ON CONFLICT (queue, message_id) DO UPDATE
        SET owner = excluded.owner, lease_until = excluded.lease_until
      WHERE lease.lease_until < now()

@@ -219,6 +219,18 @@ def test_a_lease_is_one_owners_until_it_is_released_or_runs_out(session):
     assert take("c").resumed == {"m"}
 
 
+def test_whoever_finds_a_lease_taken_does_not_hold_up_its_release(session, database_settings):
+    in_transaction(session, leases.take, "q", ["m"], owner="a", lease_s=30.0)
+    other = Session(database_settings, name="other")
+    with other.transaction() as tx:
+        assert leases.take(tx, "q", ["m", "n"], owner="b", lease_s=30.0).fresh == {"n"}
+        with session.transaction() as ours:
+            ours.execute("SET LOCAL lock_timeout = '100ms'")
+            leases.release(ours, "q", ["m"], "a")
+    other.close()
+    assert in_transaction(session, leases.left, "q", ["m", "n"]).keys() == {"n"}
+
+
 class Leases(RuleBasedStateMachine):
     """Owners who take, keep, lose and give back leases, on the database's own clock.
 
