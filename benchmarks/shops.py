@@ -41,11 +41,11 @@ class Shop:
             row = tx.fetch_one(sql, params)
         return row[0] if row else None
 
-    def wait_finished(self, count: int, timeout_s: float = 300.0) -> None:
-        """Wait until so many orders have come to their end."""
+    def wait_finished(self, count: int) -> None:
+        """Wait until so many orders have come to their end. Raises ProgramFailed; of a few after 40 s."""
         self.crew.wait(
             lambda: self.value("SELECT count(*) FROM shop.orders WHERE terminal_at IS NOT NULL") >= count,
-            timeout_s,
+            40.0 + count / 10,
             f"{count} orders are finished",
             every_s=0.1,
         )

