@@ -3,7 +3,8 @@
 import random
 import threading
 import time
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,12 +15,15 @@ from ordermq.clock import utc_now
 from ordermq.errors import BadInput, ConfigError, DataRefused, MalformedMessage, SchemaOutdated
 from ordermq.message import MAX_BODY_BYTES, Command, Envelope, Payload
 from ordermq.observe import trace
-from ordermq.store import Session, actions, dead_letters, inbox, leases, migrate, outbox, starts
+from ordermq.store import Session, Transaction, actions, dead_letters, inbox, leases, migrate, outbox, starts
 from ordermq.store.arrays import insert_into
 from ordermq.store.dead_letters import Filter
 from ordermq.store.migrate import Migration
 from ordermq.store.starts import Started
 from ordermq.store.transaction import MANY_ROWS
+from ordermq.testing import wait_until
+
+WAITS = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 class Note(Payload):
@@ -217,6 +221,21 @@ def test_a_lease_is_one_owners_until_it_is_released_or_runs_out(session):
     in_transaction(session, leases.release, "q", ["m"], "a")
     assert take("b", lease_s=-1.0).fresh == {"m"}
     assert take("c").resumed == {"m"}
+
+
+def test_of_two_who_take_a_lease_at_the_same_moment_one_has_it(session, database_settings):
+    def take(name):
+        with closing(Session(database_settings, name=name)) as mine, mine.transaction() as tx:
+            taken = leases.take(tx, "q", ["m"], owner=name, lease_s=30.0)
+            if name == "first":
+                late.append(pool.submit(take, "second"))
+                wait_until(lambda: in_transaction(session, Transaction.fetch_one, WAITS), 10.0, what="a wait")
+        return taken
+
+    late = []
+    with ThreadPoolExecutor(1) as pool:
+        assert take("first").fresh == {"m"}
+        assert late[0].result(10.0).foreign_s.keys() == {"m"}
 
 
 def test_whoever_finds_a_lease_taken_does_not_hold_up_its_release(session, database_settings):

@@ -35,6 +35,8 @@ SAGA = ("tests/unit/test_orders_saga_messages.py", "tests/unit/test_orders_saga.
 LEASES = (
     f"{TABLES}::test_whoever_takes_and_loses_leases_in_whatever_order_one_owner_holds_each",
     f"{TABLES}::test_a_lease_is_one_owners_until_it_is_released_or_runs_out",
+    f"{TABLES}::test_of_two_who_take_a_lease_at_the_same_moment_one_has_it",
+    f"{TABLES}::test_whoever_finds_a_lease_taken_does_not_hold_up_its_release",
 )
 INVENTORY = "tests/functional/test_orders_inventory.py"
 RETRIED = f"{CONSUMER}::test_mixed_outcomes_of_one_batch_are_settled_each_by_its_own"
@@ -230,6 +232,12 @@ MUTATIONS = (
         "lease ignored", "ordermq/store/leases.py",
         "     WHERE lease.lease_until < now()\n",
         "",
+        LEASES,
+    ),
+    Mutation(
+        "a lease locked by whoever finds it taken", "ordermq/store/leases.py",
+        "AND held.lease_until >= now()",
+        "AND false",
         LEASES,
     ),
     Mutation(
