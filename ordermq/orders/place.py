@@ -27,12 +27,17 @@ from ordermq.orders.model import Order
 from ordermq.orders.saga import Status, advance
 from ordermq.store import Transaction
 from ordermq.store.arrays import array_of, arrays_of
+from ordermq.store.transaction import Row
 
 _PLACED = advance(None, Event(EventType.ORDER_PLACED))
+_STATUS = str(_PLACED.state.status)
 _PENDING = array_of(sorted(_PLACED.state.pending))
+[_FIRST_STEP] = _PLACED.sends
 
-# One statement, one round trip, while the customer waits; what it adds stands in shop migration 0003.
-_ADD = f"SELECT shop.place_orders({', '.join(['%s'] * 38)})"
+# One statement, one round trip, while the customer waits; what they add stands in the shop's
+# migrations 0004 and 0003. Of one order values cost less than arrays, on both sides.
+_ADD_ONE = f"SELECT shop.place_order({', '.join(['%s'] * 35)})"
+_ADD_MANY = f"SELECT shop.place_orders({', '.join(['%s'] * 38)})"
 
 _KNOWN = "SELECT order_id, content_sha256, status FROM shop.orders WHERE order_id = ANY(%s)"
 
@@ -52,7 +57,10 @@ def place_order(order: Order, tx: Transaction, *, traceparent: str = "") -> Plac
     ``traceparent`` lets the order continue the caller's trace; "" begins one. Raises
     OrderConflict, after which the transaction is still good, or a StoreError.
     """
-    answer = place_orders([order], tx, traceparent=traceparent)[0]
+    sha256 = order.content_sha256()
+    if _insert_one(order, sha256, tx, traceparent):
+        return Placed(order.order_id, Status.PLACED, is_duplicate=False)
+    answer = _answer(order.order_id, sha256, *_known([order.order_id], tx)[order.order_id], is_duplicate=True)
     if isinstance(answer, OrderConflict):
         raise answer
     return answer
@@ -69,52 +77,78 @@ def place_orders(
     first: dict[str, Order] = {}
     for order in orders:
         first.setdefault(order.order_id, order)
-    new = _insert([first[order_id] for order_id in sorted(first)], content, tx, traceparent)
+    new = _insert_many([first[order_id] for order_id in sorted(first)], content, tx, traceparent)
     known = {order_id: (content[id(first[order_id])], Status.PLACED) for order_id in new}
     if others := [order_id for order_id in first if order_id not in new]:
-        known |= {row[0]: (bytes(row[1]), Status(row[2])) for row in tx.fetch_all(_KNOWN, (others,))}
-    answers: list[Placed | OrderConflict] = []
-    for order in orders:
-        order_id = order.order_id
-        sha256, status = known[order_id]
-        if sha256 == content[id(order)]:
-            answers.append(Placed(order_id, status, order_id not in new or order is not first[order_id]))
-        else:
-            answers.append(OrderConflict(f"order {order_id} exists with other content; it was left as it is"))
-    return answers
+        known |= _known(others, tx)
+    return [
+        _answer(
+            order.order_id, content[id(order)], *known[order.order_id],
+            is_duplicate=order.order_id not in new or order is not first[order.order_id],
+        )
+        for order in orders
+    ]  # fmt: skip
 
 
-def _insert(
+def _known(order_ids: Sequence[str], tx: Transaction) -> dict[str, tuple[bytes, Status]]:
+    """Return the content's hash and the status of orders that exist."""
+    rows = tx.fetch_all(_KNOWN, (list(order_ids),))
+    return {order_id: (bytes(sha256), Status(status)) for order_id, sha256, status in rows}
+
+
+def _answer(
+    order_id: str, asked_sha256: bytes, sha256: bytes, status: Status, *, is_duplicate: bool
+) -> Placed | OrderConflict:
+    if asked_sha256 == sha256:
+        return Placed(order_id, status, is_duplicate)
+    return OrderConflict(f"order {order_id} exists with other content; it was left as it is")
+
+
+def _insert_one(order: Order, sha256: bytes, tx: Transaction, traceparent: str) -> bool:
+    """Insert ``order``; return whether it was new."""
+    now = utc_now()
+    traceparent = _trace_of(traceparent)
+    items = arrays_of([msgspec.structs.astuple(item) for item in order.items])  # the function has their order
+    _order_id, *event = _event(order, now, sha256)
+    [message] = tx.outgoing([command_of(_FIRST_STEP, order.order_id, 1, traceparent)])
+    rows = _add(tx, _ADD_ONE, *_order_row(order, sha256, traceparent, now), *items, *event, *message)
+    return rows == [(True,)]
+
+
+def _insert_many(
     orders: Sequence[Order], content: dict[int, bytes], tx: Transaction, traceparent: str
 ) -> set[str]:
     """Insert ``orders``, of distinct ids; return the ids that were new."""
     if not orders:
         return set()
     now = utc_now()
-    traces = {order.order_id: trace.child(traceparent) if traceparent else trace.new() for order in orders}
-    rows = [
-        (
-            order.order_id, order.customer_id, order.currency, order.total_minor, content[id(order)],
-            traces[order.order_id], order.placed_at or now, order.card_token, order.contact.phone,
-            order.contact.email, order.contact.name,
-        )
-        for order in orders
-    ]  # fmt: skip
-    commands = [
-        command_of(step, order.order_id, 1, traces[order.order_id])
-        for order in orders
-        for step in _PLACED.sends
-    ]
+    traces = {order.order_id: _trace_of(traceparent) for order in orders}
     tables = (
-        rows,
+        [_order_row(order, content[id(order)], traces[order.order_id], now) for order in orders],
         [row for order in orders for row in _item_rows(order)],
         [_event(order, now, content[id(order)]) for order in orders],
-        tx.outgoing(commands),
+        tx.outgoing([command_of(_FIRST_STEP, order.order_id, 1, traces[order.order_id]) for order in orders]),
     )
     arrays = [array for table in tables for array in arrays_of(table)]
-    new = {row[0] for row in tx.fetch_all(_ADD, (_PLACED.state.status, _PENDING, *arrays))}
+    return {row[0] for row in _add(tx, _ADD_MANY, *arrays)}
+
+
+def _add(tx: Transaction, sql: str, *values: object) -> list[Row]:
+    rows = tx.fetch_all(sql, (_STATUS, _PENDING, *values))
     failpoint("place.before_commit")
-    return new
+    return rows
+
+
+def _trace_of(traceparent: str) -> str:
+    return trace.child(traceparent) if traceparent else trace.new()
+
+
+def _order_row(order: Order, sha256: bytes, traceparent: str, now: datetime) -> tuple[object, ...]:
+    contact = order.contact
+    return (
+        order.order_id, order.customer_id, order.currency, order.total_minor, sha256, traceparent,
+        order.placed_at or now, order.card_token, contact.phone, contact.email, contact.name,
+    )  # fmt: skip
 
 
 def _item_rows(order: Order) -> list[tuple[str, int, str, int, int, int]]:

@@ -58,7 +58,12 @@ def test_an_order_commits_with_the_application_s_own_data(shop, connection):
     assert [message.envelope.message_id for message in shop.take("inventory")] == ["o-1:1:inventory"]
 
 
-def test_every_value_of_an_order_stands_in_its_own_column(shop):
+def one_by_one(orders, tx):
+    return [place_order(order, tx) for order in orders]
+
+
+@pytest.mark.parametrize("place", [one_by_one, place_orders])
+def test_every_value_of_an_order_stands_in_its_own_column(shop, place):
     items = (
         Item(product_id="p-1", quantity=2, unit_price_minor=300, freight_minor=40),
         Item(product_id="p-2", quantity=5, unit_price_minor=60),
@@ -67,7 +72,8 @@ def test_every_value_of_an_order_stands_in_its_own_column(shop):
         "o-1", customer_id="c-7", currency="BRL", items=items, total_minor=940,
         placed_at=datetime(2017, 5, 16, 15, 5, 35, tzinfo=UTC),
     )  # fmt: skip
-    shop.place(order)
+    with shop.session.transaction() as tx:
+        place([order], tx)
     with shop.session.transaction() as tx:
         row = tx.fetch_one("""
             SELECT order_id, customer_id, status, pending, version, currency, total_minor, content_sha256,
@@ -92,10 +98,11 @@ def test_every_value_of_an_order_stands_in_its_own_column(shop):
     assert (message.envelope.correlation_id, message.envelope.attempt, message.envelope.hop) == ("o-1", 1, 0)
 
 
-def test_a_message_s_values_are_those_the_outbox_has(shop):
-    # The function that adds an order names the outbox's columns for itself.
+@pytest.mark.parametrize("function", ["shop.place_order", "shop.place_orders"])
+def test_a_message_s_values_are_those_the_outbox_has(shop, function):
+    # The functions that add orders name the outbox's columns for themselves.
     with shop.session.transaction() as tx:
-        arguments = tx.fetch_one("SELECT proargnames FROM pg_proc WHERE oid = 'shop.place_orders'::regproc")
+        arguments = tx.fetch_one("SELECT proargnames FROM pg_proc WHERE oid = %s::regproc", (function,))
     assert arguments is not None
     assert [each.removeprefix("m_") for each in arguments[0] if each.startswith("m_")] == COLUMNS.split(", ")
 
@@ -145,18 +152,26 @@ def test_another_order_of_the_same_id_is_a_conflict_that_leaves_the_transaction_
     assert shop.order("o-2").status == "placed"
 
 
+def answer_of(order, tx):
+    try:
+        return [place_order(order, tx)]
+    except OrderConflict as conflict:
+        return [conflict]
+
+
+@pytest.mark.parametrize("place", [answer_of, lambda order, tx: place_orders([order], tx)])
 @pytest.mark.parametrize("is_same", [True, False])
-def test_of_two_callers_at_the_same_instant_the_second_waits_for_the_first(shop, is_same):
+def test_of_two_callers_at_the_same_instant_the_second_waits_for_the_first(shop, is_same, place):
     # Given a first caller that has not committed yet
     answers = []
     session = Session(shop.database.settings, name="second caller")
     other = an_order("o-1") if is_same else an_order("o-1", ("p-2", 1))
 
-    def place():
+    def second_caller():
         with session.transaction() as tx:
-            answers.extend(place_orders([other], tx))
+            answers.extend(place(other, tx))
 
-    second = threading.Thread(target=place)
+    second = threading.Thread(target=second_caller)
     with shop.session.transaction() as tx:
         place_order(an_order("o-1"), tx)
         # When a second one places the same id
