@@ -10,7 +10,6 @@ from typing import Any
 from benchmarks.case import Wrong
 from benchmarks.crew import Crew, Hand
 from benchmarks.ground import Ground
-from benchmarks.programs.pipeline import connect
 from ordermq.amqp import Fate, Publisher
 from ordermq.clock import utc_now
 from ordermq.message.envelope import Envelope, Publishing
@@ -47,11 +46,9 @@ class Gated:
                 if any(fate is not Fate.CONFIRMED for fate in fates):
                     raise Wrong(f"not every message to {queue} was confirmed")
 
-    def purge(self, queue: str) -> None:
-        """Empty a queue, once nobody consumes from it."""
+    def wait_unconsumed(self, queue: str) -> None:
+        """Wait until the broker knows of no consumer: of one that was killed it learns a little later."""
         self.crew.wait(lambda: self.consumers(queue) == 0, 30.0, f"nobody consumes {queue}", every_s=0.2)
-        with connect(self.crew.ground.job()) as connection:
-            connection.channel().queue_purge(f"{PREFIX}.{queue}")
 
     def consume(self, queue: str, processes: int = 1, threads: int = 1) -> list[Hand]:
         """Start consumers, which take what they may hold and wait at the gate."""

@@ -1,21 +1,24 @@
 """Whether a message costs more the more of them wait: outbox rows, queued messages, inbox rows of history.
 
-Each time ``PARTS`` times ``K`` of a backlog are taken, and the rest left; the part of the
-middle speed counts, for a busy moment would look like a slope. ``n`` is how many rows the
-largest outbox and the history hold. Queues are filled with less: a million messages would
-take the broker minutes, and what a delivery costs there shows before.
+Every size has a ground of its own, and they take turns: what slows the machine down for a while
+would look like a slope. At each turn ``PARTS`` times ``K`` are taken and then put back; of all
+turns the part of the middle speed counts. ``n`` is how many rows the largest outbox and the
+history hold. Queues are filled with less: a million messages would take the broker minutes, and
+what a delivery costs there shows before.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from math import inf
 from statistics import median
 
 from benchmarks.case import Case, Contender, Target, Wrong
 from benchmarks.gated import Gated, gated
-from benchmarks.ground import Ground
+from benchmarks.ground import Arena, Ground
 
 K, PARTS = 2_000, 3  # warm-up and parts together fit into the smallest backlog
+TURNS = 3
 QUEUED_AT_MOST = 300_000
 FLAT = 1.25
 
@@ -27,6 +30,7 @@ _FILL_OUTBOX = """
            convert_to('{"order_id":"m-' || n || '"}', 'UTF8')
       FROM generate_series(1, %s) AS n
 """
+_WAITING = "SELECT count(*) FROM ordermq.outbox"
 _FILL_INBOX = """
     INSERT INTO ordermq.inbox (queue, message_id, hop, outcome, settled_at)
     SELECT 'plain', 'old-' || md5(n::text), 0, 'done', now() - n * interval '1 second'
@@ -36,53 +40,73 @@ _FILL_INBOX = """
 
 def _outbox(ground: Ground, n: int) -> Mapping[str, float]:
     """Relay the first rows of outboxes of a hundredth, a tenth and all of ``n``."""
-    figures = {}
-    with gated(ground) as run:
-        for name, size in _sizes(n, inf).items():
-            _execute(run, "TRUNCATE ordermq.outbox")
-            _fill(run, _FILL_OUTBOX, size, "ordermq.outbox")
-            ran = run.crew.run("relay_backlog", k=_taken(n), parts=PARTS)
-            left = run.value("SELECT count(*) FROM ordermq.outbox")
-            if left != size - ran["warm"] - ran["relayed"]:
-                raise Wrong(f"{left} rows are left of {size}, and {ran['relayed']} were relayed")
-            figures[name] = 1e6 * median(ran["seconds_each"])
-    return figures
+    sizes = _sizes(n, inf)
+    with _beside(ground, sizes) as runs:
+        for name, run in runs.items():
+            _fill(run, _FILL_OUTBOX, sizes[name], "ordermq.outbox")
+        return _by_turns(runs, lambda run: _relayed(run, _taken(n)))
 
 
 def _queue(ground: Ground, n: int) -> Mapping[str, float]:
     """Consume the first messages of queues of a hundredth, a tenth and as many as the broker may hold."""
-    figures = {}
-    with gated(ground) as run:
-        for name, size in _sizes(n, QUEUED_AT_MOST).items():
-            run.purge("plain")
-            _execute(run, "TRUNCATE ordermq.inbox, effects")
-            run.fill("plain", size, name)
-            figures[name] = _consumed_us(run, _taken(n))
-    return figures
+    sizes = _sizes(n, QUEUED_AT_MOST)
+    with _beside(ground, sizes) as runs:
+        for name, run in runs.items():
+            run.fill("plain", sizes[name])
+        return _by_turns(runs, lambda run: _consumed(run, _taken(n)))
 
 
 def _inbox(ground: Ground, n: int) -> Mapping[str, float]:
     """Consume with nothing in the inbox, and with a history of ``n`` rows."""
-    figures = {}
-    with gated(ground) as run:
-        for name, rows in (("none", 0), ("all", n)):
-            run.purge("plain")
-            _execute(run, "TRUNCATE ordermq.inbox, effects")
-            _fill(run, _FILL_INBOX, rows, "ordermq.inbox")
-            run.fill("plain", max(40, n // 100), name)
-            figures[name] = _consumed_us(run, _taken(n))
-    return figures
+    rows = {"none": 0, "all": n}
+    with _beside(ground, rows) as runs:
+        for name, run in runs.items():
+            _fill(run, _FILL_INBOX, rows[name], "ordermq.inbox")
+            run.fill("plain", max(40, n // 100))
+        return _by_turns(runs, lambda run: _consumed(run, _taken(n)))
 
 
-def _consumed_us(run: Gated, k: int) -> float:
-    """Return microseconds a message, over the first ``k`` after the gate opens and those that follow."""
+@contextmanager
+def _beside(ground: Ground, names: Iterable[str]) -> Iterator[dict[str, Gated]]:
+    """One ground for each of ``names``, on the stack of ``ground``."""
+    with ExitStack() as opened:
+        yield {
+            name: opened.enter_context(gated(opened.enter_context(Arena(ground.stack).ground())))
+            for name in names
+        }
+
+
+def _by_turns(runs: Mapping[str, Gated], measure: Callable[[Gated], list[float]]) -> dict[str, float]:
+    """Return microseconds a message; ``measure`` returns seconds a message, a figure for each part."""
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(TURNS):
+        for name, run in runs.items():
+            found[name] += measure(run)
+    return {name: 1e6 * median(seconds) for name, seconds in found.items()}
+
+
+def _relayed(run: Gated, k: int) -> list[float]:
+    before = run.value(_WAITING)
+    ran = run.crew.run("relay_backlog", k=k, parts=PARTS)
+    gone, left = ran["warm"] + ran["relayed"], run.value(_WAITING)
+    if left != before - gone:
+        raise Wrong(f"{left} rows are left of {before}, and {gone} were relayed")
+    _fill(run, _FILL_OUTBOX, gone, "ordermq.outbox")
+    return list(ran["seconds_each"])
+
+
+def _consumed(run: Gated, k: int) -> list[float]:
+    """Measure the first ``k`` after the gate opens and those that follow, up to ``PARTS``."""
+    _execute(run, "TRUNCATE effects")
     run.gate.unlink(missing_ok=True)
     [hand] = run.consume("plain")
     opened = run.open()
     run.wait_effects(PARTS * k)
     run.crew.kill(hand)
+    run.wait_unconsumed("plain")
     ends = [opened, *(run.effect_at(k * part) for part in range(1, PARTS + 1))]
-    return 1e6 * median(end - begin for begin, end in pairwise(ends)) / k
+    run.fill("plain", run.value("SELECT count(*) FROM effects"), f"{opened:.0f}")
+    return [(end - begin) / k for begin, end in pairwise(ends)]
 
 
 def _sizes(n: int, most: float) -> dict[str, int]:
