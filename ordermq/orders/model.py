@@ -25,7 +25,7 @@ _ID = re.compile(r"[!-~]{1,64}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _CARD_TOKEN = re.compile(r"[!-~]{1,128}")
 _PHONE = re.compile(r"\+?[0-9]{6,15}")
-_EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@]{1,189}")
+_EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f\ud800-\udfff]{1,64}@[^\s@\x00-\x1f\x7f\ud800-\udfff]{1,189}")
 _NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 
 

@@ -25,18 +25,18 @@ from ordermq.orders.commands import command_of
 from ordermq.orders.events import Event, EventType, StoredEvent
 from ordermq.orders.model import Order
 from ordermq.orders.saga import Status, advance
-from ordermq.store import Transaction
+from ordermq.store import Transaction, outgoing
 from ordermq.store.arrays import array_of, arrays_of
 from ordermq.store.transaction import Row
 
 _PLACED = advance(None, Event(EventType.ORDER_PLACED))
 _STATUS = str(_PLACED.state.status)
-_PENDING = array_of(sorted(_PLACED.state.pending))
+_PENDING = [str(step) for step in sorted(_PLACED.state.pending)]
 [_FIRST_STEP] = _PLACED.sends
 
 # One statement, one round trip, while the customer waits; what they add stands in the shop's
-# migrations 0004 and 0003. Of one order values cost less than arrays, on both sides.
-_ADD_ONE = f"SELECT shop.place_order({', '.join(['%s'] * 35)})"
+# migrations 0004 and 0003. Of one order a document costs less than arrays, on both sides.
+_ADD_ONE = "SELECT shop.place_order(%s, %s, %s, %s)"
 _ADD_MANY = f"SELECT shop.place_orders({', '.join(['%s'] * 38)})"
 
 _KNOWN = "SELECT order_id, content_sha256, status FROM shop.orders WHERE order_id = ANY(%s)"
@@ -104,14 +104,62 @@ def _answer(
     return OrderConflict(f"order {order_id} exists with other content; it was left as it is")
 
 
+class _Placement(msgspec.Struct, kw_only=True):
+    """The document of ``shop.place_order``: the fields of the type ``shop.placement``."""
+
+    order_id: str
+    customer_id: str
+    status: str = _STATUS
+    pending: list[str] = msgspec.field(default_factory=lambda: _PENDING)
+    currency: str
+    total_minor: int
+    traceparent: str
+    placed_at: datetime
+    card_token: str
+    phone: str | None
+    email: str | None
+    name: str | None
+    items: list[tuple[object, ...]]
+    e_type: str
+    e_occurred_at: datetime
+    m_routing_key: str
+    m_message_id: str
+    m_type: str
+    m_version: int
+    m_traceparent: str
+    m_occurred_at: datetime
+
+
 def _insert_one(order: Order, sha256: bytes, tx: Transaction, traceparent: str) -> bool:
     """Insert ``order``; return whether it was new."""
     now = utc_now()
     traceparent = _trace_of(traceparent)
-    items = arrays_of([msgspec.structs.astuple(item) for item in order.items])  # the function has their order
-    _order_id, *event = _event(order, now, sha256)
+    event = _event(order, now, sha256)
     [message] = tx.outgoing([command_of(_FIRST_STEP, order.order_id, 1, traceparent)])
-    rows = _add(tx, _ADD_ONE, *_order_row(order, sha256, traceparent, now), *items, *event, *message)
+    envelope, contact = message.envelope, order.contact
+    document = _Placement(
+        order_id=order.order_id,
+        customer_id=order.customer_id,
+        currency=order.currency,
+        total_minor=order.total_minor,
+        traceparent=traceparent,
+        placed_at=order.placed_at or now,
+        card_token=order.card_token,
+        phone=contact.phone,
+        email=contact.email,
+        name=contact.name,
+        items=[msgspec.structs.astuple(item) for item in order.items],
+        e_type=event.type,
+        e_occurred_at=now,
+        m_routing_key=message.routing_key,
+        m_message_id=envelope.message_id,
+        m_type=envelope.type,
+        m_version=envelope.version,
+        m_traceparent=envelope.traceparent,
+        m_occurred_at=envelope.occurred_at,
+    )
+    text = _encoder.encode(document).decode()
+    rows = _add(tx, _ADD_ONE, text, sha256, event.body, message.body)
     return rows == [(True,)]
 
 
@@ -123,18 +171,19 @@ def _insert_many(
         return set()
     now = utc_now()
     traces = {order.order_id: _trace_of(traceparent) for order in orders}
+    commands = [command_of(_FIRST_STEP, order.order_id, 1, traces[order.order_id]) for order in orders]
     tables = (
         [_order_row(order, content[id(order)], traces[order.order_id], now) for order in orders],
         [row for order in orders for row in _item_rows(order)],
         [_event(order, now, content[id(order)]) for order in orders],
-        tx.outgoing([command_of(_FIRST_STEP, order.order_id, 1, traces[order.order_id]) for order in orders]),
+        map(outgoing.values, tx.outgoing(commands)),
     )
-    arrays = [array for table in tables for array in arrays_of(table)]
-    return {row[0] for row in _add(tx, _ADD_MANY, *arrays)}
+    arrays = [array for table in tables for array in arrays_of(list(table))]
+    return {row[0] for row in _add(tx, _ADD_MANY, _STATUS, array_of(_PENDING), *arrays)}
 
 
 def _add(tx: Transaction, sql: str, *values: object) -> list[Row]:
-    rows = tx.fetch_all(sql, (_STATUS, _PENDING, *values))
+    rows = tx.fetch_all(sql, values)
     failpoint("place.before_commit")
     return rows
 
@@ -168,3 +217,6 @@ def _event(order: Order, now: datetime, sha256: bytes) -> StoredEvent:
     }
     event = Event(EventType.ORDER_PLACED)
     return events.stored(order.order_id, 1, event, status=_PLACED.state.status, occurred_at=now, data=data)
+
+
+_encoder = msgspec.json.Encoder()

@@ -143,9 +143,9 @@ class Transaction:
         """Add messages to the outbox: they are sent if, and only if, this transaction commits."""
         self.append([outgoing.new_row(command, self.traces) for command in commands])
 
-    def outgoing(self, commands: Iterable[Command]) -> list[Row]:
-        """Return the rows of messages, values as in ``outgoing.COLUMNS``, for a statement of the caller's."""
-        rows = [outgoing.values(outgoing.new_row(command, self.traces)) for command in commands]
+    def outgoing(self, commands: Iterable[Command]) -> list[OutboxRow]:
+        """Return the rows of messages for a statement of the caller's, which adds them to the outbox."""
+        rows = [outgoing.new_row(command, self.traces) for command in commands]
         self.has_sent = self.has_sent or bool(rows)
         return rows
 

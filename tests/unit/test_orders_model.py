@@ -80,6 +80,8 @@ def test_an_item_out_of_bounds_names_its_field(changes, field):
         ({"phone": "call me"}, "contact.phone"),
         ({"phone": "+1" * 20}, "contact.phone"),
         ({"email": "nobody"}, "contact.email"),
+        ({"email": "some\x00one@somewhere.example"}, "contact.email"),
+        ({"email": "someone@somewhere.example\ud800"}, "contact.email"),
         ({"name": "A\x00B"}, "contact.name"),
         ({"name": ""}, "contact.name"),
     ],
