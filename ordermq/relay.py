@@ -163,11 +163,9 @@ class Relay(ThreadService):
         Raises ConnectionLost or a StoreError; every row not confirmed is still there.
         """
         with self._claims.transaction() as tx:
-            if not outbox.become_active(tx):
-                return None
             rows = outbox.claim(tx, 1 if self._outages else self._settings.batch)
             if not rows:
-                return 0
+                return None if rows is None else 0
             failpoint("relay.after_claim")
             result = self._publish(rows)
             failpoint("relay.after_publish")

@@ -88,7 +88,7 @@ CASE = Case(
     rounds=3,
     contenders=[
         *(Contender(name, _sample_of(opened), settings) for name, (opened, settings) in SHOPS.items()),
-        Contender("pika", _pika, "publish to callback at 30/s and 200/s, confirmed, persistent, quorum queue"),
+        Contender("pika", _pika, "publish to callback, the same rates; confirmed, persistent, quorum queue"),
     ],
     targets=[
         at_most(3, "ordermq_calm_first_p50", "pika_calm_p50"),

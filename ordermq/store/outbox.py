@@ -27,7 +27,19 @@ MAX_CLAIM_BYTES = 16 * 1024 * 1024  # of bodies: what a relay may hold, whatever
 
 _RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" read as a number: the advisory lock of the active relay
 
-# Due rows, oldest first, as many as hold no more than so many bytes of bodies before the last one.
+# On a server that takes no writes what was published could not be deleted, and would be published again
+# and again.
+_TAKE_ROLE = """
+    SELECT set_config('ordermq.relay', CASE
+        WHEN current_setting('transaction_read_only') = 'on' THEN 'read-only'
+        WHEN pg_try_advisory_xact_lock(%s) THEN 'active'
+        ELSE 'standby' END, true)
+"""
+_ROLE = "SELECT current_setting('ordermq.relay')"
+
+# Due rows, oldest first, as many as hold no more than so many bytes of bodies before the last one; none
+# but for the active relay. That is what lets the lock and the claim be one round trip; they are two
+# statements, for a claim must see what the relay before has deleted.
 CLAIM = f"""
     SELECT outbox_id, refusals, {COLUMNS}
       FROM (
@@ -35,7 +47,8 @@ CLAIM = f"""
                sum(octet_length(body)) OVER (ORDER BY available_at, outbox_id ROWS UNBOUNDED PRECEDING)
                    - octet_length(body) AS bytes_before
           FROM ordermq.outbox AS o
-         WHERE available_at <= now()
+         WHERE current_setting('ordermq.relay', true) = 'active'
+           AND available_at <= now()
            AND NOT EXISTS (
                SELECT FROM ordermq.outbox AS refused
                 WHERE refused.refusals > 0
@@ -79,30 +92,22 @@ def wake_relay(session: Session) -> None:
     session.notify(CHANNEL)
 
 
-def become_active(tx: Transaction) -> bool:
-    """Take the relay's lock until the transaction ends; False if another relay holds it.
+def claim(tx: Transaction, limit: int) -> list[ClaimedRow] | None:
+    """Become the active relay until the transaction ends; None if another is.
 
-    Raises StoreUnavailable on a server that takes no writes: what was published could not be
-    deleted there, and would be published again and again.
+    Returns up to ``limit`` due rows, oldest first; fewer, if MAX_CLAIM_BYTES of bodies are reached.
+    Raises StoreUnavailable on a server that takes no writes.
     """
-    row = tx.fetch_one(
-        "SELECT pg_try_advisory_xact_lock(%s), current_setting('transaction_read_only') = 'on'",
-        (_RELAY_LOCK,),
-    )
-    if row and row[1]:
+    tx.write(_TAKE_ROLE, (_RELAY_LOCK,))
+    records = tx.fetch_all(CLAIM, {"limit": limit, "bytes": MAX_CLAIM_BYTES})
+    if records:
+        return [ClaimedRow(record[0], record[1], _row(record[2:])) for record in records]
+    role = tx.fetch_one(_ROLE)
+    if role == ("read-only",):
         raise StoreUnavailable(
             "PostgreSQL takes no writes: a standby, or default_transaction_read_only is on"
         )
-    return bool(row and row[0])
-
-
-def claim(tx: Transaction, limit: int) -> list[ClaimedRow]:
-    """Return up to ``limit`` due rows, oldest first; fewer, if MAX_CLAIM_BYTES of bodies are reached.
-
-    The caller must be the active relay.
-    """
-    records = tx.fetch_all(CLAIM, {"limit": limit, "bytes": MAX_CLAIM_BYTES})
-    return [ClaimedRow(record[0], record[1], _row(record[2:])) for record in records]
+    return [] if role == ("active",) else None
 
 
 def delete(tx: Transaction, outbox_ids: Sequence[int]) -> None:

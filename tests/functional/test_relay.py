@@ -135,7 +135,7 @@ def test_a_relay_refused_by_the_broker_ends_at_once_though_it_has_nothing_to_pub
 
 def test_a_standby_shows_signs_of_life_and_hears_the_stop_however_long_it_waits(rig):
     with rig.session.transaction() as tx:
-        assert outbox.become_active(tx)
+        assert outbox.claim(tx, 1) is not None
         relay = rig.relay(standby_s=60.0)
         wait_until(lambda: relay._health.ready().is_good, 10, what="a standby")
         beats = []

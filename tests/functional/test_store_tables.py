@@ -170,9 +170,10 @@ def test_a_refused_row_holds_back_the_later_ones_of_its_order_and_no_other(sessi
 def test_one_relay_is_active_until_its_transaction_ends(session, database_settings):
     other = Session(database_settings, name="test")
     with session.transaction() as tx:
-        assert outbox.become_active(tx) is True
-        assert in_transaction(other, outbox.become_active) is False
-    assert in_transaction(other, outbox.become_active) is True
+        assert outbox.claim(tx, 9) == []
+        send(other, note("a"))
+        assert in_transaction(other, outbox.claim, 9) is None
+    assert claimed(other) == ["a"]
     other.close()
 
 

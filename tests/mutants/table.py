@@ -148,8 +148,8 @@ MUTATIONS = (
     ),
     Mutation(
         "two relays at once", "ordermq/store/outbox.py",
-        "    return bool(row and row[0])\n\n\ndef claim(",
-        "    return bool(row)\n\n\ndef claim(",
+        "ELSE 'standby' END",
+        "ELSE 'active' END",
         (f"{TABLES}::test_one_relay_is_active_until_its_transaction_ends",),
     ),
     # --- transactions ---
