@@ -27,38 +27,9 @@ MAX_CLAIM_BYTES = 16 * 1024 * 1024  # of bodies: what a relay may hold, whatever
 
 _RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" read as a number: the advisory lock of the active relay
 
-# On a server that takes no writes what was published could not be deleted, and would be published again
-# and again.
-_TAKE_ROLE = """
-    SELECT set_config('ordermq.relay', CASE
-        WHEN current_setting('transaction_read_only') = 'on' THEN 'read-only'
-        WHEN pg_try_advisory_xact_lock(%s) THEN 'active'
-        ELSE 'standby' END, true)
-"""
+# Migration 0005 has the function: the lock, and under it the rows that are due.
+_CLAIM = f"SELECT outbox_id, refusals, {COLUMNS} FROM ordermq.claim(%s, %s, %s)"  # noqa: S608 # COLUMNS is a constant
 _ROLE = "SELECT current_setting('ordermq.relay')"
-
-# Due rows, oldest first, as many as hold no more than so many bytes of bodies before the last one; none
-# but for the active relay. That is what lets the lock and the claim be one round trip; they are two
-# statements, for a claim must see what the relay before has deleted.
-CLAIM = f"""
-    SELECT outbox_id, refusals, {COLUMNS}
-      FROM (
-        SELECT outbox_id, refusals, {COLUMNS},
-               sum(octet_length(body)) OVER (ORDER BY available_at, outbox_id ROWS UNBOUNDED PRECEDING)
-                   - octet_length(body) AS bytes_before
-          FROM ordermq.outbox AS o
-         WHERE current_setting('ordermq.relay', true) = 'active'
-           AND available_at <= now()
-           AND NOT EXISTS (
-               SELECT FROM ordermq.outbox AS refused
-                WHERE refused.refusals > 0
-                  AND refused.correlation_id = o.correlation_id
-                  AND refused.correlation_id <> ''
-                  AND refused.outbox_id < o.outbox_id)
-         ORDER BY available_at, outbox_id
-         LIMIT %(limit)s) AS due
-     WHERE bytes_before < %(bytes)s
-"""  # noqa: S608 # COLUMNS is a constant
 
 _REFUSED = """
     UPDATE ordermq.outbox AS o
@@ -98,8 +69,7 @@ def claim(tx: Transaction, limit: int) -> list[ClaimedRow] | None:
     Returns up to ``limit`` due rows, oldest first; fewer, if MAX_CLAIM_BYTES of bodies are reached.
     Raises StoreUnavailable on a server that takes no writes.
     """
-    tx.write(_TAKE_ROLE, (_RELAY_LOCK,))
-    records = tx.fetch_all(CLAIM, {"limit": limit, "bytes": MAX_CLAIM_BYTES})
+    records = tx.fetch_all(_CLAIM, (_RELAY_LOCK, limit, MAX_CLAIM_BYTES))
     if records:
         return [ClaimedRow(record[0], record[1], _row(record[2:])) for record in records]
     role = tx.fetch_one(_ROLE)

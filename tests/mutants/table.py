@@ -147,9 +147,9 @@ MUTATIONS = (
         ("tests/functional/test_relay.py::test_rows_published_without_a_confirm_stay_and_are_published_again",),
     ),
     Mutation(
-        "two relays at once", "ordermq/store/outbox.py",
-        "ELSE 'standby' END",
-        "ELSE 'active' END",
+        "two relays at once", "ordermq/store/migrations/0005_claim.sql",
+        "ELSE 'standby' END;",
+        "ELSE 'active' END;",
         (f"{TABLES}::test_one_relay_is_active_until_its_transaction_ends",),
     ),
     # --- transactions ---

@@ -1,0 +1,66 @@
+-- safe while old code runs: yes
+-- The relay's lock and its claim, as a function: PostgreSQL keeps its plan as long as a connection lives, and
+-- to plan it costs more than to find a few rows.
+
+-- Takes the lock of the active relay until the transaction ends and returns the rows that are due, oldest
+-- first: as many as `most`, and as hold no more than `most_bytes` of bodies before the last one. No rows for
+-- any but the active relay; the setting ordermq.relay says what the caller is.
+CREATE FUNCTION ordermq.claim(relay_lock bigint, most integer, most_bytes bigint)
+RETURNS TABLE (
+    outbox_id       bigint,
+    refusals        integer,
+    routing_key     text,
+    message_id      text,
+    type            text,
+    version         integer,
+    correlation_id  text,
+    traceparent     text,
+    occurred_at     timestamptz,
+    attempt         integer,
+    hop             integer,
+    replay_no       integer,
+    first_failed_at timestamptz,
+    last_error      text,
+    body            bytea
+) LANGUAGE plpgsql
+-- The plan is kept from an outbox that is empty to one that an outage has filled. So it is one that is good
+-- for both: by the index on available_at, as far as `most`, with a look at the index of refused rows for each.
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    -- On a server that takes no writes what was published could not be deleted: it would go out again and again.
+    role text := CASE
+        WHEN current_setting('transaction_read_only') = 'on' THEN 'read-only'
+        WHEN pg_try_advisory_xact_lock(relay_lock) THEN 'active'
+        ELSE 'standby' END;
+BEGIN
+    PERFORM set_config('ordermq.relay', role, true);
+    IF role <> 'active' THEN
+        RETURN;
+    END IF;
+    -- A statement of its own, begun under the lock: it sees what the relay before has deleted.
+    RETURN QUERY
+    SELECT outbox_id, refusals, routing_key, message_id, type, version, correlation_id, traceparent,
+           occurred_at, attempt, hop, replay_no, first_failed_at, last_error, body
+      FROM (
+        SELECT *,
+               sum(octet_length(body)) OVER (ORDER BY available_at, outbox_id ROWS UNBOUNDED PRECEDING)
+                   - octet_length(body) AS bytes_before
+          FROM ordermq.outbox AS o
+         WHERE available_at <= now()
+           AND NOT EXISTS (
+               SELECT FROM ordermq.outbox AS refused
+                WHERE refused.refusals > 0
+                  AND refused.correlation_id = o.correlation_id
+                  AND refused.correlation_id <> ''
+                  AND refused.outbox_id < o.outbox_id)
+         ORDER BY available_at, outbox_id
+         LIMIT most) AS due
+     WHERE bytes_before < most_bytes;
+END
+$$;
