@@ -15,7 +15,7 @@ from benchmarks.crew import Crew
 from benchmarks.ground import Ground
 from benchmarks.shops import SHOPS, Shop
 
-RATE, CALM_RATE = 200.0, 30.0
+RATE, CALM_RATE = 200.0, 10.0
 BURST_SEED, STEADY_SEED, HALF_SEED, CALM_SEED = 2, 3, 4, 5
 
 _TIMES = """
@@ -35,7 +35,7 @@ def _sample_of(opened: Callable[[Ground], Any]) -> Callable[[Ground, int], Mappi
             shop.place_all(max(20, n // 4), seed=BURST_SEED)
             half = shop.value(_MOST, f"gen-{BURST_SEED}-%") / 2
             figures = {
-                **_offered(shop, "calm", CALM_RATE, max(20, n // 4), CALM_SEED),
+                **_offered(shop, "calm", CALM_RATE, max(20, n // 8), CALM_SEED),
                 **_offered(shop, "200", RATE, n, STEADY_SEED),
                 **_offered(shop, "half", half, max(20, n // 4), HALF_SEED),
             }
@@ -70,7 +70,7 @@ def at(seconds: Sequence[float], part: float) -> float:
 def _pika(ground: Ground, n: int) -> Mapping[str, float]:
     figures: dict[str, float] = {}
     with Crew(ground) as crew:
-        for name, rate, count in (("calm", CALM_RATE, max(20, n // 4)), ("200", RATE, n)):
+        for name, rate, count in (("calm", CALM_RATE, max(20, n // 8)), ("200", RATE, n)):
             waits = crew.run("pass_on_pika", count=count, rate=rate)["waits"]
             if len(waits) != count:
                 raise Wrong(f"{len(waits)} of {count} messages came")
@@ -80,7 +80,7 @@ def _pika(ground: Ground, n: int) -> Mapping[str, float]:
 
 CASE = Case(
     name="latency",
-    what="from a committed order to its first handler and its end, at 30/s, 200/s and half of the own most",
+    what="from a committed order to its first handler and its end, at 10/s, 200/s and half of the own most",
     unit="ms",
     units={"_offered": "orders/s"},
     n=800,

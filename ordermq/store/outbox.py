@@ -28,8 +28,7 @@ MAX_CLAIM_BYTES = 16 * 1024 * 1024  # of bodies: what a relay may hold, whatever
 _RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" read as a number: the advisory lock of the active relay
 
 # Migration 0005 has the function: the lock, and under it the rows that are due.
-_CLAIM = f"SELECT outbox_id, refusals, {COLUMNS} FROM ordermq.claim(%s, %s, %s)"  # noqa: S608 # COLUMNS is a constant
-_ROLE = "SELECT current_setting('ordermq.relay')"
+_CLAIM = f"SELECT idle, outbox_id, refusals, {COLUMNS} FROM ordermq.claim(%s, %s, %s)"  # noqa: S608 # COLUMNS is a constant
 
 _REFUSED = """
     UPDATE ordermq.outbox AS o
@@ -70,14 +69,14 @@ def claim(tx: Transaction, limit: int) -> list[ClaimedRow] | None:
     Raises StoreUnavailable on a server that takes no writes.
     """
     records = tx.fetch_all(_CLAIM, (_RELAY_LOCK, limit, MAX_CLAIM_BYTES))
-    if records:
-        return [ClaimedRow(record[0], record[1], _row(record[2:])) for record in records]
-    role = tx.fetch_one(_ROLE)
-    if role == ("read-only",):
+    idle = records[0][0] if records else None
+    if idle == "read-only":
         raise StoreUnavailable(
             "PostgreSQL takes no writes: a standby, or default_transaction_read_only is on"
         )
-    return [] if role == ("active",) else None
+    if idle:
+        return None
+    return [ClaimedRow(record[1], record[2], _row(record[3:])) for record in records]
 
 
 def delete(tx: Transaction, outbox_ids: Sequence[int]) -> None:

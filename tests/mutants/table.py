@@ -148,8 +148,8 @@ MUTATIONS = (
     ),
     Mutation(
         "two relays at once", "ordermq/store/migrations/0005_claim.sql",
-        "ELSE 'standby' END;",
-        "ELSE 'active' END;",
+        "WHEN NOT pg_try_advisory_xact_lock(relay_lock)",
+        "WHEN pg_try_advisory_xact_lock(relay_lock) IS NULL",
         (f"{TABLES}::test_one_relay_is_active_until_its_transaction_ends",),
     ),
     # --- transactions ---

@@ -3,10 +3,12 @@
 -- to plan it costs more than to find a few rows.
 
 -- Takes the lock of the active relay until the transaction ends and returns the rows that are due, oldest
--- first: as many as `most`, and as hold no more than `most_bytes` of bodies before the last one. No rows for
--- any but the active relay; the setting ordermq.relay says what the caller is.
+-- first: as many as `most`, and as hold no more than `most_bytes` of bodies before the last one. Whoever does
+-- not get the lock gets one row of nothing but the reason: another relay is active, or the server takes no
+-- writes. What was published there could not be deleted: it would go out again and again.
 CREATE FUNCTION ordermq.claim(relay_lock bigint, most integer, most_bytes bigint)
 RETURNS TABLE (
+    idle            text,
     outbox_id       bigint,
     refusals        integer,
     routing_key     text,
@@ -32,20 +34,18 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
-DECLARE
-    -- On a server that takes no writes what was published could not be deleted: it would go out again and again.
-    role text := CASE
-        WHEN current_setting('transaction_read_only') = 'on' THEN 'read-only'
-        WHEN pg_try_advisory_xact_lock(relay_lock) THEN 'active'
-        ELSE 'standby' END;
 BEGIN
-    PERFORM set_config('ordermq.relay', role, true);
-    IF role <> 'active' THEN
+    idle := CASE
+        WHEN current_setting('transaction_read_only') = 'on' THEN 'read-only'
+        WHEN NOT pg_try_advisory_xact_lock(relay_lock) THEN 'standby'
+        END;
+    IF idle IS NOT NULL THEN
+        RETURN NEXT;
         RETURN;
     END IF;
     -- A statement of its own, begun under the lock: it sees what the relay before has deleted.
     RETURN QUERY
-    SELECT outbox_id, refusals, routing_key, message_id, type, version, correlation_id, traceparent,
+    SELECT NULL, outbox_id, refusals, routing_key, message_id, type, version, correlation_id, traceparent,
            occurred_at, attempt, hop, replay_no, first_failed_at, last_error, body
       FROM (
         SELECT *,
