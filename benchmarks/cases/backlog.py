@@ -18,7 +18,7 @@ from benchmarks.gated import Gated, gated
 from benchmarks.ground import Arena, Ground
 
 K, PARTS = 2_000, 3  # warm-up and parts together fit into the smallest backlog
-TURNS = 3
+TURNS = 2
 QUEUED_AT_MOST = 300_000
 FLAT = 1.25
 

@@ -25,7 +25,7 @@ def _sample_of(how: str) -> Callable[[Ground, int], Mapping[str, float]]:
             for disk in ("", "_fsync_2ms"):
                 _slow_down(ground, FSYNC_MS if disk else 0.0)
                 for writers in WRITERS:
-                    count = n * (6 if writers > 1 else 1)  # a second at the least
+                    count = n * (4 if writers > 1 else 1)  # a second at the least
                     seed = 1000 * (1 + len(figures))
                     ran = crew.run("take_orders", how=how, writers=writers, count=count, seed=seed)
                     figures[f"{writers}{disk}_p50"] = 1000 * ran["p50"]
