@@ -98,6 +98,7 @@ def _relayed(run: Gated, k: int) -> list[float]:
 def _consumed(run: Gated, k: int) -> list[float]:
     """Measure the first ``k`` after the gate opens and those that follow, up to ``PARTS``."""
     _execute(run, "TRUNCATE effects")
+    _execute(run, "DELETE FROM ordermq.inbox WHERE message_id NOT LIKE 'old-%'")
     run.gate.unlink(missing_ok=True)
     [hand] = run.consume("plain")
     opened = run.open()

@@ -106,14 +106,13 @@ class _Worker(ABC):
     def _settled(self, works: Sequence[Work]) -> None:
         if not works:
             return
+        self._bench.report(works)
         now_s = monotonic_s()
-        # What was sent first: orders wait for it, and nobody for the acks. A relay that was woken polls
-        # often for a while, so it needs no second call soon.
+        # A relay that was woken polls often for a while: it needs no second call soon.
         if self._settler.has_sent and now_s - self._notified_s >= NOTIFY_EVERY_S:
             self._notified_s = now_s
             self._settler.has_sent = False
             outbox.wake_relay(self._settler.session)
-        self._bench.report(works)
 
 
 class _Handling(_Worker):

@@ -12,7 +12,7 @@ Invariants
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -143,7 +143,7 @@ def _insert_one(order: Order, sha256: bytes, tx: Transaction, traceparent: str) 
         currency=order.currency,
         total_minor=order.total_minor,
         traceparent=traceparent,
-        placed_at=order.placed_at or now,
+        placed_at=(order.placed_at or now).astimezone(UTC),  # JSON's offsets have no seconds
         card_token=order.card_token,
         phone=contact.phone,
         email=contact.email,

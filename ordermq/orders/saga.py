@@ -92,8 +92,7 @@ TABLE: dict[tuple[Status, EventType], Row] = {
     (_PLACED, EventType.STOCK_REJECTED): Row(_CANCELLED, (Step.NOTIFY_CANCELLED,)),
     (_PLACED, EventType.RESERVATION_FAILED): Row(_CANCELLED, (Step.NOTIFY_CANCELLED,), attention=True),
     (_PLACED, EventType.CANCEL_REQUESTED): Row(_CANCELLED, (Step.NOTIFY_CANCELLED,)),
-    # An order's messages go out one after another: first the one whose step takes the longest.
-    (_RESERVED, EventType.PAYMENT_CAPTURED): Row(_PAID, (Step.NOTIFY_CONFIRMED, Step.SHIP, Step.AWARD)),
+    (_RESERVED, EventType.PAYMENT_CAPTURED): Row(_PAID, (Step.SHIP, Step.AWARD, Step.NOTIFY_CONFIRMED)),
     (_RESERVED, EventType.PAYMENT_DECLINED): Row(_CANCELLED, (Step.RELEASE, Step.NOTIFY_CANCELLED)),
     # Given up, the capture may still have happened: the refund asks the gateway.
     (_RESERVED, EventType.PAYMENT_FAILED): Row(

@@ -3,7 +3,7 @@
 import re
 import threading
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import psycopg2
 import pytest
@@ -25,6 +25,7 @@ from ordermq.store.outgoing import COLUMNS
 from ordermq.testing import wait_until
 from tests.support.shop import an_order, open_shop
 
+AMSTERDAM_TIME = timezone(timedelta(minutes=19, seconds=32))  # as it was until 1937
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 WAITING = """
     SELECT count(*) FROM pg_stat_activity
@@ -115,7 +116,9 @@ def test_one_order_is_written_as_many_are(shop):
         phone="+4930123456", email="o'neil\\@somewhere.example", name='Zoë "Zo" \\ O\'Neil 你好'
     )
     one, other = (
-        an_order(order_id, contact=contact, placed_at=datetime(2017, 5, 16, 15, 5, 35, 123456, UTC))
+        an_order(
+            order_id, contact=contact, placed_at=datetime(1930, 5, 16, 15, 5, 35, 123456, AMSTERDAM_TIME)
+        )
         for order_id in ("o-1", "o-2")
     )
     with shop.session.transaction() as tx:
@@ -125,8 +128,15 @@ def test_one_order_is_written_as_many_are(shop):
         first, second = written(shop, table)
         assert first == {key: value.replace("o-2", "o-1") for key, value in second.items()}
     assert shop.database.sql("SELECT DISTINCT name FROM shop.contacts") == contact.name
+    assert shop.database.sql(INSTANTS_AND_SPANS) == "2|t|t|t"
 
 
+INSTANTS_AND_SPANS = """
+    SELECT count(*), bool_and(now() - e.occurred_at < interval '1 minute'),
+           bool_and(now() - m.occurred_at < interval '1 minute'), bool_and(m.traceparent <> o.traceparent)
+      FROM shop.orders AS o JOIN shop.order_events AS e USING (order_id)
+      JOIN ordermq.outbox AS m ON m.correlation_id = order_id
+"""
 OF_EACH_ROW = {"content_sha256", "outbox_id", "accepted_at", "updated_at", "occurred_at"}
 
 

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from ordermq.clock import utc_now
-from ordermq.errors import BadInput, ConfigError, DataRefused, MalformedMessage, SchemaOutdated
+from ordermq.errors import (
+    BadInput,
+    ConfigError,
+    DataRefused,
+    MalformedMessage,
+    SchemaOutdated,
+    StoreUnavailable,
+)
 from ordermq.message import MAX_BODY_BYTES, Command, Envelope, Payload
 from ordermq.observe import trace
 from ordermq.store import Session, Transaction, actions, dead_letters, inbox, leases, migrate, outbox, starts
@@ -187,11 +194,20 @@ def test_pending_counts_what_is_due_and_how_late_it_is(session):
     assert 0.05 <= oldest_s < 5.0
 
 
-# Scans of the whole table, and rows read by the index of what is due, so far in this session.
+# Scans of the whole table, and rows read by the index of what is due and by that of what was refused.
 READ_FROM_OUTBOX = """
     SELECT pg_stat_get_xact_numscans('ordermq.outbox'::regclass),
-           pg_stat_get_xact_tuples_fetched('ordermq.outbox_available'::regclass)
+           pg_stat_get_xact_tuples_fetched('ordermq.outbox_available'::regclass),
+           pg_stat_get_xact_tuples_returned('ordermq.outbox_refused'::regclass)
 """
+
+
+def read_by_a_claim(session, limit):
+    with session.transaction() as tx:
+        before = tx.fetch_one(READ_FROM_OUTBOX)
+        assert len(outbox.claim(tx, limit) or ()) == limit
+        after = tx.fetch_one(READ_FROM_OUTBOX)
+    return [now - then for now, then in zip(after, before, strict=True)]
 
 
 def test_a_claim_reads_what_is_due_by_its_index_though_the_outbox_was_empty_when_it_was_planned(session):
@@ -199,15 +215,31 @@ def test_a_claim_reads_what_is_due_by_its_index_though_the_outbox_was_empty_when
     with session.transaction() as tx:
         tx.send([note(f"p{n}", f"p{n}", delay_s=3600.0) for n in range(2000)])
         tx.send([note(f"due{n}", f"o{n}") for n in range(2000)])
+    scans, due, refused = read_by_a_claim(session, 10)
+    assert (scans, refused) == (0, 0)
+    assert 10 <= due <= 12
+
+
+def test_a_claim_looks_for_refused_rows_of_its_own_orders_though_there_were_none_when_it_was_planned(session):
     with session.transaction() as tx:
-        before = tx.fetch_one(READ_FROM_OUTBOX)
-        assert len(outbox.claim(tx, 10) or ()) == 10
-        after = tx.fetch_one(READ_FROM_OUTBOX)
-    assert before is not None
-    assert after is not None
-    scans, rows = (now - then for now, then in zip(after, before, strict=True))
-    assert scans == 0
-    assert 10 <= rows <= 12
+        tx.send([note(f"due{n}", f"o{n}") for n in range(2000)])
+        tx.execute("ANALYZE ordermq.outbox")
+    assert len(claimed(session, 10)) == 10
+    with session.transaction() as tx:
+        tx.send([note(f"r{n}", f"r{n}", delay_s=3600.0) for n in range(2000)])
+        tx.execute("UPDATE ordermq.outbox SET refusals = 1 WHERE message_id LIKE 'r%'")
+    scans, due, refused = read_by_a_claim(session, 10)
+    assert (scans, refused) == (0, 0)
+    assert 10 <= due <= 12
+
+
+def test_a_claim_where_nothing_can_be_deleted_is_none(session):
+    send(session, note("a"))
+    with session.transaction() as tx:
+        tx.execute("SET TRANSACTION READ ONLY")
+        with pytest.raises(StoreUnavailable, match="takes no writes"):
+            outbox.claim(tx, 9)
+    assert claimed(session) == ["a"]
 
 
 def test_a_claim_has_the_columns_of_a_message(session):

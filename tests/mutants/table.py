@@ -152,6 +152,11 @@ MUTATIONS = (
         "WHEN pg_try_advisory_xact_lock(relay_lock) IS NULL",
         (f"{TABLES}::test_one_relay_is_active_until_its_transaction_ends",),
     ),
+    Mutation(
+        "what cannot be deleted is claimed", "ordermq/store/migrations/0005_claim.sql",
+        "        WHEN current_setting('transaction_read_only') = 'on' THEN 'read-only'\n", "",
+        (f"{TABLES}::test_a_claim_where_nothing_can_be_deleted_is_none",),
+    ),
     # --- transactions ---
     Mutation(
         "a commit of unknown outcome taken for success", "ordermq/store/session.py",

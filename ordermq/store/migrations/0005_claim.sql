@@ -25,13 +25,19 @@ RETURNS TABLE (
     last_error      text,
     body            bytea
 ) LANGUAGE plpgsql
--- The plan is kept from an outbox that is empty to one that an outage has filled. So it is one that is good
--- for both: by the index on available_at, as far as `most`, with a look at the index of refused rows for each.
+-- The plan is kept from an outbox that is empty to one that an outage has filled, and back. So it is one that
+-- is good for both: by the index on available_at, as far as `most`, with a look at the index of refused rows for
+-- each. What else the planner might think of for one of the two is turned off.
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET enable_material = off
+SET max_parallel_workers_per_gather = 0
+SET jit = off
+-- RETURN QUERY collects its rows: room for a claim of the largest bodies.
+SET work_mem = '32MB'
 AS $$
 #variable_conflict use_column
 BEGIN
