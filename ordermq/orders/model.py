@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 import msgspec
@@ -99,8 +99,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         amount_minor = sum(item.amount_minor for item in self.items)
         if self.total_minor != amount_minor:
             raise BadInput(f"total_minor: {self.total_minor} is not the sum of the items, {amount_minor}")
-        if self.placed_at is not None and self.placed_at.tzinfo is None:
-            raise BadInput("placed_at: has no time zone")
+        if self.placed_at is not None:
+            _check_instant("placed_at", self.placed_at)
 
     def __repr__(self) -> str:
         return f"Order({self.order_id!r})"
@@ -132,3 +132,12 @@ def _check_int(field: str, value: object, least: int, most: int) -> None:
     # bool is an int to Python, and True units of something is a caller's mistake
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise BadInput(f"{field}: {str(value)[:40]} is not a whole number from {least} to {most}")
+
+
+def _check_instant(field: str, value: datetime) -> None:
+    if value.tzinfo is None:
+        raise BadInput(f"{field}: has no time zone")
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise BadInput(f"{field}: {value.isoformat()} is outside of the years 1 to 9999 in UTC") from None

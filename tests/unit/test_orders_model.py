@@ -1,6 +1,6 @@
 """An order that exists can be stored and worked on."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
@@ -48,6 +48,7 @@ def an_order(**changes):
         ({"card_token": ""}, "card_token"),
         ({"card_token": "x" * 129}, "card_token"),
         ({"placed_at": datetime(2026, 1, 1)}, "placed_at"),
+        ({"placed_at": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))}, "placed_at"),
     ],
 )
 def test_an_order_that_cannot_be_worked_on_names_its_field(changes, field):
