@@ -48,7 +48,7 @@ ifneq ($(BROKER),)
 endif
 
 demo: setup ## Real orders through everything: make demo [ORDERS=2000 SEED=1 | INPUT=FILE FORMAT=olist]
-	@$(BIN)/python -m ordermq.testing.demo --orders "$(ORDERS)" --seed "$(SEED)" --input "$(INPUT)" --format "$(FORMAT)"
+	@$(BIN)/python -m ordermq.shop.demo --orders "$(ORDERS)" --seed "$(SEED)" --input "$(INPUT)" --format "$(FORMAT)"
 
 test: setup broker ## Run the whole suite, on a private RabbitMQ and PostgreSQL for each of JOBS processes; BROKER=4: on 4.0
 	@bin/bootstrap bench >/dev/null || echo "test: the benchmarks' client in C is skipped: it needs gcc and librabbitmq-dev"

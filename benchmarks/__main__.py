@@ -16,7 +16,7 @@ from benchmarks.contest import run_case
 from benchmarks.ground import Arena, arena
 from benchmarks.report import Outcome, last_line
 from benchmarks.versions import versions
-from ordermq.testing.tool import run_tool
+from ordermq.testing.stack.tool import run_tool
 
 
 @click.command()

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from benchmarks.ground import Ground, ProgramFailed
 from ordermq.clock import Deadline
-from ordermq.testing.fleet import program
+from ordermq.testing.stack.fleet import program
 from ordermq.testing.wait import wait_until
 
 _ROOT = Path(__file__).resolve().parent.parent

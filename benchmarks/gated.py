@@ -10,13 +10,13 @@ from typing import Any
 from benchmarks.case import Wrong
 from benchmarks.crew import Crew, Hand
 from benchmarks.ground import Ground
-from ordermq.amqp import Fate, Publisher
+from ordermq.amqp import Publisher, PublishOutcome
 from ordermq.clock import utc_now
 from ordermq.message.envelope import Envelope, Publishing
 from ordermq.message.headers import to_properties
 from ordermq.observe import trace
 from ordermq.store import Session
-from ordermq.testing.fleet import program
+from ordermq.testing.stack.fleet import program
 
 PREFIX = "orders"
 HANDLERS = {"ORDERMQ_CONSUMER_HANDLERS": "benchmarks.programs.gated"}
@@ -43,7 +43,7 @@ class Gated:
             for start in range(0, count, _CHUNK):
                 some = [_publishing(queue, f"{name}-{n}") for n in range(start, min(count, start + _CHUNK))]
                 fates = publisher.publish_many(some, timeout_s=60.0)
-                if any(fate is not Fate.CONFIRMED for fate in fates):
+                if any(fate is not PublishOutcome.CONFIRMED for fate in fates):
                     raise Wrong(f"not every message to {queue} was confirmed")
 
     def wait_unconsumed(self, queue: str) -> None:

@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 from ordermq.config.environment import inherited
 from ordermq.config.settings import BrokerSettings, DatabaseSettings
-from ordermq.testing.account import server_account
-from ordermq.testing.fleet import program
-from ordermq.testing.place import Place
-from ordermq.testing.stack import PrivateStack, guarded
+from ordermq.testing.stack.account import server_account
+from ordermq.testing.stack.fleet import program
+from ordermq.testing.stack.place import Place
+from ordermq.testing.stack.private import PrivateStack, guarded
 
 _NUMBERS = count(1)
 

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.case import Wrong
 from benchmarks.crew import Crew
 from benchmarks.ground import Ground
-from ordermq.orders.stock import load_stock
+from ordermq.shop.stock import load_stock
 from ordermq.store import Session
 
 WARM_UP = 20

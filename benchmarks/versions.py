@@ -3,7 +3,7 @@
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from ordermq.testing.release import wanted_release
+from ordermq.testing.stack.release import wanted_release
 
 _PACKAGES = ("pika", "psycopg2-binary", "celery", "dramatiq")
 

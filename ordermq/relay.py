@@ -3,20 +3,20 @@
     claim (advisory lock + rows, one transaction) -> publish in waves -> delete, refuse -> commit
 
 Invariants
-    R1  One relay is active: rows are claimed under a transaction-scoped advisory lock.
+    REL1  One relay is active: rows are claimed under a transaction-scoped advisory lock.
         A relay that freezes loses it with its transaction (idle_in_transaction_s).
-    R2  A row is deleted only after its publishing was confirmed. A crash anywhere
+    REL2  A row is deleted only after its publishing was confirmed. A crash anywhere
         publishes it again under the same message_id; the inbox absorbs that.
-    R3  A row is published only after every earlier row of its correlation_id in the
+    REL3  A row is published only after every earlier row of its correlation_id in the
         claim was confirmed. One that was not holds back the later ones of its own
         correlation_id and nothing else.
-    R4  Publishing a claim takes at most half of idle_in_transaction_s, however slow the
+    REL4  Publishing a claim takes at most half of idle_in_transaction_s, however slow the
         broker is, and in the second half of that nothing more is handed to the publisher:
         what was has time for its confirms. What is left of the claim stays for the next.
-    R5  Nothing is claimed while the connection is not open. After an outage one row is
+    REL5  Nothing is claimed while the connection is not open. After an outage one row is
         claimed, and only when it was confirmed as many as usual: a broker that takes
         what it cannot confirm is not sent the same batch again and again.
-    R6  A claim holds at most MAX_CLAIM_BYTES of bodies and one more.
+    REL6  A claim holds at most MAX_CLAIM_BYTES of bodies and one more.
 """
 
 import logging
@@ -26,7 +26,7 @@ from itertools import takewhile
 from random import Random
 from typing import Protocol
 
-from ordermq.amqp import Fate, Publisher, State
+from ordermq.amqp import ConnectionState, Publisher, PublishOutcome
 from ordermq.backoff import Backoff
 from ordermq.clock import Deadline, monotonic_s
 from ordermq.config.settings import DatabaseSettings, RelaySettings
@@ -63,13 +63,13 @@ class Published:
     """What came of publishing a claim. ``unconfirmed`` were never sent, or nobody knows."""
 
     confirmed: list[int] = field(default_factory=list)
-    refused: list[tuple[ClaimedRow, Fate, str]] = field(default_factory=list)
+    refused: list[tuple[ClaimedRow, PublishOutcome, str]] = field(default_factory=list)
     unconfirmed: int = 0
     last_reason: str = ""
 
 
 @dataclass
-class Standing:
+class Stall:
     """Since when nothing moves, and the kinds of reason that were logged."""
 
     since_s: float
@@ -77,7 +77,7 @@ class Standing:
 
 
 def waves(rows: Sequence[ClaimedRow]) -> list[list[ClaimedRow]]:
-    """Split a claim so that no wave holds two rows of one correlation_id (R3).
+    """Split a claim so that no wave holds two rows of one correlation_id (REL3).
 
     Rows of one correlation_id are in the order they were written, not in the order they came
     due: a transaction that waited for another's may have begun first.
@@ -131,12 +131,12 @@ class Relay(ThreadService):
         self._claims = Session(database, name="ordermq-relay")
         self._wakeups = Session(database, name="ordermq-relay listen")
         self._backoffs = {
-            Fate.RETURNED: Backoff(settings.refused_base_s, settings.refused_cap_s),
-            Fate.NACKED: Backoff(settings.refused_base_s, settings.nacked_cap_s),
+            PublishOutcome.RETURNED: Backoff(settings.refused_base_s, settings.refused_cap_s),
+            PublishOutcome.NACKED: Backoff(settings.refused_base_s, settings.nacked_cap_s),
         }
         self._outage_backoff = Backoff(0.2, 2.0)
         self._outages = 0  # in a row, without a row relayed or an outbox found empty
-        self._standing: Standing | None = None
+        self._standing: Stall | None = None
         self._has_worked = False
         self._gauged_s = 0.0
 
@@ -191,7 +191,9 @@ class Relay(ThreadService):
             if not (exc.retryable or self._has_worked):
                 raise
             self._stand_still(exc)
-            if self._publisher.connection.state is State.OPEN:  # else what reopens it waits, and long enough
+            if (
+                self._publisher.connection.state is ConnectionState.OPEN
+            ):  # else what reopens it waits, and long enough
                 self.stopping.wait(self._outage_backoff.delay_s(self._outages, self._random))
             self._outages += 1
             return 0
@@ -205,13 +207,13 @@ class Relay(ThreadService):
             if self._publisher.failure is not None:
                 raise self._publisher.failure  # also with nothing to publish
             state = connection.state
-            if state is State.OPEN:
+            if state is ConnectionState.OPEN:
                 return True
-            if state is State.BLOCKED:
+            if state is ConnectionState.BLOCKED:
                 self._stand_still(
                     ConnectionBlocked("the broker has raised a resource alarm and takes nothing")
                 )
-            elif state is State.WAITING:
+            elif state is ConnectionState.WAITING:
                 self._stand_still(ConnectionLost(f"no connection to the broker: {connection.last_error}"))
             self._health.beat()
             self.stopping.wait(_LOOK_EVERY_S)
@@ -222,7 +224,7 @@ class Relay(ThreadService):
         self._health.set_ready(False, str(reason))
         kind = type(reason)
         if self._standing is None:
-            self._standing = Standing(monotonic_s(), set())
+            self._standing = Stall(monotonic_s(), set())
         if kind not in self._standing.told:
             self._standing.told.add(kind)
             log.log(
@@ -241,7 +243,7 @@ class Relay(ThreadService):
         text = f"{result.unconfirmed} publishings without a confirm, to be sent again: {result.last_reason}"
         if (refusal := self._publisher.refusal) is not None:
             return refusal
-        is_blocked = self._publisher.connection.state is State.BLOCKED
+        is_blocked = self._publisher.connection.state is ConnectionState.BLOCKED
         return ConnectionBlocked(text) if is_blocked else ConnectionLost(text)
 
     def _publish(self, rows: Sequence[ClaimedRow]) -> Published:
@@ -254,7 +256,7 @@ class Relay(ThreadService):
             in_time = takewhile(lambda _: not last_begin.has_passed, todo)
             fates = self._publisher.publish_many(map(self._publishing, in_time), timeout_s=deadline.left_s)
             for position, (row, fate) in enumerate(zip(todo, fates, strict=False)):
-                if fate is not Fate.CONFIRMED:
+                if fate is not PublishOutcome.CONFIRMED:
                     held.add(row.row.envelope.correlation_id)
                 self._note(result, row, fate, fates.reasons.get(position, ""))
             held.discard("")  # rows of no order hold back nothing
@@ -263,10 +265,10 @@ class Relay(ThreadService):
             self._health.beat()
         return result
 
-    def _note(self, result: Published, row: ClaimedRow, fate: Fate, reason: str) -> None:
-        if fate is Fate.CONFIRMED:
+    def _note(self, result: Published, row: ClaimedRow, fate: PublishOutcome, reason: str) -> None:
+        if fate is PublishOutcome.CONFIRMED:
             result.confirmed.append(row.outbox_id)
-        elif fate in (Fate.UNKNOWN, Fate.UNSENT):
+        elif fate in (PublishOutcome.UNKNOWN, PublishOutcome.UNSENT):
             result.unconfirmed += 1
             result.last_reason = reason or result.last_reason
         else:
@@ -280,8 +282,8 @@ class Relay(ThreadService):
     def _publishing(self, row: ClaimedRow) -> Publishing:
         return Publishing(self._exchange, row.row.routing_key, to_properties(row.row.envelope), row.row.body)
 
-    def _refusal(self, row: ClaimedRow, fate: Fate, reason: str) -> tuple[int, str, float]:
-        backoff = self._backoffs.get(fate, self._backoffs[Fate.RETURNED])
+    def _refusal(self, row: ClaimedRow, fate: PublishOutcome, reason: str) -> tuple[int, str, float]:
+        backoff = self._backoffs.get(fate, self._backoffs[PublishOutcome.RETURNED])
         return row.outbox_id, reason, backoff.delay_s(row.refusals, self._random)
 
     def _wait(self, timeout_s: float) -> None:

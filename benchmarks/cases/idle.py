@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from benchmarks.case import Case, Contender, Wrong, below
 from benchmarks.crew import Crew
 from benchmarks.ground import Ground
-from ordermq.testing.ports import free_ports
+from ordermq.testing.stack.ports import free_ports
 
 SETTLE_S = 2.0
 

@@ -12,7 +12,7 @@ from benchmarks.case import Case, Contender, Wrong, at_most
 from benchmarks.crew import Crew
 from benchmarks.gated import HANDLERS, gated
 from benchmarks.ground import Ground
-from ordermq.testing.fleet import program
+from ordermq.testing.stack.fleet import program
 
 HELPS = 5
 ACK_S = 1.0  # for what was handled to be acked, or it would come again

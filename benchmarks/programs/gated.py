@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.programs.job import worker_job
 from ordermq.message import Payload
-from ordermq.orders.settings import SECTION, ShopSettings
+from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.store import Transaction
 from ordermq.task import DONE, Claim, Finished, Outcome, external, handler
 

@@ -17,9 +17,9 @@ import psycopg2
 from psycopg2.extras import execute_values
 
 from ordermq.observe import trace
-from ordermq.orders import events
-from ordermq.orders.events import Event, EventType, Step
-from ordermq.orders.model import Order
+from ordermq.shop import events
+from ordermq.shop.events import Event, EventType, Step
+from ordermq.shop.model import Order
 
 _LOCK = "SELECT version, pending FROM shop.orders WHERE order_id = %s FOR NO KEY UPDATE"
 _ADD_EVENT = """

@@ -4,7 +4,7 @@ from itertools import islice
 
 from benchmarks.programs.job import answer, worker_job
 from benchmarks.programs.placing import taker_of
-from ordermq.orders.intake.generate import generate
+from ordermq.shop.intake.generate import generate
 
 BATCH = 200
 

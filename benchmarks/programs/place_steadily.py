@@ -9,8 +9,8 @@ from random import Random
 
 from benchmarks.programs.job import answer, worker_job
 from benchmarks.programs.placing import taker_of
-from ordermq.orders import Order
-from ordermq.orders.intake.generate import generate
+from ordermq.shop import Order
+from ordermq.shop.intake.generate import generate
 
 THREADS = 4  # enough that nobody waits for the customer before
 

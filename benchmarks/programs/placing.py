@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.programs.peer_steps import Shop
 from ordermq.config.settings import DatabaseSettings, Secret
-from ordermq.orders import Order, place_orders
+from ordermq.shop import Order, place_orders
 from ordermq.store import Session, outbox
 
 

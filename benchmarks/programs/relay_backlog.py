@@ -5,7 +5,7 @@ from time import perf_counter
 
 from benchmarks.programs.clock import settle
 from benchmarks.programs.job import answer, worker_job
-from ordermq.amqp import Publisher, State
+from ordermq.amqp import ConnectionState, Publisher
 from ordermq.cli.program import load_program
 from ordermq.observe.health import Health
 from ordermq.relay import Relay
@@ -18,7 +18,7 @@ def main() -> None:
     settings = load_program(None).settings
     relaying = replace(settings.relay, batch=min(settings.relay.batch, k))
     with Publisher(settings.broker, name="benchmark") as publisher:
-        wait_until(lambda: publisher.connection.state is State.OPEN, 10.0, what="connected")
+        wait_until(lambda: publisher.connection.state is ConnectionState.OPEN, 10.0, what="connected")
         relay = Relay(
             publisher, settings.database, relaying, exchange=settings.topology.prefix, health=Health()
         )

@@ -5,7 +5,7 @@ from time import perf_counter
 from benchmarks.programs.clock import Tally, settle
 from benchmarks.programs.job import answer, read_job
 from benchmarks.programs.outbox import fill
-from ordermq.amqp import Fate, Publisher, State
+from ordermq.amqp import ConnectionState, Publisher, PublishOutcome
 from ordermq.cli.program import load_program
 from ordermq.observe.health import Health
 from ordermq.relay import Relay
@@ -20,8 +20,8 @@ class Counting:
 
     def published(self, count: int) -> None: ...
 
-    def resolved(self, fate: Fate, count: int, latency_s: float) -> None:
-        if fate is Fate.CONFIRMED:
+    def resolved(self, fate: PublishOutcome, count: int, latency_s: float) -> None:
+        if fate is PublishOutcome.CONFIRMED:
             self._tally.hit(count)
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     fill(settings.database, job["n"])
     tally = Tally(job["n"])
     with Publisher(settings.broker, name="bench", observer=Counting(tally)) as publisher:
-        wait_until(lambda: publisher.connection.state is State.OPEN, 10.0, what="connected")
+        wait_until(lambda: publisher.connection.state is ConnectionState.OPEN, 10.0, what="connected")
         relay = Relay(
             publisher,
             settings.database,

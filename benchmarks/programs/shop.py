@@ -6,11 +6,11 @@ The handlers are the shop's, all of them; only who is called differs.
 from functools import partial
 from typing import Any
 
-from ordermq.orders.commands import NOTIFY, PAYMENT, CapturePayment, SendNotification
-from ordermq.orders.events import Step
-from ordermq.orders.gateways import Captured
-from ordermq.orders.gateways.payment import Capture
-from ordermq.orders.handlers import (
+from ordermq.shop.commands import NOTIFY, PAYMENT, CapturePayment, SendNotification
+from ordermq.shop.events import Step
+from ordermq.shop.gateways import Captured
+from ordermq.shop.gateways.payment import Capture
+from ordermq.shop.handlers import (
     AlertOperatorHandler,
     RefundPaymentHandler,
     award_points,
@@ -20,9 +20,9 @@ from ordermq.orders.handlers import (
     release_stock,
     reserve_stock,
 )
-from ordermq.orders.handlers.batch import give_up
-from ordermq.orders.handlers.payment import DEPENDENCY, UNTIL_KNOWN
-from ordermq.orders.settings import SECTION, ShopSettings
+from ordermq.shop.handlers.batch import give_up
+from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN
+from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.task import external
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
     "reserve_stock",
 ]
 
-MIGRATIONS = ("shop", "ordermq.orders.migrations")
+MIGRATIONS = ("shop", "ordermq.shop.migrations")
 SETTINGS = {SECTION: ShopSettings}
 
 

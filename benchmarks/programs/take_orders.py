@@ -14,8 +14,8 @@ import psycopg2
 
 from benchmarks.programs.job import answer, worker_job
 from benchmarks.programs.peer_steps import insert_bare
-from ordermq.orders import Order, place_order
-from ordermq.orders.intake.generate import generate
+from ordermq.shop import Order, place_order
+from ordermq.shop.intake.generate import generate
 from ordermq.store import Transaction
 
 WARM_UP = 5

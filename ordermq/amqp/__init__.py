@@ -5,11 +5,11 @@ pika and its exceptions stay behind it; what comes out is ``ordermq.errors``.
 
 from ordermq.amqp._pika import Channel
 from ordermq.amqp.channels import ChannelPool
-from ordermq.amqp.confirms import Fate
+from ordermq.amqp.confirms import PublishOutcome
 from ordermq.amqp.connection import ConnectionManager, StateObserver
 from ordermq.amqp.declare import Applied, Verified, apply, verify
-from ordermq.amqp.publisher import Fates, Publisher, PublishObserver
-from ordermq.amqp.state import State
+from ordermq.amqp.publisher import Publisher, PublishObserver, PublishOutcomes
+from ordermq.amqp.state import ConnectionState
 from ordermq.amqp.subscription import Subscription, subscribe
 
 __all__ = [
@@ -17,11 +17,11 @@ __all__ = [
     "Channel",
     "ChannelPool",
     "ConnectionManager",
-    "Fate",
-    "Fates",
+    "ConnectionState",
     "PublishObserver",
+    "PublishOutcome",
+    "PublishOutcomes",
     "Publisher",
-    "State",
     "StateObserver",
     "Subscription",
     "Verified",

@@ -61,7 +61,7 @@ _PIECE = 128 * 1024  # bytes handed to pika at once
 Returned = Callable[[str, str, str, str], None]  # message_id, exchange, routing_key, reason
 
 
-class Link:
+class BrokerConnection:
     """An open connection to one broker node. Made by the thread that will own it."""
 
     def __init__(self, parameters: pika.ConnectionParameters, *, where: str, waker: Waker) -> None:
@@ -208,7 +208,7 @@ class Link:
 class Channel:
     """A channel of a Link. A method that waits says so; the others only write to the buffer."""
 
-    def __init__(self, link: Link, raw: Any) -> None:
+    def __init__(self, link: BrokerConnection, raw: Any) -> None:
         self._link = link
         self._raw = raw
         self._lost: BrokerError | None = None

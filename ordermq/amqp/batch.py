@@ -1,10 +1,10 @@
 """Publishings handed to the publisher by one call, and what became of each.
 
 Invariants
-    B1  ``claimed`` and ``is_closed`` change only under the publisher's lock. The I/O
+    PBA1  ``claimed`` and ``is_closed`` change only under the publisher's lock. The I/O
         thread claims before it writes and never claims from a closed batch, so that
         what is unclaimed when the caller closes the batch was certainly never sent.
-    B2  The I/O thread resolves each publishing at most once; after the caller closed
+    PBA2  The I/O thread resolves each publishing at most once; after the caller closed
         the batch, nobody reads what it resolves.
 """
 
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 
-from ordermq.amqp.confirms import Fate
+from ordermq.amqp.confirms import PublishOutcome
 from ordermq.message.envelope import Publishing
 
 
@@ -39,14 +39,14 @@ class Latch:
         return True
 
 
-class Batch:
+class PublishBatch:
     """Shared by the thread that waits for it and the I/O thread."""
 
     __slots__ = ("_unresolved", "claimed", "done", "fates", "is_closed", "publishings", "reasons")
 
     def __init__(self, publishings: Sequence[Publishing]) -> None:
         self.publishings = publishings
-        self.fates: list[Fate | None] = [None] * len(publishings)
+        self.fates: list[PublishOutcome | None] = [None] * len(publishings)
         self.reasons: dict[int, str] = {}  # what was said of those not confirmed, by index
         self.claimed = 0  # publishings the I/O thread has taken, from the front
         self.is_closed = False  # the caller no longer waits
@@ -59,12 +59,12 @@ class Batch:
         return self.claimed == len(self.publishings)
 
     def claim(self, limit: int) -> range:
-        """Take up to ``limit`` publishings for writing; return their indexes. Under the lock (B1)."""
+        """Take up to ``limit`` publishings for writing; return their indexes. Under the lock (PBA1)."""
         start = self.claimed
         self.claimed = start if self.is_closed else min(start + limit, len(self.publishings))
         return range(start, self.claimed)
 
-    def resolve(self, index: int, fate: Fate, reason: str) -> None:
+    def resolve(self, index: int, fate: PublishOutcome, reason: str) -> None:
         """Settle one publishing; the last one wakes the caller."""
         if reason:
             self.reasons[index] = reason
@@ -73,25 +73,25 @@ class Batch:
         if not self._unresolved:
             self.done.open()
 
-    def close(self, unsent: str, unknown: str) -> Counter[Fate]:
-        """Settle the rest for a caller that waited long enough; return how many. Under the lock (B1)."""
+    def close(self, unsent: str, unknown: str) -> Counter[PublishOutcome]:
+        """Settle the rest for a caller that waited long enough; return how many. Under the lock (PBA1)."""
         self.is_closed = True
-        closed: Counter[Fate] = Counter()
+        closed: Counter[PublishOutcome] = Counter()
         for index, fate in enumerate(self.fates):
             if fate is None:
                 was_sent = index < self.claimed
-                self.fates[index] = settled = Fate.UNKNOWN if was_sent else Fate.UNSENT
+                self.fates[index] = settled = PublishOutcome.UNKNOWN if was_sent else PublishOutcome.UNSENT
                 self.reasons[index] = unknown if was_sent else unsent
                 closed[settled] += 1
         return closed
 
 
-class Sent:
+class SentSlice:
     """One publishing on the wire."""
 
     __slots__ = ("batch", "index", "publishing", "written_s")
 
-    def __init__(self, batch: Batch, index: int, publishing: Publishing, written_s: float) -> None:
+    def __init__(self, batch: PublishBatch, index: int, publishing: Publishing, written_s: float) -> None:
         self.batch = batch
         self.index = index
         self.publishing = publishing

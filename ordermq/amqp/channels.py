@@ -4,10 +4,10 @@ For callers that need a channel of their own: topology, tools, users. Publishing
 ``Publisher`` and consuming ``subscribe``; both are faster.
 
 Invariants
-    L1  Only the I/O thread touches the connection and the channels; callers wait.
-    L2  A channel serves one thread. It is closed when that thread has ended, and
+    CHA1  Only the I/O thread touches the connection and the channels; callers wait.
+    CHA2  A channel serves one thread. It is closed when that thread has ended, and
         replaced after the broker closed it.
-    L3  A caller returns within its deadline. A call that had not begun is then never
+    CHA3  A caller returns within its deadline. A call that had not begun is then never
         begun.
 """
 

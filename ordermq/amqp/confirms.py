@@ -1,13 +1,13 @@
 """Match broker confirms to the publishings of one channel.
 
 Invariants
-    C1  Tags are 1, 2, 3 ... in publish order, as RabbitMQ counts them from
+    CNF1  Tags are 1, 2, 3 ... in publish order, as RabbitMQ counts them from
         confirm.select. One tracker serves one channel and dies with it, so a late
         confirm can never meet a later publishing.
-    C2  A publishing leaves ``pending`` exactly once.
-    C3  basic.return precedes the basic.ack of the same publishing, so a
+    CNF2  A publishing leaves ``pending`` exactly once.
+    CNF3  basic.return precedes the basic.ack of the same publishing, so a
         publishing marked returned resolves as RETURNED when its ack arrives.
-    C4  A return carries no tag. Publishings of one key (message_id, exchange and
+    CNF4  A return carries no tag. Publishings of one key (message_id, exchange and
         routing key) are the same message to the broker: of those acked, as many
         resolve as RETURNED as were returned. A nack is a nack: were it taken for the
         return, the one returned would be reported confirmed.
@@ -20,7 +20,7 @@ from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
 
-class Fate(Enum):
+class PublishOutcome(Enum):
     """How a publishing ended."""
 
     CONFIRMED = "confirmed"
@@ -70,7 +70,7 @@ class ConfirmTracker(Generic[P]):
         """Note a basic.return; the ack that follows resolves it."""
         self._returned.setdefault(key, []).append(reason)
 
-    def confirm(self, tag: int, *, multiple: bool, nack: bool = False) -> list[tuple[P, Fate, str]]:
+    def confirm(self, tag: int, *, multiple: bool, nack: bool = False) -> list[tuple[P, PublishOutcome, str]]:
         """Resolve ``tag``, or every pending tag up to it if ``multiple``; with the broker's reason."""
         if multiple:
             confirmed = [self._pending.pop(each) for each in self._up_to(tag)]
@@ -78,9 +78,9 @@ class ConfirmTracker(Generic[P]):
             one = self._pending.pop(tag, None)
             confirmed = [] if one is None else [one]
         if nack:
-            return [(publishing, Fate.NACKED, "") for publishing in confirmed]
+            return [(publishing, PublishOutcome.NACKED, "") for publishing in confirmed]
         if not self._returned:
-            return [(publishing, Fate.CONFIRMED, "") for publishing in confirmed]
+            return [(publishing, PublishOutcome.CONFIRMED, "") for publishing in confirmed]
         return [(publishing, *self._fate(publishing)) for publishing in confirmed]
 
     def abandon(self) -> list[P]:
@@ -98,11 +98,11 @@ class ConfirmTracker(Generic[P]):
             reached.append(each)
         return reached
 
-    def _fate(self, publishing: P) -> tuple[Fate, str]:
+    def _fate(self, publishing: P) -> tuple[PublishOutcome, str]:
         reasons = self._returned.get(publishing.key)
         if not reasons:
-            return Fate.CONFIRMED, ""
+            return PublishOutcome.CONFIRMED, ""
         reason = reasons.pop(0)
         if not reasons:
             del self._returned[publishing.key]
-        return Fate.RETURNED, reason
+        return PublishOutcome.RETURNED, reason

@@ -1,10 +1,10 @@
 """A connection to RabbitMQ that comes back: states, backoff, hosts, and why it went away.
 
 Invariants
-    M1  One thread, the owner, calls everything but ``wake()`` and the read-only
+    CON1  One thread, the owner, calls everything but ``wake()`` and the read-only
         properties, which any thread may use.
-    M2  ``_enter`` is the only place that changes the state.
-    M3  A channel is never handed out again after a reconnect: the owner opens new
+    CON2  ``_enter`` is the only place that changes the state.
+    CON3  A channel is never handed out again after a reconnect: the owner opens new
         ones, and tags of old ones mean nothing.
 """
 
@@ -16,10 +16,10 @@ from random import Random
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set
 
-from ordermq.amqp._pika import Channel, Link
+from ordermq.amqp._pika import BrokerConnection, Channel
 from ordermq.amqp.parameters import parameters
-from ordermq.amqp.patience import Patience
-from ordermq.amqp.state import State, move
+from ordermq.amqp.reconnect_delay import ReconnectDelay
+from ordermq.amqp.state import ConnectionState, move
 from ordermq.amqp.waker import Waker
 from ordermq.clock import Deadline, monotonic_s, utc_now
 from ordermq.config.settings import BrokerSettings
@@ -27,7 +27,7 @@ from ordermq.errors import AccessRefused, BrokerError, ConfigError, ConnectionLo
 
 log = logging.getLogger(__name__)
 
-StateObserver = Callable[[State], None]
+StateObserver = Callable[[ConnectionState], None]
 
 _REPEAT_LOG_S = 30.0  # the same failure again is a warning once in so long
 
@@ -52,16 +52,16 @@ class ConnectionManager:
         self.name = name
         self._on_state = on_state
         self._random = random or Random()
-        self._patience = Patience(settings, self._random)
+        self._patience = ReconnectDelay(settings, self._random)
         self._waker = Waker()
-        self._link: Link | None = None
+        self._link: BrokerConnection | None = None
         self._channels: list[Channel] = []
         self._next_host = self._random.randrange(max(1, len(settings.hosts)))
         self._failures = 0  # since it was last healthy; what the backoff counts
         self._was_open = False
         self._opened_s = 0.0
         self._down_since_s: float | None = None
-        self._state = State.NEW
+        self._state = ConnectionState.NEW
         self._entered_at = utc_now()
         self._entered_s = monotonic_s()
         self._reconnects = 0
@@ -71,7 +71,7 @@ class ConnectionManager:
     # --- any thread ---------------------------------------------------------
 
     @property
-    def state(self) -> State:
+    def state(self) -> ConnectionState:
         """Present state."""
         return self._state
 
@@ -121,7 +121,7 @@ class ConnectionManager:
         if self._down_since_s is None:
             self._down_since_s = monotonic_s()
         if self._was_open:
-            self._enter(State.WAITING)
+            self._enter(ConnectionState.WAITING)
             _wait(self._patience.delay_s(self._last_error, self._failures), stop, on_wait)
             if stop.is_set():
                 return False
@@ -130,7 +130,7 @@ class ConnectionManager:
             stop=stop_when_event_set(stop),
             wait=self._delay_s,
             retry=retry_if_exception(self._is_worth_waiting),
-            before_sleep=lambda _: self._enter(State.WAITING),
+            before_sleep=lambda _: self._enter(ConnectionState.WAITING),
             reraise=True,
         )
         try:
@@ -208,19 +208,19 @@ class ConnectionManager:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Close for good: a clean goodbye for at most ``timeout_s``, then the hard way."""
-        if self._state is State.CLOSED:
+        if self._state is ConnectionState.CLOSED:
             return
         link, self._link, self._channels = self._link, None, []
         if link is not None:
             link.close(timeout_s)
         self._waker.close()
-        self._enter(State.CLOSED)
+        self._enter(ConnectionState.CLOSED)
 
     # --- attempts -----------------------------------------------------------
 
     def _attempt(self, stop: threading.Event, on_wait: Callable[[], None]) -> None:
         """Try every host once, beginning with the next in turn."""
-        self._enter(State.CONNECTING)
+        self._enter(ConnectionState.CONNECTING)
         hosts = self.settings.hosts
         for tried in range(1, len(hosts) + 1):
             if stop.is_set():
@@ -238,8 +238,12 @@ class ConnectionManager:
                     raise
 
     def _open(self, address: str) -> None:
-        link = Link(parameters(self.settings, address, name=self.name), where=address, waker=self._waker)
-        link.on_blocked(lambda: self._enter(State.BLOCKED), lambda: self._enter(State.OPEN))
+        link = BrokerConnection(
+            parameters(self.settings, address, name=self.name), where=address, waker=self._waker
+        )
+        link.on_blocked(
+            lambda: self._enter(ConnectionState.BLOCKED), lambda: self._enter(ConnectionState.OPEN)
+        )
         self._link = link
         if self._was_open:
             self._reconnects += 1
@@ -247,7 +251,7 @@ class ConnectionManager:
         self._down_since_s = None
         self._logged = ("", 0.0)
         self._opened_s = monotonic_s()
-        self._enter(State.OPEN)
+        self._enter(ConnectionState.OPEN)
         log.info("connection %s: open to %s", self.name, address)
 
     def _failed(self, exc: OrderMQError) -> None:
@@ -289,11 +293,11 @@ class ConnectionManager:
         self._failures = 0 if was_healthy else self._failures + 1
         self._down_since_s = now_s
         self._last_error = reason
-        self._enter(State.CONNECTING)
+        self._enter(ConnectionState.CONNECTING)
         level = logging.WARNING if reason.retryable else logging.ERROR
         log.log(level, "connection %s: lost: %s", self.name, reason)
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: ConnectionState) -> None:
         if state is self._state:
             return
         self._state = move(self._state, state)

@@ -5,16 +5,16 @@ queue; one I/O thread owns the connection, writes up to a window of publishings 
 of their confirms, and settles each batch as the confirms come back.
 
 Invariants
-    P1  The lock guards the queue and what each batch says of claiming (B1). Nothing
+    PUB1  The lock guards the queue and what each batch says of claiming (B1). Nothing
         is written, and nobody waits, while it is held.
-    P2  A caller returns within its deadline whatever the I/O thread is doing: it
+    PUB2  A caller returns within its deadline whatever the I/O thread is doing: it
         closes its batch itself.
-    P3  Nothing is written while the broker blocks the connection: what waits then is
+    PUB3  Nothing is written while the broker blocks the connection: what waits then is
         unsent, and says so.
-    P4  A publishing without a confirm for ``confirm_timeout_s`` on an unblocked
+    PUB4  A publishing without a confirm for ``confirm_timeout_s`` on an unblocked
         connection condemns the connection: neither a lost quorum nor a frozen node
         would ever end it. What was in flight on it is unknown.
-    P5  A channel that was nacked is replaced ``RENEW_S`` later, when nothing is in flight
+    PUB5  A channel that was nacked is replaced ``RENEW_S`` later, when nothing is in flight
         on it. A quorum queue tells a channel when it is full and when it has room again;
         if its limit is lifted in between it tells nobody, and the channel would nack on
         the queue's behalf for ever.
@@ -31,10 +31,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from ordermq.amqp._pika import Channel
-from ordermq.amqp.batch import Batch, Sent
-from ordermq.amqp.confirms import ConfirmTracker, Fate
+from ordermq.amqp.batch import PublishBatch, SentSlice
+from ordermq.amqp.confirms import ConfirmTracker, PublishOutcome
 from ordermq.amqp.connection import ConnectionManager, StateObserver
-from ordermq.amqp.state import State
+from ordermq.amqp.state import ConnectionState
 from ordermq.clock import Deadline, monotonic_s
 from ordermq.config.settings import BrokerSettings
 from ordermq.errors import (
@@ -65,11 +65,11 @@ RENEW_S = 5.0
 # RabbitMQ gives no reason with basic.nack; a quorum queue without a leader is also nacked.
 _WHY_NACKED = "the queue is full, or has no leader"
 
-_RAISED: dict[Fate, type[PublishError]] = {
-    Fate.RETURNED: PublishReturned,
-    Fate.NACKED: PublishNacked,
-    Fate.REFUSED: PublishRefused,
-    Fate.UNKNOWN: PublishUnknown,
+_RAISED: dict[PublishOutcome, type[PublishError]] = {
+    PublishOutcome.RETURNED: PublishReturned,
+    PublishOutcome.NACKED: PublishNacked,
+    PublishOutcome.REFUSED: PublishRefused,
+    PublishOutcome.UNKNOWN: PublishUnknown,
 }
 
 
@@ -79,12 +79,12 @@ class PublishObserver(Protocol):
     def published(self, count: int) -> None:
         """So many were written to the connection."""
 
-    def resolved(self, fate: Fate, count: int, latency_s: float) -> None:
+    def resolved(self, fate: PublishOutcome, count: int, latency_s: float) -> None:
         """So many ended as ``fate``; the oldest of them ``latency_s`` after it was written."""
 
 
-class Fates(list[Fate]):
-    """Fates in the order of their publishings; ``reasons`` says more of those not confirmed, by index."""
+class PublishOutcomes(list[PublishOutcome]):
+    """Outcomes in the order of the publishings; ``reasons`` says why one was not confirmed, by index."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Fates(list[Fate]):
     @property
     def all_confirmed(self) -> bool:
         """True if the broker has taken responsibility for every publishing."""
-        return self.count(Fate.CONFIRMED) == len(self)
+        return self.count(PublishOutcome.CONFIRMED) == len(self)
 
 
 class Publisher(ThreadService):
@@ -120,9 +120,9 @@ class Publisher(ThreadService):
         self._window = settings.publish_window
         self._low_water = settings.publish_window // 2
         self._lock = threading.Lock()
-        self._queue: deque[Batch] = deque()
+        self._queue: deque[PublishBatch] = deque()
         self._is_over = False  # the I/O thread has ended; guarded by the lock
-        self._tracker: ConfirmTracker[Sent] = ConfirmTracker()
+        self._tracker: ConfirmTracker[SentSlice] = ConfirmTracker()
         self._refusal: BrokerError | None = None
         self._renew_at_s = inf  # when the channel is to be replaced
 
@@ -149,16 +149,18 @@ class Publisher(ThreadService):
         batch = self._submit((publishing,))
         self._wait(batch, Deadline(timeout_s))
         fate = batch.fates[0]
-        if fate is Fate.CONFIRMED:
+        if fate is PublishOutcome.CONFIRMED:
             return
         where = f"exchange {publishing.exchange!r}, routing key {publishing.routing_key!r}"
         text = f"message {publishing.properties.message_id} to {where}: {batch.reasons.get(0, '')}"
-        if fate is Fate.UNSENT or fate is None:
-            is_blocked = self.connection.state is State.BLOCKED
+        if fate is PublishOutcome.UNSENT or fate is None:
+            is_blocked = self.connection.state is ConnectionState.BLOCKED
             raise (ConnectionBlocked if is_blocked else ConnectionLost)(text)
         raise _RAISED[fate](text)
 
-    def publish_many(self, publishings: Iterable[Publishing], *, timeout_s: float | None = None) -> Fates:
+    def publish_many(
+        self, publishings: Iterable[Publishing], *, timeout_s: float | None = None
+    ) -> PublishOutcomes:
         """Publish many messages and return their fates in order; block until all are settled.
 
         The iterable is read as the window advances. ``timeout_s`` bounds the whole
@@ -166,10 +168,10 @@ class Publisher(ThreadService):
         a window finds no connection in time, the rest is UNSENT without waiting again.
         Raises what ended the publisher if it has ended already.
         """
-        fates = Fates()
+        fates = PublishOutcomes()
         overall = None if timeout_s is None else Deadline(timeout_s)
         source = iter(publishings)
-        under_way: deque[Batch] = deque()
+        under_way: deque[PublishBatch] = deque()
         is_down = False
         self._raise_if_ended()
         while True:
@@ -180,10 +182,10 @@ class Publisher(ThreadService):
                 return fates
             batch = under_way.popleft()
             self._wait(batch, overall or Deadline(0.0 if is_down else self._settings.confirm_timeout_s))
-            is_down = is_down or Fate.UNSENT in batch.fates
+            is_down = is_down or PublishOutcome.UNSENT in batch.fates
             for index, reason in batch.reasons.items():
                 fates.reasons[len(fates) + index] = reason
-            fates.extend(fate or Fate.UNKNOWN for fate in batch.fates)
+            fates.extend(fate or PublishOutcome.UNKNOWN for fate in batch.fates)
 
     def stop(self) -> None:
         super().stop()
@@ -202,7 +204,7 @@ class Publisher(ThreadService):
         self.stop()
         self.join(self._settings.confirm_timeout_s + self._settings.connect_timeout_s)
 
-    def _submit(self, publishings: Sequence[Publishing]) -> Batch:
+    def _submit(self, publishings: Sequence[Publishing]) -> PublishBatch:
         self._raise_if_ended()
         return self._enqueue(publishings)
 
@@ -212,8 +214,8 @@ class Publisher(ThreadService):
         if self._is_over or self.stopping.is_set():
             raise ConnectionLost("the publisher is stopped")
 
-    def _enqueue(self, publishings: Sequence[Publishing]) -> Batch:
-        batch = Batch(publishings)
+    def _enqueue(self, publishings: Sequence[Publishing]) -> PublishBatch:
+        batch = PublishBatch(publishings)
         with self._lock:
             if self._is_over:
                 batch.close(unsent="the publisher is stopped", unknown="")
@@ -223,8 +225,8 @@ class Publisher(ThreadService):
         self.connection.wake()
         return batch
 
-    def _wait(self, batch: Batch, deadline: Deadline) -> None:
-        """Wait for the batch, and close it when the deadline passes (P2)."""
+    def _wait(self, batch: PublishBatch, deadline: Deadline) -> None:
+        """Wait for the batch, and close it when the deadline passes (PUB2)."""
         if batch.done.wait(deadline.left_s):
             return
         with self._lock:
@@ -234,14 +236,14 @@ class Publisher(ThreadService):
         self._tell_closed(closed)
 
     def _why_unsent(self) -> str:
-        if self.connection.state is State.BLOCKED:
+        if self.connection.state is ConnectionState.BLOCKED:
             return "not sent: the broker has blocked this connection (resource alarm)"
-        if self.connection.state is State.OPEN:
+        if self.connection.state is ConnectionState.OPEN:
             return "not sent in time: earlier publishings filled the window"
         return f"not sent: no connection in time; last: {self.connection.last_error}"
 
     def _why_unknown(self) -> str:
-        if self.connection.state is State.BLOCKED:
+        if self.connection.state is ConnectionState.BLOCKED:
             return "sent, and not confirmed: the broker has blocked this connection (resource alarm)"
         return "sent, and not confirmed in time"
 
@@ -283,7 +285,7 @@ class Publisher(ThreadService):
         self._renew_at_s = inf
         tracker = self._tracker = ConfirmTracker()
         channel = self.connection.open_channel()
-        # Told to the tracker of its channel alone (C1), whatever became of the channel before.
+        # Told to the tracker of its channel alone (CNF1), whatever became of the channel before.
         channel.confirm(
             partial(self._on_confirm, tracker),
             partial(self._on_return, tracker),
@@ -292,16 +294,16 @@ class Publisher(ThreadService):
         return channel
 
     def _is_renewal_due(self) -> bool:
-        return monotonic_s() >= self._renew_at_s and self.connection.state is State.OPEN
+        return monotonic_s() >= self._renew_at_s and self.connection.state is ConnectionState.OPEN
 
     def _write(self, channel: Channel) -> None:
         """Write up to a slice of what is queued, if the window has room for it."""
-        if self._tracker.pending > self._low_water or self.connection.state is not State.OPEN:
+        if self._tracker.pending > self._low_water or self.connection.state is not ConnectionState.OPEN:
             return
         claims = self._claim(min(SLICE, self._window - self._tracker.pending))
         if not claims:
             return
-        encoded: list[tuple[Batch, int]] = []
+        encoded: list[tuple[PublishBatch, int]] = []
         frames: list[bytes] = []
         for batch, index in claims:
             publishing = batch.publishings[index]
@@ -310,8 +312,8 @@ class Publisher(ThreadService):
                 failpoint("publisher.mid_write")
                 frames.append(channel.encode(publishing))
             except PublishRefused as exc:
-                batch.resolve(index, Fate.REFUSED, str(exc))
-                self._tell_resolved(Fate.REFUSED, 1, 0.0)
+                batch.resolve(index, PublishOutcome.REFUSED, str(exc))
+                self._tell_resolved(PublishOutcome.REFUSED, 1, 0.0)
             else:
                 encoded.append((batch, index))
         if not encoded:
@@ -320,16 +322,16 @@ class Publisher(ThreadService):
             channel.write(b"".join(frames))
         except BrokerError as exc:  # the channel is gone: nothing of this slice was written
             for batch, index in encoded:
-                batch.resolve(index, Fate.UNSENT, f"not sent: {exc}")
+                batch.resolve(index, PublishOutcome.UNSENT, f"not sent: {exc}")
             raise
         now_s = monotonic_s()
         for batch, index in encoded:
-            self._tracker.published(Sent(batch, index, batch.publishings[index], now_s))
+            self._tracker.published(SentSlice(batch, index, batch.publishings[index], now_s))
         failpoint("publisher.after_write")
         self._tell_published(len(encoded))
 
-    def _claim(self, limit: int) -> deque[tuple[Batch, int]]:
-        claims: deque[tuple[Batch, int]] = deque()
+    def _claim(self, limit: int) -> deque[tuple[PublishBatch, int]]:
+        claims: deque[tuple[PublishBatch, int]] = deque()
         with self._lock:
             while self._queue and len(claims) < limit:
                 batch = self._queue[0]
@@ -354,25 +356,27 @@ class Publisher(ThreadService):
 
     def _tick_s(self) -> float:
         if self._queue and self._tracker.pending <= self._low_water and not self._is_renewal_due():
-            return 1.0 if self.connection.state is State.BLOCKED else 0.0
+            return 1.0 if self.connection.state is ConnectionState.BLOCKED else 0.0
         return 1.0
 
     @staticmethod
     def _on_return(
-        tracker: ConfirmTracker[Sent], message_id: str, exchange: str, routing_key: str, reason: str
+        tracker: ConfirmTracker[SentSlice], message_id: str, exchange: str, routing_key: str, reason: str
     ) -> None:
         tracker.returned((message_id, exchange, routing_key), reason)
 
-    def _on_confirm(self, tracker: ConfirmTracker[Sent], tag: int, multiple: bool, is_nack: bool) -> None:
+    def _on_confirm(
+        self, tracker: ConfirmTracker[SentSlice], tag: int, multiple: bool, is_nack: bool
+    ) -> None:
         failpoint("publisher.before_confirm")
         self._refusal = None
         resolved = tracker.confirm(tag, multiple=multiple, nack=is_nack)
         if is_nack and self._renew_at_s == inf:
             self._renew_at_s = monotonic_s() + RENEW_S
-        counts: Counter[Fate] = Counter()
+        counts: Counter[PublishOutcome] = Counter()
         for sent, fate, reason in resolved:
             if not sent.batch.is_closed:
-                said = reason or (_WHY_NACKED if fate is Fate.NACKED else "")
+                said = reason or (_WHY_NACKED if fate is PublishOutcome.NACKED else "")
                 sent.batch.resolve(sent.index, fate, said)
                 counts[fate] += 1
         if counts and self._observer is not None:
@@ -384,7 +388,7 @@ class Publisher(ThreadService):
 
     def _condemn_if_stalled(self) -> None:
         oldest = self._tracker.oldest
-        if oldest is None or self.connection.state is State.BLOCKED:
+        if oldest is None or self.connection.state is ConnectionState.BLOCKED:
             return
         # Time spent blocked does not count: the broker read nothing then.
         waited_s = min(monotonic_s() - oldest.written_s, self.connection.state_age_s)
@@ -397,9 +401,11 @@ class Publisher(ThreadService):
         """Settle what is in flight as unknown: its channel is gone."""
         abandoned = [sent for sent in self._tracker.abandon() if not sent.batch.is_closed]
         for sent in abandoned:
-            sent.batch.resolve(sent.index, Fate.UNKNOWN, reason)
+            sent.batch.resolve(sent.index, PublishOutcome.UNKNOWN, reason)
         if abandoned:
-            self._tell_resolved(Fate.UNKNOWN, len(abandoned), monotonic_s() - abandoned[0].written_s)
+            self._tell_resolved(
+                PublishOutcome.UNKNOWN, len(abandoned), monotonic_s() - abandoned[0].written_s
+            )
 
     def _end(self) -> None:
         """Refuse and release every caller."""
@@ -414,7 +420,7 @@ class Publisher(ThreadService):
 
     # --- observers ----------------------------------------------------------
 
-    def _tell_closed(self, counts: Counter[Fate]) -> None:
+    def _tell_closed(self, counts: Counter[PublishOutcome]) -> None:
         for fate, count in counts.items():
             self._tell_resolved(fate, count, 0.0)
 
@@ -425,7 +431,7 @@ class Publisher(ThreadService):
             except Exception:  # an observer changes nothing
                 log.exception("a publish observer failed")
 
-    def _tell_resolved(self, fate: Fate, count: int, latency_s: float) -> None:
+    def _tell_resolved(self, fate: PublishOutcome, count: int, latency_s: float) -> None:
         if self._observer is not None:
             try:
                 self._observer.resolved(fate, count, latency_s)

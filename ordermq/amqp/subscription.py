@@ -1,10 +1,10 @@
 """A consumer on a queue, for the thread that owns the connection.
 
 Invariants
-    S1  A subscription owns its channel and lives as long as it; after a reconnect a
+    SUB1  A subscription owns its channel and lives as long as it; after a reconnect a
         new subscription with a higher epoch takes over.
-    S2  Every delivery is taken once, in the order the broker sent it.
-    S3  Acks are written to the buffer; ``ConnectionManager.tick`` sends them.
+    SUB2  Every delivery is taken once, in the order the broker sent it.
+    SUB3  Acks are written to the buffer; ``ConnectionManager.tick`` sends them.
 """
 
 from ordermq.amqp._pika import Channel

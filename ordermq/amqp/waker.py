@@ -1,11 +1,11 @@
 """Wake a thread that waits in its I/O loop.
 
 Invariants
-    W1  ``wake()`` never blocks and takes no lock, so any thread may call it, and a
+    WAK1  ``wake()`` never blocks and takes no lock, so any thread may call it, and a
         signal handler too.
-    W2  Coalesced: between two ``clear()`` at most a few bytes are sent, however
+    WAK2  Coalesced: between two ``clear()`` at most a few bytes are sent, however
         many threads wake.
-    W3  A wake after ``clear()`` returned makes the descriptor readable again.
+    WAK3  A wake after ``clear()`` returned makes the descriptor readable again.
         The owner therefore clears first and looks for work afterwards.
 """
 
@@ -38,7 +38,7 @@ class Waker:
         with contextlib.suppress(BlockingIOError):
             while len(self._watched.recv(64)) == 64:
                 pass
-        self._is_set = False  # last: a wake that saw True had put its work down before (W3)
+        self._is_set = False  # last: a wake that saw True had put its work down before (WAK3)
 
     def close(self) -> None:
         """Release both ends. Owner's thread only."""

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from ordermq import __version__, cli, failpoints
+from ordermq import __version__, failpoints
 from ordermq.cli.run import EXIT_CODES
 from ordermq.cli.run import main as run_main
 
@@ -35,7 +35,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"{cli.__name__}.{cmd_name}")
+        package = "ordermq.shop.cli" if cmd_name in ("order", "stock") else "ordermq.cli"
+        module = importlib.import_module(f"{package}.{cmd_name}")
         command: click.Command = module.command
         return command
 

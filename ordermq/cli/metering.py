@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client import Gauge
 
-from ordermq.amqp import Fate, State
+from ordermq.amqp import ConnectionState, PublishOutcome
 from ordermq.cli.program import ReadGauges
 from ordermq.clock import monotonic_s, utc_now
 from ordermq.errors import StoreUnavailable
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 _EVERY_S = 15.0
 
 _COUNTERS = {
-    Fate.CONFIRMED: metrics.confirmed,
-    Fate.RETURNED: metrics.returned,
-    Fate.NACKED: metrics.nacked,
-    Fate.UNKNOWN: metrics.unknown,
+    PublishOutcome.CONFIRMED: metrics.confirmed,
+    PublishOutcome.RETURNED: metrics.returned,
+    PublishOutcome.NACKED: metrics.nacked,
+    PublishOutcome.UNKNOWN: metrics.unknown,
 }
 
 
@@ -35,18 +35,18 @@ class ConnectionMeter:
     def __init__(self, role: str, health: Health | None = None) -> None:
         self._role = role
         self._health = health
-        self._previous = State.NEW
+        self._previous = ConnectionState.NEW
         self._opened = 0
 
-    def __call__(self, state: State) -> None:
+    def __call__(self, state: ConnectionState) -> None:
         metrics.connection_entered(self._role, state.value, utc_now())
-        if state is State.OPEN and self._previous is not State.BLOCKED:
+        if state is ConnectionState.OPEN and self._previous is not ConnectionState.BLOCKED:
             self._opened += 1
             if self._opened > 1:
                 metrics.reconnects.labels(self._role).inc()
         self._previous = state
         if self._health is not None:
-            self._health.set_ready(state is State.OPEN, f"connection {state.value}", name="broker")
+            self._health.set_ready(state is ConnectionState.OPEN, f"connection {state.value}", name="broker")
 
 
 class PublishMeter:
@@ -55,10 +55,10 @@ class PublishMeter:
     def published(self, count: int) -> None:
         metrics.published.inc(count)
 
-    def resolved(self, fate: Fate, count: int, latency_s: float) -> None:
+    def resolved(self, fate: PublishOutcome, count: int, latency_s: float) -> None:
         if fate in _COUNTERS:
             _COUNTERS[fate].inc(count)
-        if fate is Fate.CONFIRMED:
+        if fate is PublishOutcome.CONFIRMED:
             metrics.confirm_seconds.observe(latency_s)
 
 

@@ -20,7 +20,7 @@ from prometheus_client import Gauge
 from ordermq.config.loader import Loaded, load, peek
 from ordermq.config.settings import Settings
 from ordermq.errors import ConfigError
-from ordermq.orders.settings import SECTION
+from ordermq.shop.settings import SECTION
 from ordermq.store import Session, Transaction, migrate
 from ordermq.store.migrate import Migration
 from ordermq.task import Registry
@@ -83,7 +83,7 @@ def load_shop(path: str | None) -> Program:
     program = load_program(path)
     if SECTION not in program.loaded.extra:
         raise ConfigError(
-            "consumer.handlers does not name ordermq.orders.handlers, and this command is about its orders"
+            "consumer.handlers does not name ordermq.shop.handlers, and this command is about its orders"
         )
     return program
 

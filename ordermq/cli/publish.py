@@ -8,11 +8,11 @@ from ordermq import __version__, failpoints
 from ordermq.cli.options import common
 from ordermq.cli.output import write_bytes
 from ordermq.cli.publish_messages import messages
-from ordermq.cli.publish_orders import orders
 from ordermq.cli.run import EXIT_CODES
 from ordermq.cli.run import main as run_main
-from ordermq.orders.intake.generate import generate as generate_orders
-from ordermq.orders.intake.generate import json_line
+from ordermq.shop.cli.publish_orders import orders
+from ordermq.shop.intake.generate import generate as generate_orders
+from ordermq.shop.intake.generate import json_line
 
 
 @click.group(epilog=EXIT_CODES)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ordermq.amqp import Fate, Publisher
+from ordermq.amqp import Publisher, PublishOutcome
 from ordermq.cli import options
 from ordermq.cli.output import note, write, write_json
 from ordermq.cli.program import load_program
@@ -84,7 +84,7 @@ def messages(
 
 def _summarise(sender: Sender, rejects: RejectsFile, seconds: float, *, as_json: bool, dry_run: bool) -> None:
     where = str(rejects.path) if rejects.count else None
-    fates = {fate.value: sender.fates[fate] for fate in Fate}
+    fates = {fate.value: sender.fates[fate] for fate in PublishOutcome}
     if as_json:
         counts = {"in": sender.read, **fates, "rejected": sender.rejected}
         write_json({**counts, "rejects": where, "seconds": round(seconds, 3), "dry_run": dry_run})
@@ -101,13 +101,13 @@ def _summarise(sender: Sender, rejects: RejectsFile, seconds: float, *, as_json:
 def _judge(sender: Sender, rejects: RejectsFile, *, strict: bool) -> None:
     """Raise what the fates mean for the command."""
     fates = sender.fates
-    if lost := fates[Fate.NACKED] + fates[Fate.UNKNOWN] + fates[Fate.UNSENT]:
+    if lost := fates[PublishOutcome.NACKED] + fates[PublishOutcome.UNKNOWN] + fates[PublishOutcome.UNSENT]:
         raise PublishError(f"{lost} messages were not confirmed; run the same again (see {rejects.path})")
-    if fates[Fate.RETURNED]:
+    if fates[PublishOutcome.RETURNED]:
         raise PublishReturned(
-            f"{fates[Fate.RETURNED]} messages matched no queue; is the routing key right, and was"
+            f"{fates[PublishOutcome.RETURNED]} messages matched no queue; is the routing key right, and was"
             " 'ordermq topology apply' run?"
         )
-    bad = sender.rejected + fates[Fate.REFUSED]
+    bad = sender.rejected + fates[PublishOutcome.REFUSED]
     if bad and (strict or bad == sender.read):
         raise BadInput(f"{bad} of {sender.read} messages were rejected; see {rejects.path}")

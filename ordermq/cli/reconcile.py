@@ -8,9 +8,9 @@ from ordermq.cli.options import as_json, common
 from ordermq.cli.output import shortened, write, write_json
 from ordermq.cli.program import load_shop
 from ordermq.cli.run import EXIT_CODES
-from ordermq.orders.gateways import PaymentGateway, SmsGateway
-from ordermq.orders.reconcile import reconcile
-from ordermq.orders.settings import SECTION, ShopSettings
+from ordermq.shop.gateways import PaymentGateway, SmsGateway
+from ordermq.shop.reconcile import reconcile
+from ordermq.shop.settings import SECTION, ShopSettings
 
 
 @click.command(

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from ordermq.cli.progress import Input
 from ordermq.errors import UsageError
-from ordermq.orders.intake import Reject
+from ordermq.shop.intake import Reject
 
 _MOST_REASONS = 20
 

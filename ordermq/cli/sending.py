@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from ordermq.amqp import Fate, Fates
+from ordermq.amqp import PublishOutcome, PublishOutcomes
 from ordermq.cli.progress import Pace, Progress
 from ordermq.cli.rejects import RejectsFile
 from ordermq.clock import utc_now
@@ -15,12 +15,12 @@ from ordermq.failpoints import failpoint
 from ordermq.message import MAX_BODY_BYTES, Properties, Publishing
 from ordermq.message.headers import CONTENT_TYPE, MAX_ID_CHARS, derived_message_id
 from ordermq.message.payload import check_strict
-from ordermq.orders.intake import ByteStream, Line, Reject, read_lines
-from ordermq.orders.intake.record import reject
+from ordermq.shop.intake import ByteStream, Line, Reject, read_lines
+from ordermq.shop.intake.record import reject
 
 BATCH = 1000
 
-PublishMany = Callable[[list[Publishing]], Fates]
+PublishMany = Callable[[list[Publishing]], PublishOutcomes]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Sender:
         self.read = 0
         self.rejected = 0
         self.line = 0
-        self.fates: Counter[Fate] = Counter()
+        self.fates: Counter[PublishOutcome] = Counter()
         self._publish_many = publish_many
         self._rejects = rejects
         self._pace = pace
@@ -104,20 +104,20 @@ class Sender:
 
     def _publish(self, letters: list[Letter]) -> None:
         if self._publish_many is None:
-            self.fates[Fate.CONFIRMED] += len(letters)
+            self.fates[PublishOutcome.CONFIRMED] += len(letters)
             return
         fates = self._publish_many([each.publishing for each in letters])
         failpoint("sending.after_confirm")
         self.fates.update(fates)
         for index, (letter, fate) in enumerate(zip(letters, fates, strict=True)):
-            if fate is not Fate.CONFIRMED:
+            if fate is not PublishOutcome.CONFIRMED:
                 self._rejects.add(_unconfirmed(letter, fate, fates.reasons.get(index, "")))
-        if Fate.UNSENT in fates:
+        if PublishOutcome.UNSENT in fates:
             reason = next(iter(fates.reasons.values()), "no connection")
             raise ConnectionLost(f"publishing stopped: {reason}")
 
 
-def _unconfirmed(letter: Letter, fate: Fate, reason: str) -> Reject:
+def _unconfirmed(letter: Letter, fate: PublishOutcome, reason: str) -> Reject:
     text = letter.publishing.body[:2000].decode("utf-8", "replace")
     return reject(Line(letter.line, text), f"{fate.value}: {reason}")
 

@@ -34,7 +34,7 @@ within 30 s, which is pika's 2 x (heartbeat + 5 s).
 
 
 @dataclass(frozen=True)
-class Row:
+class SettingRow:
     """One effective setting as an operator may see it."""
 
     key: str
@@ -44,11 +44,11 @@ class Row:
     doc: str
 
 
-def describe(loaded: Loaded) -> list[Row]:
+def describe(loaded: Loaded) -> list[SettingRow]:
     """Return every effective setting in the order of declaration; secrets are hidden, an unset one empty."""
     sections = {**FRAMEWORK, **{name: type(section) for name, section in loaded.extra.items()}}
     return [
-        Row(name, _effective(loaded, each), each.limits.unit, loaded.origins[name], each.limits.doc)
+        SettingRow(name, _effective(loaded, each), each.limits.unit, loaded.origins[name], each.limits.doc)
         for name, each in declared(sections).items()
     ]
 

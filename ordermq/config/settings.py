@@ -161,7 +161,7 @@ class ConsumerSettings:
     """``[consumer]``: how a consumer process works its queue."""
 
     handlers: tuple[str, ...] = setting(
-        ("ordermq.orders.handlers",), "modules that define handlers", shape=MODULE
+        ("ordermq.shop.handlers",), "modules that define handlers", shape=MODULE
     )
     threads: int = setting(4, "worker threads", ge=1, le=256)
     prefetch: int = setting(

@@ -6,21 +6,21 @@
     any other exception   halve until the culprit is alone; its outcome by the retry policy
 
 Invariants
-    B1  Every work ends settled exactly once, or the call raises one of CANNOT_ANSWER, or
+    BAT1  Every work ends settled exactly once, or the call raises one of CANNOT_ANSWER, or
         Contention if a lock kept it from settling, and may be repeated with the same works.
-    B2  A failing message costs its neighbours a rollback, never an attempt.
+    BAT2  A failing message costs its neighbours a rollback, never an attempt.
 """
 
 from collections.abc import Sequence
 
+from ordermq.consumer.received import Work
 from ordermq.consumer.settle import CANNOT_ANSWER, NotAllDone, Settler
-from ordermq.consumer.work import Work
 from ordermq.errors import Contention
 from ordermq.task.outcome import DONE
 
 
 def run_batch(settler: Settler, works: Sequence[Work]) -> None:
-    """Handle and settle ``works``, all of one plain handler. Raises what B1 says only."""
+    """Handle and settle ``works``, all of one plain handler. Raises what BAT1 says only."""
     pending = list(works)
     contentions, immediate = 0, settler.policy_of(works[0].handler).immediate
     while pending:

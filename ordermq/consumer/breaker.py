@@ -10,12 +10,12 @@ A call failed if nothing came of it, or nobody knows what: GatewayUnavailable an
 OutcomeUnknown. Everything else is an answer, so the service works.
 
 Invariants
-    K1  While not CLOSED, one call at a time is permitted, and none before the backoff
+    BRK1  While not CLOSED, one call at a time is permitted, and none before the backoff
         has passed.
-    K2  A call counts only in the state in which it was permitted: what was under way
+    BRK2  A call counts only in the state in which it was permitted: what was under way
         when the breaker opened neither closes it nor opens it again.
-    K3  From opening to closing the process is paused for the dependency's sake.
-    K4  A message that has failed since the last answer says nothing new by failing again:
+    BRK3  From opening to closing the process is paused for the dependency's sake.
+    BRK4  A message that has failed since the last answer says nothing new by failing again:
         that neither lengthens the backoff, nor holds up others for as long as it was asked to
         wait itself. One order the service never takes must not keep the others waiting.
 """
@@ -36,7 +36,7 @@ BASE_S = 1.0  # the first backoff's ceiling
 MOST_FAILED = 1000  # that are told apart
 
 
-class State(Enum):
+class CircuitState(Enum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half-open"
@@ -46,25 +46,27 @@ class State(Enum):
 class Circuit:
     """The state machine. Pure: each method returns the state that follows.
 
-    ``era`` is the number of the present state; a call is told by that of its permit (K2).
+    ``era`` is the number of the present state; a call is told by that of its permit (BRK2).
     """
 
-    state: State = State.CLOSED
+    state: CircuitState = CircuitState.CLOSED
     era: int = 0
     failures: int = 0  # in a row, while closed
-    openings: int = 0  # since it was last closed, by messages that had not failed before (K4)
+    openings: int = 0  # since it was last closed, by messages that had not failed before (BRK4)
     probe_at_s: float = 0.0  # when open
     failed: frozenset[str] = frozenset()  # message_ids, since the last answer
 
     def may_call(self, now_s: float) -> bool:
         """Whether a call is permitted now; in OPEN it is the probe."""
-        return self.state is State.CLOSED or (self.state is State.OPEN and now_s >= self.probe_at_s)
+        return self.state is CircuitState.CLOSED or (
+            self.state is CircuitState.OPEN and now_s >= self.probe_at_s
+        )
 
     def called(self) -> "Circuit":
         """A permitted call begins."""
-        if self.state is State.CLOSED:
+        if self.state is CircuitState.CLOSED:
             return self
-        return replace(self, state=State.HALF_OPEN, era=self.era + 1)
+        return replace(self, state=CircuitState.HALF_OPEN, era=self.era + 1)
 
     def ended(
         self, era: int, message_id: str, has_failed: bool, *, limit: int, probe_at_s: float
@@ -73,12 +75,12 @@ class Circuit:
         if era != self.era:
             return self
         if not has_failed:
-            return Circuit(era=self.era + (self.state is not State.CLOSED))
+            return Circuit(era=self.era + (self.state is not CircuitState.CLOSED))
         failed = self.failed | {message_id} if len(self.failed) < MOST_FAILED else self.failed
-        if self.state is State.CLOSED and self.failures + 1 < limit:
+        if self.state is CircuitState.CLOSED and self.failures + 1 < limit:
             return replace(self, failures=self.failures + 1, failed=failed)
         openings = self.openings + (message_id not in self.failed)
-        return Circuit(State.OPEN, self.era + 1, 0, openings, probe_at_s, failed)
+        return Circuit(CircuitState.OPEN, self.era + 1, 0, openings, probe_at_s, failed)
 
 
 class Breaker:
@@ -105,7 +107,7 @@ class Breaker:
 
     @property
     def is_closed(self) -> bool:
-        return self._circuit.state is State.CLOSED
+        return self._circuit.state is CircuitState.CLOSED
 
     @property
     def may_call(self) -> bool:
@@ -129,9 +131,9 @@ class Breaker:
             after = self._circuit = before.ended(
                 permit, message_id, has_failed, limit=self._limit, probe_at_s=probe_at_s
             )
-            if after.state is State.OPEN and after is not before:
+            if after.state is CircuitState.OPEN and after is not before:
                 self._pause.begin(self.dependency, self._cause, str(result), until_s=probe_at_s)
-            elif after.state is State.CLOSED and before.state is not State.CLOSED:
+            elif after.state is CircuitState.CLOSED and before.state is not CircuitState.CLOSED:
                 self._pause.end(self.dependency, self._cause)
 
     def _wait_s(self, circuit: Circuit, message_id: str, result: object) -> float:

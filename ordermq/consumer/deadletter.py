@@ -15,8 +15,8 @@ Everything read here is untrusted: whoever may publish may write these headers t
 import re
 from collections.abc import Collection
 
+from ordermq.consumer.received import Work
 from ordermq.consumer.settle import Settler
-from ordermq.consumer.work import Work
 from ordermq.message.envelope import Delivery
 from ordermq.store import leases
 from ordermq.task.outcome import Dead, Postpone

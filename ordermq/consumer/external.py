@@ -8,18 +8,18 @@ busy is settled together on the next round, so commits group by themselves.
     taken -> leased, intent written (commit) -> called -> result written, inbox, lease given up (commit)
 
 Invariants
-    E1  No call starts before its lease and intent are committed, nor after half its
+    EXT1  No call starts before its lease and intent are committed, nor after half its
         lease has gone: the other half is for the call and for writing its result. None starts
         later than AHEAD_S after the stop: what is left comes back uncounted (NotCalled).
-    E2  A message under a foreign live lease is postponed to the lease's end, uncounted.
-    E3  The result of a call is written even if its message was settled otherwise
+    EXT2  A message under a foreign live lease is postponed to the lease's end, uncounted.
+    EXT3  The result of a call is written even if its message was settled otherwise
         meanwhile: what happened outside is a fact. Only Done is.
-    E4  The inbox is read after the lease was taken: its last holder settled the message
+    EXT4  The inbox is read after the lease was taken: its last holder settled the message
         and gave up the lease in one commit, so what is not seen settled then is not.
-    E5  While a breaker is not closed nothing is taken but one message at a time, as its
+    EXT5  While a breaker is not closed nothing is taken but one message at a time, as its
         probe: the one sent again least, which is the likeliest never to have failed. What was
         prepared before is not called (NotCalled) and comes back uncounted.
-    E6  A call is under way in this process once at most for each message: a duplicate of it
+    EXT6  A call is under way in this process once at most for each message: a duplicate of it
         is postponed. A lease this process holds for a message it has not called is its own to
         take again: a commit it knows nothing of took it.
 """
@@ -35,6 +35,8 @@ from typing import Any, TypeVar
 
 from ordermq.clock import monotonic_s
 from ordermq.consumer.breaker import Breaker, Breakers
+from ordermq.consumer.received import Work, in_log
+from ordermq.consumer.running import RunningHandlers
 from ordermq.consumer.settle import (
     CANNOT_ANSWER,
     HandlerMisbehaved,
@@ -43,8 +45,6 @@ from ordermq.consumer.settle import (
     checked,
     deaths_of,
 )
-from ordermq.consumer.watch import Watch
-from ordermq.consumer.work import Work, in_log
 from ordermq.errors import Contention, NotCalled, OutcomeUnknown
 from ordermq.failpoints import failpoint
 from ordermq.observe import metrics
@@ -89,7 +89,7 @@ class CallLimits:
     breaker_cap_s: float
 
 
-class Callers:
+class CallPool:
     """Threads that make calls. ``finished`` is filled by them and emptied by the desk.
 
     What is leased and not called yet is in doubt if the process is killed, so no more is leased
@@ -97,7 +97,9 @@ class Callers:
     fast ones many, because what is prepared together costs one transaction.
     """
 
-    def __init__(self, threads: int, name: str, on_finished: Callable[[], None], watch: Watch) -> None:
+    def __init__(
+        self, threads: int, name: str, on_finished: Callable[[], None], watch: RunningHandlers
+    ) -> None:
         self._waiting: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[Call] = queue.SimpleQueue()
         self._on_finished = on_finished
@@ -163,7 +165,7 @@ class Callers:
             self._on_finished()
 
 
-def make(call: Call, watch: Watch, *, begin_by_s: float = math.inf) -> None:
+def make(call: Call, watch: RunningHandlers, *, begin_by_s: float = math.inf) -> None:
     """Make one call, if it may be made; what came of it becomes the result. Never raises."""
     if monotonic_s() >= call.start_by_s:
         call.result = NotCalled("its turn came after half its lease")
@@ -184,7 +186,7 @@ def make(call: Call, watch: Watch, *, begin_by_s: float = math.inf) -> None:
     call.breaker.ended(permit, call.work.envelope.message_id, call.result)
 
 
-def _made(call: Call, watch: Watch) -> Any:
+def _made(call: Call, watch: RunningHandlers) -> Any:
     envelope, handler = call.work.envelope, call.work.handler
     assert handler is not None  # noqa: S101 # plan() prepares no work without one
     with (

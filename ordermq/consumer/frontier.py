@@ -6,9 +6,9 @@ settled: acking it can never settle a delivery still being worked on. What finis
 above a gap is acked one by one, or a single slow handler would use up the prefetch.
 
 Invariants
-    F1  Tags are added in rising order, as the broker delivers them.
-    F2  A cumulative ack never covers a tag that is unfinished.
-    F3  No tag is acked twice: the broker closes the channel for that (406).
+    FRT1  Tags are added in rising order, as the broker delivers them.
+    FRT2  A cumulative ack never covers a tag that is unfinished.
+    FRT3  No tag is acked twice: the broker closes the channel for that (406).
 
 Owned by the I/O thread; not thread-safe.
 """

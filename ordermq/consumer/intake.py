@@ -4,10 +4,10 @@ Bounded by the prefetch: the broker sends no more than that unacked, so the queu
 itself needs no limit.
 
 Invariants
-    Q1  A delivery is taken by one worker, or drained, never both.
-    Q2  After ``close`` nothing more is taken: what was not started can be handed
+    INT1  A delivery is taken by one worker, or drained, never both.
+    INT2  After ``close`` nothing more is taken: what was not started can be handed
         back to the broker as it is.
-    Q3  While something waits, a worker is awake or has been woken: ``put`` wakes one, and
+    INT3  While something waits, a worker is awake or has been woken: ``put`` wakes one, and
         whoever leaves something behind the next. Waking all costs each a switch of
         threads, and most would find nothing.
 """

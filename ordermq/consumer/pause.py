@@ -46,7 +46,7 @@ DISK_FULL = Cause("disk full", "the database has room on its disk")
 
 
 @dataclass
-class _Standing:
+class _Stall:
     since_s: float
     until_s: float
     who: set[str] = field(default_factory=set)
@@ -58,7 +58,7 @@ class Pause:
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
-        self._causes: dict[Cause, _Standing] = {}
+        self._causes: dict[Cause, _Stall] = {}
         self._lock = threading.Lock()
 
     @property
@@ -89,7 +89,7 @@ class Pause:
                 standing.who.add(who)
                 standing.until_s = until_s
             else:
-                self._causes[cause] = standing = _Standing(monotonic_s(), until_s, {who})
+                self._causes[cause] = standing = _Stall(monotonic_s(), until_s, {who})
             # The first reason is often only that the connection broke; a later one says why.
             is_news = len(standing.told) < _MOST_REASONS and str(reason) not in standing.told
             if not is_news:

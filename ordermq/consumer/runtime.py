@@ -8,14 +8,14 @@
     DRAINING   STOPPED    all that was begun is settled and acked, or the deadline passed
 
 Invariants
-    P1  A delivery is acked only after a worker reported it settled (workers.py, W1),
+    RUN1  A delivery is acked only after a worker reported it settled (pool.py, WRK1),
         and only on the subscription it came from: a tag of an earlier epoch is dropped.
-    P2  The loop ends only through stop() or an exception. A closed channel or a
+    RUN2  The loop ends only through stop() or an exception. A closed channel or a
         broker-sent basic.cancel is a lost connection: reconnect and subscribe again.
-    P3  The loop never waits for a worker or for PostgreSQL, so heartbeats and the
+    RUN3  The loop never waits for a worker or for PostgreSQL, so heartbeats and the
         watchdog do not depend on a handler. Only as the process ends it writes down,
         at most NOTE_S, which handlers it leaves running.
-    P4  A handler that runs past handler_deadline_s ends the process: no thread can be
+    RUN4  A handler that runs past handler_deadline_s ends the process: no thread can be
         ended from outside, and its message must not be held for ever.
 
 The loop's thread owns the connection. ``report`` is called by workers.
@@ -30,7 +30,7 @@ from enum import Enum
 from typing import Any
 
 from ordermq.amqp import ConnectionManager, Subscription, subscribe
-from ordermq.amqp.state import State as ConnectionState
+from ordermq.amqp.state import ConnectionState
 from ordermq.backoff import Backoff
 from ordermq.clock import Deadline, monotonic_s
 from ordermq.config.settings import Settings
@@ -38,9 +38,9 @@ from ordermq.consumer.external import AHEAD_MOST, CallLimits
 from ordermq.consumer.frontier import AckFrontier
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.pause import Pause
-from ordermq.consumer.watch import Run, Watch
-from ordermq.consumer.work import Work
-from ordermq.consumer.workers import Bench, Crew, hire
+from ordermq.consumer.pool import WorkerContext, WorkerPool, build_workers
+from ordermq.consumer.received import Work
+from ordermq.consumer.running import HandlerRun, RunningHandlers
 from ordermq.errors import (
     BrokerError,
     ConnectionLost,
@@ -65,7 +65,7 @@ NOTE_S = 3.0
 MOST_NAMED = 50  # message ids in a log line
 
 
-class State(Enum):
+class ConsumerState(Enum):
     STARTING = "starting"
     RUNNING = "running"
     DRAINING = "draining"
@@ -73,10 +73,10 @@ class State(Enum):
 
 
 NEXT = {
-    State.STARTING: {State.RUNNING, State.STOPPED},
-    State.RUNNING: {State.DRAINING, State.STOPPED},
-    State.DRAINING: {State.STOPPED},
-    State.STOPPED: set[State](),
+    ConsumerState.STARTING: {ConsumerState.RUNNING, ConsumerState.STOPPED},
+    ConsumerState.RUNNING: {ConsumerState.DRAINING, ConsumerState.STOPPED},
+    ConsumerState.DRAINING: {ConsumerState.STOPPED},
+    ConsumerState.STOPPED: set[ConsumerState](),
 }
 
 
@@ -124,7 +124,7 @@ class Consumer(ThreadService):
     ) -> None:
         super().__init__(f"consumer-{queue}")
         self.queue = queue
-        self.state = State.STARTING
+        self.state = ConsumerState.STARTING
         self._settings = settings
         self._health = health
         self._owner = owner
@@ -137,10 +137,10 @@ class Consumer(ThreadService):
         self._reported: deque[Work] = deque()
         self._intake = Intake()
         self._pause = Pause(queue)
-        self._watch = Watch()
-        self._outlasted: list[Run] = []  # found overdue where nothing may be raised
+        self._watch = RunningHandlers()
+        self._outlasted: list[HandlerRun] = []  # found overdue where nothing may be raised
         retry = settings.retry
-        bench = Bench(
+        bench = WorkerContext(
             queue=queue,
             registry=registry,
             intake=self._intake,
@@ -163,7 +163,7 @@ class Consumer(ThreadService):
             settings.consumer.lease_s, settings.consumer.call_timeout_s,
             settings.consumer.breaker_failures, settings.consumer.breaker_cap_s,
         )  # fmt: skip
-        self._crew: Crew = hire(
+        self._crew: WorkerPool = build_workers(
             bench,
             threads=self._size.threads,
             batch=self._size.batch,
@@ -203,7 +203,7 @@ class Consumer(ThreadService):
         finally:
             self._intake.close()
             self._manager.close(2.0)
-            self._move(State.STOPPED)
+            self._move(ConsumerState.STOPPED)
 
     def _subscribe(self) -> Subscription:
         self._epoch += 1
@@ -216,8 +216,8 @@ class Consumer(ThreadService):
             consumer_tag=f"ordermq.{self.queue}.{self._owner}.{self._epoch}",
         )
         log.info("subscribed with prefetch %d", self._size.prefetch)
-        if self.state is State.STARTING:
-            self._move(State.RUNNING)
+        if self.state is ConsumerState.STARTING:
+            self._move(ConsumerState.RUNNING)
         return subscription
 
     def _work(self, subscription: Subscription) -> None:
@@ -275,7 +275,7 @@ class Consumer(ThreadService):
 
     def _drain(self, subscription: Subscription) -> None:
         """Cancel, return what nobody began, finish what runs, ack it. Raises DrainTimeout."""
-        self._move(State.DRAINING)
+        self._move(ConsumerState.DRAINING)
         self._health.set_ready(False, "draining")
         deadline = Deadline(self._settings.consumer.drain_deadline_s)
         try:
@@ -341,7 +341,7 @@ class Consumer(ThreadService):
         self._epoch += 1
         # A lost channel counts as a lost connection: connect() then waits its backoff.
         self._manager.drop(error)
-        if self.state is State.STARTING and not error.retryable:
+        if self.state is ConsumerState.STARTING and not error.retryable:
             raise error
         if down_s > self._settings.broker.give_up_after_s:
             raise ConnectionLost(f"no subscription for {down_s:.0f} s; giving up: {error}") from error
@@ -369,11 +369,11 @@ class Consumer(ThreadService):
         if overdue := self._outlasted or self._overdue():
             self._give_up_on(overdue)
 
-    def _overdue(self) -> list[Run]:
+    def _overdue(self) -> list[HandlerRun]:
         deadline_s = self._settings.consumer.handler_deadline_s
         return [run for run in self._watch.runs() if run.lasted_s > deadline_s]
 
-    def _give_up_on(self, overdue: Sequence[Run]) -> None:
+    def _give_up_on(self, overdue: Sequence[HandlerRun]) -> None:
         for run in overdue:
             log.critical(
                 "thread %s has been in a handler for %.0f s, past consumer.handler_deadline_s, with %s\n%s",
@@ -385,7 +385,7 @@ class Consumer(ThreadService):
             f" ({self._settings.consumer.handler_deadline_s:g} s); its messages return to the queue"
         )
 
-    def _leave(self, running: Sequence[Run]) -> None:
+    def _leave(self, running: Sequence[HandlerRun]) -> None:
         """Forget the starts of what is left running: that a deploy came in between is not their fault."""
         suspects = [work for run in running for work in run.works if work.is_suspect]
         if suspects:
@@ -414,7 +414,7 @@ class Consumer(ThreadService):
         thread.start()
         thread.join(NOTE_S)
 
-    def _move(self, to: State) -> None:
+    def _move(self, to: ConsumerState) -> None:
         if to is self.state:
             return
         if to not in NEXT[self.state]:

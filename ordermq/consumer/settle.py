@@ -13,8 +13,8 @@ if it did not, or nobody knows, the delivery comes back and the inbox decides.
 A handler that wants no inbox gets no transaction for what is Done; the rest is as above.
 
 Invariants
-    S1  Nothing is published here and nothing is acked here.
-    S2  An outcome takes effect only if the inbox row was new: a duplicate writes nothing.
+    SET1  Nothing is published here and nothing is acked here.
+    SET2  An outcome takes effect only if the inbox row was new: a duplicate writes nothing.
         What a handler without inbox has done is called Done before a row says so.
 """
 
@@ -26,8 +26,8 @@ from random import Random
 from msgspec.structs import replace
 
 from ordermq.clock import utc_now
-from ordermq.consumer.watch import Watch
-from ordermq.consumer.work import Work, in_log
+from ordermq.consumer.received import Work, in_log
+from ordermq.consumer.running import RunningHandlers
 from ordermq.errors import Contention, OrderMQError, StoreRefused, StoreUnavailable
 from ordermq.failpoints import failpoint
 from ordermq.message.headers import bounded_error
@@ -38,7 +38,7 @@ from ordermq.store.starts import MAX_STARTS
 from ordermq.task.handler import Handler
 from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
 from ordermq.task.registry import OnUnreadable
-from ordermq.task.retry import RetryPolicy, describe, outcome_of
+from ordermq.task.retry import RetryPolicy, describe, outcome_of_error
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Settler:
         queue: str,
         policy: RetryPolicy,
         random: Random,
-        watch: Watch,
+        watch: RunningHandlers,
         *,
         on_unreadable: Sequence[OnUnreadable] = (),
     ) -> None:
@@ -152,7 +152,7 @@ class Settler:
         with in_log(work.envelope, self.queue):
             log.warning("handler failed: %s", type(error).__name__, exc_info=error)
         retrying = work.handler.retry if work.handler else None
-        self.settle([(work, outcome_of(error, retrying))], release=release)
+        self.settle([(work, outcome_of_error(error, retrying))], release=release)
 
     def decide(self, decided: Sequence[tuple[Work, Outcome]]) -> list[tuple[Work, Outcome]]:
         """Apply the retry policy: delays filled in, Dead where a limit is passed."""

@@ -17,7 +17,7 @@ MAIN = "io"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class HealthVerdict:
     """Yes, or no and every reason."""
 
     reasons: tuple[str, ...] = ()
@@ -49,14 +49,16 @@ class Health:
             else:
                 self._unready[name] = why or "not ready"
 
-    def live(self) -> Verdict:
+    def live(self) -> HealthVerdict:
         now_s = self._now()
         with self._lock:
             ages_s = {name: now_s - beat_at_s for name, beat_at_s in self._beat_at_s.items()}
         late = {name: age_s for name, age_s in ages_s.items() if age_s > self._stale_after_s}
-        return Verdict(tuple(f"{name}: no sign of life for {age_s:.0f} s" for name, age_s in late.items()))
+        return HealthVerdict(
+            tuple(f"{name}: no sign of life for {age_s:.0f} s" for name, age_s in late.items())
+        )
 
-    def ready(self) -> Verdict:
+    def ready(self) -> HealthVerdict:
         with self._lock:
             reasons = tuple(f"{name}: {why}" for name, why in self._unready.items())
-        return Verdict(self.live().reasons + reasons)
+        return HealthVerdict(self.live().reasons + reasons)

@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from ordermq.config.settings import ObserveSettings
 from ordermq.errors import ConfigError
-from ordermq.observe.health import Health, Verdict
+from ordermq.observe.health import Health, HealthVerdict
 from ordermq.observe.metrics import REGISTRY
 
 _REQUEST_TIMEOUT_S = 5.0
@@ -133,6 +133,6 @@ def _answer(path: str, health: Health) -> tuple[int, str, bytes]:
     return 404, "text/plain", b"/metrics, /healthz or /readyz\n"
 
 
-def _verdict(verdict: Verdict) -> tuple[int, str, bytes]:
+def _verdict(verdict: HealthVerdict) -> tuple[int, str, bytes]:
     body = {"ok": verdict.is_good, "reasons": verdict.reasons}
     return 200 if verdict.is_good else 503, "application/json", json.dumps(body).encode() + b"\n"

@@ -5,9 +5,9 @@ and service, and whatever ``bind`` put around the call: trace_id, order_id,
 message_id, queue. ``extra=`` adds more. An exception is one field.
 
 Invariants
-    L1  A log call never raises, whatever it is given and whatever stderr has become.
-    L2  A record is one write: processes that share a stderr do not mix their lines.
-    L3  What a publisher sent is never written unescaped, a known credential never at all.
+    LOG1  A log call never raises, whatever it is given and whatever stderr has become.
+    LOG2  A record is one write: processes that share a stderr do not mix their lines.
+    LOG3  What a publisher sent is never written unescaped, a known credential never at all.
 """
 
 import logging
@@ -87,14 +87,14 @@ class StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = self.format(record)
-        except Exception as exc:  # L1: a wrong %-argument, or whatever a field's type raises
+        except Exception as exc:  # LOG1: a wrong %-argument, or whatever a field's type raises
             text = self.format(_unformattable(record, exc))
         data = memoryview(text.encode("utf-8", "backslashreplace") + b"\n")
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError:
-            pass  # L1: a closed pipe or a full disk; there is nowhere left to say so
+            pass  # LOG1: a closed pipe or a full disk; there is nowhere left to say so
 
 
 class JsonFormat(JsonFormatter):

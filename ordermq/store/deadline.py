@@ -6,9 +6,9 @@ sockets once a second and shuts down those past their deadline; the blocked call
 then fails as if the server had closed the connection.
 
 Invariants
-    D1  A socket is shut down only while its guard is armed and past its instant:
+    DLN1  A socket is shut down only while its guard is armed and past its instant:
         arming, disarming and the look happen under one lock.
-    D2  The watchdog holds its own duplicate of the descriptor, so it can never hit
+    DLN2  The watchdog holds its own duplicate of the descriptor, so it can never hit
         a number the process has given to something else in between.
 """
 

@@ -5,11 +5,11 @@ rises each time a message is sent again (retry, postponement, replay), so a late
 duplicate of an earlier hop is recognised, and a message once done stays done.
 
 Invariants
-    I1  A message is settled by at most one transaction for each hop, and as done by
+    INB1  A message is settled by at most one transaction for each hop, and as done by
         at most one in all, unless a person reopens it: the primary key and the WHERE of
         the upsert decide, also between two consumers at the same instant (one waits for
         the other's commit).
-    I2  Rows of one statement are sorted by message_id: two batches that share
+    INB2  Rows of one statement are sorted by message_id: two batches that share
         messages lock them in the same order and cannot deadlock.
 """
 

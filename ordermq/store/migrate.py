@@ -43,7 +43,7 @@ class Migration:
 
 
 @dataclass(frozen=True)
-class Status:
+class MigrationStatus:
     """A migration and whether the database has it."""
 
     migration: Migration
@@ -95,11 +95,11 @@ def migrate(session: Session, migrations: Sequence[Migration]) -> list[Migration
     return applied
 
 
-def status(session: Session, migrations: Sequence[Migration]) -> list[Status]:
+def status(session: Session, migrations: Sequence[Migration]) -> list[MigrationStatus]:
     """Say which of ``migrations`` the database has."""
     with session.transaction() as tx:
         applied = _applied(tx)
-    return [Status(each, (each.scope, each.number) in applied) for each in migrations]
+    return [MigrationStatus(each, (each.scope, each.number) in applied) for each in migrations]
 
 
 def check(session: Session, migrations: Sequence[Migration]) -> None:

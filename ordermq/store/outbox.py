@@ -6,8 +6,8 @@ transaction and the next relay publishes the same rows again: delivery is at lea
 once, and the consumer's inbox makes the effect once.
 
 Invariants
-    O1  A row is deleted only after the broker confirmed its publishing.
-    O2  Rows of one correlation_id are published in the order they were written,
+    OUT1  A row is deleted only after the broker confirmed its publishing.
+    OUT2  Rows of one correlation_id are published in the order they were written,
         among those that are due; a refused row holds back the later ones of its own
         correlation_id and no other.
 """
@@ -80,7 +80,7 @@ def claim(tx: Transaction, limit: int) -> list[ClaimedRow] | None:
 
 
 def delete(tx: Transaction, outbox_ids: Sequence[int]) -> None:
-    """Remove confirmed rows. Call only after their confirms arrived (O1)."""
+    """Remove confirmed rows. Call only after their confirms arrived (OUT1)."""
     if outbox_ids:
         tx.write("DELETE FROM ordermq.outbox WHERE outbox_id = ANY(%s)", (list(outbox_ids),))
 

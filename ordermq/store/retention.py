@@ -9,17 +9,17 @@ The outbox has no history: its rows are deleted when the broker has them. ``acti
 kept. All ages are reckoned from one instant of PostgreSQL's clock, taken at the start.
 
 Invariants
-    R1  What is known of a message goes only when all of it is old: none of its rows in
+    RET1  What is known of a message goes only when all of it is old: none of its rows in
         inbox, leases and starts is younger than the age, none is in the outbox, and no
         dead letter of it is left but those that are old too. A replay, a retry and a
         result under way find what was known when they were sent.
-    R2  Of a queue that settled nothing in the younger half of the age nothing of R1 goes:
+    RET2  Of a queue that settled nothing in the younger half of the age nothing of RET1 goes:
         it may have stood still, with deliveries in it that were settled and never acked.
         Queues give back first what came back, so one that works has none that old.
-    R3  Nothing here waits for a row: what another transaction has locked is left for the
+    RET3  Nothing here waits for a row: what another transaction has locked is left for the
         next time. So a deadlock cannot go through here, in whatever order rows are
         taken; who wants a row that is being deleted waits for one batch and inserts.
-    R4  A batch deletes at most ``limit`` rows. Interrupted anywhere, the batches before it
+    RET4  A batch deletes at most ``limit`` rows. Interrupted anywhere, the batches before it
         have committed, and the next run goes on with what is left.
 """
 
@@ -47,14 +47,14 @@ class Horizon(NamedTuple):
     inbox_before: datetime
     letters_before: datetime
     queues: list[str]
-    idle: list[str]  # R2: left alone
+    idle: list[str]  # RET2: left alone
 
     def before(self, table: Table) -> datetime:
         """Return the instant that ``table``'s rows are compared with."""
         return self.letters_before if table is Table.DEAD_LETTERS else self.inbox_before
 
 
-class Batch(NamedTuple):
+class PruneBatch(NamedTuple):
     """How many rows one batch was, and the ``after`` of the next; None when it was the last."""
 
     rows: int
@@ -129,7 +129,7 @@ UNTIL = """
 
 
 def horizon(tx: Transaction, ages: RetentionSettings, *, gone: Collection[str] = ()) -> Horizon:
-    """Say what is old now. R2 does not hold for queues that are ``gone`` from the broker for good."""
+    """Say what is old now. RET2 does not hold for queues that are ``gone`` from the broker for good."""
     row = tx.fetch_one(_AGES, {"inbox_s": ages.inbox_s, "dead_letters_s": ages.dead_letters_s})
     assert row is not None  # noqa: S101 # a SELECT without FROM has one row
     inbox_before, letters_before, younger_half = row
@@ -138,22 +138,22 @@ def horizon(tx: Transaction, ages: RetentionSettings, *, gone: Collection[str] =
     return Horizon(inbox_before, letters_before, sorted(queues), sorted(works.keys() - queues))
 
 
-def delete(tx: Transaction, table: Table, horizon: Horizon, *, after: datetime, limit: int) -> Batch:
+def delete(tx: Transaction, table: Table, horizon: Horizon, *, after: datetime, limit: int) -> PruneBatch:
     """Delete up to ``limit`` old rows. Begin with START, go on with what the batch before returned."""
     params = _params(tx, table, horizon, after=after, limit=limit)
     if params is None:
-        return Batch(0, None)
+        return PruneBatch(0, None)
     rows = tx.execute(DELETE[table], params)
-    return Batch(rows, after if rows == limit else params["until"])
+    return PruneBatch(rows, after if rows == limit else params["until"])
 
 
-def count(tx: Transaction, table: Table, horizon: Horizon, *, after: datetime, limit: int) -> Batch:
+def count(tx: Transaction, table: Table, horizon: Horizon, *, after: datetime, limit: int) -> PruneBatch:
     """Count what ``delete`` would delete, in steps of about ``limit`` rows of the inbox. Locks nothing."""
     params = _params(tx, table, horizon, after=after, limit=limit)
     if params is None:
-        return Batch(0, None)
+        return PruneBatch(0, None)
     row = tx.fetch_one(_COUNT[table], params)
-    return Batch(int(row[0]) if row else 0, params["until"])
+    return PruneBatch(int(row[0]) if row else 0, params["until"])
 
 
 def _params(

@@ -3,7 +3,7 @@
 from ordermq.task.handler import Claim, Finished, Handler, external, handler
 from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
 from ordermq.task.registry import Registry, load
-from ordermq.task.retry import Retrying, RetryPolicy
+from ordermq.task.retry import RetryOptions, RetryPolicy
 
 __all__ = [
     "DONE",
@@ -16,8 +16,8 @@ __all__ = [
     "Postpone",
     "Registry",
     "Retry",
+    "RetryOptions",
     "RetryPolicy",
-    "Retrying",
     "external",
     "handler",
     "load",

@@ -32,7 +32,7 @@ from ordermq.errors import ConfigError
 from ordermq.message.envelope import Envelope
 from ordermq.message.payload import Payload
 from ordermq.task.outcome import Outcome
-from ordermq.task.retry import Retrying
+from ordermq.task.retry import RetryOptions
 
 P = TypeVar("P", bound=Payload)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,7 +41,7 @@ T = TypeVar("T")
 OnDead = Callable[[Any, str, Any], None]
 Lock = Callable[[Sequence[Any], Any], None]
 
-DEFAULT = Retrying()
+DEFAULT = RetryOptions()
 
 _MARK = "__ordermq_handler__"
 
@@ -116,7 +116,7 @@ class Handler:
     lock: Lock | None = None
     on_dead: OnDead | None = None
     is_external: bool = False
-    retry: Retrying = DEFAULT
+    retry: RetryOptions = DEFAULT
     dependency: str = ""
     inbox: bool = True
 
@@ -137,7 +137,7 @@ def handler(
     key: str | None = None,
     lock: Lock | None = None,
     on_dead: OnDead | None = None,
-    retry: Retrying = DEFAULT,
+    retry: RetryOptions = DEFAULT,
     inbox: bool = True,
 ) -> Callable[[F], F]:
     """Offer a function as the handler of ``message`` on ``queue``. See the module."""
@@ -159,7 +159,7 @@ def external(
     message: type[Payload],
     key: str | None = None,
     on_dead: OnDead | None = None,
-    retry: Retrying = DEFAULT,
+    retry: RetryOptions = DEFAULT,
     dependency: str | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Offer a class as the external handler of ``message`` on ``queue``. See the module.

@@ -58,7 +58,7 @@ _FRAMEWORK: Mapping[type[BaseException], Verdict] = {
 
 
 @dataclass(frozen=True)
-class Retrying:
+class RetryOptions:
     """What one handler says of its retries; None leaves it to the ``[retry]`` settings.
 
     ``immediate`` is how often a deadlock or a lock timeout is tried again at once, before
@@ -110,7 +110,7 @@ class RetryPolicy:
     max_age_s: float = 86_400.0
     immediate: int = 2
 
-    def of(self, retrying: Retrying) -> "RetryPolicy":
+    def of(self, retrying: RetryOptions) -> "RetryPolicy":
         """Return this policy with what a handler says otherwise."""
         return replace(
             self,
@@ -143,9 +143,9 @@ class RetryPolicy:
         return Dead(_storable(outcome.reason)) if isinstance(outcome, Dead) else outcome
 
 
-def outcome_of(error: BaseException, retrying: Retrying | None = None) -> Outcome:
+def outcome_of_error(error: BaseException, retrying: RetryOptions | None = None) -> Outcome:
     """Return what a handler decided by raising ``error``, outside of any call."""
-    if (retrying or Retrying()).verdict(error) is Verdict.FATAL:
+    if (retrying or RetryOptions()).verdict(error) is Verdict.FATAL:
         return Dead(describe(error))
     return Retry(describe(error), retry_after_s(error))
 
@@ -153,7 +153,7 @@ def outcome_of(error: BaseException, retrying: Retrying | None = None) -> Outcom
 GatewayResult = GatewayUnavailable | GatewayRefused | OutcomeUnknown
 
 
-def result_of(error: Exception, retrying: Retrying) -> GatewayResult:
+def result_of(error: Exception, retrying: RetryOptions) -> GatewayResult:
     """Return what a call ended in, as ``complete`` is told it; ``error`` is its cause.
 
     Unknown unless somebody has said otherwise: a call repeated in error cannot be taken back.

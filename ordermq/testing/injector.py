@@ -7,9 +7,9 @@ Each queue's binding is led through a side queue. What arrives there is publishe
 queue it was meant for, one to ``copies`` times, shuffled within a window.
 
 Invariants
-    J1  A message is acked only after all its copies were confirmed: the injector multiplies,
+    INJ1  A message is acked only after all its copies were confirmed: the injector multiplies,
         it never loses. What it held when its connection broke comes again.
-    J2  The queue is unbound only after its side queue is bound, and bound again before the
+    INJ2  The queue is unbound only after its side queue is bound, and bound again before the
         side queue is unbound: a mandatory publishing always finds a queue.
 """
 
@@ -23,7 +23,7 @@ from typing import Self
 
 from msgspec.structs import replace
 
-from ordermq.amqp import ConnectionManager, Fate, Publisher, Subscription, subscribe
+from ordermq.amqp import ConnectionManager, Publisher, PublishOutcome, Subscription, subscribe
 from ordermq.clock import monotonic_s
 from ordermq.config.settings import BrokerSettings
 from ordermq.errors import BrokerError, ConnectionLost
@@ -134,7 +134,9 @@ class Injector(ThreadService):
         copies = [each for each in held for _ in range(self._random.randint(1, self._copies))]
         self._random.shuffle(copies)
         fates = self._publisher.publish_many([self._copy(each) for each in copies])
-        lost = {id(each) for each, fate in zip(copies, fates, strict=True) if fate is not Fate.CONFIRMED}
+        lost = {
+            id(each) for each, fate in zip(copies, fates, strict=True) if fate is not PublishOutcome.CONFIRMED
+        }
         for each in held:
             if id(each) in lost:
                 each.subscription.nack(each.delivery.tag)

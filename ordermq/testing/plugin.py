@@ -18,14 +18,14 @@ from pathlib import Path
 import pytest
 
 from ordermq.config.settings import BrokerSettings, DatabaseSettings
-from ordermq.testing.account import server_account
-from ordermq.testing.broker import PrivateBroker
-from ordermq.testing.database import PrivatePostgres
-from ordermq.testing.errors import ProgramMissing, StackError
-from ordermq.testing.place import Place
-from ordermq.testing.release import wanted_release
-from ordermq.testing.sandbox.private import PrivateSandbox
-from ordermq.testing.stack import PrivateStack, existing_stack, guarded, temporary_stack
+from ordermq.shop.sandbox.private import PrivateSandbox
+from ordermq.testing.stack.account import server_account
+from ordermq.testing.stack.broker import PrivateBroker
+from ordermq.testing.stack.database import PrivatePostgres
+from ordermq.testing.stack.errors import ProgramMissing, StackError
+from ordermq.testing.stack.place import Place
+from ordermq.testing.stack.private import PrivateStack, existing_stack, guarded, temporary_stack
+from ordermq.testing.stack.release import wanted_release
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ hold for the connections there are and for those to come, until ``heal()``; seve
 hold at once. When a method returns, its fault is in effect.
 
 Invariants
-    X1  Buffers are bounded: of what nobody takes, a connection holds at most 1 MiB in each
+    PRX1  Buffers are bounded: of what nobody takes, a connection holds at most 1 MiB in each
         direction, then its sender is held back.
-    X2  Bytes of one direction keep their order, whatever their latency.
-    X3  All sockets belong to the proxy's own thread. Its methods may be called from any other.
+    PRX2  Bytes of one direction keep their order, whatever their latency.
+    PRX3  All sockets belong to the proxy's own thread. Its methods may be called from any other.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from ordermq.testing.faults import Corruption, Direction, Fuse, Lane
-from ordermq.testing.ports import free_ports
+from ordermq.testing.stack.ports import free_ports
 
 _CHUNK_BYTES = 16_384
-_CHUNKS = 48  # with what the streams hold on both sides, below 1 MiB (X1)
+_CHUNKS = 48  # with what the streams hold on both sides, below 1 MiB (PRX1)
 _SLICE_S = 0.02
 _LAND_S = 1.0  # how long the bytes before a cut may take to reach the other side
 _CALL_S = 10.0

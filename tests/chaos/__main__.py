@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from ordermq.testing.stack import PrivateStack
-from ordermq.testing.tool import run_tool
+from ordermq.testing.stack.private import PrivateStack
+from ordermq.testing.stack.tool import run_tool
 from tests.chaos.fault import Fault
 from tests.chaos.faults import FAULTS, SMOKE
 from tests.chaos.faults.soak import Soak

@@ -14,15 +14,15 @@ from typing import Any
 
 from ordermq.config.environment import inherited
 from ordermq.errors import OrderMQError
-from ordermq.orders.stock import load_stock
+from ordermq.shop.sandbox.private import PrivateSandbox
+from ordermq.shop.stock import load_stock
 from ordermq.store import Session
 from ordermq.testing import wait_until
-from ordermq.testing.account import server_account
-from ordermq.testing.fleet import Fleet, Member, program
-from ordermq.testing.place import Place
-from ordermq.testing.process import ServerProcess
-from ordermq.testing.sandbox.private import PrivateSandbox
-from ordermq.testing.stack import PrivateStack, guarded
+from ordermq.testing.stack.account import server_account
+from ordermq.testing.stack.fleet import Fleet, Member, program
+from ordermq.testing.stack.place import Place
+from ordermq.testing.stack.private import PrivateStack, guarded
+from ordermq.testing.stack.process import ServerProcess
 from tests.chaos.customers import Customers
 from tests.chaos.fault import Fault
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Standing:
+class OrderStanding:
     """Where an order of the database stands."""
 
     is_at_rest: bool
@@ -25,7 +25,7 @@ class Tally:
     stuck: tuple[str, ...]
 
 
-def tally(accepted: Iterable[str], found: Mapping[str, Standing]) -> Tally:
+def tally(accepted: Iterable[str], found: Mapping[str, OrderStanding]) -> Tally:
     """Hold what the client was told against what there is."""
     at_rest = parked = 0
     lost, stuck = [], []

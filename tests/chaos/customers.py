@@ -8,9 +8,9 @@ import msgspec
 
 from ordermq.clock import monotonic_s
 from ordermq.errors import OrderMQError
-from ordermq.orders.intake.generate import generate
-from ordermq.orders.model import Contact, Order
-from ordermq.orders.place import Placed, place_orders
+from ordermq.shop.intake.generate import generate
+from ordermq.shop.model import Contact, Order
+from ordermq.shop.place import Placed, place_orders
 from ordermq.store import Session, outbox
 
 #: Must stand in no log: names and addresses of every customer hold it.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, ClassVar
 
-from ordermq.testing.stack import PrivateStack, temporary_stack
+from ordermq.testing.stack.private import PrivateStack, temporary_stack
 
 if TYPE_CHECKING:
     from tests.chaos.arena import Arena

@@ -1,7 +1,7 @@
 """The next release, for F30: it also reads version 99 of AwardPoints, and has one handler more."""
 
 from ordermq.message.payload import Payload
-from ordermq.orders.commands import AwardPoints
+from ordermq.shop.commands import AwardPoints
 from ordermq.task import DONE, handler
 
 AwardPoints.VERSION = 99

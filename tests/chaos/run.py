@@ -11,10 +11,10 @@ from pathlib import Path
 from ordermq.clock import Deadline
 from ordermq.errors import OrderMQError
 from ordermq.testing import wait_until
-from ordermq.testing.fleet import Member
-from ordermq.testing.stack import PrivateStack
+from ordermq.testing.stack.fleet import Member
+from ordermq.testing.stack.private import PrivateStack
 from tests.chaos.arena import Arena, Broken, open_arena
-from tests.chaos.counting import Standing, doubled_payments, recovery_s, repeated, tally
+from tests.chaos.counting import OrderStanding, doubled_payments, recovery_s, repeated, tally
 from tests.chaos.customers import PLANTED
 from tests.chaos.fault import Fault, Skip
 from tests.chaos.report import Result
@@ -138,7 +138,7 @@ def _quiesce(arena: Arena, fault: Fault, say: Callable[[str], None]) -> None:
 
 def _count(arena: Arena, fault: Fault, result: Result) -> None:
     accepted = arena.customers.accepted
-    found = {row[0]: Standing(row[1], row[2], row[3]) for row in arena.rows(_STANDINGS)}
+    found = {row[0]: OrderStanding(row[1], row[2], row[3]) for row in arena.rows(_STANDINGS)}
     count = tally(accepted, found)
     result.orders, result.lost, result.stuck = len(accepted), len(count.lost), len(count.stuck)
     _note(result, "lost", count.lost)

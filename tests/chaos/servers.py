@@ -2,12 +2,12 @@
 
 from contextlib import contextmanager
 
-from ordermq.testing import networks
-from ordermq.testing.account import server_account
-from ordermq.testing.cluster import PrivateCluster
-from ordermq.testing.networks import Networks
-from ordermq.testing.place import Place
-from ordermq.testing.stack import PartStatus, PrivateStack, guarded
+from ordermq.testing.stack import networks
+from ordermq.testing.stack.account import server_account
+from ordermq.testing.stack.cluster import PrivateCluster
+from ordermq.testing.stack.networks import Networks
+from ordermq.testing.stack.place import Place
+from ordermq.testing.stack.private import PartStatus, PrivateStack, guarded
 from tests.chaos.fault import Skip
 
 # Three nodes take 20 s, and a multiple of that on a machine that does other things too.

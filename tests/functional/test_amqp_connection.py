@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from ordermq.amqp import ConnectionManager, State
+from ordermq.amqp import ConnectionManager, ConnectionState
 from ordermq.clock import monotonic_s
 from ordermq.config.settings import Secret
 from ordermq.errors import (
@@ -53,13 +53,13 @@ def close_by_broker(ordermq_stack, settings):
 def test_the_states_of_a_short_life(make, settings):
     states = []
     manager = make(settings, on_state=states.append)
-    assert manager.state is State.NEW
+    assert manager.state is ConnectionState.NEW
 
     assert manager.connect(NEVER)
     manager.tick(0.0)
     manager.close()
 
-    assert states == [State.CONNECTING, State.OPEN, State.CLOSED]
+    assert states == [ConnectionState.CONNECTING, ConnectionState.OPEN, ConnectionState.CLOSED]
     assert manager.reconnects == 0
     assert manager.last_error is None
 
@@ -118,12 +118,12 @@ def test_a_connection_closed_by_the_broker_comes_back(make, settings, ordermq_st
     assert manager.connect(NEVER)
 
     assert states == [
-        State.CONNECTING,
-        State.OPEN,
-        State.CONNECTING,
-        State.WAITING,
-        State.CONNECTING,
-        State.OPEN,
+        ConnectionState.CONNECTING,
+        ConnectionState.OPEN,
+        ConnectionState.CONNECTING,
+        ConnectionState.WAITING,
+        ConnectionState.CONNECTING,
+        ConnectionState.OPEN,
     ]
     assert manager.reconnects == 1
     assert isinstance(manager.last_error, ConnectionReset)
@@ -148,7 +148,7 @@ def test_a_dead_host_is_passed_over_for_a_live_one(make, settings):
         manager = make(replace(settings, hosts=hosts), random=Random(seed))
 
         assert manager.connect(NEVER), f"seed {seed}"
-        assert manager.state is State.OPEN
+        assert manager.state is ConnectionState.OPEN
 
 
 def test_nobody_listening_is_tried_until_the_process_gives_up(make, settings):
@@ -256,7 +256,7 @@ def test_a_closed_channel_is_raised_by_the_next_tick_and_costs_only_itself(make,
 
     manager.tick(0.0)
     assert other.is_alive
-    assert manager.state is State.OPEN
+    assert manager.state is ConnectionState.OPEN
 
 
 def test_wake_and_close_after_close_are_harmless(make, settings):
@@ -267,7 +267,7 @@ def test_wake_and_close_after_close_are_harmless(make, settings):
     manager.wake()
     manager.close()
 
-    assert manager.state is State.CLOSED
+    assert manager.state is ConnectionState.CLOSED
 
 
 def test_connections_leave_no_descriptors_behind(make, settings):

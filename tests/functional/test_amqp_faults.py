@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ordermq.amqp import ConnectionManager, Fate, Publisher, State, subscribe
+from ordermq.amqp import ConnectionManager, ConnectionState, Publisher, PublishOutcome, subscribe
 from ordermq.clock import monotonic_s
 from ordermq.errors import (
     ConnectionBlocked,
@@ -109,8 +109,10 @@ def test_a_frozen_broker_ends_a_publish_as_unknown_within_its_deadline(publisher
 def test_after_a_freeze_no_late_confirm_reaches_a_later_publishing(publisher, proxy, broker_settings):
     proxy.blackhole()
     fates = publisher.publish_many([message(f"frozen-{n}") for n in range(20)], timeout_s=0.5)
-    assert set(fates) == {Fate.UNKNOWN}
-    wait_until(lambda: publisher.connection.state is not State.OPEN, 5.0)  # condemned, not waited for
+    assert set(fates) == {PublishOutcome.UNKNOWN}
+    wait_until(
+        lambda: publisher.connection.state is not ConnectionState.OPEN, 5.0
+    )  # condemned, not waited for
     proxy.heal()
 
     def publish_again():
@@ -137,7 +139,7 @@ def test_a_short_deadline_of_one_caller_costs_the_others_nothing(settings):
                 publisher.publish(message(f"hasty-{n}"), timeout_s=0.0)
         caller.join(20)
 
-        assert set(fates) == {Fate.CONFIRMED}
+        assert set(fates) == {PublishOutcome.CONFIRMED}
         assert publisher.connection.reconnects == 0
 
 
@@ -166,8 +168,8 @@ def test_a_reset_in_mid_flight_makes_unknown_what_was_in_flight_and_loses_nothin
         fates = publisher.publish_many([message(each) for each in ids])
         observer.resetter.join()
 
-        confirmed = {each for each, fate in zip(ids, fates, strict=True) if fate is Fate.CONFIRMED}
-        assert set(fates) == {Fate.CONFIRMED, Fate.UNKNOWN}
+        confirmed = {each for each, fate in zip(ids, fates, strict=True) if fate is PublishOutcome.CONFIRMED}
+        assert set(fates) == {PublishOutcome.CONFIRMED, PublishOutcome.UNKNOWN}
         assert len(ids) - len(confirmed) <= settings.publish_window
         assert publisher.connection.reconnects == 1
     assert confirmed <= set(received_ids(broker_settings))
@@ -190,7 +192,7 @@ def test_stopping_a_publisher_whose_broker_is_frozen_takes_no_longer_than_its_de
 
     with at_most(4.0):
         assert publisher.join(4.0)
-    assert publisher.connection.state is State.CLOSED
+    assert publisher.connection.state is ConnectionState.CLOSED
 
 
 def test_connecting_to_a_frozen_broker_times_out(settings, proxy):
@@ -212,7 +214,7 @@ def test_closing_a_frozen_connection_is_bounded(settings, proxy):
     with at_most(1.0):
         manager.close(0.3)
 
-    assert manager.state is State.CLOSED
+    assert manager.state is ConnectionState.CLOSED
 
 
 def test_asking_a_frozen_broker_is_bounded_and_costs_the_connection(settings, proxy):
@@ -268,7 +270,7 @@ def test_a_blocked_connection_ends_in_connection_blocked_and_recovers(publisher,
     # The broker blocks a connection on its next publishing; that one is sent and unknown.
     with contextlib.suppress(PublishError, ConnectionBlocked):
         publisher.publish(message("first"), timeout_s=1.0)
-    wait_until(lambda: publisher.connection.state is State.BLOCKED, 5.0)
+    wait_until(lambda: publisher.connection.state is ConnectionState.BLOCKED, 5.0)
 
     with at_most(1.0), pytest.raises(ConnectionBlocked, match="resource alarm"):
         publisher.publish(message("second"), timeout_s=0.3)
@@ -322,7 +324,7 @@ def test_a_deadline_holds_while_the_alarmed_broker_reads_none_of_what_was_writte
     with at_most(2.0):
         fates = publisher.publish_many(big, timeout_s=0.5)
 
-    assert set(fates) <= {Fate.UNKNOWN, Fate.UNSENT}
+    assert set(fates) <= {PublishOutcome.UNKNOWN, PublishOutcome.UNSENT}
 
 
 def test_blocked_past_the_timeout_is_a_lost_connection(settings, alarm):
@@ -335,4 +337,9 @@ def test_blocked_past_the_timeout_is_a_lost_connection(settings, alarm):
             publisher.publish(message("m1"), timeout_s=3.0)
         wait_until(lambda: isinstance(publisher.connection.last_error, ConnectionBlocked), 5.0)
 
-    assert states[:4] == [State.CONNECTING, State.OPEN, State.BLOCKED, State.CONNECTING]
+    assert states[:4] == [
+        ConnectionState.CONNECTING,
+        ConnectionState.OPEN,
+        ConnectionState.BLOCKED,
+        ConnectionState.CONNECTING,
+    ]

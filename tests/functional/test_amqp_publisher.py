@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ordermq.amqp import ConnectionManager, Fate, Publisher, State, apply
+from ordermq.amqp import ConnectionManager, ConnectionState, Publisher, PublishOutcome, apply
 from ordermq.amqp.subscription import subscribe
 from ordermq.clock import Deadline
 from ordermq.config.settings import Secret
@@ -169,13 +169,15 @@ def test_many_fates_come_back_in_the_order_of_their_publishings(publisher, broke
 
     fates = publisher.publish_many(iter(publishings))
 
-    expected = [Fate.CONFIRMED if route == "work" else Fate.RETURNED for route in routes]
-    expected[700] = Fate.REFUSED
+    expected = [PublishOutcome.CONFIRMED if route == "work" else PublishOutcome.RETURNED for route in routes]
+    expected[700] = PublishOutcome.REFUSED
     assert fates == expected
     assert not fates.all_confirmed
-    assert fates.reasons.keys() == {n for n, fate in enumerate(expected) if fate is not Fate.CONFIRMED}
+    assert fates.reasons.keys() == {
+        n for n, fate in enumerate(expected) if fate is not PublishOutcome.CONFIRMED
+    }
     assert "NO_ROUTE" in fates.reasons[1]
-    assert depth(broker, "work") == expected.count(Fate.CONFIRMED)
+    assert depth(broker, "work") == expected.count(PublishOutcome.CONFIRMED)
 
 
 def test_nothing_to_publish_is_done_at_once(publisher):
@@ -188,7 +190,9 @@ def test_publishings_of_one_message_id_each_get_one_fate(publisher):
 
     fates = publisher.publish_many([publishing("same", route) for route in routes])
 
-    assert fates == [Fate.CONFIRMED if route == "work" else Fate.RETURNED for route in routes]
+    assert fates == [
+        PublishOutcome.CONFIRMED if route == "work" else PublishOutcome.RETURNED for route in routes
+    ]
 
 
 def test_many_threads_share_one_publisher(publisher, broker):
@@ -225,7 +229,7 @@ def test_metrics_hear_of_every_publishing_once(broker):
         publisher.publish_many([publishing(f"m{n}", "work" if n % 4 else "nowhere") for n in range(400)])
 
     assert observed.written == 400
-    assert observed.fates == {Fate.CONFIRMED: 300, Fate.RETURNED: 100}
+    assert observed.fates == {PublishOutcome.CONFIRMED: 300, PublishOutcome.RETURNED: 100}
     assert all(latency_s >= 0 for latency_s in observed.latencies_s)
 
 
@@ -249,7 +253,7 @@ def test_without_a_broker_a_publishing_is_certainly_not_sent(broker):
 
         fates = publisher.publish_many([publishing(f"m{n}") for n in range(1200)], timeout_s=0.3)
 
-    assert set(fates) == {Fate.UNSENT}
+    assert set(fates) == {PublishOutcome.UNSENT}
     assert len(fates) == 1200
 
 
@@ -280,11 +284,11 @@ def test_stop_lets_what_is_under_way_be_confirmed_and_refuses_the_rest(broker):
     assert publisher.join(10.0)
 
     [fates] = result
-    assert set(fates) <= {Fate.CONFIRMED, Fate.UNSENT}
-    assert fates.count(Fate.CONFIRMED) == depth(broker, "work") > 0
+    assert set(fates) <= {PublishOutcome.CONFIRMED, PublishOutcome.UNSENT}
+    assert fates.count(PublishOutcome.CONFIRMED) == depth(broker, "work") > 0
     with pytest.raises(ConnectionLost, match="stopped"):
         publisher.publish(publishing("late"))
-    assert publisher.connection.state is State.CLOSED
+    assert publisher.connection.state is ConnectionState.CLOSED
 
 
 def test_stop_before_start_and_twice_is_harmless(broker):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pika
 import pytest
 
-from ordermq.amqp import ConnectionManager, Publisher, State, subscribe
+from ordermq.amqp import ConnectionManager, ConnectionState, Publisher, subscribe
 from ordermq.errors import ChannelLost, QueueMissing
 from ordermq.message.envelope import Properties, Publishing
 from ordermq.testing import wait_until
@@ -166,7 +166,7 @@ def test_a_queue_that_does_not_exist_says_how_to_create_it(manager):
     with pytest.raises(QueueMissing, match=r"queue work does not exist; `ordermq topology apply`"):
         started(manager)
 
-    assert manager.state is State.OPEN
+    assert manager.state is ConnectionState.OPEN
 
 
 def test_deleting_the_queue_is_a_lost_channel_not_a_silent_end(manager, work):
@@ -189,7 +189,7 @@ def test_an_ack_of_an_unknown_tag_loses_the_channel_but_not_the_connection(manag
     with pytest.raises(ChannelLost, match="unknown delivery tag"):
         wait_until(lambda: manager.tick(0.1), 10.0)
 
-    assert manager.state is State.OPEN
+    assert manager.state is ConnectionState.OPEN
     with pytest.raises(ChannelLost):
         subscription.ack(1)
     started(manager, epoch=2)

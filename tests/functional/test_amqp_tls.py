@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ordermq.amqp import ConnectionManager, State
+from ordermq.amqp import ConnectionManager, ConnectionState
 from ordermq.cli.run import explain
 from ordermq.errors import ConnectionLost, TlsRefused
-from ordermq.testing.ports import free_ports
+from ordermq.testing.stack.ports import free_ports
 from tests.support.commands import run_program
 
 NEVER = threading.Event()
@@ -67,7 +67,7 @@ def connect(settings):
 
 def test_a_broker_whose_authority_is_known_is_connected_to(broker_settings, tls):
     settings = replace(broker_settings, hosts=(tls.address,), tls=True, ca_file=tls.ca_file)
-    assert connect(settings) is State.OPEN
+    assert connect(settings) is ConnectionState.OPEN
 
 
 def test_a_certificate_for_another_name_is_refused(broker_settings, tls):

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from ordermq.config import environment
-from ordermq.testing.account import server_account
-from ordermq.testing.broker import PrivateBroker
-from ordermq.testing.errors import StackError
-from ordermq.testing.place import Place
-from ordermq.testing.release import FOUR, release_named
+from ordermq.testing.stack.account import server_account
+from ordermq.testing.stack.broker import PrivateBroker
+from ordermq.testing.stack.errors import StackError
+from ordermq.testing.stack.place import Place
+from ordermq.testing.stack.release import FOUR, release_named
 
 FETCH = Path(__file__).parents[2] / "bin" / "rabbitmq-4"
 

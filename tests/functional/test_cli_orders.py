@@ -10,10 +10,10 @@ import pytest
 from ordermq.clock import utc_now
 from ordermq.message import Envelope
 from ordermq.observe import trace
-from ordermq.orders.commands import ReserveStock
-from ordermq.orders.events import Step
-from ordermq.orders.handlers.batch import give_up
-from ordermq.orders.intake.generate import generate, json_line
+from ordermq.shop.commands import ReserveStock
+from ordermq.shop.events import Step
+from ordermq.shop.handlers.batch import give_up
+from ordermq.shop.intake.generate import generate, json_line
 from ordermq.store import Session, dead_letters
 from ordermq.testing import wait_until
 from tests.support.commands import Shop

@@ -11,7 +11,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from ordermq.consumer.runtime import State
+from ordermq.consumer.runtime import ConsumerState
 from ordermq.errors import (
     DataRefused,
     GatewayRefused,
@@ -25,7 +25,7 @@ from ordermq.message.headers import ATTEMPT, to_properties
 from ordermq.observe.metrics import REGISTRY
 from ordermq.store import Session, inbox, leases, starts
 from ordermq.store.starts import Started
-from ordermq.task import DONE, Dead, Postpone, Registry, Retry, Retrying, external, handler
+from ordermq.task import DONE, Dead, Postpone, Registry, Retry, RetryOptions, external, handler
 from ordermq.task.handler import handlers_in
 from ordermq.testing import wait_until
 from tests.support.probe import CallOut, Probe
@@ -133,7 +133,7 @@ def test_why_a_message_waits_travels_with_it_without_secrets_or_controls(rig):
 def test_a_handler_s_own_retry_policy_is_over_the_settings(rig):
     @handler(
         queue="single", message=Probe, key="order_id",
-        retry=Retrying(attempts=1, fatal=(KeyError,), retryable=(LookupError,)),
+        retry=RetryOptions(attempts=1, fatal=(KeyError,), retryable=(LookupError,)),
     )  # fmt: skip
     def failing(message, tx):
         raise KeyError("fatal") if message.do == "dead" else IndexError("again")
@@ -150,7 +150,9 @@ def test_a_handler_s_own_retry_policy_is_over_the_settings(rig):
 def test_what_a_call_raises_is_told_as_its_handler_named_it_and_else_as_unknown(rig):
     @external(
         queue="call", message=Probe, key="order_id",
-        retry=Retrying(retryable=(ConnectionError,), fatal=(LookupError,), unknown=(ConnectionResetError,)),
+        retry=RetryOptions(
+            retryable=(ConnectionError,), fatal=(LookupError,), unknown=(ConnectionResetError,)
+        ),
     )  # fmt: skip
     class Named(CallOut):
         def call(self, message):
@@ -239,7 +241,7 @@ def test_a_stop_finishes_what_runs_returns_what_waits_and_loses_nothing(rig):
     first.stop()
     assert first.join(10)
     assert first.failure is None
-    assert first.state is State.STOPPED
+    assert first.state is ConsumerState.STOPPED
     handled = len(rig.effects("single"))
     assert 2 <= handled < 40
     wait_until(
@@ -279,7 +281,7 @@ def test_a_deleted_queue_is_not_a_silent_end(rig):
     declare(rig.settings)
     rig.publish("single", *probes(1, start=1))
     rig.wait_for_effects("single", 2)
-    assert consumer.state is State.RUNNING
+    assert consumer.state is ConsumerState.RUNNING
 
 
 def test_a_permission_taken_from_a_running_consumer_is_waited_for(rig):
@@ -707,7 +709,7 @@ def test_a_call_whose_error_is_itself_broken_costs_no_thread(rig, error):
     "outcome", [Retry(ValueError("not text")), Retry("soon", "5"), Postpone("soon", timedelta(1)), Dead(None)]
 )
 def test_an_outcome_of_the_wrong_types_is_its_message_s_failure(rig, outcome):
-    @handler(queue="single", message=Probe, key="order_id", retry=Retrying(attempts=1))
+    @handler(queue="single", message=Probe, key="order_id", retry=RetryOptions(attempts=1))
     def mistyped(message, tx):
         return outcome
 
@@ -719,7 +721,7 @@ def test_an_outcome_of_the_wrong_types_is_its_message_s_failure(rig, outcome):
 
 
 def test_an_error_that_cannot_be_put_into_words_is_its_message_s_failure(rig):
-    @handler(queue="single", message=Probe, key="order_id", retry=Retrying(attempts=1))
+    @handler(queue="single", message=Probe, key="order_id", retry=RetryOptions(attempts=1))
     def unspeakable(message, tx):
         raise _Unspeakable
 

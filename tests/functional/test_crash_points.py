@@ -7,8 +7,8 @@ successor, which may have the next failpoint. docs/guarantees.md names them row 
 import pytest
 
 from ordermq.failpoints import EXIT_CODE
-from ordermq.orders.cancel import cancel_order
-from ordermq.orders.intake.generate import generate, json_line
+from ordermq.shop.cancel import cancel_order
+from ordermq.shop.intake.generate import generate, json_line
 from ordermq.testing import wait_until
 from tests.functional.test_pipeline_orders import BEING_PAID, booked
 from tests.support.pipeline import QUEUES

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ordermq.testing import wait_until
-from ordermq.testing.ports import is_open
-from ordermq.testing.stack import existing_stack
+from ordermq.testing.stack.ports import is_open
+from ordermq.testing.stack.private import existing_stack
 
 ROOT = Path(__file__).resolve().parents[2]
 

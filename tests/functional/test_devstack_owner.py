@@ -13,17 +13,17 @@ import pytest
 
 from ordermq.config.environment import inherited
 from ordermq.testing import wait_until
-from ordermq.testing.account import server_account
-from ordermq.testing.database import PrivatePostgres
-from ordermq.testing.errors import StackError
-from ordermq.testing.place import Place, own_folder
+from ordermq.testing.stack.account import server_account
+from ordermq.testing.stack.database import PrivatePostgres
+from ordermq.testing.stack.errors import StackError
+from ordermq.testing.stack.place import Place, own_folder
 
 OWNER = """
     import sys
-    from ordermq.testing.account import server_account
-    from ordermq.testing.database import PrivatePostgres
-    from ordermq.testing.place import Place
-    from ordermq.testing.stack import guarded
+    from ordermq.testing.stack.account import server_account
+    from ordermq.testing.stack.database import PrivatePostgres
+    from ordermq.testing.stack.place import Place
+    from ordermq.testing.stack.private import guarded
 
     place = Place.temporary(server_account())
     with guarded(place):
@@ -49,10 +49,10 @@ ORDINARY = """
     import json, os, pwd, sys
     import encodings.idna  # all that is needed, before the interpreter is out of reach
     from pathlib import Path
-    from ordermq.testing.broker import PrivateBroker
-    from ordermq.testing.database import PrivatePostgres
-    from ordermq.testing.account import server_account
-    from ordermq.testing.place import Place
+    from ordermq.testing.stack.broker import PrivateBroker
+    from ordermq.testing.stack.database import PrivatePostgres
+    from ordermq.testing.stack.account import server_account
+    from ordermq.testing.stack.place import Place
 
     entry = pwd.getpwnam(sys.argv[1])
     if os.geteuid() == 0:

@@ -7,8 +7,8 @@ import pytest
 from ordermq.amqp import apply
 from ordermq.config.loader import Loaded
 from ordermq.observe.metrics import REGISTRY as METRICS
-from ordermq.orders import cancel_order
-from ordermq.orders.settings import ShopSettings
+from ordermq.shop import cancel_order
+from ordermq.shop.settings import ShopSettings
 from ordermq.testing import wait_until
 from ordermq.topology import build
 from tests.support.connection import manager_of

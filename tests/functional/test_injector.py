@@ -1,6 +1,6 @@
 """Duplicates and disorder between relay and consumers: effects stay single, nothing is lost."""
 
-from ordermq.orders.intake.generate import generate
+from ordermq.shop.intake.generate import generate
 from ordermq.testing import Injector, wait_until
 from tests.support.pipeline import QUEUES
 from tests.support.rabbit import Rabbit

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 from ordermq.clock import utc_now
 from ordermq.errors import OrderConflict, OrderNotFound
 from ordermq.message import Envelope
-from ordermq.orders.commands import AlertOperator
-from ordermq.orders.resolve import resolve_order
+from ordermq.shop.commands import AlertOperator
+from ordermq.shop.resolve import resolve_order
 from ordermq.store import actions, dead_letters
 from ordermq.task import DONE, Dead, Postpone, Retry
 from tests.support.shop import an_order, open_shop

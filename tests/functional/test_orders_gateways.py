@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from ordermq.errors import GatewayUnavailable, OutcomeUnknown
-from ordermq.orders.gateways.http import JsonClient
+from ordermq.shop.gateways.http import JsonClient
 from ordermq.testing import wait_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n" + b'{"id": "x"}'

@@ -6,16 +6,16 @@ from random import Random
 import pytest
 
 from ordermq.errors import Contention
-from ordermq.orders import cancel_order
-from ordermq.orders.commands import (
+from ordermq.shop import cancel_order
+from ordermq.shop.commands import (
     AwardPoints,
     CreateShipment,
     ReleaseStock,
     ReserveStock,
 )
-from ordermq.orders.events import EventType, Step
-from ordermq.orders.journal import Journal
-from ordermq.orders.stock import lock_stock
+from ordermq.shop.events import EventType, Step
+from ordermq.shop.journal import Journal
+from ordermq.shop.stock import lock_stock
 from ordermq.store import Session
 from ordermq.task import DONE, Dead, Postpone
 from tests.support.shop import an_order, foreign, open_shop
@@ -197,7 +197,7 @@ def test_concurrent_batches_on_the_same_products_neither_deadlock_nor_oversell(s
 @pytest.mark.parametrize(
     "lock",
     [lambda ids, tx: Journal(tx, ids), lock_stock],
-    ids=["orders-J2", "stock-K1"],
+    ids=["orders-JRN2", "stock-STK1"],
 )
 def test_batches_that_share_rows_lock_them_in_one_order(shop, lock):
     ids = [f"x-{n:02}" for n in range(20)]

@@ -3,9 +3,9 @@
 import pytest
 
 from ordermq.errors import GatewayUnavailable
-from ordermq.orders import cancel_order
-from ordermq.orders.commands import SendNotification, Template
-from ordermq.orders.notifications import adopt
+from ordermq.shop import cancel_order
+from ordermq.shop.commands import SendNotification, Template
+from ordermq.shop.notifications import adopt
 from ordermq.task import DONE, Dead, Postpone
 from tests.support.shop import an_order, foreign, open_shop
 

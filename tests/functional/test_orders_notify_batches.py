@@ -5,9 +5,9 @@ from contextlib import closing
 import pytest
 
 from ordermq.errors import NotCalled
-from ordermq.orders import cancel_order
-from ordermq.orders.commands import SendNotification, Template
-from ordermq.orders.handlers.notify import SmsRequest, SmsSent
+from ordermq.shop import cancel_order
+from ordermq.shop.commands import SendNotification, Template
+from ordermq.shop.handlers.notify import SmsRequest, SmsSent
 from ordermq.task import DONE, Claim, Dead, Outcome, Postpone
 from tests.support.shop import CountingSession, an_order, foreign, open_shop
 

@@ -3,8 +3,8 @@
 import pytest
 
 from ordermq.errors import OutcomeUnknown
-from ordermq.orders import cancel_order
-from ordermq.orders.commands import CapturePayment, RefundPayment
+from ordermq.shop import cancel_order
+from ordermq.shop.commands import CapturePayment, RefundPayment
 from ordermq.task import DONE, Dead, Postpone
 from tests.support.shop import an_order, foreign, open_shop
 

@@ -5,11 +5,11 @@ from contextlib import closing
 import pytest
 
 from ordermq.errors import GatewayRefused, GatewayUnavailable, NotCalled, OutcomeUnknown
-from ordermq.orders import cancel_order
-from ordermq.orders.commands import CapturePayment, RefundPayment
-from ordermq.orders.gateways import Captured, Declined, Refunded
-from ordermq.orders.handlers.capture import NEVER_SEEN, CaptureRequest
-from ordermq.orders.handlers.refund import NOTHING_TAKEN, RefundMade, RefundRequest
+from ordermq.shop import cancel_order
+from ordermq.shop.commands import CapturePayment, RefundPayment
+from ordermq.shop.gateways import Captured, Declined, Refunded
+from ordermq.shop.handlers.capture import NEVER_SEEN, CaptureRequest
+from ordermq.shop.handlers.refund import NOTHING_TAKEN, RefundMade, RefundRequest
 from ordermq.task import DONE, Dead, Finished, Outcome, Postpone
 from tests.support.shop import CountingSession, an_order, foreign, open_shop
 

@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from ordermq.errors import BadInput, OrderConflict, OrderNotFound, StoreError, UsageError
-from ordermq.orders import (
+from ordermq.shop import (
     Cancelled,
     Contact,
     Item,

@@ -6,7 +6,7 @@ import pytest
 
 from ordermq.clock import utc_now
 from ordermq.errors import OrderNotFound
-from ordermq.orders import Status, cancel_order, queries
+from ordermq.shop import Status, cancel_order, queries
 from tests.support.shop import QUEUES, an_order, open_shop
 
 

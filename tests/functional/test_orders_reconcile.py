@@ -4,15 +4,15 @@ import secrets
 
 import pytest
 
-from ordermq.orders import cancel_order
-from ordermq.orders.gateways import LedgerEntry
-from ordermq.orders.reconcile import reconcile
-from ordermq.orders.resolve import resolve_order
-from ordermq.testing.account import server_account
-from ordermq.testing.place import Place
+from ordermq.shop import cancel_order
+from ordermq.shop.gateways import LedgerEntry
+from ordermq.shop.reconcile import reconcile
+from ordermq.shop.resolve import resolve_order
+from ordermq.shop.sandbox.private import PrivateSandbox
 from ordermq.testing.plugin import Database
-from ordermq.testing.sandbox.private import PrivateSandbox
-from ordermq.testing.stack import guarded
+from ordermq.testing.stack.account import server_account
+from ordermq.testing.stack.place import Place
+from ordermq.testing.stack.private import guarded
 from tests.support.shop import Shop, an_order, open_shop
 
 EVERY_CHECK = {

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ordermq.orders import cancel_order
-from ordermq.orders.events import Event, EventType, Step
-from ordermq.orders.resume import Found, resume_orders, senders
+from ordermq.shop import cancel_order
+from ordermq.shop.events import Event, EventType, Step
+from ordermq.shop.resume import Found, resume_orders, senders
 from ordermq.store import dead_letters, inbox
 from tests.support.shop import an_order, open_shop
 

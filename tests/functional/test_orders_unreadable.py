@@ -7,9 +7,9 @@ from ordermq.clock import utc_now
 from ordermq.message import Envelope, Properties, Publishing
 from ordermq.message.headers import VERSION, to_properties
 from ordermq.observe import trace
-from ordermq.orders import queries
-from ordermq.orders.resolve import resolve_order
-from ordermq.orders.resume import resume_orders
+from ordermq.shop import queries
+from ordermq.shop.resolve import resolve_order
+from ordermq.shop.resume import resume_orders
 from ordermq.store import starts
 from ordermq.task import Registry, handler, load
 from ordermq.task.handler import handlers_in
@@ -20,7 +20,7 @@ from tests.support.probe import Probe
 from tests.support.runtime import PREFIX
 from tests.support.shop import QUEUES, an_order, open_shop
 
-SHOP = load(["ordermq.orders.handlers"])
+SHOP = load(["ordermq.shop.handlers"])
 NOT_JSON = b'{"order_id": "o-1"'
 ALERTS = "SELECT correlation_id FROM ordermq.outbox WHERE type = 'AlertOperator'"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ordermq.orders.intake.generate import generate
+from ordermq.shop.intake.generate import generate
 from ordermq.testing import wait_until
 from ordermq.testing.proxy import FaultProxy
 

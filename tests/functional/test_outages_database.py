@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from ordermq.amqp import State
+from ordermq.amqp import ConnectionState
 from ordermq.testing import wait_until
 from tests.support.runtime import probes
 
@@ -142,7 +142,7 @@ def endure(rig, trouble, caplog, for_s=1.5):
         wait_until(lambda: consumer._pause.lasted_s > for_s, 30, what="a pause of some length", every_s=0.2)
         assert time.process_time() - used_s < 0.3 * (time.monotonic() - began_s)
         assert any(words in record.getMessage() for record in caplog.records)
-        assert (consumer._manager.state, consumer._manager.reconnects) == (State.OPEN, 0)
+        assert (consumer._manager.state, consumer._manager.reconnects) == (ConnectionState.OPEN, 0)
 
     rig.session.close()
     expected = [each.order_id for each in (*BEFORE, *MEANWHILE)]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ordermq.amqp import State
+from ordermq.amqp import ConnectionState
 from ordermq.config.settings import Secret
 from ordermq.testing import wait_until
 from ordermq.testing.proxy import FaultProxy
@@ -48,7 +48,7 @@ def test_behind_an_alarm_it_says_once_that_it_stands_still_and_once_that_it_goes
     try:
         hasty.send("batch", *probes(300))
         connection = relay._publisher.connection
-        wait_until(lambda: connection.state is State.BLOCKED, 20, what="a blocked connection")
+        wait_until(lambda: connection.state is ConnectionState.BLOCKED, 20, what="a blocked connection")
         # A connection blocked for too long is opened anew, and blocked again by what it publishes.
         wait_until(lambda: connection.reconnects >= 2, 20, what="patience lost twice")
         wait_until(lambda: said(caplog, "stands still"), 5, what="a word about it")

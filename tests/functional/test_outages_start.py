@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ordermq.orders.intake.generate import generate
+from ordermq.shop.intake.generate import generate
 
 CONSUMER = ("ordermq-consumer", "--queue", "inventory")
 RELAY = ("ordermq-relay",)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ordermq.orders import MIGRATIONS
+from ordermq.shop import MIGRATIONS
 from ordermq.store.migrate import FRAMEWORK, migrations_of
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +82,7 @@ def test_the_commands_of_an_installed_wheel_start_and_find_their_migrations(whee
 
 FIND_MIGRATIONS = """
 import pathlib, ordermq
-from ordermq.orders import MIGRATIONS
+from ordermq.shop import MIGRATIONS
 from ordermq.store.migrate import FRAMEWORK, migrations_of
 print(pathlib.Path(ordermq.__file__).parent)
 print(*(each.name for scope in (FRAMEWORK, MIGRATIONS) for each in migrations_of(*scope)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ordermq.observe.metrics import REGISTRY
-from ordermq.orders.intake.generate import generate, json_line
+from ordermq.shop.intake.generate import generate, json_line
 from tests.support.pipeline import QUEUES
 
 ROOT = Path(__file__).resolve().parents[2]

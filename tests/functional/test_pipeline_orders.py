@@ -5,8 +5,8 @@ from collections import Counter
 import psycopg2
 import pytest
 
-from ordermq.orders import place_order
-from ordermq.orders.intake.generate import generate
+from ordermq.shop import place_order
+from ordermq.shop.intake.generate import generate
 from ordermq.store import Transaction
 from ordermq.testing import wait_until
 from tests.support.pipeline import QUEUES

@@ -1,6 +1,6 @@
 """The pipeline as a whole while what it stands on goes away and comes back."""
 
-from ordermq.orders.intake.generate import generate
+from ordermq.shop.intake.generate import generate
 from ordermq.testing import wait_until
 from tests.support.pipeline import PROCESSES, QUEUES
 

@@ -4,7 +4,7 @@ import signal
 
 from ordermq.clock import monotonic_s
 from ordermq.config.settings import ConsumerSettings
-from ordermq.orders.intake.generate import generate
+from ordermq.shop.intake.generate import generate
 from ordermq.testing import wait_until
 from tests.support.pipeline import PROCESSES, QUEUES
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from ordermq.amqp import Fate, Publisher
+from ordermq.amqp import Publisher, PublishOutcome
 from ordermq.clock import monotonic_s
 from ordermq.errors import StoreUnavailable
 from ordermq.message.envelope import Properties, Publishing
 from ordermq.store import Session
 from ordermq.testing import Direction, FaultProxy, wait_until
-from ordermq.testing.ports import free_ports
+from ordermq.testing.stack.ports import free_ports
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
@@ -266,11 +266,13 @@ def test_a_publisher_cut_in_mid_frame_publishes_on_by_its_next_connection(orderm
     with FaultProxy(ordermq_stack.broker.port) as proxy:
         through = replace(broker_settings, hosts=(proxy.address,), unreachable_cap_s=0.5)
         with Publisher(through, name="test") as publisher:
-            assert set(publisher.publish_many([publishing(0)])) == {Fate.RETURNED}
+            assert set(publisher.publish_many([publishing(0)])) == {PublishOutcome.RETURNED}
             proxy.cut_after(20_011, TO_SERVER, over_all=True)
             fates = publisher.publish_many([publishing(n) for n in range(100)])
-            assert Fate.UNKNOWN in set(fates)
-            assert set(publisher.publish_many([publishing(n) for n in range(100)])) == {Fate.RETURNED}
+            assert PublishOutcome.UNKNOWN in set(fates)
+            assert set(publisher.publish_many([publishing(n) for n in range(100)])) == {
+                PublishOutcome.RETURNED
+            }
             assert publisher.connection.reconnects == 1
 
 

@@ -1,4 +1,4 @@
-"""The relay on a real broker and a real database (R1-R3)."""
+"""The relay on a real broker and a real database (REL1-REL3)."""
 
 import time
 from dataclasses import replace

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ordermq.testing.errors import StackError
+from ordermq.testing.stack.errors import StackError
 
 
 def send(sandbox, to="+49 30 1234567", reference="order-1", timeout_s=10.0):

@@ -1,4 +1,4 @@
-"""What retention deletes and what it keeps, each for its reason. R1 to R4 of store/retention.py."""
+"""What retention deletes and what it keeps, each for its reason. RET1 to RET4 of store/retention.py."""
 
 import random
 import threading
@@ -164,7 +164,7 @@ def test_what_a_lost_message_left_goes_when_nothing_younger_is_known_of_it(sessi
 
 
 def test_a_queue_that_stands_still_is_left_alone_until_it_works_again_or_is_gone(session):
-    # R2: settled and not acked, a delivery may stand in it for as long as nobody consumes it.
+    # RET2: settled and not acked, a delivery may stand in it for as long as nobody consumes it.
     settle(session, "m", 60, queue="still")
     settle(session, "last", 16, queue="still")
     with session.transaction() as tx:
@@ -178,7 +178,7 @@ def test_a_queue_that_stands_still_is_left_alone_until_it_works_again_or_is_gone
 
 
 def test_no_batch_deletes_more_than_its_limit_however_many_were_settled_in_one_instant(session):
-    # R4
+    # RET4
     with session.transaction() as tx:
         inbox.settle(tx, "q", [(f"m{n}", 0) for n in range(250)], "done")
         tx.execute(
@@ -193,7 +193,7 @@ def test_no_batch_deletes_more_than_its_limit_however_many_were_settled_in_one_i
 
 
 def test_what_a_consumer_has_locked_is_left_for_the_next_time_and_not_waited_for(session, database_settings):
-    # R3
+    # RET3
     settle(session, "busy", 60, "retry")
     settle(session, "m", 60)
     other = Session(database_settings, name="test")

@@ -95,7 +95,7 @@ def test_a_rolled_back_settlement_never_was(session):
 
 
 def test_batches_that_share_messages_settle_each_once_and_never_deadlock(session, database_settings):
-    # I1 and I2: many threads, overlapping batches, each in an order of its own.
+    # INB1 and INB2: many threads, overlapping batches, each in an order of its own.
     ids = [f"m{n:03}" for n in range(60)]
     wins, errors = [], []
 

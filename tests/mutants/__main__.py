@@ -18,7 +18,7 @@ from typing import NamedTuple
 import click
 
 from ordermq.clock import monotonic_s
-from ordermq.testing.stack import temporary_stack
+from ordermq.testing.stack.private import temporary_stack
 from tests.mutants.table import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -61,7 +61,7 @@ MUTATIONS = (
     ),
     # --- whoever may publish may name any order ---
     Mutation(
-        "an order alerts again at each message that names it", "ordermq/orders/unreadable.py",
+        "an order alerts again at each message that names it", "ordermq/shop/unreadable.py",
         " or journal.attention(order_id) is not None",
         "",
         (
@@ -77,10 +77,10 @@ MUTATIONS = (
         (f"{CONSUMER}::test_each_message_has_its_effect_once_however_often_it_is_delivered",),
     ),
     Mutation(
-        "duplicates in one batch not merged", "ordermq/consumer/work.py",
+        "duplicates in one batch not merged", "ordermq/consumer/received.py",
         "        earlier = by_id.get(work.envelope.message_id)",
         "        earlier = None",
-        ("tests/unit/test_work.py",),
+        ("tests/unit/test_received.py",),
     ),
     Mutation(
         "a hop is as good as the one before", "ordermq/store/inbox.py",
@@ -90,7 +90,7 @@ MUTATIONS = (
     ),
     # --- acks ---
     Mutation(
-        "ack before commit", "ordermq/consumer/workers.py",
+        "ack before commit", "ordermq/consumer/pool.py",
         "            with timer.time():\n",
         "            self._bench.report(some)\n            with timer.time():\n",
         (f"{CONSUMER}::test_a_long_pause_gives_the_deliveries_back_and_ends_with_a_new_subscription",),
@@ -116,20 +116,20 @@ MUTATIONS = (
     # --- confirms ---
     Mutation(
         "return treated as confirm", "ordermq/amqp/confirms.py",
-        "        return Fate.RETURNED, reason",
-        '        return Fate.CONFIRMED, ""',
+        "        return PublishOutcome.RETURNED, reason",
+        '        return PublishOutcome.CONFIRMED, ""',
         (CONFIRMS,),
     ),
     Mutation(
         "nack treated as ack", "ordermq/amqp/confirms.py",
-        'return [(publishing, Fate.NACKED, "") for publishing in confirmed]',
-        'return [(publishing, Fate.CONFIRMED, "") for publishing in confirmed]',
+        'return [(publishing, PublishOutcome.NACKED, "") for publishing in confirmed]',
+        'return [(publishing, PublishOutcome.CONFIRMED, "") for publishing in confirmed]',
         (CONFIRMS,),
     ),
     Mutation(
         "what was in flight on a lost channel confirmed", "ordermq/amqp/publisher.py",
-        "            sent.batch.resolve(sent.index, Fate.UNKNOWN, reason)",
-        "            sent.batch.resolve(sent.index, Fate.CONFIRMED, reason)",
+        "            sent.batch.resolve(sent.index, PublishOutcome.UNKNOWN, reason)",
+        "            sent.batch.resolve(sent.index, PublishOutcome.CONFIRMED, reason)",
         ("tests/functional/test_amqp_publisher.py::"
          "test_a_missing_exchange_leaves_the_publishing_unknown_and_the_publisher_working",),
     ),
@@ -142,8 +142,9 @@ MUTATIONS = (
     ),
     Mutation(
         "relay deletes rows that nobody confirmed", "ordermq/relay.py",
-        "        if fate is Fate.CONFIRMED:\n            result.confirmed.append",
-        "        if fate in (Fate.CONFIRMED, Fate.UNKNOWN):\n            result.confirmed.append",
+        "        if fate is PublishOutcome.CONFIRMED:\n            result.confirmed.append",
+        "        if fate in (PublishOutcome.CONFIRMED, PublishOutcome.UNKNOWN):\n"
+        "            result.confirmed.append",
         ("tests/functional/test_relay.py::test_rows_published_without_a_confirm_stay_and_are_published_again",),
     ),
     Mutation(
@@ -184,13 +185,13 @@ MUTATIONS = (
         ("tests/unit/test_store_arrays.py",),
     ),
     Mutation(
-        "stock locked in no order", "ordermq/orders/stock.py",
+        "stock locked in no order", "ordermq/shop/stock.py",
         "ORDER BY product_id FOR NO KEY UPDATE",
         "ORDER BY random() FOR NO KEY UPDATE",
         (f"{INVENTORY}::test_batches_that_share_rows_lock_them_in_one_order",),
     ),
     Mutation(
-        "orders locked in no order", "ordermq/orders/journal.py",
+        "orders locked in no order", "ordermq/shop/journal.py",
         "ORDER BY order_id FOR NO KEY UPDATE",
         "ORDER BY random() FOR NO KEY UPDATE",
         (f"{INVENTORY}::test_batches_that_share_rows_lock_them_in_one_order",),
@@ -252,18 +253,18 @@ MUTATIONS = (
         LEASES,
     ),
     Mutation(
-        "a text sent again though nobody knows of the first", "ordermq/orders/handlers/notify.py",
+        "a text sent again though nobody knows of the first", "ordermq/shop/handlers/notify.py",
         """    elif state is NotificationState.SENDING:
         # Whoever wrote that may have called and not lived to tell.
         _unknown(key, "its sender did not come back", journal, told)
-    elif state in (None, NotificationState.FAILED):  # N2
+    elif state in (None, NotificationState.FAILED):  # NTF2
 """,
         "    elif state in (None, NotificationState.FAILED, NotificationState.SENDING):\n",
         ("tests/functional/test_orders_notify.py::"
          "test_a_message_whose_sender_did_not_come_back_is_unknown_and_never_sent_again",),
     ),
     Mutation(
-        "a key of its own for each capture", "ordermq/orders/payments.py",
+        "a key of its own for each capture", "ordermq/shop/payments.py",
         '    return f"capture:{order_id}"',
         '    return f"capture:{order_id}:{id(object())}:{__import__(\'time\').time_ns()}"',
         ("tests/functional/test_orders_payment.py::"
@@ -271,19 +272,19 @@ MUTATIONS = (
     ),
     # --- the saga's inverses ---
     Mutation(
-        "declined, and the stock stays reserved", "ordermq/orders/saga.py",
+        "declined, and the stock stays reserved", "ordermq/shop/saga.py",
         "(_RESERVED, EventType.PAYMENT_DECLINED): Row(_CANCELLED, (Step.RELEASE, Step.NOTIFY_CANCELLED)),",
         "(_RESERVED, EventType.PAYMENT_DECLINED): Row(_CANCELLED, (Step.NOTIFY_CANCELLED,)),",
         SAGA,
     ),
     Mutation(
-        "captured too late, and not refunded", "ordermq/orders/saga.py",
+        "captured too late, and not refunded", "ordermq/shop/saga.py",
         "(_CANCELLED, EventType.PAYMENT_CAPTURED): Row(_CANCELLED, (Step.REFUND,)),",
         "(_CANCELLED, EventType.PAYMENT_CAPTURED): Row(_CANCELLED),",
         SAGA,
     ),
     Mutation(
-        "a late capture not told", "ordermq/orders/saga.py",
+        "a late capture not told", "ordermq/shop/saga.py",
         "_LATE = {\n    EventType.PAYMENT_CAPTURED,\n",
         "_LATE = {\n",
         SAGA,

@@ -8,9 +8,9 @@ from urllib.error import URLError
 
 from ordermq.amqp import apply
 from ordermq.errors import OrderMQError
-from ordermq.orders import MIGRATIONS, load_stock
-from ordermq.orders.intake.demand import demand_of, stock_for
-from ordermq.orders.place import place_orders
+from ordermq.shop import MIGRATIONS, load_stock
+from ordermq.shop.intake.demand import demand_of, stock_for
+from ordermq.shop.place import place_orders
 from ordermq.store import Session, migrate, outbox
 from ordermq.testing import wait_until
 from ordermq.topology import build

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from ordermq.clock import utc_now
 from ordermq.message import Envelope, decode
-from ordermq.orders import MIGRATIONS, Contact, Item, Order, handlers, load_stock, place_order, queries
-from ordermq.orders.gateways import PaymentGateway, SmsGateway
-from ordermq.orders.gateways.http import JsonClient
-from ordermq.orders.handlers import (
+from ordermq.shop import MIGRATIONS, Contact, Item, Order, handlers, load_stock, place_order, queries
+from ordermq.shop.gateways import PaymentGateway, SmsGateway
+from ordermq.shop.gateways.http import JsonClient
+from ordermq.shop.handlers import (
     AlertOperatorHandler,
     CapturePaymentHandler,
     RefundPaymentHandler,
     SendNotificationHandler,
 )
-from ordermq.orders.reconcile import reconcile
+from ordermq.shop.reconcile import reconcile
 from ordermq.store import Session, Transaction, migrate
 from ordermq.store.session import connect
 from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Registry

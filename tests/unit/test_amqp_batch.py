@@ -1,14 +1,14 @@
-"""Batch: what was not claimed was never sent (B1), and nothing changes after closing (B2)."""
+"""PublishBatch: what was not claimed was never sent (PBA1), and nothing changes after closing (PBA2)."""
 
 import threading
 
-from ordermq.amqp.batch import Batch, Latch
-from ordermq.amqp.confirms import Fate
+from ordermq.amqp.batch import Latch, PublishBatch
+from ordermq.amqp.confirms import PublishOutcome
 from ordermq.message.envelope import Properties, Publishing
 
 
 def batch_of(count):
-    return Batch([Publishing("x", "k", Properties(message_id=f"m{n}"), b"") for n in range(count)])
+    return PublishBatch([Publishing("x", "k", Properties(message_id=f"m{n}"), b"") for n in range(count)])
 
 
 def test_claims_follow_each_other_and_end():
@@ -20,26 +20,31 @@ def test_claims_follow_each_other_and_end():
 
 def test_the_last_publishing_settled_wakes_the_caller():
     batch = batch_of(2)
-    batch.resolve(1, Fate.CONFIRMED, "")
+    batch.resolve(1, PublishOutcome.CONFIRMED, "")
     assert not batch.done.wait(0.0)
 
-    batch.resolve(0, Fate.NACKED, "queue full")
+    batch.resolve(0, PublishOutcome.NACKED, "queue full")
 
     assert batch.done.wait(0.0)
-    assert batch.fates == [Fate.NACKED, Fate.CONFIRMED]
+    assert batch.fates == [PublishOutcome.NACKED, PublishOutcome.CONFIRMED]
     assert batch.reasons == {0: "queue full"}
 
 
 def test_closing_calls_the_claimed_unknown_and_the_rest_unsent():
     batch = batch_of(4)
     batch.claim(3)
-    batch.resolve(1, Fate.CONFIRMED, "")
+    batch.resolve(1, PublishOutcome.CONFIRMED, "")
 
     counts = batch.close(unsent="never sent", unknown="no confirm")
 
-    assert batch.fates == [Fate.UNKNOWN, Fate.CONFIRMED, Fate.UNKNOWN, Fate.UNSENT]
+    assert batch.fates == [
+        PublishOutcome.UNKNOWN,
+        PublishOutcome.CONFIRMED,
+        PublishOutcome.UNKNOWN,
+        PublishOutcome.UNSENT,
+    ]
     assert batch.reasons == {0: "no confirm", 2: "no confirm", 3: "never sent"}
-    assert counts == {Fate.UNKNOWN: 2, Fate.UNSENT: 1}
+    assert counts == {PublishOutcome.UNKNOWN: 2, PublishOutcome.UNSENT: 1}
 
 
 def test_nothing_is_claimed_from_a_closed_batch():

@@ -1,4 +1,4 @@
-"""ConfirmTracker: every publishing resolves exactly once (C1-C4)."""
+"""ConfirmTracker: every publishing resolves exactly once (CNF1-CNF4)."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ordermq.amqp.confirms import ConfirmTracker, Fate
+from ordermq.amqp.confirms import ConfirmTracker, PublishOutcome
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,10 @@ def test_a_multiple_ack_confirms_everything_up_to_its_tag():
     tracker = ConfirmTracker()
     publish(tracker, "a", "b", "c")
 
-    assert fates(tracker.confirm(2, multiple=True)) == [(1, Fate.CONFIRMED), (2, Fate.CONFIRMED)]
+    assert fates(tracker.confirm(2, multiple=True)) == [
+        (1, PublishOutcome.CONFIRMED),
+        (2, PublishOutcome.CONFIRMED),
+    ]
     assert tracker.pending == 1
     assert tracker.oldest.key == "c"
 
@@ -41,11 +44,11 @@ def test_acks_out_of_order_resolve_each_its_own():
     tracker = ConfirmTracker()
     publish(tracker, "a", "b", "c", "d")
 
-    assert fates(tracker.confirm(3, multiple=False)) == [(3, Fate.CONFIRMED)]
+    assert fates(tracker.confirm(3, multiple=False)) == [(3, PublishOutcome.CONFIRMED)]
     assert fates(tracker.confirm(4, multiple=True)) == [
-        (1, Fate.CONFIRMED),
-        (2, Fate.CONFIRMED),
-        (4, Fate.CONFIRMED),
+        (1, PublishOutcome.CONFIRMED),
+        (2, PublishOutcome.CONFIRMED),
+        (4, PublishOutcome.CONFIRMED),
     ]
     assert tracker.pending == 0
     assert tracker.oldest is None
@@ -57,14 +60,17 @@ def test_a_returned_publishing_is_not_reported_confirmed():
 
     tracker.returned("a", "312 NO_ROUTE")
 
-    assert tracker.confirm(1, multiple=False) == [(message, Fate.RETURNED, "312 NO_ROUTE")]
+    assert tracker.confirm(1, multiple=False) == [(message, PublishOutcome.RETURNED, "312 NO_ROUTE")]
 
 
 def test_a_nack_of_many_is_a_nack_of_each():
     tracker = ConfirmTracker()
     publish(tracker, "a", "b")
 
-    assert fates(tracker.confirm(2, multiple=True, nack=True)) == [(1, Fate.NACKED), (2, Fate.NACKED)]
+    assert fates(tracker.confirm(2, multiple=True, nack=True)) == [
+        (1, PublishOutcome.NACKED),
+        (2, PublishOutcome.NACKED),
+    ]
 
 
 def test_a_nack_of_one_copy_is_not_taken_for_the_return_of_another():
@@ -72,8 +78,8 @@ def test_a_nack_of_one_copy_is_not_taken_for_the_return_of_another():
     publish(tracker, "a", "a")
     tracker.returned("a", "no route")
 
-    assert fates(tracker.confirm(2, multiple=False, nack=True)) == [(2, Fate.NACKED)]
-    assert fates(tracker.confirm(1, multiple=False)) == [(1, Fate.RETURNED)]
+    assert fates(tracker.confirm(2, multiple=False, nack=True)) == [(2, PublishOutcome.NACKED)]
+    assert fates(tracker.confirm(1, multiple=False)) == [(1, PublishOutcome.RETURNED)]
 
 
 def test_a_confirm_of_a_tag_that_is_settled_or_unknown_resolves_nothing():
@@ -100,8 +106,8 @@ def test_a_late_return_does_not_mark_a_later_publishing_of_another_key():
     publish(tracker, "a", "b")
     tracker.returned("a", "no route")
 
-    assert fates(tracker.confirm(2, multiple=False)) == [(2, Fate.CONFIRMED)]
-    assert fates(tracker.confirm(1, multiple=False)) == [(1, Fate.RETURNED)]
+    assert fates(tracker.confirm(2, multiple=False)) == [(2, PublishOutcome.CONFIRMED)]
+    assert fates(tracker.confirm(1, multiple=False)) == [(1, PublishOutcome.RETURNED)]
 
 
 class Broker(RuleBasedStateMachine):
@@ -139,16 +145,16 @@ class Broker(RuleBasedStateMachine):
     def ack(self, data, multiple):
         tag = data.draw(st.sampled_from(sorted(self.unconfirmed)))
         covered = self.covered(tag, multiple)
-        for each in self.unroutable():  # a return comes before the ack that covers it (C3)
+        for each in self.unroutable():  # a return comes before the ack that covers it (CNF3)
             if each in covered:
                 self.return_(each)
-        self.hear(covered, self.tracker.confirm(tag, multiple=multiple), Fate.CONFIRMED)
+        self.hear(covered, self.tracker.confirm(tag, multiple=multiple), PublishOutcome.CONFIRMED)
 
     @precondition(lambda self: any(self.unconfirmed.values()))
     @rule(data=st.data())
     def nack(self, data):
         tag = data.draw(st.sampled_from(sorted(tag for tag, taken in self.unconfirmed.items() if taken)))
-        self.hear([tag], self.tracker.confirm(tag, multiple=False, nack=True), Fate.NACKED)
+        self.hear([tag], self.tracker.confirm(tag, multiple=False, nack=True), PublishOutcome.NACKED)
 
     @precondition(lambda self: self.unroutable())
     @rule(data=st.data())
@@ -181,16 +187,18 @@ class Broker(RuleBasedStateMachine):
     @invariant()
     def no_more_is_confirmed_than_the_broker_has_taken(self):
         for key in "abcd":
-            assert self.heard[key, Fate.CONFIRMED] <= self.told[key, Fate.CONFIRMED]
-            assert self.heard[key, Fate.NACKED] == self.told[key, Fate.NACKED]
-            assert self.heard[key, Fate.RETURNED] <= self.told[key, Fate.RETURNED]
+            assert self.heard[key, PublishOutcome.CONFIRMED] <= self.told[key, PublishOutcome.CONFIRMED]
+            assert self.heard[key, PublishOutcome.NACKED] == self.told[key, PublishOutcome.NACKED]
+            assert self.heard[key, PublishOutcome.RETURNED] <= self.told[key, PublishOutcome.RETURNED]
 
     def teardown(self):
         if self.unconfirmed:
             last = max(self.unconfirmed)
             for tag in self.unroutable():
                 self.return_(tag)
-            self.hear(sorted(self.unconfirmed), self.tracker.confirm(last, multiple=True), Fate.CONFIRMED)
+            self.hear(
+                sorted(self.unconfirmed), self.tracker.confirm(last, multiple=True), PublishOutcome.CONFIRMED
+            )
         assert self.resolved == Counter(range(1, self.numbers + 1)), "a fate each, and only one"
         assert self.heard == self.told, "of one key as many of each fate as the broker said"
 
@@ -203,7 +211,7 @@ class Broker(RuleBasedStateMachine):
 
     def return_(self, tag):
         self.returned.add(tag)
-        self.told[self.written[tag].key, Fate.RETURNED] += 1
+        self.told[self.written[tag].key, PublishOutcome.RETURNED] += 1
         self.tracker.returned(self.written[tag].key, "no route")
 
     def hear(self, covered, resolved, fate):
@@ -214,7 +222,7 @@ class Broker(RuleBasedStateMachine):
         for message, heard, reason in resolved:
             self.resolved[message.number] += 1
             self.heard[message.key, heard] += 1
-            assert bool(reason) is (heard is Fate.RETURNED)
+            assert bool(reason) is (heard is PublishOutcome.RETURNED)
 
 
 TestAnyOrderOfConfirmsAndReturns = Broker.TestCase

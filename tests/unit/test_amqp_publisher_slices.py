@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from ordermq.amqp import _pika
-from ordermq.amqp.confirms import Fate
+from ordermq.amqp.confirms import PublishOutcome
 from ordermq.amqp.publisher import Publisher
-from ordermq.amqp.state import State
+from ordermq.amqp.state import ConnectionState
 from ordermq.config.settings import BrokerSettings
 from ordermq.errors import PublishRefused
 from ordermq.message.envelope import Properties, Publishing
@@ -45,9 +45,9 @@ def channels():
 def publisher(channels):
     made = Publisher(BrokerSettings(), name="test")
     made.connection.open_channel = iter(channels).__next__
-    made.connection._state = State.OPEN
+    made.connection._state = ConnectionState.OPEN
     yield made
-    made.connection._state = State.NEW
+    made.connection._state = ConnectionState.NEW
     made.connection.close()
 
 
@@ -65,8 +65,8 @@ def test_a_slice_of_nothing_but_refusals_leaves_the_channel_and_what_is_in_fligh
     after = write(publisher, channel, publishing("m4"))
     channel.on_confirm(2, True, False)
 
-    assert refused.fates == [Fate.REFUSED, Fate.REFUSED]
-    assert (before.fates, after.fates) == ([Fate.CONFIRMED], [Fate.CONFIRMED])
+    assert refused.fates == [PublishOutcome.REFUSED, PublishOutcome.REFUSED]
+    assert (before.fates, after.fates) == ([PublishOutcome.CONFIRMED], [PublishOutcome.CONFIRMED])
     assert len(channel.written) == 2
 
 
@@ -78,10 +78,10 @@ def test_a_confirm_of_a_channel_given_up_confirms_nothing_of_the_next(publisher,
     sent = write(publisher, new, publishing("m2"))
 
     old.on_confirm(1, False, False)
-    assert (lost.fates, sent.fates) == ([Fate.UNKNOWN], [None])
+    assert (lost.fates, sent.fates) == ([PublishOutcome.UNKNOWN], [None])
 
     new.on_confirm(1, False, False)
-    assert sent.fates == [Fate.CONFIRMED]
+    assert sent.fates == [PublishOutcome.CONFIRMED]
 
 
 def test_headers_that_hold_themselves_are_refused_and_end_no_thread():

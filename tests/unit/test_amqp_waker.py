@@ -1,4 +1,4 @@
-"""Waker: never blocks, coalesces, loses no wake (W1-W3)."""
+"""Waker: never blocks, coalesces, loses no wake (WAK1-WAK3)."""
 
 import select
 import threading

@@ -1,4 +1,4 @@
-"""Batches: any of their messages may refuse, raise or contend, and the database may go (B1, B2)."""
+"""Batches: any of their messages may refuse, raise or contend, and the database may go (BAT1, BAT2)."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ordermq.consumer.batch import run_batch
+from ordermq.consumer.received import Work
 from ordermq.consumer.settle import CANNOT_ANSWER, NotAllDone
-from ordermq.consumer.work import Work
 from ordermq.errors import CommitUnknown, Contention, DataRefused, StoreRefused, StoreUnavailable
 from ordermq.message.envelope import Envelope
 from ordermq.task.outcome import DONE, Dead, Postpone, Retry
-from ordermq.task.retry import RetryPolicy, outcome_of
+from ordermq.task.retry import RetryPolicy, outcome_of_error
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = RetryPolicy(immediate=2)
@@ -70,7 +70,7 @@ class Fakes:
             self._commit({tag: outcome})
 
     def settle_failed(self, work, error):
-        self.settle([(work, outcome_of(error))])
+        self.settle([(work, outcome_of_error(error))])
 
     def policy_of(self, handler):
         return POLICY
@@ -93,7 +93,7 @@ def works(count):
 
 
 def persist(settler, batch):
-    """Run the same works again as long as B1 says they may be."""
+    """Run the same works again as long as BAT1 says they may be."""
     while True:
         try:
             return run_batch(settler, batch)
@@ -123,7 +123,7 @@ def test_every_message_is_settled_once_as_it_deserves_whoever_fails_beside_it(mi
     for tag, outcome in settler.inbox.items():
         nature = settler.natures[tag]
         if nature.raises is not None:
-            assert outcome == outcome_of(nature.raises("as asked"))
+            assert outcome == outcome_of_error(nature.raises("as asked"))
         elif patience[tag] > POLICY.immediate and outcome != nature.answer:
             assert isinstance(outcome, Retry)
         else:

@@ -8,16 +8,16 @@ from uuid import uuid4
 import pytest
 
 from ordermq.clock import monotonic_s
-from ordermq.consumer.breaker import MOST_FAILED, Breaker, Breakers, Circuit, State
+from ordermq.consumer.breaker import MOST_FAILED, Breaker, Breakers, Circuit, CircuitState
 from ordermq.consumer.pause import DATABASE, DISK_FULL, Cause, Pause
 from ordermq.errors import GatewayRefused, GatewayUnavailable, OutcomeUnknown
 from ordermq.observe.metrics import REGISTRY
 from ordermq.testing import wait_until
 
 NEXT = {
-    State.CLOSED: {State.OPEN},
-    State.OPEN: {State.HALF_OPEN},
-    State.HALF_OPEN: {State.CLOSED, State.OPEN},
+    CircuitState.CLOSED: {CircuitState.OPEN},
+    CircuitState.OPEN: {CircuitState.HALF_OPEN},
+    CircuitState.HALF_OPEN: {CircuitState.CLOSED, CircuitState.OPEN},
 }
 DOWN = GatewayUnavailable("cannot connect")
 
@@ -220,7 +220,7 @@ def test_threads_together_get_one_probe(breaker, time):
 @pytest.mark.parametrize("seed", range(100))
 def test_whatever_happens_it_moves_as_the_table_says_and_permits_one_call_unless_closed(seed):
     random, now_s = Random(seed), 0.0
-    circuit, under_way, seen = Circuit(), [], [State.CLOSED]
+    circuit, under_way, seen = Circuit(), [], [CircuitState.CLOSED]
     for _ in range(300):
         if under_way and random.random() < 0.5:
             era = under_way.pop(random.randrange(len(under_way)))
@@ -233,7 +233,7 @@ def test_whatever_happens_it_moves_as_the_table_says_and_permits_one_call_unless
         else:
             now_s += random.random()
         seen.append(circuit.state)
-        if circuit.state is not State.CLOSED:
-            assert sum(era == circuit.era for era in under_way) == (circuit.state is State.HALF_OPEN)
+        if circuit.state is not CircuitState.CLOSED:
+            assert sum(era == circuit.era for era in under_way) == (circuit.state is CircuitState.HALF_OPEN)
     for before, after in pairwise(seen):
         assert after is before or after in NEXT[before]

@@ -1,17 +1,17 @@
 """The checker of the chaos suite: what it counts as lost, stuck, doubled and recovered."""
 
-from tests.chaos.counting import Standing, doubled_payments, recovery_s, repeated, tally
+from tests.chaos.counting import OrderStanding, doubled_payments, recovery_s, repeated, tally
 
-AT_REST = Standing(True)
+AT_REST = OrderStanding(True)
 
 
 def test_every_accepted_order_is_at_rest_parked_stuck_or_lost_and_only_one_of_them():
     found = {
         "rest": AT_REST,
-        "rest-with-a-note": Standing(True, needs_attention=True),
-        "parked": Standing(False, needs_attention=True),
-        "moving": Standing(False),
-        "never accepted": Standing(False),
+        "rest-with-a-note": OrderStanding(True, needs_attention=True),
+        "parked": OrderStanding(False, needs_attention=True),
+        "moving": OrderStanding(False),
+        "never accepted": OrderStanding(False),
     }
     count = tally(["rest", "rest-with-a-note", "parked", "moving", "gone"], found)
     assert (count.at_rest, count.parked, count.lost, count.stuck) == (2, 1, ("gone",), ("moving",))

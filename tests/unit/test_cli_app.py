@@ -96,7 +96,7 @@ def test_a_command_about_orders_needs_their_handlers(monkeypatch):
     for argv in (["order", "list"], ["stock", "show"], ["reconcile"]):
         found = CliRunner().invoke(app.app, argv)
         assert isinstance(found.exception, ConfigError)
-        assert "ordermq.orders.handlers" in str(found.exception)
+        assert "ordermq.shop.handlers" in str(found.exception)
     text = CliRunner().invoke(app.app, ["topology", "apply", "--dry-run"]).output
     assert "orders.inventory" not in text
 

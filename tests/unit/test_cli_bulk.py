@@ -12,9 +12,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ordermq.amqp import Fate, Fates
+from ordermq.amqp import PublishOutcome, PublishOutcomes
 from ordermq.cli.output import write_table
-from ordermq.cli.placing import Placer
 from ordermq.cli.progress import Input, Pace
 from ordermq.cli.publish import app
 from ordermq.cli.rejects import RejectsFile
@@ -22,8 +21,9 @@ from ordermq.cli.sending import Address, Letter, Sender, read_letters, read_whol
 from ordermq.clock import monotonic_s
 from ordermq.errors import BadInput, ConnectionLost, UsageError
 from ordermq.message import MAX_BODY_BYTES
-from ordermq.orders.intake import Reject, read_orders
-from ordermq.orders.intake.generate import generate, json_line
+from ordermq.shop.cli.placing import Placer
+from ordermq.shop.intake import Reject, read_orders
+from ordermq.shop.intake.generate import generate, json_line
 
 ADDRESS = Address("orders", "inventory", type="ReserveStock")
 
@@ -138,15 +138,17 @@ def test_what_is_no_json_is_refused_by_line_and_sent_only_as_a_whole():
 
 
 def fates(*given_fates):
-    result = Fates()
+    result = PublishOutcomes()
     result.extend(given_fates)
-    result.reasons = {n: "why" for n, fate in enumerate(given_fates) if fate is not Fate.CONFIRMED}
+    result.reasons = {n: "why" for n, fate in enumerate(given_fates) if fate is not PublishOutcome.CONFIRMED}
     return result
 
 
 def test_fates_and_rejects_add_up_and_what_was_not_confirmed_is_kept(rejects):
     sender = Sender(
-        lambda _: fates(Fate.CONFIRMED, Fate.RETURNED, Fate.NACKED), rejects=rejects, pace=Pace(0)
+        lambda _: fates(PublishOutcome.CONFIRMED, PublishOutcome.RETURNED, PublishOutcome.NACKED),
+        rejects=rejects,
+        pace=Pace(0),
     )
     sender.send(read_letters(io.BytesIO(b"1\n2\nno\n3\n"), ADDRESS), nothing)
     rejects.close()
@@ -159,7 +161,9 @@ def test_fates_and_rejects_add_up_and_what_was_not_confirmed_is_kept(rejects):
 
 
 def test_a_connection_that_is_gone_ends_the_sending(rejects):
-    sender = Sender(lambda letters: fates(*[Fate.UNSENT] * len(letters)), rejects=rejects, pace=Pace(0))
+    sender = Sender(
+        lambda letters: fates(*[PublishOutcome.UNSENT] * len(letters)), rejects=rejects, pace=Pace(0)
+    )
     with closing(rejects), pytest.raises(ConnectionLost, match="publishing stopped: why"):
         sender.send(read_letters(io.BytesIO(b"1\n2\n"), ADDRESS), nothing)
 

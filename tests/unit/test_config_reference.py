@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from ordermq.config import Settings, describe, example, load, reference
-from ordermq.orders.settings import SECTION, ShopSettings
+from ordermq.shop.settings import SECTION, ShopSettings
 
 ROOT = Path(__file__).parents[2]
 SHOP = {SECTION: ShopSettings}
-HOW = "run `.venv/bin/python -m ordermq.config shop=ordermq.orders.settings:ShopSettings` in the repository"
+HOW = "run `.venv/bin/python -m ordermq.config shop=ordermq.shop.settings:ShopSettings` in the repository"
 
 
 def test_the_manual_page_is_up_to_date():

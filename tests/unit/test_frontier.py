@@ -1,4 +1,4 @@
-"""AckFrontier: the fewest acks that hold nobody up (F1-F3)."""
+"""AckFrontier: the fewest acks that hold nobody up (FRT1-FRT3)."""
 
 from hypothesis import settings
 from hypothesis import strategies as st

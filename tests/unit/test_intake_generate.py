@@ -3,10 +3,10 @@
 from collections import Counter
 from itertools import islice
 
-from ordermq.orders.intake.demand import demand_of, stock_for
-from ordermq.orders.intake.generate import generate, json_line
-from ordermq.orders.intake.record import decode
-from ordermq.orders.model import Order
+from ordermq.shop.intake.demand import demand_of, stock_for
+from ordermq.shop.intake.generate import generate, json_line
+from ordermq.shop.intake.record import decode
+from ordermq.shop.model import Order
 
 
 def test_a_seed_gives_the_same_orders_and_a_longer_run_begins_with_them() -> None:

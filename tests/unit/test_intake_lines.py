@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordermq.errors import BadInput
-from ordermq.orders.intake.lines import MAX_LINE_BYTES, Line, Reject, read_lines
+from ordermq.shop.intake.lines import MAX_LINE_BYTES, Line, Reject, read_lines
 
 
 def lines(data: bytes) -> list[Line | Reject]:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordermq.errors import BadInput
-from ordermq.orders.intake import Entry, Reject, read_orders
-from ordermq.orders.intake.generate import generate, json_line
+from ordermq.shop.intake import Entry, Reject, read_orders
+from ordermq.shop.intake.generate import generate, json_line
 
 HEADER = "order_id,customer_id,currency,product_id,quantity,unit_price,card_token,phone"
 FULL = (

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordermq.errors import BadInput
-from ordermq.orders.intake import Entry, Line, Reject, read_orders
-from ordermq.orders.intake.money import minor_units, written
-from ordermq.orders.intake.olist import read_olist
-from ordermq.orders.model import Order
+from ordermq.shop.intake import Entry, Line, Reject, read_orders
+from ordermq.shop.intake.money import minor_units, written
+from ordermq.shop.intake.olist import read_olist
+from ordermq.shop.model import Order
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "olist_orders.jsonl.gz"
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ordermq.errors import BadInput
-from ordermq.orders.model import MAX_AMOUNT_MINOR, MAX_ITEMS, Contact, Item, Order
+from ordermq.shop.model import MAX_AMOUNT_MINOR, MAX_ITEMS, Contact, Item, Order
 
 
 def an_item(**changes):

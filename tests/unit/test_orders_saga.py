@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordermq.errors import IllegalEvent
-from ordermq.orders.commands import Template, command_of
-from ordermq.orders.events import FAILED, NOTIFY, Event, EventType, Step
-from ordermq.orders.saga import (
+from ordermq.shop.commands import Template, command_of
+from ordermq.shop.events import FAILED, NOTIFY, Event, EventType, Step
+from ordermq.shop.saga import (
     FIRST,
     TABLE,
     TERMINAL,

@@ -1,4 +1,4 @@
-"""The saga among its messages: late, twice, in any order, given up and replayed (S1-S4).
+"""The saga among its messages: late, twice, in any order, given up and replayed (SAG1-SAG4).
 
 The world around one order is a model of what handlers, warehouse and gateway do; the saga
 decides everything else. What must hold is what a customer and an accountant would ask.
@@ -12,9 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ordermq.orders.commands import command_of
-from ordermq.orders.events import FAILED, NOTIFY, Event, EventType, Step
-from ordermq.orders.saga import TERMINAL, Readiness, Status, advance, can_happen, readiness
+from ordermq.shop.commands import command_of
+from ordermq.shop.events import FAILED, NOTIFY, Event, EventType, Step
+from ordermq.shop.saga import TERMINAL, Readiness, Status, advance, can_happen, readiness
 
 E, P, S = EventType, Step, Status
 

@@ -1,4 +1,4 @@
-"""Waves: rows of one order never travel together (R3)."""
+"""Waves: rows of one order never travel together (REL3)."""
 
 from random import Random
 

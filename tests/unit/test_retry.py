@@ -25,11 +25,11 @@ from ordermq.task.retry import (
     LONGEST_DELAY_S,
     LONGEST_RETRY_AFTER_S,
     MAX_REASON_CHARS,
-    Retrying,
+    RetryOptions,
     RetryPolicy,
     Verdict,
     describe,
-    outcome_of,
+    outcome_of_error,
     result_of,
 )
 
@@ -120,7 +120,7 @@ class Garbled(Exception):
     retry_after_s = "soon"
 
 
-MINE = Retrying(
+MINE = RetryOptions(
     attempts=2, base_s=3.0, max_age_s=7.0, immediate=0,
     retryable=(OSError, DataRefused), fatal=(Slow, Broken), unknown=(TimeoutError, SlowToday),
 )  # fmt: skip
@@ -128,12 +128,12 @@ MINE = Retrying(
 
 @pytest.mark.parametrize("error", [MalformedMessage("x"), DataRefused("x")])
 def test_data_that_can_never_succeed_is_dead_at_once(error):
-    assert isinstance(outcome_of(error), Dead)
+    assert isinstance(outcome_of_error(error), Dead)
 
 
 @pytest.mark.parametrize("error", [StoreError("x"), RuntimeError("x"), MemoryError(), TimeoutError()])
 def test_any_other_error_is_tried_again(error):
-    assert isinstance(outcome_of(error), Retry)
+    assert isinstance(outcome_of_error(error), Retry)
 
 
 @pytest.mark.parametrize(
@@ -150,37 +150,41 @@ def test_the_most_specific_type_a_handler_names_decides_and_its_word_is_over_the
 
 
 def test_a_plain_handler_s_own_types_decide_what_becomes_of_its_errors():
-    assert outcome_of(Broken("gone"), MINE) == Dead("Broken: gone")
-    assert outcome_of(TimeoutError("slow"), MINE) == Retry("TimeoutError: slow")
-    assert isinstance(outcome_of(DataRefused("x"), MINE), Retry)
+    assert outcome_of_error(Broken("gone"), MINE) == Dead("Broken: gone")
+    assert outcome_of_error(TimeoutError("slow"), MINE) == Retry("TimeoutError: slow")
+    assert isinstance(outcome_of_error(DataRefused("x"), MINE), Retry)
 
 
 def test_an_error_may_ask_to_be_left_alone_for_a_while_but_not_for_ever():
-    assert outcome_of(Slow("x")) == Retry("Slow: x", 7.0)
-    assert outcome_of(SlowToday("x")) == Retry("SlowToday: x", LONGEST_RETRY_AFTER_S)
-    assert outcome_of(Garbled("x")) == Retry("Garbled: x", None)
+    assert outcome_of_error(Slow("x")) == Retry("Slow: x", 7.0)
+    assert outcome_of_error(SlowToday("x")) == Retry("SlowToday: x", LONGEST_RETRY_AFTER_S)
+    assert outcome_of_error(Garbled("x")) == Retry("Garbled: x", None)
 
 
 def test_what_a_call_raises_is_unknown_unless_its_handler_names_it():
     error = Broken("gone")
-    for mine, kind in [(Retrying(), OutcomeUnknown), (Retrying(retryable=(OSError,)), GatewayUnavailable),
-                       (MINE, GatewayRefused), (Retrying(unknown=(OSError,)), OutcomeUnknown)]:  # fmt: skip
+    for mine, kind in [
+        (RetryOptions(), OutcomeUnknown),
+        (RetryOptions(retryable=(OSError,)), GatewayUnavailable),
+        (MINE, GatewayRefused),
+        (RetryOptions(unknown=(OSError,)), OutcomeUnknown),
+    ]:
         result = result_of(error, mine)
         assert type(result) is kind
         assert str(result) == "Broken: gone"
         assert result.__cause__ is error
-    assert result_of(Slow(), Retrying(retryable=(Slow,))).retry_after_s == 7.0
+    assert result_of(Slow(), RetryOptions(retryable=(Slow,))).retry_after_s == 7.0
 
 
 @pytest.mark.parametrize(
     "error", [GatewayUnavailable("x", 3.0), GatewayRefused("x"), OutcomeUnknown("x"), NotCalled("x")]
 )
 def test_ordermq_s_own_gateway_errors_pass_as_they_are(error):
-    assert result_of(error, Retrying(fatal=(Exception,))) is error
+    assert result_of(error, RetryOptions(fatal=(Exception,))) is error
 
 
 def test_what_a_handler_does_not_say_of_its_retries_is_the_settings_word():
-    assert POLICY.of(Retrying()) == POLICY
+    assert POLICY.of(RetryOptions()) == POLICY
     assert POLICY.of(MINE) == RetryPolicy(2, Backoff(3.0, 8.0), 2.0, 7.0, 0)
 
 
@@ -195,7 +199,7 @@ def test_what_a_handler_does_not_say_of_its_retries_is_the_settings_word():
 )
 def test_retries_that_mean_nothing_are_refused_where_they_are_written(wrong):
     with pytest.raises(ConfigError):
-        Retrying(**wrong)
+        RetryOptions(**wrong)
 
 
 def test_an_error_is_described_by_its_first_line_bounded_and_storable():
@@ -264,7 +268,7 @@ def test_any_reason_of_a_death_can_be_stored(reason, kind):
 def test_any_error_a_handler_raises_is_an_outcome_that_can_be_stored(text, asked):
     error = RuntimeError(text)
     error.retry_after_s = asked
-    outcome = outcome_of(error)
+    outcome = outcome_of_error(error)
     outcome.reason.encode("utf-8")
     assert len(outcome.reason) <= MAX_REASON_CHARS
     assert outcome.delay_s is None or 0.0 <= outcome.delay_s <= LONGEST_RETRY_AFTER_S

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
+from ordermq.consumer.received import Work
+from ordermq.consumer.running import RunningHandlers
 from ordermq.consumer.settle import Settler
-from ordermq.consumer.watch import Watch
-from ordermq.consumer.work import Work
 from ordermq.message.envelope import Envelope
 from ordermq.message.payload import Payload
 from ordermq.task import DONE, Dead, Retry, handler
@@ -77,6 +77,6 @@ def suspect(answer):
 def test_a_start_is_forgotten_by_the_transaction_that_settles_its_message(answer, transactions):
     session = Recorder()
 
-    Settler(session, "bare", RetryPolicy(), Random(), Watch()).run([suspect(answer)])
+    Settler(session, "bare", RetryPolicy(), Random(), RunningHandlers()).run([suspect(answer)])
 
     assert session.transactions == transactions

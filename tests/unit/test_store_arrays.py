@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ordermq.orders.saga import Status
+from ordermq.shop.saga import Status
 from ordermq.store import arrays
 from ordermq.store.arrays import array_of, arrays_of, insert_into
 

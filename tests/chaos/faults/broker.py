@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import ClassVar
 
-from ordermq.testing.errors import StackError
-from ordermq.testing.fleet import Member
+from ordermq.testing.stack.errors import StackError
+from ordermq.testing.stack.fleet import Member
 from tests.chaos.arena import QUEUES, Arena
 from tests.chaos.fault import Fault
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from ordermq.testing.account import server_account
-from ordermq.testing.errors import StackError
+from ordermq.testing.stack.account import server_account
+from ordermq.testing.stack.errors import StackError
 from tests.chaos.arena import Arena
 from tests.chaos.fault import Fault, Skip
 

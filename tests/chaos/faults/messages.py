@@ -8,9 +8,9 @@ from typing import ClassVar
 import pika
 
 from ordermq.errors import OrderConflict, OrderMQError
-from ordermq.orders.cancel import cancel_order
-from ordermq.testing.fleet import Member
+from ordermq.shop.cancel import cancel_order
 from ordermq.testing.injector import Injector
+from ordermq.testing.stack.fleet import Member
 from tests.chaos import trouble
 from tests.chaos.arena import QUEUES, Arena
 from tests.chaos.fault import Fault
@@ -201,7 +201,7 @@ class HandlerInTrouble(Fault):
 
     def prepare(self, arena: Arena) -> None:
         self._handlers = {
-            "ORDERMQ_CONSUMER_HANDLERS": "ordermq.orders.handlers,tests.chaos.trouble",
+            "ORDERMQ_CONSUMER_HANDLERS": "ordermq.shop.handlers,tests.chaos.trouble",
             "PYTHONPATH": str(Path.cwd()),
         }
         arena.ok("ordermq", "topology", "apply", **self._handlers)
@@ -269,7 +269,7 @@ class Upgraded(Fault):
         arena.wait_until(lambda: arena.value("SELECT count(*) FROM next_release") > 5, 30.0, "version 99")
         # Now the consumer knows it too, and what was parked is replayed.
         upgraded = {
-            "ORDERMQ_CONSUMER_HANDLERS": "ordermq.orders.handlers,tests.chaos.next_release",
+            "ORDERMQ_CONSUMER_HANDLERS": "ordermq.shop.handlers,tests.chaos.next_release",
             "PYTHONPATH": str(Path.cwd()),
         }
         points = arena.fleet["points"]

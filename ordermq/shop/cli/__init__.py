@@ -1,0 +1,1 @@
+"""The shop's commands: orders, stock and order files."""

@@ -1,0 +1,272 @@
+"""``ordermq order``: where orders stand, and what a person does about one."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+import click
+
+from ordermq.cli.operator import NotToBeDone, actor
+from ordermq.cli.options import as_json, common, dry_run, limit, reason
+from ordermq.cli.output import seconds, shortened, write, write_json, write_table
+from ordermq.cli.program import load_shop
+from ordermq.cli.run import EXIT_CODES
+from ordermq.shop import Status, cancel_order, queries
+from ordermq.shop.cli.resuming import adopt_texts, resume, stuck
+from ordermq.shop.intake.money import written
+from ordermq.shop.queries import OrderDetail
+from ordermq.shop.resolve import resolve_order
+from ordermq.store import actions, outbox
+
+
+@click.group("order", epilog=EXIT_CODES)
+def command() -> None:
+    """Look at orders; cancel, resolve and resume them."""
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq order show A-1001
+  ordermq order show A-1001 --json | jq .events
+
+{EXIT_CODES}"""
+)
+@click.argument("order_id")
+@as_json
+@common
+def show(order_id: str, as_json: bool, config_path: str | None) -> None:
+    """Show all there is to know about ORDER_ID; exit 1 if there is no such order.
+
+    JSON: one object {order, items, events, messages, payment, notifications,
+    shipment_number, points}; an event's body is the JSON as it was written.
+    """
+    program = load_shop(config_path)
+    with program.session("ordermq order").transaction() as tx:
+        detail = queries.show(order_id, tx, queues=program.registry.queues)
+    if as_json:
+        document = asdict(detail)
+        for event in document["events"]:
+            event["body"] = json.loads(event["body"])
+        write_json(document)
+        return
+    for line in _head(detail):
+        write(line)
+    _tables(detail)
+
+
+@command.command(
+    "list",
+    epilog=f"""\b
+Examples:
+  ordermq order list --state paid
+  ordermq order list --attention --json | jq -r .order_id
+
+{EXIT_CODES}""",
+)
+@click.option("--state", type=click.Choice([each.value for each in Status]), help="Only orders so.")
+@click.option("--attention", is_flag=True, help="Only orders that wait for a person.")
+@limit
+@as_json
+@common
+def list_(
+    *,
+    state: str | None,
+    attention: bool,
+    limit: int,
+    as_json: bool,
+    config_path: str | None,
+) -> None:
+    """List orders, the last changed first.
+
+    JSON lines: one object an order.
+    """
+    with load_shop(config_path).session("ordermq order").transaction() as tx:
+        rows = queries.select(tx, status=Status(state) if state else None, attention=attention, limit=limit)
+    if as_json:
+        for row in rows:
+            write_json(asdict(row))
+        return
+    write_table(
+        ("order", "state", "total", "", "updated (UTC)", "attention"),
+        [
+            (
+                row.order_id,
+                row.status,
+                Decimal(written(row.total_minor, row.currency)),
+                row.currency,
+                seconds(row.updated_at),
+                shortened(row.attention_reason or "", 40),
+            )
+            for row in rows
+        ],
+    )
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq order counts
+  ordermq order counts --json
+
+{EXIT_CODES}"""
+)
+@as_json
+@common
+def counts(as_json: bool, config_path: str | None) -> None:
+    """Count orders by state. Reads the whole table.
+
+    JSON: one object of state and count.
+    """
+    with load_shop(config_path).session("ordermq order").transaction() as tx:
+        found = queries.count_by_status(tx)
+    if as_json:
+        write_json({status.value: count for status, count in found.items()})
+    else:
+        write_table(("state", "orders"), [(status.value, count) for status, count in found.items()])
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq order cancel A-1001 --reason "customer called" --dry-run
+  ordermq order cancel A-1001 --reason "customer called"
+
+{EXIT_CODES}"""
+)
+@click.argument("order_id")
+@reason
+@dry_run
+@common
+def cancel(order_id: str, reason: str, dry_run: bool, config_path: str | None) -> None:
+    """Cancel ORDER_ID, if it is not paid yet; asking twice is asking once.
+
+    Exit 1 if there is no such order, 65 once it is paid.
+    """
+    session = load_shop(config_path).session("ordermq order")
+    try:
+        with session.transaction() as tx:
+            cancelled = cancel_order(order_id, tx, reason)
+            if not cancelled.is_duplicate:
+                actions.record(tx, actor(), "order.cancel", [f"order {order_id}"], reason)
+            if dry_run:
+                raise NotToBeDone
+    except NotToBeDone:
+        pass
+    if cancelled.is_duplicate:
+        write(f"order {order_id} is {cancelled.status.value} already: nothing is changed")
+    elif dry_run:
+        write(f"order {order_id} would be {cancelled.status.value}")
+    else:
+        outbox.wake_relay(session)
+        write(f"order {order_id} is {cancelled.status.value}")
+
+
+command.add_command(stuck)
+command.add_command(resume)
+command.add_command(adopt_texts)
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq order list --attention
+  ordermq order resolve A-1001 --reason "told the customer by phone" --dry-run
+  ordermq order resolve A-1001 --reason "told the customer by phone"
+
+{EXIT_CODES}"""
+)
+@click.argument("order_id")
+@reason
+@dry_run
+@as_json
+@common
+def resolve(*, order_id: str, reason: str, dry_run: bool, as_json: bool, config_path: str | None) -> None:
+    """Say that ORDER_ID, which needed a person, needs nobody any more.
+
+    Its open dead letters are discarded for the same reason; both stay in its history,
+    so write nothing personal. Exit 65 while a step that was given up must still be
+    done (release, refund, ship): the error says which dead letter to replay.
+
+    JSON: one object {order_id, attention_reason, discarded}.
+    """
+    session = load_shop(config_path).session("ordermq order")
+    try:
+        with session.transaction() as tx:
+            resolved = resolve_order(order_id, tx, by=actor(), reason=reason)
+            if dry_run:
+                raise NotToBeDone
+    except NotToBeDone:
+        pass
+    if as_json:
+        write_json(asdict(resolved))
+        return
+    if resolved.attention_reason is None:
+        write(f"order {order_id} needs nobody")
+        return
+    word = "would be" if dry_run else "is"
+    write(f"order {order_id} {word} resolved: {shortened(resolved.attention_reason, 200)}")
+    for number in resolved.discarded:
+        write(f"dead letter {number} {word} discarded")
+
+
+def _head(detail: OrderDetail) -> Iterator[str]:
+    order = detail.order
+    yield f"order      {order.order_id}"
+    pending = f", pending: {', '.join(order.pending)}" if order.pending else ""
+    yield f"state      {order.status}{pending}"
+    if order.attention_reason:
+        yield f"attention  {shortened(order.attention_reason, 200)}"
+    yield f"customer   {order.customer_id}"
+    yield f"total      {written(order.total_minor, order.currency)} {order.currency}"
+    yield f"placed     {seconds(order.placed_at)}"
+    yield f"accepted   {seconds(order.accepted_at)}"
+    if order.terminal_at:
+        taken_s = (order.terminal_at - order.accepted_at).total_seconds()
+        yield f"finished   {seconds(order.terminal_at)}, {taken_s:.1f} s after it was accepted"
+    if detail.payment:
+        reason = f" ({detail.payment.reason})" if detail.payment.reason else ""
+        yield f"payment    {detail.payment.state}{reason}"
+    if detail.shipment_number is not None:
+        yield f"shipment   {detail.shipment_number}"
+    if detail.points is not None:
+        yield f"points     {detail.points}"
+
+
+def _tables(detail: OrderDetail) -> None:
+    tables: list[tuple[tuple[str, ...], list[tuple[Any, ...]]]] = [
+        (
+            ("item", "product", "units", "price", "reservation"),
+            [
+                (
+                    each.line_no,
+                    each.product_id,
+                    each.quantity,
+                    Decimal(written(each.unit_price_minor, detail.order.currency)),
+                    each.reservation,
+                )
+                for each in detail.items
+            ],
+        ),
+        (
+            ("event", "at (UTC)", "what", "step"),
+            [(each.version, seconds(each.occurred_at), each.type, each.step) for each in detail.events],
+        ),
+        (
+            ("message", "queue", "at (UTC)", "outcome", "note"),
+            [
+                (each.place, each.queue, seconds(each.at), each.outcome, shortened(each.note or "", 60))
+                for each in detail.messages
+            ],
+        ),
+        (
+            ("told", "state", "at (UTC)"),
+            [(each.template, each.state, seconds(each.updated_at)) for each in detail.notifications],
+        ),
+    ]
+    for header, rows in tables:
+        if rows:
+            write("")
+            write_table(header, rows)

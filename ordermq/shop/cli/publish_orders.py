@@ -1,0 +1,131 @@
+"""``ordermq-publish orders``: an order file into the database."""
+
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from ordermq.cli import options
+from ordermq.cli.output import note, write, write_json
+from ordermq.cli.program import load_shop
+from ordermq.cli.progress import Input, Pace, progress
+from ordermq.cli.rejects import RejectsFile
+from ordermq.cli.run import EXIT_CODES
+from ordermq.clock import monotonic_s
+from ordermq.errors import BadInput, Contention, StoreUnavailable
+from ordermq.shop.cli.placing import Counts, Placer
+from ordermq.shop.intake import FORMATS, read_orders
+from ordermq.store import Session, migrate
+
+
+@click.command(
+    epilog=f"""\b
+Examples:
+  ordermq-publish orders orders.csv
+  ordermq-publish orders olist.jsonl.gz --format olist --rate 500
+  zcat orders.jsonl.gz | ordermq-publish orders - --json
+  ordermq-publish orders orders.csv --dry-run --strict
+
+\b
+Exit 0 says that every record is accounted for, rejects included; 65 that no
+record of the file could be read, or with --strict that one was rejected.
+
+{EXIT_CODES}"""
+)
+@click.argument("file", metavar="FILE|-")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(list(FORMATS)),
+    default="native",
+    show_default=True,
+    help="native: JSON lines or CSV of ordermq's own; olist: Olist's JSON lines.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for a database that does not answer.",
+)
+@options.rate
+@options.rejects
+@options.strict
+@options.dry_run
+@options.summary_as_json
+@options.common
+def orders(
+    *,
+    file: str,
+    format_: str,
+    patience: float,
+    rate: float,
+    rejects_path: Path,
+    strict: bool,
+    dry_run: bool,
+    as_json: bool,
+    config_path: str | None,
+) -> None:
+    """Place every order of FILE; - is standard input; gzip is recognised.
+
+    Reads as a stream, places in batches. Bad records go to the rejects file with
+    their line and reason and stop nobody. Run it again after an interruption, or for
+    good measure: an order that is placed already counts as a duplicate.
+
+    JSON: {in, accepted, duplicate, rejected, reasons, rejects, seconds, dry_run};
+    in = accepted + duplicate + rejected.
+    """
+    session = None if dry_run else _session(config_path)
+    began_s = monotonic_s()
+    stopped: BaseException | None = None
+    with Input(file) as source, closing(RejectsFile(rejects_path, source)) as rejects:
+        placer = Placer(session, rejects=rejects, pace=Pace(rate), patience_s=patience)
+        try:
+            with progress(source) as step:
+                placer.place(read_orders(source, format_), step)
+        except (StoreUnavailable, Contention, KeyboardInterrupt) as exc:
+            stopped = exc
+    _summarise(placer.counts, rejects, monotonic_s() - began_s, as_json=as_json, dry_run=dry_run)
+    if stopped is not None:
+        note(f"stopped after line {placer.counts.line}; run it again to go on: nothing is placed twice")
+        raise stopped
+    _judge(placer.counts, rejects, format_, strict=strict)
+
+
+def _session(config_path: str | None) -> Session:
+    program = load_shop(config_path)
+    session = program.session("ordermq-publish")
+    migrate.check(session, program.migrations)
+    return session
+
+
+def _summarise(counts: Counts, rejects: RejectsFile, seconds: float, *, as_json: bool, dry_run: bool) -> None:
+    where = str(rejects.path) if rejects.count else None
+    if as_json:
+        write_json(
+            {
+                "in": counts.read,
+                "accepted": counts.accepted,
+                "duplicate": counts.duplicate,
+                "rejected": counts.rejected,
+                "reasons": rejects.reasons,
+                "rejects": where,
+                "seconds": round(seconds, 3),
+                "dry_run": dry_run,
+            }
+        )
+        return
+    write(
+        f"in {counts.read} = accepted {counts.accepted} + duplicate {counts.duplicate}"
+        f" + rejected {counts.rejected}{' (dry run: nothing was placed)' if dry_run else ''};"
+        f" {seconds:.1f} s, {counts.read / max(seconds, 0.001):.0f}/s"
+    )
+    for text in rejects.summary():
+        write(text)
+
+
+def _judge(counts: Counts, rejects: RejectsFile, format_: str, *, strict: bool) -> None:
+    if counts.read and counts.rejected == counts.read:
+        raise BadInput(f"not one of {counts.read} records could be taken as {format_}; see {rejects.path}")
+    if strict and counts.rejected:
+        raise BadInput(f"{counts.rejected} of {counts.read} records were rejected; see {rejects.path}")

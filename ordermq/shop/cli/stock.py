@@ -1,0 +1,143 @@
+"""``ordermq stock``: how many units of each product came in, and what is left of them."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+
+import click
+
+from ordermq.cli.options import as_json, common, dry_run, limit
+from ordermq.cli.output import note, write, write_json, write_table
+from ordermq.cli.program import load_shop
+from ordermq.cli.progress import Input
+from ordermq.cli.run import EXIT_CODES
+from ordermq.errors import BadInput
+from ordermq.shop import load_stock, queries
+from ordermq.shop.intake import FORMATS, Entry, Line, Reject, read_lines, read_orders
+from ordermq.shop.intake.demand import demand_of, stock_for
+
+HEADER = "product_id,units"
+
+
+@click.group("stock", epilog=EXIT_CODES)
+def command() -> None:
+    """Load and show stock."""
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq stock load stock.csv
+  ordermq stock from-orders orders.jsonl | ordermq stock load -
+
+{EXIT_CODES}"""
+)
+@click.argument("file", metavar="FILE|-")
+@dry_run
+@common
+def load(file: str, dry_run: bool, config_path: str | None) -> None:
+    """Set how many units of each product ever came in, from a CSV with the header product_id,units.
+
+    All of FILE in one transaction, or nothing; loading it again changes nothing. It
+    cannot set fewer units than are reserved or shipped already.
+    """
+    with Input(file) as source:
+        rows = list(_rows(read_lines(source)))
+    if dry_run:
+        write(f"would set {len(rows)} products, {sum(units for _, units in rows)} units")
+        return
+    with load_shop(config_path).session("ordermq stock").transaction() as tx:
+        count = load_stock(rows, tx)
+    write(f"set {count} products, {sum(units for _, units in rows)} units")
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq stock show
+  ordermq stock show P-1 P-2 --json
+
+{EXIT_CODES}"""
+)
+@click.argument("products", nargs=-1, metavar="[PRODUCT]...")
+@limit
+@as_json
+@common
+def show(products: tuple[str, ...], limit: int, as_json: bool, config_path: str | None) -> None:
+    """Show what there is of each PRODUCT, or of all: loaded = on hand + reserved + shipped.
+
+    JSON lines: one object a product.
+    """
+    with load_shop(config_path).session("ordermq stock").transaction() as tx:
+        rows = queries.stock(tx, products=products or None, limit=limit)
+    if as_json:
+        for row in rows:
+            write_json(asdict(row))
+        return
+    write_table(
+        ("product", "loaded", "on hand", "reserved", "shipped"),
+        [(row.product_id, row.loaded, row.on_hand, row.reserved, row.shipped) for row in rows],
+    )
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq stock from-orders orders.jsonl > stock.csv
+  ordermq stock from-orders olist.jsonl.gz --format olist --cover 0.9 > stock.csv
+
+{EXIT_CODES}"""
+)
+@click.argument("file", metavar="FILE|-")
+@click.option("--format", "format_", type=click.Choice(list(FORMATS)), default="native", show_default=True)
+@click.option(
+    "--cover",
+    type=click.FloatRange(0, 1),
+    default=0.98,
+    show_default=True,
+    help="Part of their demand that the best-selling hundredth of the products gets.",
+)
+@common
+def from_orders(file: str, format_: str, cover: float, config_path: str | None) -> None:
+    """Print stock that suits the orders of FILE: for demonstrations and tests.
+
+    Every product gets the units the orders ask for, but the best sellers only --cover
+    of them, so that some orders find nothing left. Orders that cannot be read are
+    passed over.
+    """
+    counts: Counter[str] = Counter()
+
+    def orders(source: Input) -> Iterator[Entry]:
+        for found in read_orders(source, format_):
+            if isinstance(found, Entry):
+                yield found
+            else:
+                counts["skipped"] += 1
+
+    with Input(file) as source:
+        rows = stock_for(demand_of(orders(source)), cover=cover)
+    write(HEADER)
+    for product_id, units in rows:
+        write(f"{product_id},{units}")
+    if counts["skipped"]:
+        note(f"{counts['skipped']} records could not be read as {format_}")
+
+
+def _rows(lines: Iterable[Line | Reject]) -> Iterator[tuple[str, int]]:
+    """Yield (product_id, units). Raises BadInput naming the first line that is no such row."""
+    is_header = True
+    for line in lines:
+        if isinstance(line, Reject):
+            raise BadInput(f"line {line.line}: {line.reason}")
+        cells = [cell.strip() for cell in next(csv.reader([line.text]))]
+        if is_header:
+            is_header = False
+            if cells != HEADER.split(","):
+                raise BadInput(f"line {line.number} is not the header {HEADER}")
+            continue
+        if len(cells) != 2 or not (cells[1].isascii() and cells[1].isdigit()) or len(cells[1]) > 18:
+            raise BadInput(
+                f"line {line.number}: {line.text[:80]!r} is not a product and a whole number of units"
+            )
+        yield cells[0], int(cells[1])

@@ -1,0 +1,120 @@
+"""The messages of the order pipeline: which step is whose work. Pure.
+
+They carry ids only. What a handler needs it reads from the database, so a message
+in a queue, a log or a dead letter holds nothing personal and nothing outdated.
+"""
+
+from enum import StrEnum
+
+from ordermq.message import Command, Payload
+from ordermq.shop.events import Step
+
+INVENTORY = "inventory"
+PAYMENT = "payment"
+NOTIFY = "notify"
+POINTS = "points"
+SHIPPING = "shipping"
+
+
+class Template(StrEnum):
+    """What a customer is told."""
+
+    ORDER_CONFIRMED = "order_confirmed"
+    ORDER_CANCELLED = "order_cancelled"
+    ORDER_REFUNDED = "order_refunded"
+
+    @property
+    def step(self) -> Step:
+        return _STEPS[self]
+
+
+_STEPS = {
+    Template.ORDER_CONFIRMED: Step.NOTIFY_CONFIRMED,
+    Template.ORDER_CANCELLED: Step.NOTIFY_CANCELLED,
+    Template.ORDER_REFUNDED: Step.NOTIFY_REFUNDED,
+}
+
+
+class ReserveStock(Payload, frozen=True):
+    """inventory: reserve every item of the order, or none."""
+
+    order_id: str
+
+
+class ReleaseStock(Payload, frozen=True):
+    """inventory: give back what is reserved for the order."""
+
+    order_id: str
+
+
+class CapturePayment(Payload, frozen=True):
+    """payment: take the order's total from the customer's card."""
+
+    order_id: str
+
+
+class RefundPayment(Payload, frozen=True):
+    """payment: give back what was taken for the order, if anything was."""
+
+    order_id: str
+
+
+class CreateShipment(Payload, frozen=True):
+    """shipping: give the order a shipment and its number; its stock leaves the house."""
+
+    order_id: str
+
+
+class AwardPoints(Payload, frozen=True):
+    """points: credit the customer with the order's points."""
+
+    order_id: str
+
+
+class SendNotification(Payload, frozen=True):
+    """notify: tell the customer, at most once."""
+
+    order_id: str
+    template: Template
+
+
+class AlertOperator(Payload, frozen=True):
+    """notify: tell the shop's operator that the order's event of this version needs a person."""
+
+    order_id: str
+    version: int
+    event: str
+    step: str | None = None
+
+
+def command_of(step: Step, order_id: str, version: int, traceparent: str = "") -> Command:
+    """Return the command for ``step``, sent by the order's event of this version.
+
+    The same step of the same event is the same message, whenever it is sent again.
+    """
+    queue, payload = _message(step, order_id)
+    return Command(
+        queue=queue,
+        message_id=f"{order_id}:{version}:{queue}",
+        correlation_id=order_id,
+        payload=payload,
+        traceparent=traceparent,
+    )
+
+
+_SIMPLE: dict[Step, tuple[str, type[Payload]]] = {
+    Step.RESERVE: (INVENTORY, ReserveStock),
+    Step.RELEASE: (INVENTORY, ReleaseStock),
+    Step.CAPTURE: (PAYMENT, CapturePayment),
+    Step.REFUND: (PAYMENT, RefundPayment),
+    Step.SHIP: (SHIPPING, CreateShipment),
+    Step.AWARD: (POINTS, AwardPoints),
+}
+_TEMPLATES = {step: template for template, step in _STEPS.items()}
+
+
+def _message(step: Step, order_id: str) -> tuple[str, Payload]:
+    if step in _TEMPLATES:
+        return NOTIFY, SendNotification(order_id=order_id, template=_TEMPLATES[step])
+    queue, payload_type = _SIMPLE[step]
+    return queue, payload_type(order_id=order_id)

@@ -1,0 +1,221 @@
+"""JSON over HTTP to one service, telling apart "not sent" and "nobody knows".
+
+Connections are kept alive and used again; there are never more than threads that
+call at once. A request has one deadline for all of it, also against a service that
+sends its answer a byte at a time.
+
+Invariants
+    HTP1  GatewayUnavailable means that the request cannot have had an effect: the
+        connection never came up.
+    HTP2  Once a byte may have left, every failure is OutcomeUnknown.
+    HTP3  A request is sent a second time only if it is idempotent, and only when a
+        kept-alive connection turned out to be closed.
+    HTP4  Errors and logs name the method, the path and the status; never a body, a
+        header or a query.
+"""
+
+import http.client
+import io
+import json
+import select
+import socket
+import weakref
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from ordermq.clock import Deadline
+from ordermq.errors import GatewayUnavailable, OutcomeUnknown
+
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+_MAX_RETRY_AFTER_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the service answered. Never log ``raw``."""
+
+    status: int
+    raw: bytes = field(repr=False)
+    retry_after_s: float | None
+
+    def body(self) -> Mapping[str, Any]:
+        """Return the JSON object that was answered; an empty one if it was anything else."""
+        return _json_object(self.raw)
+
+    def lines(self) -> list[Mapping[str, Any]]:
+        """Return the answer's JSON objects, one a line."""
+        return [_json_object(line) for line in self.raw.splitlines()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    payload: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_idempotent: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path.partition('?')[0]}"
+
+
+class JsonClient:
+    """A service at a base URL. Safe for many threads. Its connections close with it."""
+
+    def __init__(self, base_url: str, *, connect_timeout_s: float, timeout_s: float) -> None:
+        url = urlsplit(base_url)
+        self._kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        self._host, self._port = url.hostname or "", url.port
+        self._prefix = url.path.rstrip("/")
+        self._connect_timeout_s = connect_timeout_s
+        self._timeout_s = timeout_s
+        self._idle: deque[http.client.HTTPConnection] = deque()  # the last used is taken first
+        weakref.finalize(self, _close_all, self._idle)
+
+    def get(self, path: str, *, timeout_s: float | None = None) -> Answer:
+        """Ask; asking twice is asking once. Raises GatewayUnavailable or OutcomeUnknown."""
+        return self._send(_Request("GET", path, is_idempotent=True), timeout_s)
+
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """Send ``body``. With a key the service makes sending twice sending once.
+
+        Raises GatewayUnavailable (no effect, HTP1) or OutcomeUnknown.
+        """
+        headers = {"Content-Type": "application/json"}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
+        payload = json.dumps(body).encode()
+        return self._send(_Request("POST", path, payload, headers, idempotency_key is not None), timeout_s)
+
+    def _send(self, request: _Request, timeout_s: float | None) -> Answer:
+        limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        deadline = Deadline(limit_s)
+        while True:
+            connection = self._idle_connection()
+            is_reused = connection is not None
+            if connection is None:
+                connection = self._new_connection(request, deadline)
+            try:
+                answer = self._exchange(connection, request, deadline)
+            except (OSError, http.client.HTTPException, ValueError) as exc:
+                connection.close()
+                if is_reused and request.is_idempotent and isinstance(exc, ConnectionError):
+                    continue  # HTP3; each turn takes one of the idle connections away
+                raise OutcomeUnknown(f"{request}: no usable answer in {limit_s:g} s: {_name(exc)}") from exc
+            if connection.sock is not None:
+                self._idle.append(connection)
+            return answer
+
+    def _idle_connection(self) -> http.client.HTTPConnection | None:
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None  # another thread was quicker
+            if not _is_readable(connection.sock):
+                return connection
+            connection.close()
+        return None
+
+    def _new_connection(self, request: _Request, deadline: Deadline) -> http.client.HTTPConnection:
+        timeout_s = min(self._connect_timeout_s, _left_s(deadline))
+        connection = self._kind(self._host, self._port, timeout=timeout_s)
+        try:
+            connection.connect()
+        except OSError as exc:
+            connection.close()
+            where = f"{self._host}:{connection.port}"
+            raise GatewayUnavailable(f"{request}: cannot connect to {where}: {_name(exc)}") from exc
+        return connection
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, request: _Request, deadline: Deadline
+    ) -> Answer:
+        connection.sock.settimeout(_left_s(deadline))
+        connection.response_class = partial(_BoundedResponse, deadline=deadline)  # type: ignore[assignment] # called like the class
+        headers = {"Accept": "application/json", **request.headers}
+        connection.request(request.method, self._prefix + request.path, request.payload, headers)
+        with connection.getresponse() as response:
+            raw = response.read(MAX_ANSWER_BYTES + 1)
+            if len(raw) > MAX_ANSWER_BYTES:
+                raise ValueError("the answer is too large")
+            if response.length:  # read(n) itself says nothing of what is missing
+                raise http.client.IncompleteRead(raw, response.length)
+            return Answer(response.status, raw, _retry_after_s(response.headers.get("Retry-After")))
+
+
+class _BoundedResponse(http.client.HTTPResponse):
+    """An answer read within the deadline of the whole request, not of each read."""
+
+    def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_BoundedReader(sock, self.fp.detach(), deadline))
+
+
+class _BoundedReader(io.RawIOBase):
+    """Gives each read of the socket what is left of the deadline."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase, deadline: Deadline) -> None:
+        self._sock = sock
+        self._raw = raw
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_left_s(self._deadline))
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _close_all(connections: deque[http.client.HTTPConnection]) -> None:
+    for connection in connections:
+        connection.close()
+
+
+def _left_s(deadline: Deadline) -> float:
+    # A socket timeout of 0 would mean "do not block".
+    return max(0.001, deadline.left_s)
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    # Between two requests a service has nothing to say: readable means it has closed.
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    return bool(poller.poll(0))
+
+
+def _json_object(raw: bytes) -> Mapping[str, Any]:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _retry_after_s(text: str | None) -> float | None:
+    # Seconds only: an HTTP date would need both clocks to agree.
+    if text is None or not text.strip().isdecimal():
+        return None
+    return min(float(text), _MAX_RETRY_AFTER_S)
+
+
+def _name(error: BaseException) -> str:
+    # The text of an OSError is safe; an HTTPException may quote what was received.
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else type(error).__name__

@@ -1,0 +1,57 @@
+"""The SMS service. It has no idempotency keys: what may have been sent is never sent again."""
+
+from collections.abc import Iterator
+
+from ordermq.errors import GatewayRefused, GatewayUnavailable, OutcomeUnknown
+from ordermq.shop.gateways.http import JsonClient
+from ordermq.shop.settings import ShopSettings
+
+_PAGE = 1000
+
+
+class SmsGateway:
+    """The service's calls. Safe for many threads; each call blocks until its deadline at most."""
+
+    def __init__(self, client: JsonClient) -> None:
+        self._client = client
+
+    @classmethod
+    def from_settings(cls, settings: ShopSettings) -> "SmsGateway":
+        return cls(
+            JsonClient(
+                settings.sms_url,
+                connect_timeout_s=settings.gateway_connect_timeout_s,
+                timeout_s=settings.gateway_timeout_s,
+            )
+        )
+
+    def send(self, to: str, text: str, *, reference: str, timeout_s: float | None = None) -> str:
+        """Send one message; return the service's id for it.
+
+        Raises GatewayUnavailable (certainly not sent), OutcomeUnknown (perhaps sent: do
+        not send again) or GatewayRefused (never sent, and never will be).
+        """
+        answer = self._client.post(
+            "/v1/messages", {"to": to, "text": text, "reference": reference}, timeout_s=timeout_s
+        )
+        if answer.status in (200, 201, 202):
+            message_id = answer.body().get("message_id")
+            return message_id[:200] if isinstance(message_id, str) else ""
+        if answer.status in (429, 503):
+            raise GatewayUnavailable(f"the SMS service answered {answer.status}", answer.retry_after_s)
+        if 400 <= answer.status < 500:
+            raise GatewayRefused(f"the SMS service refused it with {answer.status}")
+        raise OutcomeUnknown(f"the SMS service answered {answer.status}")
+
+    def sent(self) -> Iterator[list[str]]:
+        """Yield the references of all messages the service has sent, a page at a time, oldest first."""
+        after = 0
+        while True:
+            answer = self._client.get(f"/v1/ledger?after={after}&limit={_PAGE}")
+            if answer.status != 200:
+                raise OutcomeUnknown(f"reading what was sent: the SMS service answered {answer.status}")
+            messages = answer.lines()
+            if not messages:
+                return
+            yield [str(each.get("reference", "")) for each in messages]
+            after = int(messages[-1]["n"])

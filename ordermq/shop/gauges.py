@@ -1,0 +1,23 @@
+"""What the active relay shows of orders as metrics; see ``GAUGES`` in ``ordermq.cli.program``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import Gauge
+
+from ordermq.observe import metrics
+from ordermq.shop import queries
+from ordermq.shop.settings import SECTION, ShopSettings
+from ordermq.store import Transaction
+
+stuck = metrics.gauge("orders_stuck", "Orders under way to which nothing happened for shop.stuck_after_s")
+attention = metrics.gauge("orders_attention", "Orders that need a person")
+
+
+def read(tx: Transaction, config: Any) -> Mapping[Gauge, float]:
+    """Return what the gauges are now: two counts over partial indexes."""
+    settings: ShopSettings = config.section(SECTION)
+    return {
+        stuck: queries.count_stuck(tx, older_than_s=settings.stuck_after_s),
+        attention: queries.count_attention(tx),
+    }

@@ -1,0 +1,20 @@
+"""The handlers of the order pipeline; name this module in ``consumer.handlers``."""
+
+from ordermq.shop.handlers.alert import AlertOperatorHandler
+from ordermq.shop.handlers.capture import CapturePaymentHandler
+from ordermq.shop.handlers.inventory import release_stock, reserve_stock
+from ordermq.shop.handlers.notify import SendNotificationHandler
+from ordermq.shop.handlers.points import award_points
+from ordermq.shop.handlers.refund import RefundPaymentHandler
+from ordermq.shop.handlers.shipping import create_shipment
+
+__all__ = [
+    "AlertOperatorHandler",
+    "CapturePaymentHandler",
+    "RefundPaymentHandler",
+    "SendNotificationHandler",
+    "award_points",
+    "create_shipment",
+    "release_stock",
+    "reserve_stock",
+]

@@ -1,0 +1,144 @@
+"""Queue ``payment``, taking the money: intent, then the gateway, then the result.
+
+A timeout is unknown, never failed: the next call asks the gateway by the same key
+and captures only what it has never seen. A capture is never too late to be written:
+told after the order was cancelled it is refunded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ordermq.clock import Deadline
+from ordermq.errors import GatewayRefused, GatewayUnavailable
+from ordermq.shop import payments
+from ordermq.shop.commands import PAYMENT, CapturePayment
+from ordermq.shop.events import EventType, Step
+from ordermq.shop.gateways import Captured, Declined
+from ordermq.shop.gateways.payment import Capture
+from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
+from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler
+from ordermq.shop.journal import Journal
+from ordermq.shop.payments import Due, Payments, PaymentState
+from ordermq.shop.saga import Status
+from ordermq.store import Transaction
+from ordermq.task import DONE, Claim, Dead, Outcome, Postpone, external
+from ordermq.task.retry import describe
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureRequest:
+    """``ask_first``: it may have been tried before. ``may_capture``: the order still wants it."""
+
+    capture: Capture
+    ask_first: bool
+    may_capture: bool
+    timeout_s: float
+
+
+class NeverSeen:
+    """The gateway does not know the key, and the order no longer wants the money taken."""
+
+
+NEVER_SEEN = NeverSeen()
+
+
+@external(
+    queue=PAYMENT, message=CapturePayment, key="order_id", on_dead=partial(give_up, Step.CAPTURE),
+    retry=UNTIL_KNOWN, dependency=DEPENDENCY,
+)  # fmt: skip
+class CapturePaymentHandler(PaymentHandler):
+    """Takes an order's total from its card, once."""
+
+    def prepare(
+        self, claims: Sequence[Claim[CapturePayment]], tx: Transaction
+    ) -> list[CaptureRequest | Outcome]:
+        """Write the intents; return what to ask or capture."""
+        claimed = {claim.message.order_id: claim for claim in claims}
+        due = payments.due(claimed, tx)
+        called = {order_id: each for order_id, each in due.items() if _needs_call(each)}
+        answers: dict[str, CaptureRequest | Outcome] = {
+            order_id: _request(each, claimed[order_id].deadline_s) for order_id, each in called.items()
+        }
+        answers |= _without_call([order_id for order_id in claimed if order_id not in called], tx)
+        # No order that is to be called is locked: one cancelled in this instant is refunded
+        # when its capture is told.
+        payments.intend([each for each in called.values() if _is_wanted(each.status)], tx)
+        return once_each((claim.message.order_id for claim in claims), answers)
+
+    def call(self, request: CaptureRequest) -> Captured | Declined | NeverSeen:
+        """Ask first where it may have been tried before; capture what the gateway has never seen."""
+        deadline = Deadline(request.timeout_s)
+        if request.ask_first:
+            found = self._gateway.find(request.capture.key, timeout_s=deadline.left_s)
+            if found is not None:
+                return found
+        if not request.may_capture:
+            return NEVER_SEEN
+        return self._gateway.capture(request.capture, timeout_s=deadline.left_s)
+
+    def _told(self, order_id: str, result: Any, journal: Journal, locked: Payments) -> Outcome:
+        payment = locked.rows.get(order_id)
+        if payment is None or payment.state in (PaymentState.CAPTURED, PaymentState.REFUNDED):
+            return DONE  # told before
+        is_pending = Step.CAPTURE in journal.orders[order_id].state.pending
+        match result:
+            case Captured(capture_id):
+                locked.set(order_id, PaymentState.CAPTURED, capture_id=capture_id)
+                journal.record(
+                    order_id, EventType.PAYMENT_CAPTURED, Step.CAPTURE,
+                    capture_id=capture_id, amount_minor=payment.amount_minor, currency=payment.currency,
+                )  # fmt: skip
+            case Declined(reason):
+                locked.set(order_id, PaymentState.DECLINED, reason=reason)
+                if is_pending:
+                    journal.record(order_id, EventType.PAYMENT_DECLINED, Step.CAPTURE, reason=reason)
+            case NeverSeen():
+                if payment.is_settling:
+                    return Postpone("a capture tried before may still arrive at the gateway", self._settles_s)
+                locked.set(order_id, PaymentState.FAILED, reason="the order was cancelled")
+                if is_pending:
+                    journal.record(order_id, EventType.PAYMENT_SKIPPED, Step.CAPTURE, reason="cancelled")
+            case GatewayRefused():
+                locked.set(order_id, PaymentState.UNKNOWN, reason=str(result))
+                return Dead(str(result))
+            case GatewayUnavailable():
+                return Postpone(str(result), result.retry_after_s)
+            case _:
+                locked.set(order_id, PaymentState.UNKNOWN, reason=describe(result))
+                return Postpone(describe(result))
+        return DONE
+
+
+def _is_wanted(status: str) -> bool:
+    return status == Status.RESERVED
+
+
+def _needs_call(due: Due) -> bool:
+    return Step.CAPTURE in due.pending and (due.has_intent or _is_wanted(due.status))
+
+
+def _request(due: Due, timeout_s: float) -> CaptureRequest:
+    key = payments.key_of(due.order_id)
+    capture = Capture(key, due.order_id, due.amount_minor, due.currency, due.card_token)
+    return CaptureRequest(capture, due.has_intent, _is_wanted(due.status), timeout_s)
+
+
+def _without_call(order_ids: Sequence[str], tx: Transaction) -> dict[str, Outcome]:
+    if not order_ids:
+        return {}  # the usual case: no lock, no statement
+    journal = Journal(tx, order_ids)
+    outcomes = {order_id: _skipped(order_id, journal) for order_id in order_ids}
+    journal.write()
+    return outcomes
+
+
+def _skipped(order_id: str, journal: Journal) -> Outcome:
+    outcome = outcome_from_state(journal, order_id, Step.CAPTURE)
+    if outcome is not None:
+        return outcome
+    if _is_wanted(journal.orders[order_id].state.status):
+        return Postpone("the order has just changed", 0.0)
+    journal.record(order_id, EventType.PAYMENT_SKIPPED, Step.CAPTURE, reason="cancelled")
+    return DONE

@@ -1,0 +1,30 @@
+"""Queue ``points``: what a customer earns with a paid order."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from ordermq.shop.commands import POINTS, AwardPoints
+from ordermq.shop.events import EventType, Step
+from ordermq.shop.handlers.batch import BATCH, StepBatch, give_up
+from ordermq.store import Transaction
+from ordermq.task import Outcome, handler
+
+MINOR_UNITS_PER_POINT = 100
+
+_AWARD = """
+    INSERT INTO shop.points (order_id, customer_id, points) VALUES %s
+    ON CONFLICT (order_id) DO NOTHING RETURNING order_id, points
+"""
+
+
+@handler(queue=POINTS, message=AwardPoints, key="order_id", batch=BATCH, on_dead=partial(give_up, Step.AWARD))
+def award_points(messages: Sequence[AwardPoints], tx: Transaction) -> Sequence[Outcome]:
+    """Credit each paid order once; an operator's replay also after it was given up and completed."""
+    batch = StepBatch(messages, Step.AWARD, tx, late=EventType.POINTS_AWARDED)
+    rows = []
+    for order_id in batch.ready:
+        order = batch.order(order_id)
+        rows.append((order_id, order.customer_id, order.total_minor // MINOR_UNITS_PER_POINT))
+    for order_id, points in tx.fetch_values(_AWARD, rows):
+        batch.record(order_id, EventType.POINTS_AWARDED, points=points)
+    return batch.write()

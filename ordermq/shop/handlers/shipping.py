@@ -1,0 +1,26 @@
+"""Queue ``shipping``: an order's stock leaves the house under one shipment number."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from ordermq.shop import reservations
+from ordermq.shop.commands import SHIPPING, CreateShipment
+from ordermq.shop.events import EventType, Step
+from ordermq.shop.handlers.batch import BATCH, StepBatch, give_up
+from ordermq.shop.reservations import ReservationEnd
+from ordermq.store import Transaction
+from ordermq.task import Outcome, handler
+
+_CREATE = "INSERT INTO shop.shipments (order_id) VALUES %s RETURNING order_id, shipment_number"
+
+
+@handler(
+    queue=SHIPPING, message=CreateShipment, key="order_id", batch=BATCH, on_dead=partial(give_up, Step.SHIP)
+)
+def create_shipment(messages: Sequence[CreateShipment], tx: Transaction) -> Sequence[Outcome]:
+    """Create each order's one shipment."""
+    batch = StepBatch(messages, Step.SHIP, tx)
+    reservations.end(batch.ready, ReservationEnd.SHIPPED, tx)
+    for order_id, number in tx.fetch_values(_CREATE, [(order_id,) for order_id in batch.ready]):
+        batch.record(order_id, EventType.SHIPMENT_CREATED, shipment_number=number)
+    return batch.write()

@@ -1,0 +1,69 @@
+"""Orders made from a seed, for demonstrations and tests: the same seed, the same orders.
+
+A few products sell far more than the others (Zipf). Most orders are one or two items;
+about 2 in 100 carry a card that is declined and 1 in 100 one whose first capture gets
+no answer in time, by the sandbox payment service's own card numbers. Pure.
+"""
+
+from collections.abc import Iterator
+from itertools import accumulate
+from random import Random
+
+import msgspec
+
+from ordermq.shop.intake.olist import sandbox_phone
+from ordermq.shop.model import Contact, Item, Order
+
+PRODUCTS = 500
+CURRENCY = "EUR"
+ZIPF_EXPONENT = 1.1
+
+_CARDS = ("tok_gen_0001", "tok_gen_0002", "tok_gen_0003", "tok_gen_0005")
+_CARDS_IN_1000 = (970, 20, 5, 5)  # approved, declined, approved and refused after a time-out
+_ITEMS = (1, 2, 3, 4, 6)
+_ITEMS_IN_100 = (60, 22, 10, 6, 2)
+_QUANTITIES_IN_100 = (85, 11, 4)
+
+_POPULARITY = tuple(accumulate(1 / rank**ZIPF_EXPONENT for rank in range(1, PRODUCTS + 1)))
+_encoder = msgspec.json.Encoder()
+
+
+def generate(count: int, seed: int) -> Iterator[Order]:
+    """Yield ``count`` orders, one at a time; a larger count begins with the same orders."""
+    random = Random(seed)
+    for number in range(1, count + 1):
+        yield _order(f"gen-{seed}-{number:07}", random)
+
+
+def json_line(order: Order) -> bytes:
+    """Return the order as a line of a native order file, its end included."""
+    return _encoder.encode(order) + b"\n"
+
+
+def _order(order_id: str, random: Random) -> Order:
+    ranks = random.choices(
+        range(PRODUCTS), cum_weights=_POPULARITY, k=random.choices(_ITEMS, _ITEMS_IN_100)[0]
+    )
+    quantities = random.choices((1, 2, 3), _QUANTITIES_IN_100, k=len(ranks))
+    items = tuple(_item(rank, quantity) for rank, quantity in zip(ranks, quantities, strict=True))
+    customer_id = f"cust-{random.randrange(100_000):05}"
+    return Order(
+        order_id=order_id,
+        customer_id=customer_id,
+        currency=CURRENCY,
+        items=items,
+        total_minor=sum(item.amount_minor for item in items),
+        card_token=random.choices(_CARDS, _CARDS_IN_1000)[0],
+        contact=Contact(phone=sandbox_phone(customer_id)),
+    )
+
+
+def _item(rank: int, quantity: int) -> Item:
+    # Prices of 1.99 to 119.99 that belong to the product, not to the draw.
+    price_minor = 199 + rank * 7919 % 119 * 100
+    return Item(
+        product_id=f"prod-{rank + 1:04}",
+        quantity=quantity,
+        unit_price_minor=price_minor,
+        freight_minor=0 if price_minor > 5000 else 390,
+    )

@@ -1,0 +1,47 @@
+"""ordermq's own order files: JSON lines or CSV, told apart by the first line.
+
+JSON lines: one object a line with the fields of ``ordermq.shop.model.Order``:
+
+    {"order_id": "A-1", "customer_id": "C-7", "currency": "EUR", "total_minor": 2598, "card_token": "tok_1",
+     "items": [{"product_id": "P-1", "quantity": 2, "unit_price_minor": 1299, "freight_minor": 0}],
+     "contact": {"phone": "+4930123456", "email": "a@b.example", "name": "A. B."},
+     "placed_at": "2026-01-31T09:30:00Z"}
+
+``freight_minor``, ``contact`` and each of its fields, and ``placed_at`` may be
+missing; fields of other names are ignored. CSV is described in ``intake.table``.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from ordermq.errors import BadInput
+from ordermq.shop.intake.lines import Line, Reject
+from ordermq.shop.intake.record import Entry, decode, order_id_in, reject
+from ordermq.shop.intake.table import read_table
+from ordermq.shop.model import Order
+
+
+def read_native(lines: Iterable[Line | Reject]) -> Iterator[Entry | Reject]:
+    """Yield each order, or why it is none. Raises BadInput if the file is neither of the two kinds."""
+    rest = iter(lines)
+    for line in rest:
+        if isinstance(line, Reject):
+            yield line
+            continue
+        beginning = line.text.lstrip()[:1]
+        if beginning == "[":
+            raise BadInput("the file is a JSON array; write one order a line (jq -c '.[]' does)")
+        read = read_json if beginning == "{" else read_table
+        yield from read(chain([line], rest))
+
+
+def read_json(lines: Iterable[Line | Reject]) -> Iterator[Entry | Reject]:
+    """Yield each line's order, or why it is none. Never raises for what a line says."""
+    for line in lines:
+        if isinstance(line, Reject):
+            yield line
+            continue
+        try:
+            yield Entry(line.number, decode(line.text, Order))
+        except BadInput as exc:
+            yield reject(line, exc, order_id_in(line.text))

@@ -1,0 +1,48 @@
+"""What readers of order files share: an order with its line, strict JSON. Pure."""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from ordermq.errors import BadInput, MessageError
+from ordermq.message.payload import check_strict
+from ordermq.shop.intake.lines import Line, Reject, shortened
+from ordermq.shop.model import Order
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An order that could be read, and the line where it begins."""
+
+    line: int
+    order: Order
+
+
+def reject(line: Line, reason: object, order_id: str | None = None) -> Reject:
+    """Refuse a readable line."""
+    return Reject(line.number, str(reason), shortened(line.text), order_id)
+
+
+def decode(text: str, kind: type[T]) -> T:
+    """Read one strict JSON object as ``kind``; Decimal fields are exact. Raises BadInput."""
+    body = text.encode()
+    try:
+        check_strict(body)
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as exc:
+        raise BadInput(f"not such an order: {exc}") from exc
+    except (MessageError, msgspec.DecodeError) as exc:
+        raise BadInput(str(exc)) from exc
+
+
+def order_id_in(text: str) -> str | None:
+    """Return the order_id of a JSON line that is otherwise unfit, if it has one."""
+    try:
+        value: Any = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    order_id = value.get("order_id") if isinstance(value, dict) else None
+    return shortened(order_id) if isinstance(order_id, str) else None

@@ -1,0 +1,150 @@
+"""Orders locked in one transaction, and what happens to them there.
+
+A handler reads the states of its orders, records events, and writes them once at
+the end: three statements for a whole batch (events, states, commands).
+
+Invariants
+    JRN1  An order's events are added only while its row is locked, so versions have no
+        gap and the stored status and pending steps are what the events fold to.
+    JRN2  Order rows are locked before any other row, sorted by order_id: two
+        transactions that share orders cannot deadlock on them.
+    JRN3  A state, its event and the commands that follow commit together; so does the
+        alert when a human has to look, which is logged and counted after the commit.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ordermq.clock import utc_now
+from ordermq.message import Command
+from ordermq.shop import events
+from ordermq.shop.alerts import Alert
+from ordermq.shop.commands import command_of
+from ordermq.shop.events import Event, EventType, Step, StoredEvent
+from ordermq.shop.saga import Readiness, State, Status, advance, readiness
+from ordermq.store import Transaction
+from ordermq.store.arrays import arrays_of, insert_into
+
+MAX_ATTENTION_CHARS = 500
+
+_LOCK = """
+    SELECT order_id, status, pending, version, traceparent, customer_id, currency, total_minor
+      FROM shop.orders WHERE order_id = ANY(%s) ORDER BY order_id FOR NO KEY UPDATE
+"""
+
+_ATTENTION = "SELECT attention_reason FROM shop.orders WHERE order_id = %s"
+
+_ADD_EVENTS = insert_into(
+    "shop.order_events", order_id="text", version="int", type="text", step="text",
+    occurred_at="timestamptz", body="bytea",
+)  # fmt: skip
+
+_SAVE = """
+    UPDATE shop.orders AS o
+       SET status = v.status, pending = string_to_array(v.pending, ' '), version = v.version,
+           updated_at = clock_timestamp(),
+           attention_reason = coalesce(
+               CASE WHEN NOT v.is_resolved THEN o.attention_reason END, v.attention_reason),
+           terminal_at = CASE
+               WHEN o.status = v.status THEN o.terminal_at
+               WHEN v.status IN ('completed', 'cancelled', 'refunded') THEN clock_timestamp()
+           END
+      FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::bool[])
+           AS v (order_id, status, pending, version, attention_reason, is_resolved)
+     WHERE o.order_id = v.order_id
+"""
+
+
+@dataclass(slots=True)
+class LockedOrder:
+    """An order's row, locked until the transaction ends.
+
+    ``attention`` is a reason raised in it; ``is_resolved``: what was raised before it is over.
+    """
+
+    order_id: str
+    state: State
+    version: int
+    traceparent: str
+    customer_id: str
+    currency: str
+    total_minor: int
+    attention: str | None = None
+    is_resolved: bool = False
+
+    def readiness(self, step: Step) -> Readiness:
+        return readiness(self.state, step)
+
+
+class Journal:
+    """Locks orders when made; keeps what happens to them until ``write()``. For one transaction."""
+
+    def __init__(self, tx: Transaction, order_ids: Iterable[str]) -> None:
+        self._tx = tx
+        self._events: list[StoredEvent] = []
+        self._commands: list[Command] = []
+        self._alerts: list[Alert] = []
+        self.orders: dict[str, LockedOrder] = {
+            row[0]: LockedOrder(row[0], _state(row[1], row[2]), *row[3:])
+            for row in tx.fetch_all(_LOCK, (sorted(set(order_ids)),))
+        }
+
+    def attention(self, order_id: str) -> str | None:
+        """Return why a locked order needed a person before this transaction; None if it did not."""
+        row = self._tx.fetch_one(_ATTENTION, (order_id,))
+        return row[0] if row else None
+
+    def record(
+        self,
+        order_id: str,
+        event_type: EventType,
+        step: Step | None = None,
+        *,
+        attention: str = "",
+        **data: Any,
+    ) -> None:
+        """Let an event happen to a locked order. ``data`` holds ids and amounts only.
+
+        ``attention`` is what a human is told if the saga asks for one. Raises IllegalEvent.
+        """
+        order = self.orders[order_id]
+        # A message being handled lends its trace; without one the order's own goes on.
+        traceparent = "" if order_id in self._tx.traces else order.traceparent
+        event = Event(event_type, step)
+        move = advance(order.state, event)
+        order.state = move.state
+        order.version += 1
+        if move.attention:
+            order.attention = order.attention or f"{event_type}: {attention}"[:MAX_ATTENTION_CHARS]
+            self._alerts.append(Alert(order_id, order.version, event, attention, traceparent))
+        elif move.attention is False:
+            order.attention, order.is_resolved = None, True
+        self._events.append(
+            events.stored(
+                order_id, order.version, event, status=move.state.status, occurred_at=utc_now(), data=data
+            )
+        )
+        self._commands += [command_of(each, order_id, order.version, traceparent) for each in move.sends]
+
+    def write(self) -> None:
+        """Write events, states and commands."""
+        changed = sorted({event.order_id for event in self._events})
+        rows = [
+            (
+                order.order_id, str(order.state.status), " ".join(sorted(order.state.pending)), order.version,
+                order.attention, order.is_resolved,
+            )
+            for order in (self.orders[order_id] for order_id in changed)
+        ]  # fmt: skip
+        self._tx.add(_ADD_EVENTS, self._events)
+        if rows:
+            self._tx.write(_SAVE, arrays_of(rows))
+        self._tx.send([*self._commands, *(each.command() for each in self._alerts)])
+        for each in self._alerts:
+            self._tx.after_commit(each.announce)
+        self._events, self._commands, self._alerts = [], [], []
+
+
+def _state(status: str, pending: list[str]) -> State:
+    return State(Status(status), frozenset(Step(each) for each in pending))

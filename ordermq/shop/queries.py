@@ -1,0 +1,314 @@
+"""What operators ask about orders. Reading only; every list is bounded.
+
+Values come back as frozen dataclasses that hold plain types, ready to be shown as a
+table or as JSON. None of them holds personal data.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ordermq.errors import OrderNotFound
+from ordermq.shop.saga import Status
+from ordermq.store import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """An order in a list."""
+
+    order_id: str
+    customer_id: str
+    status: str
+    pending: list[str]
+    version: int
+    currency: str
+    total_minor: int
+    attention_reason: str | None
+    placed_at: datetime
+    accepted_at: datetime
+    updated_at: datetime
+    terminal_at: datetime | None
+    traceparent: str
+
+
+@dataclass(frozen=True, slots=True)
+class StuckRow(OrderRow):
+    """An order to which nothing happens; ``payment_state`` None: no payment was begun."""
+
+    payment_state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """A line of an order, and what became of the product's reservation."""
+
+    line_no: int
+    product_id: str
+    quantity: int
+    unit_price_minor: int
+    freight_minor: int
+    reservation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event; ``body`` is its JSON as it was written."""
+
+    version: int
+    type: str
+    step: str | None
+    occurred_at: datetime
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """Where a message of the order stands: ``outbox``, ``inbox`` or ``dead`` says which table knows it."""
+
+    place: str
+    queue: str
+    message_id: str
+    outcome: str
+    hop: int
+    at: datetime
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRow:
+    """The order's payment."""
+
+    state: str
+    amount_minor: int
+    currency: str
+    idempotency_key: str
+    capture_id: str | None
+    refund_id: str | None
+    reason: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationRow:
+    """What the customer was told."""
+
+    template: str
+    state: str
+    provider_id: str | None
+    reason: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDetail:
+    """All there is to know about one order."""
+
+    order: OrderRow
+    items: list[ItemRow]
+    events: list[EventRow]
+    messages: list[MessageRow]
+    payment: PaymentRow | None
+    notifications: list[NotificationRow]
+    shipment_number: int | None
+    points: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StockRow:
+    """A product's stock."""
+
+    product_id: str
+    loaded: int
+    on_hand: int
+    reserved: int
+    shipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds from acceptance to the terminal status, over so many orders; None without any."""
+
+    orders: int
+    p50_s: float | None
+    p99_s: float | None
+
+
+_ORDER = """order_id, customer_id, status, pending, version, currency, total_minor, attention_reason,
+    placed_at, accepted_at, updated_at, terminal_at, traceparent"""
+
+_GET = f"SELECT {_ORDER} FROM shop.orders WHERE order_id = %s"  # noqa: S608 # _ORDER is a constant
+
+_LIST = f"""
+    SELECT {_ORDER} FROM shop.orders
+     WHERE (%(status)s::text IS NULL OR status = %(status)s)
+       AND (NOT %(attention)s OR attention_reason IS NOT NULL)
+     ORDER BY updated_at DESC, order_id LIMIT %(limit)s
+"""  # noqa: S608 # as above
+
+# An order updated before an instant was accepted before it: the index on accepted_at finds few.
+_IS_STUCK = """is_under_way
+       AND accepted_at < now() - %(older_than_s)s * interval '1 second'
+       AND updated_at < now() - %(older_than_s)s * interval '1 second'"""
+
+_STUCK = f"""
+    SELECT stuck.*, p.state
+      FROM (SELECT {_ORDER} FROM shop.orders WHERE {_IS_STUCK}
+             ORDER BY accepted_at, order_id LIMIT %(limit)s) AS stuck
+      LEFT JOIN shop.payments AS p USING (order_id)
+     ORDER BY accepted_at, order_id
+"""  # noqa: S608 # as above
+
+_COUNT_STUCK = f"""
+    SELECT count(*) FROM (SELECT FROM shop.orders WHERE {_IS_STUCK} LIMIT %(limit)s) AS stuck
+"""  # noqa: S608 # as above
+
+_COUNT_ATTENTION = """
+    SELECT count(*) FROM (SELECT FROM shop.orders WHERE attention_reason IS NOT NULL LIMIT %s) AS waiting
+"""
+
+_ITEMS = """
+    SELECT i.line_no, i.product_id, i.quantity, i.unit_price_minor, i.freight_minor, r.state
+      FROM shop.order_items AS i LEFT JOIN shop.reservations AS r USING (order_id, product_id)
+     WHERE i.order_id = %s ORDER BY i.line_no
+"""
+
+_EVENTS = """
+    SELECT version, type, step, occurred_at, convert_from(body, 'UTF8')
+      FROM shop.order_events WHERE order_id = %s ORDER BY version
+"""
+
+# A message_id is order_id:version:queue, so the inbox is asked for the ids the events may have sent.
+_MESSAGES = """
+    WITH ids AS (
+        SELECT e.version, queue, e.order_id || ':' || e.version || ':' || queue AS message_id
+          FROM shop.order_events AS e, unnest(%(queues)s) AS queue
+         WHERE e.order_id = %(order_id)s)
+    SELECT 'inbox', i.queue, i.message_id, i.outcome, i.hop, i.settled_at, NULL
+      FROM ids JOIN ordermq.inbox AS i USING (queue, message_id)
+    UNION ALL
+    SELECT 'outbox', routing_key, message_id, CASE WHEN refusals > 0 THEN 'refused' ELSE 'waiting' END, hop,
+           available_at, coalesce(refused_reason, last_error)
+      FROM ordermq.outbox WHERE correlation_id = %(order_id)s
+    UNION ALL
+    SELECT 'dead', queue, message_id,
+           CASE WHEN replayed_at IS NOT NULL THEN 'replayed' WHEN discarded_at IS NOT NULL THEN 'discarded'
+                ELSE 'dead' END, hop, died_at, dead_letter_id || ': ' || reason
+      FROM ordermq.dead_letters WHERE correlation_id = %(order_id)s
+    ORDER BY 6
+"""
+
+_PAYMENT = """
+    SELECT state, amount_minor, currency, idempotency_key, capture_id, refund_id, reason, updated_at
+      FROM shop.payments WHERE order_id = %s
+"""
+
+_NOTIFICATIONS = """
+    SELECT template, state, provider_id, reason, updated_at
+      FROM shop.notifications WHERE order_id = %s ORDER BY updated_at
+"""
+
+_STOCK = """
+    SELECT product_id, loaded, on_hand, reserved, shipped FROM shop.stock
+     WHERE %(products)s::text[] IS NULL OR product_id = ANY(%(products)s)
+     ORDER BY product_id LIMIT %(limit)s
+"""
+
+# The first of these is what cancelled the order; a later one only tells how a step ended.
+_CANCELLATIONS = """
+    SELECT type, count(*)
+      FROM (SELECT DISTINCT ON (order_id) type FROM shop.order_events
+             WHERE type IN ('stock_rejected', 'reservation_failed', 'payment_declined', 'payment_failed',
+                            'cancel_requested')
+             ORDER BY order_id, version) AS causes
+     GROUP BY type
+"""
+
+_LATENCY = """
+    SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds),
+           percentile_cont(0.99) WITHIN GROUP (ORDER BY seconds)
+      FROM (SELECT extract(epoch FROM terminal_at - accepted_at)::float8 AS seconds
+              FROM shop.orders WHERE terminal_at IS NOT NULL AND accepted_at >= %s) AS finished
+"""
+
+
+def show(order_id: str, tx: Transaction, *, queues: Sequence[str]) -> OrderDetail:
+    """Return everything about an order. Raises OrderNotFound. ``queues`` are those with handlers."""
+    row = tx.fetch_one(_GET, (order_id,))
+    if row is None:
+        raise OrderNotFound(f"no order {order_id[:80]!r}")
+    payment = tx.fetch_one(_PAYMENT, (order_id,))
+    messages = tx.fetch_all(_MESSAGES, {"order_id": order_id, "queues": list(queues)})
+    return OrderDetail(
+        order=OrderRow(*row),
+        items=[ItemRow(*each) for each in tx.fetch_all(_ITEMS, (order_id,))],
+        events=[EventRow(*each) for each in tx.fetch_all(_EVENTS, (order_id,))],
+        messages=[MessageRow(*each) for each in messages],
+        payment=PaymentRow(*payment) if payment else None,
+        notifications=[NotificationRow(*each) for each in tx.fetch_all(_NOTIFICATIONS, (order_id,))],
+        shipment_number=_one(tx, "SELECT shipment_number FROM shop.shipments WHERE order_id = %s", order_id),
+        points=_one(tx, "SELECT points FROM shop.points WHERE order_id = %s", order_id),
+    )
+
+
+def select(
+    tx: Transaction, *, status: Status | None = None, attention: bool = False, limit: int = 100
+) -> list[OrderRow]:
+    """Return orders, the last changed first; only those of a status, or that need attention, if asked."""
+    params = {"status": status, "attention": attention, "limit": limit}
+    return [OrderRow(*row) for row in tx.fetch_all(_LIST, params)]
+
+
+def stuck(tx: Transaction, *, older_than_s: float, limit: int = 100) -> list[StuckRow]:
+    """Return orders under way to which nothing has happened for so long, the oldest first."""
+    params = {"older_than_s": older_than_s, "limit": limit}
+    return [StuckRow(*row) for row in tx.fetch_all(_STUCK, params)]
+
+
+def count_stuck(tx: Transaction, *, older_than_s: float, limit: int = 100_000) -> int:
+    """Return how many orders ``stuck`` would find, counted up to ``limit``."""
+    row = tx.fetch_one(_COUNT_STUCK, {"older_than_s": older_than_s, "limit": limit})
+    return int(row[0]) if row else 0
+
+
+def count_attention(tx: Transaction, limit: int = 100_000) -> int:
+    """Return how many orders need a person, counted up to ``limit``."""
+    row = tx.fetch_one(_COUNT_ATTENTION, (limit,))
+    return int(row[0]) if row else 0
+
+
+def stock(tx: Transaction, *, products: Sequence[str] | None = None, limit: int = 1000) -> list[StockRow]:
+    """Return the stock of these products, or of all, by product."""
+    params = {"products": None if products is None else list(products), "limit": limit}
+    return [StockRow(*row) for row in tx.fetch_all(_STOCK, params)]
+
+
+def count_by_status(tx: Transaction) -> dict[Status, int]:
+    """Return how many orders stand where; every status is there. Reads the whole table."""
+    counts = dict.fromkeys(Status, 0)
+    for status, count in tx.fetch_all("SELECT status, count(*) FROM shop.orders GROUP BY status"):
+        counts[Status(status)] = count
+    return counts
+
+
+def count_cancellations(tx: Transaction) -> dict[str, int]:
+    """Return how many orders were cancelled by each type of event. Reads all events."""
+    return dict(tx.fetch_all(_CANCELLATIONS))
+
+
+def count_under_way(tx: Transaction) -> int:
+    """Return how many orders are not at rest: their status is not terminal, or a step is pending."""
+    row = tx.fetch_one("SELECT count(*) FROM shop.orders WHERE is_under_way")
+    return int(row[0]) if row else 0
+
+
+def latency(tx: Transaction, *, since: datetime) -> Latency:
+    """Return how long orders accepted since then took to reach their terminal status."""
+    row = tx.fetch_one(_LATENCY, (since,))
+    return Latency(*row) if row else Latency(0, None, None)
+
+
+def _one(tx: Transaction, sql: str, order_id: str) -> Any:
+    row = tx.fetch_one(sql, (order_id,))
+    return row[0] if row else None

@@ -1,0 +1,56 @@
+"""Fold the events of orders through the saga and compare. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from ordermq.errors import IllegalEvent
+from ordermq.shop.events import Event, EventType, Step
+from ordermq.shop.saga import State, advance
+
+
+def disagreement(path: str, status: str, pending: Sequence[str], *, needs_attention: bool) -> str | None:
+    """Return what is wrong between a history and the stored state; None if they agree.
+
+    ``path`` is the order's events, oldest first, as ``type`` or ``type:step``, with
+    spaces between.
+    """
+    try:
+        state, attention = fold(_events(path))
+    except (IllegalEvent, ValueError) as exc:
+        return str(exc)
+    if state is None:
+        return "no events"
+    if state.status != status:
+        return f"stored as {status}, but its events say {state.status}"
+    if state.pending != set(pending):
+        return f"pending is {_words(pending)}, but its events say {_words(state.pending)}"
+    if attention != needs_attention:
+        return f"{_asked(needs_attention)} to look at it, but its events say {_asked(attention)}"
+    return None
+
+
+def fold(events: Iterable[Event]) -> tuple[State | None, bool]:
+    """Return the state after ``events``, None without any, and whether a human has to look.
+
+    Raises IllegalEvent.
+    """
+    state: State | None = None
+    attention = False
+    for event in events:
+        move = advance(state, event)
+        state = move.state
+        attention = attention if move.attention is None else move.attention
+    return state, attention
+
+
+def _asked(attention: bool) -> str:
+    return "a person is asked" if attention else "nobody is asked"
+
+
+def _events(path: str) -> Iterable[Event]:
+    for word in path.split():
+        event_type, _, step = word.partition(":")
+        yield Event(EventType(event_type), Step(step) if step else None)
+
+
+def _words(steps: Iterable[str]) -> str:
+    return ", ".join(sorted(steps)) or "nothing"

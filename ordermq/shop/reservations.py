@@ -1,0 +1,81 @@
+"""Units of stock that belong to an order: reserved, then shipped or released.
+
+Every function works on many orders with a few statements, and expects their rows to
+be locked. The stock rows are locked here, after them (STK1 of ``stock``).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+from ordermq.shop.stock import lock_stock
+from ordermq.store import Transaction
+from ordermq.store.arrays import insert_into
+
+Quantities = dict[str, int]
+"""Units by product_id."""
+
+
+class ReservationEnd(StrEnum):
+    """Where reserved units go."""
+
+    RELEASED = "released"
+    SHIPPED = "shipped"
+
+
+_WANTED = """
+    SELECT order_id, product_id, sum(quantity)::bigint FROM shop.order_items
+     WHERE order_id = ANY(%s) GROUP BY order_id, product_id
+"""
+
+_ADD = insert_into("shop.reservations", order_id="text", product_id="text", quantity="bigint")
+
+_TAKE = """
+    UPDATE shop.stock AS s SET on_hand = s.on_hand - v.units, reserved = s.reserved + v.units
+      FROM (VALUES %s) AS v (product_id, units) WHERE s.product_id = v.product_id
+"""
+
+_HELD = """
+    SELECT product_id, sum(quantity)::bigint FROM shop.reservations
+     WHERE order_id = ANY(%s) AND state = 'reserved' GROUP BY product_id
+"""
+
+_END = "UPDATE shop.reservations SET state = %s WHERE order_id = ANY(%s) AND state = 'reserved'"
+
+_MOVE = {
+    ReservationEnd.RELEASED: """
+        UPDATE shop.stock AS s SET reserved = s.reserved - v.units, on_hand = s.on_hand + v.units
+          FROM (VALUES %s) AS v (product_id, units) WHERE s.product_id = v.product_id
+    """,
+    ReservationEnd.SHIPPED: """
+        UPDATE shop.stock AS s SET reserved = s.reserved - v.units, shipped = s.shipped + v.units
+          FROM (VALUES %s) AS v (product_id, units) WHERE s.product_id = v.product_id
+    """,
+}
+
+
+def wanted(order_ids: Sequence[str], tx: Transaction) -> dict[str, Quantities]:
+    """Return what each order asks for; lines of the same product are summed."""
+    quantities: dict[str, Quantities] = {order_id: {} for order_id in order_ids}
+    for order_id, product_id, units in tx.fetch_all(_WANTED, (list(order_ids),)):
+        quantities[order_id][product_id] = units
+    return quantities
+
+
+def reserve(granted: Mapping[str, Mapping[str, int]], tx: Transaction) -> None:
+    """Take what was granted to each order out of the stock, whose rows the caller has locked."""
+    units: Counter[str] = Counter()
+    for quantities in granted.values():
+        units.update(quantities)
+    rows = [(order_id, *item) for order_id, quantities in granted.items() for item in quantities.items()]
+    tx.add(_ADD, rows)
+    tx.write_values(_TAKE, list(units.items()))
+
+
+def end(order_ids: Sequence[str], fate: ReservationEnd, tx: Transaction) -> None:
+    """Release or ship what is still reserved for these orders; nothing reserved is nothing done."""
+    units: Quantities = dict(tx.fetch_all(_HELD, (list(order_ids),))) if order_ids else {}
+    if units:
+        lock_stock(units, tx)
+        tx.write(_END, (fate, list(order_ids)))
+        tx.write_values(_MOVE[fate], list(units.items()))

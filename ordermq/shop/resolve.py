@@ -1,0 +1,61 @@
+"""A person has looked at an order that needed one, and says so."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ordermq.errors import OrderConflict, OrderNotFound
+from ordermq.shop.commands import command_of
+from ordermq.shop.events import FAILED, EventType, Step
+from ordermq.shop.journal import Journal
+from ordermq.store import Transaction, actions, dead_letters
+from ordermq.store.dead_letters import DeadLetter, Filter
+
+_GIVEN_UP = "SELECT DISTINCT step FROM shop.order_events WHERE order_id = %s AND type = ANY(%s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Why a person had been asked, None if nobody was, and the dead letters that were discarded."""
+
+    order_id: str
+    attention_reason: str | None
+    discarded: list[int]
+
+
+def resolve_order(order_id: str, tx: Transaction, *, by: str, reason: str) -> Resolved:
+    """Say that an order needs nobody any more, in the caller's transaction.
+
+    Writes the event, discards the order's open dead letters for the same reason, and
+    records the action. ``by`` and ``reason`` stay in the history: nothing personal.
+    An order that needs nobody is left as it is. Raises OrderNotFound, or OrderConflict
+    while a step that was given up must still be done: only replaying it ends it.
+    """
+    journal = Journal(tx, [order_id])
+    order = journal.orders.get(order_id)
+    if order is None:
+        raise OrderNotFound(f"no order {order_id[:80]!r}")
+    attention = journal.attention(order_id)
+    if attention is None:
+        return Resolved(order_id, None, [])
+    letters = dead_letters.select(tx, Filter(correlation_id=order_id), limit=1000)
+    failed = {row[0] for row in tx.fetch_all(_GIVEN_UP, (order_id, [each.value for each in FAILED.values()]))}
+    if left := sorted(order.state.pending & {Step(each) for each in failed}):
+        raise OrderConflict(_not_yet(order_id, left, letters))
+    journal.record(order_id, EventType.ATTENTION_RESOLVED, by=by, reason=reason[:200])
+    journal.write()
+    discarded = dead_letters.discard(tx, [each.dead_letter_id for each in letters], by=by, reason=reason)
+    actions.record(tx, by, "order.resolve", [f"order {order_id}"], reason)
+    actions.record(tx, by, "dead.discard", [f"dead_letter {each}" for each in sorted(discarded)], reason)
+    return Resolved(order_id, attention, sorted(discarded))
+
+
+def _not_yet(order_id: str, left: Sequence[Step], letters: Sequence[DeadLetter]) -> str:
+    """Return what is to be typed instead. A replay is safe: it asks the gateway first."""
+    steps = ", ".join(left)
+    types = {type(command_of(step, order_id, 1).payload).__name__ for step in left}
+    if wanted := [each for each in reversed(letters) if each.type in types]:
+        numbers = " ".join(str(each.dead_letter_id) for each in wanted)
+        todo = f'ordermq dead replay {numbers} --reason "..."'
+    else:
+        todo = f'if it is not being tried already: ordermq order resume {order_id} --reason "..."'
+    return f"order {order_id}: {steps} was given up and must still be done; mend the cause, then {todo}"

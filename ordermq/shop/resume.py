@@ -1,0 +1,152 @@
+"""Find the work of orders that got lost on its way, and send it again under its own message ids.
+
+A queue was purged, a broker lost its disk, a database came back from a backup: then a
+step is pending and no message will ever end it. What its message was, the history says;
+where it was last seen, the tables say.
+
+    the tables say                       what is done
+    nothing                              sent as it was the first time
+    inbox: retry or postponed at hop h   sent as hop h + 1, which must have been lost
+    outbox: waits                        nothing: it is on its way, or will be when it is due
+    a dead letter is open                nothing: ``ordermq dead replay`` is the way
+    inbox: dead, no letter open          sent as the next hop: its replay was lost, or discarded
+    inbox: done                          nothing: reported, for it cannot be; with ``anew`` it is
+                                         opened again and sent as the next hop
+
+Invariants
+    RSM1  What was not lost after all is done once: the message sent again has the id and the
+        hop of the one that is still under way, and the inbox settles one of the two.
+        With ``anew`` too: what a handler does is decided by the order's pending steps, its
+        rows and the services' keys, not by the inbox alone.
+    RSM2  The order is locked meanwhile: no step ends between looking and sending.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from msgspec.structs import replace
+
+from ordermq.errors import IllegalEvent
+from ordermq.message import Command
+from ordermq.shop.commands import command_of
+from ordermq.shop.events import Event, EventType, Step
+from ordermq.shop.journal import Journal
+from ordermq.shop.saga import State, advance
+from ordermq.store import Transaction, inbox, message_location, outgoing
+from ordermq.store.message_location import MessageLocation
+
+_EVENTS = """
+    SELECT order_id, version, type, step FROM shop.order_events
+     WHERE order_id = ANY(%s) ORDER BY order_id, version
+"""
+
+
+class Found(StrEnum):
+    """What became of a pending step's message, or of the order as a whole."""
+
+    SENT = "sent"
+    WAITING = "waiting"
+    DEAD = "dead"
+    IMPOSSIBLE = "impossible"
+    AT_REST = "at_rest"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """One pending step, or one order that has none; ``note`` is for the operator."""
+
+    order_id: str
+    found: Found
+    step: Step | None = None
+    queue: str | None = None
+    message_id: str | None = None
+    hop: int | None = None
+    note: str = ""
+
+
+def resume_orders(order_ids: Iterable[str], tx: Transaction, *, anew: bool = False) -> list[Resumed]:
+    """Send again what these orders wait for and nobody has, in the caller's transaction.
+
+    ``anew``: also what is done as a message, although its step is pending.
+    """
+    wanted = list(dict.fromkeys(order_ids))
+    journal = Journal(tx, wanted)
+    sent = _sent_by(tx, wanted)
+    answers: list[Resumed] = []
+    pending: list[tuple[Command, Step]] = []
+    for order_id in wanted:
+        order = journal.orders.get(order_id)
+        if order is None:
+            answers.append(Resumed(order_id, Found.UNKNOWN, note="no such order"))
+        elif not order.state.pending:
+            answers.append(Resumed(order_id, Found.AT_REST, note=f"{order.state.status}, nothing is pending"))
+        else:
+            for step in sorted(order.state.pending):
+                version = sent.get(order_id, {}).get(step)
+                if version is None:
+                    note = "no event of its history sends this step: see 'ordermq reconcile'"
+                    answers.append(Resumed(order_id, Found.IMPOSSIBLE, step, note=note))
+                else:
+                    pending.append((command_of(step, order_id, version, order.traceparent), step))
+    known = message_location.find(tx, [(command.queue, command.message_id) for command, _ in pending])
+    again = []
+    for command, step in pending:
+        where = known[command.queue, command.message_id]
+        found, note = judge(where, anew=anew)
+        hop = where.next_hop if found is Found.SENT else where.hop
+        answers.append(
+            Resumed(command.correlation_id, found, step, command.queue, command.message_id, hop, note)
+        )
+        if found is Found.SENT:
+            if where.outcome == "done":
+                inbox.reopen(tx, command.queue, command.message_id)
+            row = outgoing.new_row(command, {})
+            envelope = replace(row.envelope, hop=where.next_hop, replay_no=where.replays)
+            again.append(row._replace(envelope=envelope))
+    tx.append(again)
+    return answers
+
+
+def judge(where: MessageLocation, *, anew: bool = False) -> tuple[Found, str]:
+    """Say what becomes of the message of a pending step. Pure."""
+    if where.open_letter is not None:
+        return Found.DEAD, f'ordermq dead replay {where.open_letter} --reason "..."'
+    if where.available_at is not None:
+        return Found.WAITING, f"in the outbox, due {where.available_at:%Y-%m-%d %H:%M:%S}"
+    match where.outcome:
+        case "done" if anew:
+            return Found.SENT, "its message was done without its step"
+        case "done":
+            return (
+                Found.IMPOSSIBLE,
+                "its message is done, but the step is pending: after a restored backup say --anew, "
+                "else it is a bug",
+            )
+        case None:
+            return Found.SENT, "no consumer has seen it"
+        case outcome:
+            return Found.SENT, f"last seen as {outcome}"
+
+
+def senders(events: Sequence[tuple[int, Event]]) -> dict[Step, int]:
+    """Return the version of the event that last sent each step; empty for a history that cannot be. Pure."""
+    state: State | None = None
+    sent: dict[Step, int] = {}
+    try:
+        for version, event in events:
+            move = advance(state, event)
+            state = move.state
+            sent |= dict.fromkeys(move.sends, version)
+    except IllegalEvent:
+        return {}
+    return sent
+
+
+def _sent_by(tx: Transaction, order_ids: Sequence[str]) -> dict[str, dict[Step, int]]:
+    histories: dict[str, list[tuple[int, Event]]] = {}
+    for order_id, version, event_type, step in tx.fetch_all(_EVENTS, (list(order_ids),)):
+        event = Event(EventType(event_type), Step(step) if step else None)
+        histories.setdefault(order_id, []).append((version, event))
+    return {order_id: senders(events) for order_id, events in histories.items()}

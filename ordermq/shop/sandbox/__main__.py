@@ -1,0 +1,35 @@
+"""``python -m ordermq.shop.sandbox --port N --data FOLDER``: run the third parties until SIGTERM."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from ordermq.shop.sandbox.payment import SandboxPayments
+from ordermq.shop.sandbox.server import SandboxServer
+from ordermq.shop.sandbox.service import SandboxService
+from ordermq.shop.sandbox.sms import Messages
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="ordermq.shop.sandbox", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the journals")
+    parser.add_argument("--uid", type=int, default=os.geteuid(), help="account to change to")
+    parser.add_argument("--gid", type=int, default=os.getegid())
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if args.uid != os.geteuid():
+        # Here and not by whoever starts us: the interpreter may lie where only root can read it.
+        os.setgroups([])
+        os.setgid(args.gid)
+        os.setuid(args.uid)
+    services: dict[str, SandboxService] = {"payment": SandboxPayments(args.data), "sms": Messages(args.data)}
+    with SandboxServer(args.port, services) as server:
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

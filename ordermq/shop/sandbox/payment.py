@@ -1,0 +1,288 @@
+"""The payment gateway.
+
+==================================  ==================================================================
+``POST /v1/captures``               header Idempotency-Key; payment_id, order_id, amount_minor, currency,
+                                    card_token -> 201 captured | 402 declined | 503 | no answer
+``GET  /v1/captures/by-key/KEY``    200 with its state (captured or declined) | 404: nothing was done
+``POST /v1/refunds``                header Idempotency-Key; capture_id, amount_minor, currency
+                                    -> 201 refunded | 404 no such capture | 409 more than was captured
+``GET  /v1/refunds/by-key/KEY``     as for captures
+``GET  /v1/ledger?after=&limit=``   JSON lines: every capture and refund made, in order, numbered by ``n``
+``POST /v1/behaviour``              see ``behaviour``; GET returns the present one
+==================================  ==================================================================
+
+The same key with the same content gets the same answer as the first, also after the
+first got none; with other content, 409. Bad input is 400, always with a ``reason``.
+Refunds fail by the rates only. Nothing is forgotten by a restart.
+"""
+
+import threading
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+import msgspec
+
+from ordermq.clock import utc_now
+from ordermq.shop.sandbox.behaviour import Behaviour, Fault
+from ordermq.shop.sandbox.journal import RecordJournal
+from ordermq.shop.sandbox.service import NoAnswer, Refused, Reply, Request, ledger_pages, reply
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+AmountMinor = Annotated[int, msgspec.Meta(gt=0, lt=2**53)]
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+
+
+class CaptureBody(msgspec.Struct, frozen=True):
+    """What ``POST /v1/captures`` takes; amounts in the currency's minor unit."""
+
+    payment_id: Name
+    order_id: Name
+    amount_minor: AmountMinor
+    currency: Currency
+    card_token: Annotated[str, msgspec.Meta(min_length=4, max_length=200)]
+
+
+class RefundBody(msgspec.Struct, frozen=True):
+    """What ``POST /v1/refunds`` takes."""
+
+    capture_id: Name
+    amount_minor: AmountMinor
+    currency: Currency
+
+
+class CaptureRecord(msgspec.Struct, frozen=True, tag="capture", tag_field="kind"):
+    """Money taken. ``n`` is its number in the ledger, from 1."""
+
+    n: int
+    capture_id: str
+    key: str
+    at: datetime
+    request: CaptureBody
+
+
+class DeclineRecord(msgspec.Struct, frozen=True, tag="decline", tag_field="kind"):
+    """Money refused; in no ledger."""
+
+    key: str
+    at: datetime
+    request: CaptureBody
+
+
+class RefundRecord(msgspec.Struct, frozen=True, tag="refund", tag_field="kind"):
+    """Money given back."""
+
+    n: int
+    refund_id: str
+    order_id: str
+    key: str
+    at: datetime
+    request: RefundBody
+
+
+class Suffered(msgspec.Struct, frozen=True, tag="fault", tag_field="kind"):
+    """A request of this key met a fault."""
+
+    key: str
+
+
+Entry = CaptureRecord | RefundRecord
+PaymentRecord = CaptureRecord | DeclineRecord | RefundRecord | Suffered | Behaviour
+
+
+class SandboxPayments:
+    """The gateway's state: decided under one lock, written to the journal, then applied."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lock = threading.Lock()
+        self._journal: RecordJournal[Any] = RecordJournal(folder / "payment.jsonl", PaymentRecord)  # type: ignore[arg-type] # a union is no type
+        self._behaviour = Behaviour()
+        self._faults: Counter[str] = Counter()
+        self._captures: dict[str, CaptureRecord | DeclineRecord] = {}
+        self._refunds: dict[str, RefundRecord] = {}
+        self._by_id: dict[str, CaptureRecord] = {}
+        self._refunded_minor: Counter[str] = Counter()
+        self._ledger: list[Entry] = []
+        for record in self._journal.replay():
+            self._apply(record)
+
+    def handle(self, request: Request) -> Reply | NoAnswer:
+        """Answer one request. Called from many threads at once; raises Refused."""
+        match request.method, request.path.split("/")[1:]:
+            case "POST", ["v1", "captures"]:
+                return self._capture(_key(request), decode(CAPTURE, request.body))
+            case "POST", ["v1", "refunds"]:
+                return self._refund("refund:" + _key(request), decode(REFUND, request.body))
+            case "GET", ["v1", "captures", "by-key", key]:
+                return self._found(self._captures.get(unquote(key)))
+            case "GET", ["v1", "refunds", "by-key", key]:
+                return self._found(self._refunds.get("refund:" + unquote(key)))
+            case "GET", ["v1", "ledger"]:
+                return ledger_pages(self._entries, request.query)
+            case method, ["v1", "behaviour"]:
+                return self._behave(method, request.body)
+        raise Refused(404, f"no {request.method} {request.path[:100]} here")
+
+    def _behave(self, method: str, body: bytes) -> Reply:
+        if method == "POST":
+            behaviour = decode(BEHAVIOUR, body)
+            with self._lock:
+                self._write(behaviour)
+        return Reply(200, msgspec.json.encode(self._behaviour))
+
+    @property
+    def latency_s(self) -> float:
+        """How long every POST is delayed."""
+        return self._behaviour.latency_ms / 1000
+
+    def _capture(self, key: str, wanted: CaptureBody) -> Reply | NoAnswer:
+        with self._lock:
+            fault = self._next_fault(wanted.card_token, key)
+            known = self._captures.get(key)
+            if known and known.request != wanted:
+                raise Refused(409, "this Idempotency-Key was used for another capture")
+            if fault in {Fault.NONE, Fault.MUTE} and known is None:
+                known = self._decide(key, wanted)
+        return self._answer(fault, known)
+
+    def _decide(self, key: str, wanted: CaptureBody) -> CaptureRecord | DeclineRecord:
+        record: CaptureRecord | DeclineRecord
+        if self._behaviour.declines(wanted.card_token, key):
+            record = DeclineRecord(key, utc_now(), wanted)
+        else:
+            number = len(self._ledger) + 1
+            record = CaptureRecord(number, f"cap_{number:09d}", key, utc_now(), wanted)
+        self._write(record)
+        return record
+
+    def _refund(self, key: str, wanted: RefundBody) -> Reply | NoAnswer:
+        with self._lock:
+            fault = self._next_fault("", key)
+            known = self._refunds.get(key)
+            if known and known.request != wanted:
+                raise Refused(409, "this Idempotency-Key was used for another refund")
+            if fault in {Fault.NONE, Fault.MUTE} and known is None:
+                capture = self._refundable(wanted)
+                number = len(self._ledger) + 1
+                order_id = capture.request.order_id
+                known = RefundRecord(number, f"ref_{number:09d}", order_id, key, utc_now(), wanted)
+                self._write(known)
+        return self._answer(fault, known)
+
+    def _refundable(self, wanted: RefundBody) -> CaptureRecord:
+        capture = self._by_id.get(wanted.capture_id)
+        if capture is None:
+            raise Refused(404, f"no capture {wanted.capture_id}")
+        if capture.request.currency != wanted.currency:
+            raise Refused(409, f"captured in {capture.request.currency}, not in {wanted.currency}")
+        left = capture.request.amount_minor - self._refunded_minor[wanted.capture_id]
+        if wanted.amount_minor > left:
+            raise Refused(409, f"only {left} of {wanted.capture_id} is left to refund")
+        return capture
+
+    def _next_fault(self, name: str, key: str) -> Fault:
+        fault = self._behaviour.fault(name, key, self._faults[key])
+        if fault is not Fault.NONE:
+            self._write(Suffered(key))
+        return fault
+
+    def _answer(
+        self, fault: Fault, known: CaptureRecord | DeclineRecord | RefundRecord | None
+    ) -> Reply | NoAnswer:
+        if fault is Fault.ERROR:
+            raise Refused(503, "try again later", (("Retry-After", "1"),))
+        if fault in {Fault.LOST, Fault.MUTE} or known is None:
+            return NoAnswer(self._behaviour.hold_s)
+        status = 402 if isinstance(known, DeclineRecord) else 201
+        return reply(status, **_described(known))
+
+    def _found(self, known: CaptureRecord | DeclineRecord | RefundRecord | None) -> Reply:
+        if known is None:
+            raise Refused(404, "nothing was done under this key")
+        return reply(200, **_described(known))
+
+    def _entries(self, first: int, count: int) -> list[dict[str, Any]]:
+        with self._lock:
+            entries = self._ledger[first : first + count]
+        return [{"n": entry.n, "kind": _kind(entry), **_described(entry)} for entry in entries]
+
+    def _write(self, record: PaymentRecord) -> None:
+        self._journal.append(record)
+        self._apply(record)
+
+    def _apply(self, record: PaymentRecord) -> None:
+        match record:
+            case CaptureRecord():
+                self._captures[record.key] = self._by_id[record.capture_id] = record
+                self._ledger.append(record)
+            case DeclineRecord():
+                self._captures[record.key] = record
+            case RefundRecord():
+                self._refunds[record.key] = record
+                self._refunded_minor[record.request.capture_id] += record.request.amount_minor
+                self._ledger.append(record)
+            case Suffered():
+                self._faults[record.key] += 1
+            case Behaviour():
+                self._behaviour = record
+
+
+CAPTURE = msgspec.json.Decoder(CaptureBody)
+REFUND = msgspec.json.Decoder(RefundBody)
+BEHAVIOUR = msgspec.json.Decoder(Behaviour)
+
+
+def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
+    """Read a body, or refuse it with the reason."""
+    try:
+        return decoder.decode(body)
+    except msgspec.DecodeError as exc:
+        raise Refused(400, str(exc)) from exc
+
+
+def _key(request: Request) -> str:
+    if not 1 <= len(request.key) <= 200:
+        raise Refused(400, "the header Idempotency-Key must have 1 to 200 characters")
+    return request.key
+
+
+def _kind(entry: Entry) -> str:
+    return "capture" if isinstance(entry, CaptureRecord) else "refund"
+
+
+def _described(record: CaptureRecord | DeclineRecord | RefundRecord) -> dict[str, Any]:
+    match record:
+        case CaptureRecord():
+            wanted = record.request
+            return {
+                "status": "captured",
+                "capture_id": record.capture_id,
+                "idempotency_key": record.key,
+                "payment_id": wanted.payment_id,
+                "order_id": wanted.order_id,
+                "amount_minor": wanted.amount_minor,
+                "currency": wanted.currency,
+                "at": record.at,
+            }
+        case DeclineRecord():
+            return {
+                "status": "declined",
+                "reason": "insufficient funds",
+                "idempotency_key": record.key,
+                "payment_id": record.request.payment_id,
+                "order_id": record.request.order_id,
+                "at": record.at,
+            }
+        case RefundRecord():
+            return {
+                "status": "refunded",
+                "refund_id": record.refund_id,
+                "idempotency_key": record.key.removeprefix("refund:"),
+                "capture_id": record.request.capture_id,
+                "order_id": record.order_id,
+                "amount_minor": record.request.amount_minor,
+                "currency": record.request.currency,
+                "at": record.at,
+            }

@@ -1,0 +1,97 @@
+"""The sandbox third parties as a part of the private stack."""
+
+import http.client
+import json
+import os
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ordermq.testing.stack.errors import StackError
+from ordermq.testing.stack.place import Place
+from ordermq.testing.stack.ports import free_ports, is_free
+from ordermq.testing.stack.server import PrivateServer
+
+
+class PrivateSandbox(PrivateServer):
+    """The payment gateway and the SMS service in a process of their own.
+
+    What it has answered it remembers, also after a kill.
+    """
+
+    title = "the sandbox"
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place, "sandbox")
+
+    # --- life ---------------------------------------------------------------
+
+    def launch(self) -> None:
+        """Start without waiting. Does nothing if it is running."""
+        if self.process.pid is not None:
+            return
+        if not self._known or not is_free(self.port):
+            self._known = {"port": free_ports(1)[0]}
+            self._place.remember("sandbox", self._known)
+        account = self._place.account
+        argv = [sys.executable, "-m", "ordermq.shop.sandbox"]
+        argv += ["--port", str(self.port), "--data", str(self.data)]
+        argv += ["--uid", str(account.uid), "--gid", str(account.gid)]
+        self.process.start(argv, env=os.environ, cwd=self._place.state, as_self=True)
+
+    def is_serving(self) -> bool:
+        """Whether it answers, now."""
+        try:
+            return bool(self.call("GET", "/healthz", timeout_s=5.0))
+        except StackError:
+            return False
+
+    # --- use ----------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        return int(self._known["port"])
+
+    @property
+    def data(self) -> Path:
+        """Folder of the journals."""
+        return self._place.given_folder("sandbox")
+
+    @property
+    def payment_url(self) -> str:
+        """Base address of the payment gateway."""
+        return f"http://127.0.0.1:{self.port}/payment"
+
+    @property
+    def sms_url(self) -> str:
+        """Base address of the SMS service."""
+        return f"http://127.0.0.1:{self.port}/sms"
+
+    def behave(self, service: str, **rates: float) -> None:
+        """Set the rates of ``payment`` or ``sms`` (``ordermq.shop.sandbox.behaviour``); none: all well."""
+        self.call("POST", f"/{service}/v1/behaviour", rates)
+
+    def ledger(self, service: str) -> list[dict[str, Any]]:
+        """Everything ``payment`` or ``sms`` has done, in order."""
+        lines: list[dict[str, Any]] = self.call("GET", f"/{service}/v1/ledger")
+        return lines
+
+    def call(self, method: str, path: str, body: Any = None, *, timeout_s: float = 30.0) -> Any:
+        """Make one request and return the answer's JSON, or a list of it for JSON lines.
+
+        Raises StackError with the answer if it is not a success, or if none comes.
+        """
+        content = None if body is None else json.dumps(body)
+        try:
+            with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)) as connection:
+                connection.request(method, path, content)
+                answer = connection.getresponse()
+                text = answer.read()
+        except (OSError, http.client.HTTPException) as exc:
+            raise StackError(f"{method} {path}: the sandbox does not answer: {exc}") from exc
+        if answer.status >= 300:
+            raise StackError(f"{method} {path}: {answer.status} {text.decode(errors='replace')[:300]}")
+        if answer.headers["Content-Type"] == "application/x-ndjson":
+            return [json.loads(line) for line in text.splitlines()]
+        return json.loads(text)

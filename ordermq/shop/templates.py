@@ -1,0 +1,23 @@
+"""What customers and operators read. Pure; one SMS of 160 characters each, without anything personal."""
+
+from ordermq.shop.commands import Template
+from ordermq.shop.intake.money import written
+
+_TEXTS = {
+    Template.ORDER_CONFIRMED: "Thank you. Your order {order_id} of {amount} is paid and on its way.",
+    Template.ORDER_CANCELLED: "Your order {order_id} was cancelled. Anything we charged is paid back.",
+    Template.ORDER_REFUNDED: "We have paid back {amount} for your order {order_id}.",
+}
+
+
+def render_alert(*, order_id: str, event: str, others: int = 0) -> str:
+    """Return the text for the operator: what to look at, and nothing of the customer's."""
+    if others:
+        more = f"{others} more {'do' if others > 1 else 'does'}"
+        return f"Order {order_id} needs a person: {event}; {more}. Type: ordermq order list --attention"[:160]
+    return f"Order {order_id} needs a person: {event}. Type: ordermq order show {order_id}"[:160]
+
+
+def render(template: Template, *, order_id: str, amount_minor: int, currency: str) -> str:
+    """Return the text of a notification."""
+    return _TEXTS[template].format(order_id=order_id, amount=f"{written(amount_minor, currency)} {currency}")

@@ -1,0 +1,28 @@
+"""``python -m ordermq.testing.stack.guard STATE``: clean up after a stack whose owner has ended.
+
+Reads standard input, a pipe whose other end only the owner holds, to its end: that
+comes when the owner lets go or dies, however it dies. Then kills what still runs
+there and deletes both folders.
+"""
+
+import sys
+from pathlib import Path
+
+from ordermq.testing.stack import networks
+from ordermq.testing.stack.account import server_account
+from ordermq.testing.stack.place import Place
+from ordermq.testing.stack.process import ServerProcess
+
+
+def main() -> None:
+    """Wait for the owner's end, then clean up."""
+    place = Place.existing(Path(sys.argv[1]), server_account())
+    sys.stdin.buffer.read()
+    for pid_file in place.state.glob("*.pid"):
+        ServerProcess(place, pid_file.stem).kill()
+    networks.delete((place.remembered("networks") or {}).get("names", []))
+    place.wipe()
+
+
+if __name__ == "__main__":
+    main()
