@@ -214,6 +214,12 @@ class UnsupportedVersion(MessageError):
     """The message is of a version this code does not know."""
 
 
+class UnknownQueue(OrderMQError):
+    """A message was to be sent to a queue that has no handler and is in no setting."""
+
+    exit_code = 78
+
+
 class DeadLetterNotFound(OrderMQError):
     """No dead letter has this number."""
 

@@ -16,13 +16,13 @@ from benchmarks.programs.job import answer, worker_job
 from benchmarks.programs.peer_steps import insert_bare
 from ordermq.shop import Order, place_order
 from ordermq.shop.intake.generate import generate
-from ordermq.store import Transaction
+from ordermq.store import join_transaction
 
 WARM_UP = 5
 
 
 def _ordermq(order: Order, connection: Any) -> None:
-    place_order(order, Transaction.join(connection))
+    place_order(order, join_transaction(connection))
 
 
 def _bare(order: Order, connection: Any) -> None:

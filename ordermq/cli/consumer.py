@@ -16,9 +16,9 @@ from ordermq.cli.run import EXIT_CODES
 from ordermq.cli.run import main as run_main
 from ordermq.consumer.runtime import Consumer
 from ordermq.lifecycle import hold_signals
-from ordermq.task.registry import DEAD
+from ordermq.topology.names import DEAD
 
-_QUEUE = re.compile(r"(?P<queue>[A-Za-z0-9._-]+)(:(?P<instance>[A-Za-z0-9_-]{1,20}))?")
+_INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
 @click.command(
@@ -60,8 +60,8 @@ def command(
     broker.give_up_after_s allows. /metrics, /healthz and /readyz are on
     observe.http_port. Several consumers may work the same queue.
     """
-    matched = _QUEUE.fullmatch(queue)
-    if matched is None:
+    name, colon, instance = queue.partition(":")
+    if colon and not _INSTANCE.fullmatch(instance):
         raise click.UsageError(f"--queue {queue!r} is not QUEUE or QUEUE:N")
     hold_signals()
     flags = {
@@ -71,7 +71,6 @@ def command(
         "observe.log_format": log_format,
     }
     program = load_program(config_path, flags)
-    name, instance = matched["queue"], matched["instance"]
     if name != DEAD:
         program.registry.of_queue(name)
     with serving(program, f"ordermq-consumer@{queue}") as process:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ordermq.config.secret import Secret
+from ordermq.topology import names
 
 __all__ = [
     "BrokerSettings",
@@ -40,7 +41,8 @@ class Shape:
     pattern: str  # of the whole text
 
 
-NAME = Shape("letters, digits, dot, dash, underscore", r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+PREFIX = Shape("a small letter, then small letters, digits, dash, underscore: up to 60", names.PREFIX)
+QUEUE = Shape("small letters, digits, dash, underscore: up to 60", names.QUEUE)
 MODULE = Shape("a dotted module name", r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 URL = Shape("http[s]://host:port without credentials, or empty", r"(https?://[^\s/@]+(/\S*)?)?")
 
@@ -145,9 +147,9 @@ class DatabaseSettings:
 class TopologySettings:
     """``[topology]``: what ``ordermq topology apply`` declares."""
 
-    prefix: str = setting("orders", "name of the exchange and prefix of every queue", shape=NAME)
+    prefix: str = setting("orders", "name of the exchange and prefix of every queue", shape=PREFIX)
     queue_type: str = setting("quorum", "type of the work queues", choices=("quorum", "classic"))
-    queues: tuple[str, ...] = setting((), "queues besides those the handlers name", shape=NAME)
+    queues: tuple[str, ...] = setting((), "queues besides those the handlers name", shape=QUEUE)
     events: bool = setting(False, "declare the topic exchange PREFIX.events")
     management_url: str = setting(
         "",

@@ -12,7 +12,6 @@ that follows there, unless the inbox of that queue says that it needs none:
 Everything read here is untrusted: whoever may publish may write these headers too.
 """
 
-import re
 from collections.abc import Collection
 
 from ordermq.consumer.received import Work
@@ -20,9 +19,8 @@ from ordermq.consumer.settle import Settler
 from ordermq.message.envelope import Delivery
 from ordermq.store import leases
 from ordermq.task.outcome import Dead, Postpone
-from ordermq.task.registry import DEAD
+from ordermq.topology.names import DEAD, is_queue, queue_name, short_name
 
-_NAME = re.compile(r"[a-z0-9_-]{1,60}")
 _REASONS = frozenset({"rejected", "expired", "maxlen", "delivery_limit"})
 
 
@@ -32,12 +30,12 @@ def origin(delivery: Delivery, prefix: str, queues: Collection[str]) -> str:
     What came through the dead-letter exchange was routed by the name of its queue: only
     that of a declared one is bound there, with or without a handler in this process.
     """
-    if delivery.exchange == f"{prefix}.{DEAD}" and _NAME.fullmatch(delivery.routing_key):
+    if delivery.exchange == queue_name(prefix, DEAD) and is_queue(delivery.routing_key):
         return delivery.routing_key
     headers = delivery.properties.headers
     named = [delivery.routing_key, *(each.get("queue") for each in _deaths(delivery))]
     for name in [*named, headers.get("x-last-death-queue"), headers.get("x-first-death-queue")]:
-        queue = name.removeprefix(f"{prefix}.") if isinstance(name, str) else ""
+        queue = short_name(prefix, name) if isinstance(name, str) else ""
         if queue in queues:
             return queue
     return DEAD

@@ -38,8 +38,9 @@ from ordermq.observe import metrics
 from ordermq.store import Session, outbox
 from ordermq.task.handler import Handler
 from ordermq.task.outcome import Dead
-from ordermq.task.registry import DEAD, Registry
+from ordermq.task.registry import Registry
 from ordermq.task.retry import RetryPolicy
+from ordermq.topology.names import DEAD
 
 log = logging.getLogger(__name__)
 

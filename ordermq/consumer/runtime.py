@@ -55,8 +55,9 @@ from ordermq.message.envelope import Delivery
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
 from ordermq.store import Session, Transaction, starts
-from ordermq.task.registry import DEAD, Registry
+from ordermq.task.registry import Registry
 from ordermq.task.retry import RetryPolicy
+from ordermq.topology.names import DEAD, queue_name
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +211,7 @@ class Consumer(ThreadService):
         self._frontier = AckFrontier()
         subscription = subscribe(
             self._manager,
-            f"{self._settings.topology.prefix}.{self.queue}",
+            queue_name(self._settings.topology.prefix, self.queue),
             prefetch=self._size.prefetch,
             epoch=self._epoch,
             consumer_tag=f"ordermq.{self.queue}.{self._owner}.{self._epoch}",

@@ -1,6 +1,7 @@
 """The only door to psycopg2: sessions, transactions, migrations and the framework's tables."""
 
+from ordermq.store.outbox import wake_relay
 from ordermq.store.session import Session
-from ordermq.store.transaction import Transaction
+from ordermq.store.transaction import Transaction, join_transaction
 
-__all__ = ["Session", "Transaction"]
+__all__ = ["Session", "Transaction", "join_transaction", "wake_relay"]

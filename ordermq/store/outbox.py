@@ -12,14 +12,21 @@ Invariants
         correlation_id and no other.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ordermq.errors import StoreUnavailable
+import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_INTRANS
+from psycopg2.extensions import connection as Connection
+
+from ordermq.errors import StoreUnavailable, UsageError
 from ordermq.message.envelope import Envelope
 from ordermq.store.outgoing import COLUMNS, OutboxRow
 from ordermq.store.session import Session
 from ordermq.store.transaction import Transaction
+
+log = logging.getLogger(__name__)
 
 CHANNEL = "ordermq_outbox"  # the NOTIFY channel that wakes the relay
 
@@ -57,9 +64,24 @@ class ClaimedRow(NamedTuple):
     row: OutboxRow
 
 
-def wake_relay(session: Session) -> None:
-    """Tell the relay, best effort, that rows were committed; it would find them by its poll too."""
-    session.notify(CHANNEL)
+def wake_relay(session: Session | Connection) -> None:
+    """Notify the relay, best effort, that rows were committed; its poll would find them too, a little later.
+
+    With a psycopg2 connection of your own: call it after your commit. It commits the
+    notification by itself and raises UsageError inside a transaction, because a notification
+    in a writing transaction makes all commits of the server queue behind one lock.
+    """
+    if isinstance(session, Session):
+        session.notify(CHANNEL)
+        return
+    if session.get_transaction_status() in (TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR):
+        raise UsageError("wake_relay() inside a transaction: call it after the commit")
+    try:
+        with session.cursor() as cursor:
+            cursor.execute(f"NOTIFY {CHANNEL}")
+        session.commit()
+    except psycopg2.Error as exc:
+        log.debug("could not notify the relay: %s", exc)
 
 
 def claim(tx: Transaction, limit: int) -> list[ClaimedRow] | None:

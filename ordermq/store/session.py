@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 # error, which says more, is what is usually seen.
 _GRACE_S = 2.0
 _ANSWERED = (TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR)
-_LAST_WORDS = 10  # reads of what came while idle: why the server closes, notices, then the end
+# Reads at most this often to drain what the server sent before it closed the connection.
+_LAST_READS = 10
 
 
 class Session:
@@ -32,18 +33,28 @@ class Session:
 
     Owned by one thread. Every wait is bounded: a statement by ``statement_timeout_s``
     on the server and 2 s more on the client, connecting by ``connect_timeout_s``. The
-    password is read anew at each connect, so a rotated one is picked up.
+    password is read anew at each connect, so a rotated one is picked up. ``queues`` are the
+    queues that exist, by their short names; its transactions refuse commands to others.
     """
 
-    def __init__(self, settings: DatabaseSettings, *, name: str) -> None:
+    def __init__(
+        self, settings: DatabaseSettings, *, name: str, queues: frozenset[str] | None = None
+    ) -> None:
         self._settings = settings
+        self._queues = queues
         self._name = name
         self._connection: Connection | None = None
         self._guard: Guard | None = None
 
     @contextmanager
-    def transaction(self, *, traces: Mapping[str, str] | None = None) -> Iterator[Transaction]:
+    def transaction(
+        self, *, traces: Mapping[str, str] | None = None, dry_run: bool = False
+    ) -> Iterator[Transaction]:
         """Begin; commit at the end of the block, roll back if it raises.
+
+        With ``dry_run`` all statements are run, deferred constraints are checked, and the end
+        of the block rolls everything back: no error is raised for it, and nothing that waits
+        for a commit is called. The block may decide so itself, by ``tx.is_dry_run = True``.
 
         Raises CommitUnknown when the connection broke during COMMIT: the caller must
         treat the work as neither done nor undone, and let the inbox decide. Raises
@@ -59,28 +70,25 @@ class Session:
             self.close()
         connection, guard = self._open()
         pace = _Pace(guard, self._settings.statement_timeout_s + _GRACE_S)
-        tx = Transaction(connection, traces=traces, deadline=pace.statement, is_owned=True)
+        tx = Transaction(
+            connection, traces=traces, deadline=pace.statement, is_owned=True, queues=self._queues
+        )
+        tx.is_dry_run = dry_run
         try:
             yield tx
             if tx.has_failed:
                 raise UsageError("the error of a failed statement was caught: its transaction cannot commit")
+            if tx.is_dry_run:
+                tx.check()
         except BaseException as exc:
             self._rollback(connection, guard)
             if isinstance(exc, StoreUnavailable):
                 self._check_idled(pace, exc)
             raise
-        try:
-            with metrics.commit_seconds.time():
-                tx.commit()
-        except psycopg2.Error as exc:
-            # A server that answered has not committed; of one that did not, nobody knows.
-            has_answered = connection.get_transaction_status() in _ANSWERED
+        if tx.is_dry_run:
             self._rollback(connection, guard)
-            error = translate(exc)
-            if isinstance(error, StoreUnavailable) and not has_answered:
-                self._check_idled(pace, exc)
-                raise CommitUnknown(f"the connection broke during COMMIT: {error}") from exc
-            raise error from exc
+            return
+        self._commit(tx, connection, guard, pace)
         for call in tx.committed:
             call()
 
@@ -152,6 +160,20 @@ class Session:
         self._connection, self._guard = connection, guard
         return connection, guard
 
+    def _commit(self, tx: Transaction, connection: Connection, guard: Guard, pace: "_Pace") -> None:
+        try:
+            with metrics.commit_seconds.time():
+                tx.commit()
+        except psycopg2.Error as exc:
+            # A server that answered has not committed. One that did not answer may have.
+            has_answered = connection.get_transaction_status() in _ANSWERED
+            self._rollback(connection, guard)
+            error = translate(exc)
+            if isinstance(error, StoreUnavailable) and not has_answered:
+                self._check_idled(pace, exc)
+                raise CommitUnknown(f"the connection broke during COMMIT: {error}") from exc
+            raise error from exc
+
     def _check_idled(self, pace: "_Pace", exc: BaseException) -> None:
         # libpq only says that the server has gone. Its clock began a little before ours.
         if pace.idle_s >= 0.9 * self._settings.idle_in_transaction_s:
@@ -196,7 +218,7 @@ def _is_stale(connection: Connection) -> bool:
     poller = select.poll()  # select() takes no descriptor past 1023
     try:
         poller.register(connection.fileno(), select.POLLIN)
-        for _ in range(_LAST_WORDS):
+        for _ in range(_LAST_READS):
             if not poller.poll(0):
                 return False
             connection.poll()

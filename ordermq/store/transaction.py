@@ -1,6 +1,6 @@
 """One PostgreSQL transaction, as a handler and a shop's own code write through it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -13,7 +13,7 @@ from psycopg2.extensions import (
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from ordermq.errors import UsageError
+from ordermq.errors import UnknownQueue, UsageError
 from ordermq.message.command import Command
 from ordermq.store import outgoing
 from ordermq.store._errors import translated
@@ -45,33 +45,23 @@ class Transaction:
         traces: Mapping[str, str] | None = None,
         deadline: Callable[[], AbstractContextManager[None]] = nullcontext,
         is_owned: bool = False,
+        queues: Set[str] | None = None,
     ) -> None:
         self._connection = connection
+        self._queues = queues
         self._deadline = deadline
         self._is_owned = is_owned
         self._is_void = False  # its first statement was refused before BEGIN was read
         self._held = [_BEGIN] if is_owned else []
         self.traces: dict[str, str] = dict(traces or {})
         self.has_sent = False
+        self.is_dry_run = False  # roll back at the end; may be set until then
         self.committed: list[Callable[[], None]] = []
-
-    @classmethod
-    def join(cls, connection: Connection) -> "Transaction":
-        """Return a Transaction over a psycopg2 connection of your own; you commit.
-
-        Raises UsageError on an autocommit connection: each statement would then commit
-        by itself, and a crash between two would lose half of what belongs together.
-        """
-        if connection.autocommit:
-            raise UsageError("the connection is in autocommit mode; set connection.autocommit = False")
-        if connection.get_transaction_status() == TRANSACTION_STATUS_UNKNOWN:
-            raise UsageError("the connection is closed")
-        return cls(connection)
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have ``call`` called once COMMIT was answered: for logs and metrics, which must not lie.
 
-        Never called in a joined transaction, whose end nobody tells us.
+        It is not called after a dry run, nor in a joined transaction, whose end is not known here.
         """
         self.committed.append(call)
 
@@ -140,12 +130,18 @@ class Transaction:
             self.write(insert.many, arrays_of(rows))
 
     def send(self, commands: Iterable[Command]) -> None:
-        """Add messages to the outbox: they are sent if, and only if, this transaction commits."""
-        self.append([outgoing.new_row(command, self.traces) for command in commands])
+        """Add messages to the outbox: they are sent if, and only if, this transaction commits.
+
+        Raises UnknownQueue for a command to a queue that no consumer works, if the transaction
+        knows the queues there are: its row would stand in the outbox for ever.
+        """
+        self.append(self.outgoing(commands))
 
     def outgoing(self, commands: Iterable[Command]) -> list[OutboxRow]:
-        """Return the rows of messages for a statement of the caller's, which adds them to the outbox."""
+        """Like ``send``, but return the rows: a statement of the caller's adds them to the outbox."""
         rows = [outgoing.new_row(command, self.traces) for command in commands]
+        if self._queues is not None:
+            _check_queues(rows, self._queues)
         self.has_sent = self.has_sent or bool(rows)
         return rows
 
@@ -158,8 +154,13 @@ class Transaction:
             self.write_values(outgoing.APPEND_LATER, later, template=outgoing.LATER_TEMPLATE)
         self.has_sent = self.has_sent or bool(rows)
 
+    def check(self) -> None:
+        """Send what is held back and check deferred constraints: what COMMIT would refuse is raised here."""
+        if self._held != [_BEGIN]:
+            self.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
     def commit(self) -> None:
-        """Send what is held back, and COMMIT; for whoever owns the transaction. Raises psycopg2.Error."""
+        """Send what is held back, and COMMIT; for the owner of the transaction. Raises psycopg2.Error."""
         if self._held == [_BEGIN]:
             return  # nothing was done
         with self._deadline(), self._connection.cursor() as cursor:
@@ -192,6 +193,31 @@ class Transaction:
         """Run what is held back and ``statement`` in one round trip; the cursor has the last result."""
         cursor.execute(_NEXT.join([*self._held, statement]))
         self._held.clear()
+
+
+def join_transaction(connection: Connection, queues: Set[str] | None = None) -> Transaction:
+    """Return a Transaction over a psycopg2 connection of your own: its commit sends the messages.
+
+    ``queues`` are the queues there are; commands to others are refused. After your commit
+    ``wake_relay(connection)`` saves the messages the wait for the relay's next poll. Raises
+    UsageError on an autocommit connection: each statement would then commit by itself, and a
+    crash between two would lose half of what belongs together.
+    """
+    if connection.autocommit:
+        raise UsageError("the connection is in autocommit mode; set connection.autocommit = False")
+    if connection.get_transaction_status() == TRANSACTION_STATUS_UNKNOWN:
+        raise UsageError("the connection is closed")
+    return Transaction(connection, queues=queues)
+
+
+def _check_queues(rows: Sequence[OutboxRow], queues: Set[str]) -> None:
+    for row in rows:
+        if row.routing_key not in queues:
+            known = ", ".join(sorted(queues)) or "none"
+            raise UnknownQueue(
+                f"message {row.envelope.message_id} is for queue {row.routing_key!r}, which has no handler"
+                f" and is not in topology.queues; known queues: {known}"
+            )
 
 
 def _with_values(

@@ -14,10 +14,9 @@ from typing import Any
 from ordermq.errors import ConfigError, UnknownMessageType, UnsupportedVersion
 from ordermq.message.envelope import Envelope
 from ordermq.task.handler import Handler, handlers_in
+from ordermq.topology.names import check_queue
 
 OnUnreadable = Callable[[str, Envelope, str, Any], None]
-
-DEAD = "dead"  # <prefix>.dead holds what the broker dead-letters; ordermq works it itself
 
 
 class Registry:
@@ -27,8 +26,7 @@ class Registry:
         self.on_unreadable = tuple(on_unreadable)
         self._by_queue: dict[str, dict[str, Handler]] = {}
         for handler in handlers:
-            if handler.queue == DEAD:
-                raise ConfigError(f"{handler.type}: queue {DEAD!r} is ordermq's own and takes no handler")
+            check_queue(handler.queue)
             types = self._by_queue.setdefault(handler.queue, {})
             if handler.type in types:
                 raise ConfigError(f"queue {handler.queue!r} has two handlers for {handler.type}")

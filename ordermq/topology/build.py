@@ -9,10 +9,10 @@ The command exchange has no alternate exchange: it would swallow the returns of
 ``mandatory`` publishings. Pure: no I/O.
 """
 
-import re
 from collections.abc import Iterable
 
 from ordermq.errors import ConfigError
+from ordermq.topology.names import DEAD, EVENTS, check_prefix, check_queue, queue_name
 from ordermq.topology.spec import BindingSpec, ExchangeSpec, QueueSpec, Topology
 
 # ordermq counts attempts itself. RabbitMQ 4 would default to 20 deliveries and drop the
@@ -21,10 +21,6 @@ DELIVERY_LIMIT = 1_000_000
 
 EVENTS_MAX_AGE = "7D"
 EVENTS_MAX_LENGTH_BYTES = 2_000_000_000
-
-_PREFIX = re.compile(r"[a-z][a-z0-9_-]{0,59}")
-_QUEUE = re.compile(r"[a-z0-9_-]{1,60}")
-_RESERVED = frozenset({"dead", "events"})
 
 
 def build(
@@ -37,25 +33,12 @@ def build(
     """Return the topology of ``queues`` under ``prefix``. Raises ConfigError naming a bad name."""
     if queue_type not in ("quorum", "classic"):
         raise ConfigError(f"queue type {queue_type!r} is neither quorum nor classic")
-    if not _PREFIX.fullmatch(prefix):
-        raise ConfigError(f"topology prefix {prefix!r} does not match {_PREFIX.pattern}")
+    check_prefix(prefix)
     names = tuple(dict.fromkeys(queues))
     for name in names:
-        _check_queue_name(name)
+        check_queue(name)
     topology = _commands(prefix, names, queue_type) + _dead(prefix, names)
     return topology + _events(prefix) if events else topology
-
-
-def queue_name(prefix: str, queue: str) -> str:
-    """Full name of the queue that handlers call ``queue``."""
-    return f"{prefix}.{queue}"
-
-
-def _check_queue_name(name: str) -> None:
-    if not _QUEUE.fullmatch(name):
-        raise ConfigError(f"queue name {name!r} does not match {_QUEUE.pattern}")
-    if name in _RESERVED:
-        raise ConfigError(f"queue name {name!r} is taken: <prefix>.{name} is ordermq's own")
 
 
 def _commands(prefix: str, names: tuple[str, ...], queue_type: str) -> Topology:
@@ -69,7 +52,7 @@ def _commands(prefix: str, names: tuple[str, ...], queue_type: str) -> Topology:
 def _arguments(prefix: str, name: str, queue_type: str) -> dict[str, object]:
     arguments: dict[str, object] = {
         "x-queue-type": queue_type,
-        "x-dead-letter-exchange": f"{prefix}.dead",
+        "x-dead-letter-exchange": queue_name(prefix, DEAD),
         "x-dead-letter-routing-key": name,
         "x-overflow": "reject-publish",
     }
@@ -80,7 +63,7 @@ def _arguments(prefix: str, name: str, queue_type: str) -> dict[str, object]:
 
 
 def _dead(prefix: str, names: tuple[str, ...]) -> Topology:
-    dead = f"{prefix}.dead"
+    dead = queue_name(prefix, DEAD)
     # No TTL and no length limit: at-least-once dead-lettering keeps in the source what the
     # target refuses, so a full dead-letter queue would stop the queues it serves.
     return Topology(
@@ -91,7 +74,8 @@ def _dead(prefix: str, names: tuple[str, ...]) -> Topology:
 
 
 def _events(prefix: str) -> Topology:
-    exchange, log = f"{prefix}.events", f"{prefix}.events.log"
+    exchange = queue_name(prefix, EVENTS)
+    log = f"{exchange}.log"
     arguments = {
         "x-queue-type": "stream",
         "x-max-age": EVENTS_MAX_AGE,

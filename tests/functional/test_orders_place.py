@@ -20,7 +20,7 @@ from ordermq.shop import (
     place_order,
     place_orders,
 )
-from ordermq.store import Session, Transaction
+from ordermq.store import Session, join_transaction
 from ordermq.store.outgoing import COLUMNS
 from ordermq.testing import wait_until
 from tests.support.shop import an_order, open_shop
@@ -56,7 +56,7 @@ def test_an_order_commits_with_the_application_s_own_data(shop, connection):
         cursor.execute("CREATE TABLE carts (cart_id text)")
     with connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO carts VALUES ('cart-1')")
-        placed = place_order(an_order("o-1"), Transaction.join(connection))
+        placed = place_order(an_order("o-1"), join_transaction(connection))
     assert placed == Placed("o-1", Status.PLACED, is_duplicate=False)
     assert shop.events() == ["order_placed"]
     assert [message.envelope.message_id for message in shop.take("inventory")] == ["o-1:1:inventory"]
@@ -164,7 +164,7 @@ def test_a_connection_that_has_kept_its_plans_still_tells_a_new_order_from_a_kno
 
 
 def test_nothing_remains_of_an_order_whose_transaction_is_rolled_back(shop, connection):
-    place_order(an_order("o-1"), Transaction.join(connection))
+    place_order(an_order("o-1"), join_transaction(connection))
     connection.rollback()
     for table in ("shop.orders", "shop.order_items", "shop.contacts", "shop.order_events", "ordermq.outbox"):
         assert shop.database.sql(f"TABLE {table}") == ""
@@ -173,7 +173,7 @@ def test_nothing_remains_of_an_order_whose_transaction_is_rolled_back(shop, conn
 def test_an_autocommit_connection_is_refused(shop, connection):
     connection.autocommit = True
     with pytest.raises(UsageError, match="autocommit"):
-        place_order(an_order("o-1"), Transaction.join(connection))
+        place_order(an_order("o-1"), join_transaction(connection))
     with pytest.raises(OrderNotFound):
         shop.show()
 

@@ -7,7 +7,7 @@ import pytest
 
 from ordermq.shop import place_order
 from ordermq.shop.intake.generate import generate
-from ordermq.store import Transaction
+from ordermq.store import join_transaction
 from ordermq.testing import wait_until
 from tests.support.pipeline import QUEUES
 from tests.support.shop import an_order
@@ -128,7 +128,7 @@ def test_an_order_lives_and_dies_with_the_transaction_of_the_application_that_pl
     for basket_id, end in (("kept", application.commit), ("dropped", application.rollback)):
         with application.cursor() as cursor:
             cursor.execute("INSERT INTO baskets_closed VALUES (%s)", (basket_id,))
-        place_order(an_order(basket_id), Transaction.join(application))
+        place_order(an_order(basket_id), join_transaction(application))
         end()
     pipeline.end_well(1)
     assert pipeline.rows("SELECT order_id, status FROM shop.orders") == [("kept", "completed")]
@@ -141,7 +141,7 @@ def test_a_row_nobody_has_notified_the_relay_of_is_found_by_its_poll(pipeline, a
     listener = pipeline.open_session("listener")
     listener.listen("ordermq_outbox")
     with application:
-        place_order(next(generate(1, 1)), Transaction.join(application))
+        place_order(next(generate(1, 1)), join_transaction(application))
     pipeline.wait_outbox_empty()
     assert not listener.wait(0.0)  # it was not told
     listener.close()

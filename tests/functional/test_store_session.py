@@ -4,6 +4,7 @@ import os
 import resource
 import select
 import threading
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import psycopg2
@@ -19,9 +20,11 @@ from ordermq.errors import (
     StoreError,
     StoreRefused,
     StoreUnavailable,
+    UnknownQueue,
     UsageError,
 )
-from ordermq.store import Session, Transaction
+from ordermq.message import Command, Payload
+from ordermq.store import Session, Transaction, join_transaction, migrate, outbox, outgoing, wake_relay
 from ordermq.store.arrays import insert_into
 from ordermq.testing import wait_until
 
@@ -33,6 +36,13 @@ def session(database_settings):
         tx.execute("CREATE TABLE notes (note text PRIMARY KEY)")
     yield session
     session.close()
+
+
+@pytest.fixture
+def messages(session):
+    """A session on a database with the framework's tables."""
+    migrate.migrate(session, migrate.migrations_of(*migrate.FRAMEWORK))
+    return session
 
 
 def notes(session):
@@ -47,6 +57,78 @@ def terminate(database):
     database.sql(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'test'"
     )
+
+
+class Note(Payload):
+    text: str
+
+
+def to_queue(queue):
+    return Command(queue, f"m-{queue}", "", Note(text="hello"))
+
+
+def sent(session):
+    with session.transaction() as tx:
+        return [row[0] for row in tx.fetch_all("SELECT routing_key FROM ordermq.outbox ORDER BY outbox_id")]
+
+
+def test_a_dry_run_runs_everything_and_leaves_nothing(messages):
+    session = messages
+    called = []
+    with session.transaction(dry_run=True) as tx:
+        tx.after_commit(lambda: called.append("after commit"))
+        tx.write("INSERT INTO notes VALUES ('dry')")
+        tx.send([to_queue("payment")])
+        assert tx.fetch_one("SELECT note FROM notes") == ("dry",)
+    assert (notes(session), sent(session), called) == ([], [], [])
+
+
+def test_a_block_may_find_out_that_it_was_a_dry_run(session):
+    with session.transaction() as tx:
+        tx.execute("INSERT INTO notes VALUES ('dry')")
+        tx.is_dry_run = True
+    with session.transaction(dry_run=True):
+        pass  # of nothing there is nothing to roll back
+    assert notes(session) == []
+
+
+def test_a_dry_run_raises_what_a_commit_would_have_raised(session):
+    with session.transaction() as tx:
+        tx.execute("CREATE TABLE late (note text REFERENCES notes DEFERRABLE INITIALLY DEFERRED)")
+    for statement in ("INSERT INTO notes VALUES ('a'), ('a')", "INSERT INTO late VALUES ('missing')"):
+        with pytest.raises(DataRefused), session.transaction(dry_run=True) as tx:
+            tx.write(statement)
+    with (
+        pytest.raises(UsageError, match="was caught"),
+        session.transaction(dry_run=True) as tx,
+        suppress(DataRefused),
+    ):
+        tx.execute("SELECT 1 / 0")
+    assert notes(session) == []
+
+
+def test_a_command_to_a_queue_that_nothing_works_is_refused_where_it_is_written(messages, database_settings):
+    session = messages
+    known = Session(database_settings, name="test", queues=frozenset({"payment", "inventory"}))
+    with closing(known), pytest.raises(UnknownQueue) as refused, known.transaction() as tx:
+        tx.send([to_queue("payment"), to_queue("paiment")])
+    assert str(refused.value) == (
+        "message m-paiment is for queue 'paiment', which has no handler and is not in topology.queues;"
+        " known queues: inventory, payment"
+    )
+    assert (refused.value.retryable, sent(session)) == (False, [])
+    with closing(known), known.transaction() as tx:
+        tx.send([to_queue("payment")])
+    with session.transaction() as tx:  # a session that was not told what there is refuses nothing
+        tx.send([to_queue("paiment")])
+    assert sent(session) == ["payment", "paiment"]
+
+
+def test_a_retry_to_a_queue_that_is_no_longer_known_is_kept(messages, database_settings):
+    with closing(Session(database_settings, name="test", queues=frozenset())) as known:
+        with known.transaction() as tx:
+            tx.append([outgoing.new_row(to_queue("gone"), {})])
+        assert sent(known) == ["gone"]
 
 
 def test_a_block_that_ends_commits_and_one_that_raises_leaves_nothing(session):
@@ -315,6 +397,29 @@ def test_a_notification_ends_the_wait_and_none_lets_it_pass(session, database_se
     other.close()
 
 
+def test_a_command_in_a_joined_transaction_leaves_with_its_owners_commit_and_wakes_the_relay(
+    messages, database
+):
+    messages.listen(outbox.CHANNEL)
+    settings = database.settings
+    connection = psycopg2.connect(
+        host=settings.host, port=settings.port, dbname=settings.name, user=settings.username,
+        password=settings.password.reveal(),
+    )  # fmt: skip
+    with closing(connection), connection:
+        tx = join_transaction(connection, {"payment"})
+        tx.send([to_queue("payment")])
+        with pytest.raises(UnknownQueue):
+            tx.send([to_queue("paiment")])
+        with pytest.raises(UsageError, match="after the commit"):
+            wake_relay(connection)
+        connection.commit()
+        wake_relay(connection)
+        assert messages.wait(5.0)
+        assert sent(messages) == ["payment"]
+    wake_relay(connection)  # closed: nothing is raised, the relay polls
+
+
 def test_joining_refuses_autocommit_and_a_closed_connection(database):
     settings = database.settings
     connection = psycopg2.connect(
@@ -323,13 +428,13 @@ def test_joining_refuses_autocommit_and_a_closed_connection(database):
     )  # fmt: skip
     connection.autocommit = True
     with pytest.raises(UsageError, match="autocommit"):
-        Transaction.join(connection)
+        join_transaction(connection)
     connection.autocommit = False
-    tx = Transaction.join(connection)
+    tx = join_transaction(connection)
     assert tx.fetch_one("SELECT 1") == (1,)
     connection.close()
     with pytest.raises(UsageError, match="closed"):
-        Transaction.join(connection)
+        join_transaction(connection)
 
 
 def test_a_process_out_of_descriptors_finds_the_database_unavailable_and_goes_on_later(database_settings):

@@ -115,5 +115,5 @@ def test_the_queue_of_what_the_broker_dead_letters_takes_no_handler(module):
         return DONE
 
     module.bury = bury
-    with pytest.raises(ConfigError, match="'dead' is ordermq's own"):
+    with pytest.raises(ConfigError, match="queue name 'dead' is taken"):
         load([module.__name__])
