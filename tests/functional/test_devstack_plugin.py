@@ -21,7 +21,7 @@ def run_suite(folder, test, conftest="", *, ci=False, args=()):
 
 NO_BROKER = """
     from pathlib import Path
-    from ordermq.testing import release
+    from ordermq.testing.stack import release
 
     release.BIN = Path("nonexistent")
 """
