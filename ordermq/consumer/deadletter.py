@@ -51,7 +51,7 @@ def why(delivery: Delivery) -> str:
     return "found in the broker's dead-letter queue, which does not say why"
 
 
-def bury(settler: Settler, work: Work, reason: str) -> None:
+def dead_letter(settler: Settler, work: Work, reason: str) -> None:
     """Settle ``work``, which died in the settler's queue, as the table above says. May be repeated."""
     if work.handler is not None and work.handler.is_external:
         message_id = work.envelope.message_id

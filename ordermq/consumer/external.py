@@ -150,7 +150,7 @@ class CallPool:
             self._call_s += WEIGHT * (call.took_s - self._call_s)
         return ended
 
-    def hurry(self) -> None:
+    def stop_soon(self) -> None:
         """Begin calls for AHEAD_S more and then none: a service grown slow must not outlast the drain."""
         self._begin_by_s = min(self._begin_by_s, monotonic_s() + AHEAD_S)
 
@@ -265,8 +265,8 @@ class Desk:
                 if left_s is not None:
                     elsewhere.append(work)
                     decided.append((work, Postpone("another consumer is at it", left_s + 0.1)))
-                elif work.condemned:
-                    decided.append((work, Dead(work.condemned)))
+                elif work.dead_reason:
+                    decided.append((work, Dead(work.dead_reason)))
                 else:
                     mine.append(work)
             resumed = [
@@ -285,7 +285,7 @@ class Desk:
                     else:
                         breaker = self._breakers.of(work.handler.dependency if work.handler else "")
                         begun.append(Call(work, claim, instance, breaker, request, start_by_s))
-            decided = settler.decide(decided)
+            decided = settler.resolve(decided)
             self._write(tx, decided)
             # Answered without a call: begun and ended at once.
             answered = [work.envelope.message_id for work, _ in decided if work in resumed]
@@ -347,7 +347,7 @@ class Desk:
                         decided.append((work, Postpone(outcome.reason, 0.0)))  # our doing, no attempt
                     else:
                         decided.append((work, outcome))
-            decided = self._settler.decide(decided)
+            decided = self._settler.resolve(decided)
             self._write(tx, decided)
             self._pass("external.before_complete", calls)
         self._pass("external.after_complete", calls)
@@ -384,7 +384,7 @@ class Desk:
             if not isinstance(outcome, Dead):
                 self._ended(work)
         for work, reason in deaths_of(decided):
-            self._settler.bury(work, reason, release=partial(self._release, works=[work]))
+            self._settler.dead_letter(work, reason, release=partial(self._release, works=[work]))
             self._ended(work)
 
     def _release(self, tx: Transaction, works: Sequence[Work]) -> None:

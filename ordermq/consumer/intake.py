@@ -25,7 +25,7 @@ class Intake:
 
     def __init__(self) -> None:
         self._waiting: deque[Delivery] = deque()
-        self._is_nudged = False
+        self._is_woken = False
         self._is_closed = False
         self._changed = threading.Condition()
 
@@ -35,7 +35,7 @@ class Intake:
             self._changed.notify()
 
     def take(self, limit: int) -> list[Delivery]:
-        """Block until something waits; return up to ``limit``, or nothing once closed or nudged."""
+        """Block until something waits; return up to ``limit``, or nothing once closed or woken."""
         with self._changed:
             self._wait()
             return self._take(limit)
@@ -52,10 +52,10 @@ class Intake:
             self._pass_on()
             return [delivery]
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Make a waiting ``take`` return: there is something else to look after."""
         with self._changed:
-            self._is_nudged = True
+            self._is_woken = True
             self._changed.notify_all()
 
     def drain(self) -> list[Delivery]:
@@ -77,8 +77,8 @@ class Intake:
         return self._is_closed
 
     def _wait(self) -> None:
-        self._changed.wait_for(lambda: self._waiting or self._is_closed or self._is_nudged)
-        self._is_nudged = False
+        self._changed.wait_for(lambda: self._waiting or self._is_closed or self._is_woken)
+        self._is_woken = False
 
     def _take(self, limit: int) -> list[Delivery]:
         if self._is_closed or not self._waiting:

@@ -125,7 +125,7 @@ class _Handling(_Worker):
         alone = self._begin([work for work in works if work.is_suspect and not work.fault])
         with self._together():
             todo = plan([work for work in works if not work.started.starts], bench.queue, bench.registry)
-            self._bury_unreadable(todo.unreadable)
+            self._dead_letter_unreadable(todo.unreadable)
             for handler, some in todo.batches:
                 alone += self._run(handler, some)
         for work in alone:
@@ -142,15 +142,15 @@ class _Handling(_Worker):
         bench = self._bench
         self._persist(partial(begin_alone, self._settler, work))
         todo = plan([work], bench.queue, bench.registry)
-        self._bury_unreadable(todo.unreadable)
+        self._dead_letter_unreadable(todo.unreadable)
         for handler, some in todo.batches:
             self._run_alone(handler, some)
 
     def _run_alone(self, handler: Handler, works: Sequence[Work]) -> None:
-        if not works[0].condemned:
+        if not works[0].dead_reason:
             self._run_plain(handler, works)
             return
-        self._persist(partial(self._settler.settle, [(work, Dead(work.condemned)) for work in works]))
+        self._persist(partial(self._settler.settle, [(work, Dead(work.dead_reason)) for work in works]))
         self._settled(works)
 
     @abstractmethod
@@ -165,7 +165,7 @@ class _Handling(_Worker):
     def _alone(self) -> AbstractContextManager[None]:
         """Wait until nothing else of this process is at work, and keep it so."""
 
-    def _bury_unreadable(self, works: Sequence[Work]) -> None:
+    def _dead_letter_unreadable(self, works: Sequence[Work]) -> None:
         for work in works:
             self._persist(partial(self._settler.settle, [(work, Dead(work.fault))]))
             self._settled([work])
@@ -222,11 +222,11 @@ class DeskWorker(_Handling):
         try:
             while not (intake.is_closed and callers.in_flight == 0):
                 if intake.is_closed:
-                    callers.hurry()
+                    callers.stop_soon()
                 wanted = callers.room(self._batch)
                 room = self._breakers.room(wanted, callers.in_flight)
                 is_full = room == 0 or intake.is_closed
-                # Both return early when nudged.
+                # Both return early when woken.
                 take = partial(intake.take, room) if self._breakers.are_closed else intake.take_freshest
                 deliveries = [] if is_full else take()
                 if finished := callers.finished(wait_s=0.5 if is_full else 0.0):
@@ -234,7 +234,7 @@ class DeskWorker(_Handling):
                 if deliveries:
                     self._handle(deliveries)
         except Abandoned:
-            callers.hurry()
+            callers.stop_soon()
             self._complete_all()  # what is under way happens all the same
             raise
         finally:
@@ -292,9 +292,9 @@ class DeadWorker(_Worker):
         intake = self._bench.intake
         while not intake.is_closed:
             for delivery in intake.take(self._batch):
-                self._bury(delivery)
+                self._keep(delivery)
 
-    def _bury(self, delivery: Delivery) -> None:
+    def _keep(self, delivery: Delivery) -> None:
         bench = self._bench
         queue = deadletter.origin(delivery, bench.prefix, self._queues)
         settler = bench.settler_on(self._settler.session, queue)
@@ -308,7 +308,7 @@ class DeadWorker(_Worker):
             if work.started.starts:
                 self._persist(partial(begin_alone, settler, work))
             plan([work], queue, bench.registry)
-            self._persist(partial(deadletter.bury, settler, work, deadletter.why(delivery)))
+            self._persist(partial(deadletter.dead_letter, settler, work, deadletter.why(delivery)))
         self._settler.has_sent |= settler.has_sent
         self._settled([work])
 
@@ -353,7 +353,7 @@ def build_workers(
     instances = {each.type: each.call.from_config(config) for each in handlers if each.is_external}
     if not instances:
         return WorkerPool([PlainWorker(bench, str(n), batch) for n in range(threads)], bench.intake)
-    callers = CallPool(threads, bench.queue, bench.intake.nudge, bench.watch)
+    callers = CallPool(threads, bench.queue, bench.intake.wake, bench.watch)
 
     breakers = Breakers(
         (each.dependency for each in handlers if each.is_external),

@@ -36,7 +36,7 @@ class Work:
     fault: str = ""  # why it can never be handled; handler and payload are unset then
     is_suspect: bool = False  # it came back: it may be what killed the process
     started: Started = NEVER  # what is known of a suspect's starts before this delivery's
-    condemned: str = ""  # why it is dead although it can be read
+    dead_reason: str = ""  # why it is dead although it can be read
     is_settled: bool = False
 
     @property

@@ -134,7 +134,7 @@ class Settler:
 
         ``release`` gives up, in each of these transactions, what else was held for the works.
         """
-        final = self.decide(decided)
+        final = self.resolve(decided)
         if again := again_of(final):
             with self.session.transaction() as tx:
                 self.send_again(tx, again)
@@ -145,7 +145,7 @@ class Settler:
             self.note_sent(tx)
             self.count_again(again)
         for work, reason in deaths_of(final):
-            self.bury(work, reason, release=release)
+            self.dead_letter(work, reason, release=release)
 
     def settle_failed(self, work: Work, error: BaseException, *, release: Release | None = None) -> None:
         """Settle a message whose handler raised ``error``, in a transaction since rolled back."""
@@ -154,7 +154,7 @@ class Settler:
         retrying = work.handler.retry if work.handler else None
         self.settle([(work, outcome_of_error(error, retrying))], release=release)
 
-    def decide(self, decided: Sequence[tuple[Work, Outcome]]) -> list[tuple[Work, Outcome]]:
+    def resolve(self, decided: Sequence[tuple[Work, Outcome]]) -> list[tuple[Work, Outcome]]:
         """Apply the retry policy: delays filled in, Dead where a limit is passed."""
         now = utc_now()
         return [
@@ -167,7 +167,7 @@ class Settler:
         return self._policy if handler is None else self._policy.of(handler.retry)
 
     def _decided(self, work: Work, outcome: Outcome, now: datetime) -> Outcome:
-        return self.policy_of(work.handler).settle(outcome, work.envelope, now, self._random)
+        return self.policy_of(work.handler).resolve(outcome, work.envelope, now, self._random)
 
     def send_again(self, tx: Transaction, again: Sequence[tuple[Work, Retry | Postpone]]) -> None:
         """Write retries and postponements into the caller's transaction."""
@@ -177,11 +177,11 @@ class Settler:
             tx.append([self._next_hop(*works[message_id]) for message_id in sorted(new)])
             self.forget_starts(tx, [work for work, _ in works.values()])
 
-    def bury(self, work: Work, reason: str, *, release: Release | None = None) -> None:
+    def dead_letter(self, work: Work, reason: str, *, release: Release | None = None) -> None:
         """Keep ``work`` as a dead letter, with what follows from that, in one transaction."""
         for left in reversed(range(ON_DEAD_TRIES)):
             try:
-                self._bury_once(work, reason, release, with_what_follows=True)
+                self._dead_letter_once(work, reason, release, with_what_follows=True)
                 break
             except CANNOT_ANSWER:
                 raise
@@ -193,7 +193,7 @@ class Settler:
                     log.critical("what follows from the dead letter failed: %s", describe(exc), exc_info=exc)
                 name = "on_dead" if work.handler else "ON_UNREADABLE"
                 reason = f"{reason}; then {name} failed: {describe(exc)}"
-                self._bury_once(work, reason, release, with_what_follows=False)
+                self._dead_letter_once(work, reason, release, with_what_follows=False)
                 break
         self.count("dead", 1)
 
@@ -223,7 +223,7 @@ class Settler:
                     self.count("postponed", 1)
                     log.info("postponed for %.1f s: %s", delay_s, outcome.reason)
 
-    def _bury_once(
+    def _dead_letter_once(
         self, work: Work, reason: str, release: Release | None, *, with_what_follows: bool
     ) -> None:
         traces = {work.envelope.correlation_id: work.envelope.traceparent}

@@ -74,14 +74,14 @@ def begin_together(settler: Settler, works: Sequence[Work]) -> None:
 
 
 def begin_alone(settler: Settler, work: Work) -> None:
-    """Commit one more start of ``work``; condemn it if too many never ended. May be called again."""
+    """Commit one more start of ``work``; say why it is dead if too many never ended. May be called again."""
     now = work.started._replace(starts=work.started.starts + 1)
     with settler.session.transaction() as tx:
         starts.put(tx, settler.queue, {work.envelope.message_id: now})
     if work.started.starts >= 2 * MAX_STARTS:
-        work.fault = f"{_verdict(work.started)}, and so does reading or burying it"
+        work.fault = f"{_verdict(work.started)}, and so does reading it or what follows from its death"
     elif work.started.starts >= MAX_STARTS:
-        work.condemned = _verdict(work.started)
+        work.dead_reason = _verdict(work.started)
 
 
 def _verdict(started: Started) -> str:

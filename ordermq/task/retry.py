@@ -122,7 +122,7 @@ class RetryPolicy:
             immediate=_or(retrying.immediate, self.immediate),
         )
 
-    def settle(self, outcome: Outcome, envelope: Envelope, now: datetime, random: Random) -> Outcome:
+    def resolve(self, outcome: Outcome, envelope: Envelope, now: datetime, random: Random) -> Outcome:
         """Return what becomes of ``outcome``: a delay filled in, or Dead once a limit is passed.
 
         Whatever the handler put into it, the delay and a Dead's reason can be stored.

@@ -112,7 +112,7 @@ def test_after_a_freeze_no_late_confirm_reaches_a_later_publishing(publisher, pr
     assert set(fates) == {PublishOutcome.UNKNOWN}
     wait_until(
         lambda: publisher.connection.state is not ConnectionState.OPEN, 5.0
-    )  # condemned, not waited for
+    )  # refused at once, not waited for
     proxy.heal()
 
     def publish_again():

@@ -122,9 +122,9 @@ def test_of_what_is_prepared_at_a_stop_a_service_grown_slow_is_not_called_for_wh
     service, prepared = calls("slow", "next", "last")
     callers.submit(prepared)
 
-    callers.hurry()
+    callers.stop_soon()
     time.sleep(AHEAD_S / 2)
-    callers.hurry()  # does not put it off
+    callers.stop_soon()  # does not put it off
     time.sleep(AHEAD_S / 2)
     service.answers.set()
 
@@ -136,7 +136,7 @@ def test_of_what_is_prepared_at_a_stop_a_service_grown_slow_is_not_called_for_wh
 
 def test_what_is_prepared_at_a_stop_is_called_if_calls_are_fast(calls):
     callers = CallPool(2, "test", lambda: None, RunningHandlers())
-    callers.hurry()
+    callers.stop_soon()
     callers.submit(calls(*["fast"] * 20)[1])
 
     assert finished(callers, 20) == ["fast"] * 20

@@ -43,7 +43,7 @@ def test_a_probe_is_taken_whatever_stands_in_the_header():
 
 def test_whoever_waits_for_a_probe_goes_empty_when_nudged_and_when_closed():
     intake = an_intake()
-    intake.nudge()
+    intake.wake()
     assert intake.take_freshest() == []
     intake.put([a_delivery(1)])
     assert tags(intake.close()) == [1]

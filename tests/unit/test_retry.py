@@ -46,7 +46,7 @@ def envelope(attempt=1, hop=0, age_s=None):
 
 
 def settle(outcome, **kwargs):
-    return POLICY.settle(outcome, envelope(**kwargs), NOW, Random(1))
+    return POLICY.resolve(outcome, envelope(**kwargs), NOW, Random(1))
 
 
 def test_done_and_dead_stay_what_they_are():
@@ -56,7 +56,7 @@ def test_done_and_dead_stay_what_they_are():
 
 @pytest.mark.parametrize(("attempt", "ceiling_s"), [(1, 1.0), (2, 2.0)])
 def test_a_retry_without_a_delay_gets_full_jitter_below_a_doubling_ceiling(attempt, ceiling_s):
-    delays = [POLICY.settle(Retry("x"), envelope(attempt), NOW, Random(seed)).delay_s for seed in range(300)]
+    delays = [POLICY.resolve(Retry("x"), envelope(attempt), NOW, Random(seed)).delay_s for seed in range(300)]
     assert 0 <= min(delays) < ceiling_s * 0.1
     assert ceiling_s * 0.9 < max(delays) <= ceiling_s
 
@@ -91,7 +91,7 @@ def test_the_last_attempt_is_dead_and_says_why():
 @pytest.mark.parametrize(("hop", "ceiling_s"), [(0, 2.0), (1, 4.0), (2, 8.0), (50, 8.0)])
 def test_a_postponement_comes_back_later_with_each_hop_and_counts_no_attempt(hop, ceiling_s):
     there = envelope(attempt=99, hop=hop)
-    delays = [POLICY.settle(Postpone("early"), there, NOW, Random(seed)).delay_s for seed in range(300)]
+    delays = [POLICY.resolve(Postpone("early"), there, NOW, Random(seed)).delay_s for seed in range(300)]
     assert 0 <= min(delays) < ceiling_s * 0.1
     assert ceiling_s * 0.9 < max(delays) <= ceiling_s
     assert settle(Postpone("early", 9.0)) == Postpone("early", 9.0)
@@ -232,7 +232,7 @@ asked = st.none() | st.floats() | st.integers(-(10**20), 10**20)
 def test_a_message_that_always_fails_is_given_up_after_its_attempts_or_its_age(policy, delay_s, rng, kind):
     """The life of one message: what its attempts, its hops and its clock come to."""
     now, message, sent = NOW, envelope(), 0
-    while isinstance(outcome := policy.settle(kind("x", delay_s), message, now, rng), kind):
+    while isinstance(outcome := policy.resolve(kind("x", delay_s), message, now, rng), kind):
         assert 0.0 <= outcome.delay_s <= LONGEST_DELAY_S
         if delay_s is None:
             assert outcome.delay_s <= max(policy.backoff.cap_s, policy.postpone_s)
@@ -257,7 +257,7 @@ def test_a_message_that_always_fails_is_given_up_after_its_attempts_or_its_age(p
 @given(st.text() | st.text(st.characters(codec=None)), st.sampled_from([Dead, Retry]))
 @settings(max_examples=200)
 def test_any_reason_of_a_death_can_be_stored(reason, kind):
-    dead = POLICY.settle(kind(reason), envelope(POLICY.attempts), NOW, Random(1))
+    dead = POLICY.resolve(kind(reason), envelope(POLICY.attempts), NOW, Random(1))
     dead.reason.encode("utf-8")
     assert "\x00" not in dead.reason
     assert len(dead.reason) <= MAX_REASON_CHARS
