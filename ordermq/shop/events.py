@@ -98,10 +98,6 @@ class StoredEvent(NamedTuple):
     occurred_at: datetime
     body: bytes
 
-    @property
-    def event_id(self) -> str:
-        return f"{self.order_id}:{self.version}"
-
 
 def stored(
     order_id: str, version: int, event: Event, *, status: str, occurred_at: datetime, data: Mapping[str, Any]

@@ -1,7 +1,7 @@
 """What customers and operators read. Pure; one SMS of 160 characters each, without anything personal."""
 
 from ordermq.shop.commands import Template
-from ordermq.shop.intake.money import written
+from ordermq.shop.money import written
 
 _TEXTS = {
     Template.ORDER_CONFIRMED: "Thank you. Your order {order_id} of {amount} is paid and on its way.",

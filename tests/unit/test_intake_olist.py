@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from ordermq.errors import BadInput
 from ordermq.shop.intake import Entry, Line, Reject, read_orders
-from ordermq.shop.intake.money import minor_units, written
 from ordermq.shop.intake.olist import read_olist
 from ordermq.shop.model import Order
+from ordermq.shop.money import minor_units, written
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "olist_orders.jsonl.gz"
 

@@ -15,7 +15,7 @@ from ordermq.cli.program import load_shop
 from ordermq.cli.run import EXIT_CODES
 from ordermq.shop import Status, cancel_order, queries
 from ordermq.shop.cli.resuming import adopt_texts, resume, stuck
-from ordermq.shop.intake.money import written
+from ordermq.shop.money import written
 from ordermq.shop.queries import OrderDetail
 from ordermq.shop.resolve import resolve_order
 from ordermq.store import actions, outbox

@@ -15,7 +15,7 @@ from ordermq.cli.progress import Pace, counting
 from ordermq.cli.run import EXIT_CODES
 from ordermq.shop import notifications, queries
 from ordermq.shop.gateways import SmsGateway
-from ordermq.shop.intake.money import written
+from ordermq.shop.money import written
 from ordermq.shop.resume import Found, Resumed, resume_orders
 from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.store import Session, actions, outbox

@@ -21,9 +21,9 @@ import msgspec
 
 from ordermq.errors import BadInput
 from ordermq.shop.intake.lines import Line, Reject
-from ordermq.shop.intake.money import minor_units, written
 from ordermq.shop.intake.record import Entry, decode, order_id_in, reject
 from ordermq.shop.model import Contact, Item, Order
+from ordermq.shop.money import minor_units, written
 
 CURRENCY = "BRL"
 CARD_TOKEN = "tok_olist_0001"  # noqa: S105 # a sandbox's word for yes, not a card

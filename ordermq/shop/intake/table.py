@@ -24,9 +24,9 @@ from decimal import Decimal
 
 from ordermq.errors import BadInput
 from ordermq.shop.intake.lines import Line, Reject
-from ordermq.shop.intake.money import minor_units
 from ordermq.shop.intake.record import Entry, reject
 from ordermq.shop.model import MAX_ITEMS, Contact, Item, Order
+from ordermq.shop.money import minor_units
 
 _NEEDED = ("order_id", "customer_id", "currency", "product_id", "quantity", "card_token")
 _EITHER = (("unit_price", "unit_price_minor"), ("freight", "freight_minor"), ("total", "total_minor"))
