@@ -11,7 +11,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from ordermq.amqp.parameters import is_loopback
+from ordermq.config.address import is_loopback
 from ordermq.config.settings import BrokerSettings
 from ordermq.errors import AccessRefused, BrokerError, ConfigError, Unreachable
 from ordermq.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology
@@ -49,8 +49,8 @@ class _Api:
             raise ConfigError("topology.management_url is not http(s)://host:port, without user and password")
         if parts.scheme == "http" and not (settings.allow_plaintext or is_loopback(parts.hostname)):
             raise ConfigError(
-                f"topology.management_url is http and {parts.hostname} is another machine: the password"
-                " would be readable on the way; use https, or set broker.allow_plaintext"
+                f"topology.management_url is http and {parts.hostname} is another machine: the password would"
+                " cross the network unencrypted; use https, or set broker.allow_plaintext to accept that"
             )
         login = f"{settings.username}:{settings.password.reveal()}".encode()
         self._authorization = "Basic " + base64.b64encode(login).decode()

@@ -4,17 +4,14 @@ Built anew for every attempt: the password is read again, so one rotated in its 
 is used at the next connection, and pika erases its copy once connected.
 """
 
-import ipaddress
 import ssl
 
 import pika
 import pika.credentials
 
+from ordermq.config.address import is_loopback, split_address
 from ordermq.config.settings import BrokerSettings
 from ordermq.errors import ConfigError
-
-AMQP_PORT = 5672
-AMQPS_PORT = 5671
 
 
 def parameters(settings: BrokerSettings, address: str, *, name: str) -> pika.ConnectionParameters:
@@ -27,8 +24,8 @@ def parameters(settings: BrokerSettings, address: str, *, name: str) -> pika.Con
     host, port = split_address(address, tls=settings.tls)
     if not (settings.tls or settings.allow_plaintext or is_loopback(host)):
         raise ConfigError(
-            f"broker.tls is off and {host} is another machine: the password would be readable on the"
-            " way; turn broker.tls on, or set broker.allow_plaintext"
+            f"broker.tls is off and {host} is another machine: the password would cross the network"
+            " unencrypted; turn broker.tls on, or set broker.allow_plaintext to accept that"
         )
     return pika.ConnectionParameters(
         host=host,
@@ -43,9 +40,9 @@ def parameters(settings: BrokerSettings, address: str, *, name: str) -> pika.Con
         blocked_connection_timeout=settings.blocked_timeout_s,
         client_properties={"connection_name": name},
         tcp_options={
-            # Together they notice a dead link whether it is idle (keepalive) or has
-            # data under way (user timeout). Neither notices a frozen broker, whose
-            # kernel still acknowledges: heartbeats do.
+            # Keepalive notices a dead connection that is idle, the user timeout one that has
+            # data under way. Only heartbeats notice a frozen broker: its kernel still
+            # acknowledges what it is sent.
             "TCP_USER_TIMEOUT": round(settings.tcp_user_timeout_s * 1000),
             "TCP_KEEPIDLE": settings.keepalive_idle_s,
             "TCP_KEEPINTVL": settings.keepalive_interval_s,
@@ -54,36 +51,10 @@ def parameters(settings: BrokerSettings, address: str, *, name: str) -> pika.Con
     )
 
 
-def split_address(address: str, *, tls: bool) -> tuple[str, int]:
-    """Return host and port of ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``."""
-    default = AMQPS_PORT if tls else AMQP_PORT
-    if address.startswith("["):
-        host, _, rest = address[1:].partition("]")
-        separator, port = rest[:1], rest[1:]
-    else:
-        host, separator, port = address.partition(":")
-    if not host or (separator and not port.isascii()) or (separator and not port.isdigit()):
-        raise ConfigError(f"broker.hosts: {address!r} is not host or host:port ([v6]:port for IPv6)")
-    number = int(port) if separator else default
-    if not 1 <= number <= 65_535:
-        raise ConfigError(f"broker.hosts: {address!r} has a port outside 1..65535")
-    return host, number
-
-
-def is_loopback(host: str) -> bool:
-    """True if ``host`` can only be this machine. Other names are not resolved: DNS may lie."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _credentials(settings: BrokerSettings) -> pika.credentials.PlainCredentials:
     password = settings.password.reveal()
     if settings.tls and settings.cert_file and not password:
-        return pika.credentials.ExternalCredentials()  # the certificate's name is the user
+        return pika.credentials.ExternalCredentials()  # the user is the name in the certificate
     return pika.PlainCredentials(settings.username, password, erase_on_connect=True)
 
 

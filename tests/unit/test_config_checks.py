@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from ordermq.config import Secret, Settings, load
-from ordermq.config.address import is_loopback, split_address
 from ordermq.config.checks import clashes
 from ordermq.errors import ConfigError
 
@@ -91,13 +90,6 @@ def test_what_is_safe_or_said_aloud_is_accepted(sections):
     assert clashes(change(**sections)) == []
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1.example.org", "127.example.org", "localhost.example.org", "10.0.0.1", "::"]
-)
-def test_a_name_that_only_looks_like_this_machine_is_remote(host):
-    assert not is_loopback(host)
-
-
 def test_a_contradiction_is_reported_with_values_and_origins():
     with pytest.raises(ConfigError) as caught:
         load(environ={"ORDERMQ_CONFIG": "", "ORDERMQ_BROKER_UNREACHABLE_CAP_S": "0.25"})
@@ -119,25 +111,3 @@ def test_a_setting_that_was_refused_is_not_also_called_contradictory():
         load(environ=environ)
 
     assert len(str(caught.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("address", "parts"),
-    [
-        ("mq", ("mq", 5672)),
-        ("mq.example:1", ("mq.example", 1)),
-        ("[::1]", ("::1", 5672)),
-        ("[fe80::1]:65535", ("fe80::1", 65_535)),
-    ],
-)
-def test_an_address_is_a_host_with_or_without_port(address, parts):
-    assert split_address(address, tls=False) == parts
-    assert split_address("mq", tls=True) == ("mq", 5671)
-
-
-@pytest.mark.parametrize(
-    "address", ["", ":5672", "mq:", "mq:0", "mq:65536", "::1", "[::1", "mq:٣", "u:p@mq", "a b"]
-)
-def test_what_is_no_address_is_refused(address):
-    with pytest.raises(ConfigError):
-        split_address(address, tls=False)
