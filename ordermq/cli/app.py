@@ -19,6 +19,7 @@ COMMANDS = {
     "config": "Show the settings in force and where each comes from.",
     "db": "Create or update the database's tables; delete what is old.",
     "dead": "Look at dead letters; replay or discard them.",
+    "new": "Write a project with one handler, its table and its test.",
     "order": "Look at orders; cancel, resolve and resume them.",
     "reconcile": "Check that no order was lost, doubled or forgotten.",
     "stock": "Load and show stock.",

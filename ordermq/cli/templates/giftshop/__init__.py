@@ -1,0 +1,1 @@
+"""giftshop: handlers of messages on ordermq."""

@@ -1,0 +1,6 @@
+-- safe while old code runs: yes
+CREATE TABLE gifts (
+    order_id    text        PRIMARY KEY,
+    ribbon      text        NOT NULL,
+    wrapped_at  timestamptz NOT NULL DEFAULT now()
+);
