@@ -6,6 +6,13 @@ from ordermq.store import migrate
 from tests.support import probe
 from tests.support.pipeline import Pipeline
 from tests.support.runtime import Rig, declare
+from tests.support.wheel import build_wheel
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel of this checkout, built once a run."""
+    return build_wheel(tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture

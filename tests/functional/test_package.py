@@ -1,13 +1,10 @@
 """The wheel: what is in it is what the commands need."""
 
 import configparser
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-
-import pytest
 
 from ordermq.shop import MIGRATIONS
 from ordermq.store.migrate import FRAMEWORK, migrations_of
@@ -16,20 +13,11 @@ ROOT = Path(__file__).parents[2]
 DATA = (
     "ordermq/py.typed",
     *(str(each.relative_to(ROOT)) for each in sorted(ROOT.glob("ordermq/*/migrations/*.sql"))),
+    *(
+        f"ordermq/cli/templates/{name}"
+        for name in ("Makefile", "README.md", "gitignore", "deploy/giftshop.conf")
+    ),
 )
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    # From a copy: a build leaves its traces beside the sources.
-    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT / "ordermq", source / "ordermq", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    argv = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
-    built = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
-    return next(folder.glob("*.whl"))
 
 
 def test_the_wheel_holds_every_module_the_migrations_and_the_types(wheel):
@@ -37,6 +25,9 @@ def test_the_wheel_holds_every_module_the_migrations_and_the_types(wheel):
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "ordermq").rglob("*.py")}
     assert modules | set(DATA) <= names
     assert not any(name.startswith("tests/") for name in names)
+    shared = {name.partition("/share/")[2] for name in names if "/share/" in name}
+    units = {f"ordermq/systemd/{unit.name}" for unit in (ROOT / "deploy" / "systemd").iterdir()}
+    assert shared == {"ordermq/ordermq.toml", *units}
 
 
 def test_the_commands_of_an_installed_wheel_start_and_find_their_migrations(wheel, tmp_path):
