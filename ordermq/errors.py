@@ -235,6 +235,13 @@ class DrainTimeout(OrderMQError):
     exit_code = 75
 
 
+class HandlerMisbehaved(OrderMQError):
+    """A handler returned something other than one outcome for each message.
+
+    A consumer retries the messages; ``run_handler`` raises it.
+    """
+
+
 class HandlerOverdue(OrderMQError):
     """A handler ran past its deadline; the process ends, because no thread can be ended from outside."""
 

@@ -27,7 +27,7 @@ from ordermq.shop.model import Order
 from ordermq.shop.saga import Status, advance
 from ordermq.store import Transaction, outgoing
 from ordermq.store.arrays import array_of, arrays_of
-from ordermq.store.transaction import Row
+from ordermq.task.transaction import Row
 
 _PLACED = advance(None, Event(EventType.ORDER_PLACED))
 _STATUS = str(_PLACED.state.status)

@@ -17,11 +17,9 @@ from ordermq.errors import UnknownQueue, UsageError
 from ordermq.message.command import Command
 from ordermq.store import outgoing
 from ordermq.store._errors import translated
-from ordermq.store.arrays import Insert, arrays_of
+from ordermq.store.arrays import arrays_of
 from ordermq.store.outgoing import OutboxRow
-
-Params = Sequence[Any] | Mapping[str, Any] | None
-Row = tuple[Any, ...]
+from ordermq.task.transaction import BulkInsert, Params, Row
 
 _BEGIN = b"BEGIN"
 _NEXT = b"\n;\n"  # on a line of its own: a comment at the end of one must not swallow the next
@@ -119,7 +117,7 @@ class Transaction:
             with self._statement(is_sent=False) as cursor:
                 self._hold(cursor, _with_values(cursor, sql, rows, template))
 
-    def add(self, insert: Insert, rows: Sequence[Sequence[Any]]) -> None:
+    def add(self, insert: BulkInsert, rows: Sequence[Sequence[Any]]) -> None:
         """Add ``rows`` to a table, like ``write``. No rows, no statement.
 
         Values are str, int, bool, bytes, aware datetime or None.

@@ -24,6 +24,7 @@ it does::
         def complete(self, finished, tx): ... # write the results; an Outcome for each
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -106,6 +107,7 @@ class Handler:
     ``retry`` is what it says of its retries. ``dependency`` names the service that an
     external handler calls; those of one process that name the same one share a breaker.
     Without ``inbox`` it gets no transaction, and is called again for a message that comes again.
+    ``takes_delivery`` says that a plain handler has the parameter ``delivery`` or ``deliveries``.
     """
 
     queue: str
@@ -119,6 +121,7 @@ class Handler:
     retry: RetryOptions = DEFAULT
     dependency: str = ""
     inbox: bool = True
+    takes_delivery: bool = False
 
     @property
     def type(self) -> str:
@@ -147,7 +150,9 @@ def handler(
     made = Handler(queue, message, None, batch, key, lock, on_dead, retry=retry, inbox=inbox)
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, replace(made, call=function))
+        setattr(
+            function, _MARK, replace(made, call=function, takes_delivery=_takes_delivery(function, batch))
+        )
         return function
 
     return mark
@@ -185,6 +190,10 @@ def handlers_in(namespace: dict[str, Any]) -> list[Handler]:
         getattr(value, _MARK) for value in namespace.values() if callable(value) and hasattr(value, _MARK)
     ]
     return [each for each in marked if isinstance(each, Handler)]
+
+
+def _takes_delivery(function: Callable[..., Any], batch: int) -> bool:
+    return ("deliveries" if batch else "delivery") in inspect.signature(function).parameters
 
 
 def _check(message: type[Payload], key: str | None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ordermq.errors import UsageError
+from ordermq.errors import OutcomeUnknown, UsageError
 from ordermq.message import Command
 from ordermq.store import Session, migrate
 from ordermq.task import DONE, Retry, handler
@@ -73,7 +73,8 @@ def test_an_external_handler_is_prepared_called_and_completed(session, commit, k
     ran = run_handler(CallOut(), *messages, session=session, commit=commit, resumed=True)
     assert [type(each) for each in ran.outcomes] == [type(DONE), Retry]
     assert ran.results[0] == "called"
-    assert isinstance(ran.results[1], RuntimeError)
+    assert isinstance(ran.results[1], OutcomeUnknown)
+    assert isinstance(ran.results[1].__cause__, RuntimeError)
     assert effects(session) == kept
 
 
