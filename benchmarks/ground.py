@@ -15,10 +15,8 @@ from urllib.parse import quote
 
 from ordermq.config.environment import inherited
 from ordermq.config.settings import BrokerSettings, DatabaseSettings
-from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.fleet import program
-from ordermq.testing.stack.place import Place
-from ordermq.testing.stack.private import PrivateStack, guarded
+from ordermq.testing.stack.private import PrivateStack, temporary_stack
 
 _NUMBERS = count(1)
 
@@ -120,11 +118,5 @@ class Arena:
 @contextmanager
 def arena() -> Iterator[Arena]:
     """A running stack of its own that keeps every promise of durability; gone afterwards."""
-    place = Place.temporary(server_account())
-    with guarded(place):
-        stack = PrivateStack(place, fsync=True)
-        try:
-            stack.start()
-            yield Arena(stack)
-        finally:
-            stack.kill()
+    with temporary_stack(fsync=True) as stack:
+        yield Arena(stack)

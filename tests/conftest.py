@@ -12,6 +12,8 @@ import signal
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+pytest_plugins = ["ordermq.shop.sandbox.plugin"]
+
 SHRINKS_FOR_S = 300
 
 # A shell's background jobs ignore SIGINT, and what they start inherits that: here Ctrl-C is tested.

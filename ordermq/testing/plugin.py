@@ -10,7 +10,6 @@ connection to it and return its name.
 
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,10 @@ from pathlib import Path
 import pytest
 
 from ordermq.config.settings import BrokerSettings, DatabaseSettings
-from ordermq.shop.sandbox.private import PrivateSandbox
-from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.broker import PrivateBroker
 from ordermq.testing.stack.database import PrivatePostgres
 from ordermq.testing.stack.errors import ProgramMissing, StackError
-from ordermq.testing.stack.place import Place
-from ordermq.testing.stack.private import PrivateStack, existing_stack, guarded, temporary_stack
+from ordermq.testing.stack.private import PrivateStack, existing_stack, temporary_stack
 from ordermq.testing.stack.release import wanted_release
 
 
@@ -63,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--ordermq-stack",
         metavar="FOLDER",
-        help="use the running stack in FOLDER (a checkout's .devstack) instead of starting one for the run",
+        help="Use the running stack of 'ordermq devstack --state FOLDER up' instead of starting one.",
     )
 
 
@@ -76,7 +72,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def ordermq_stack(pytestconfig: pytest.Config) -> Iterator[PrivateStack]:
-    """RabbitMQ, PostgreSQL and the sandbox, running, for the whole run.
+    """RabbitMQ and PostgreSQL, running, for the whole run.
 
     Without the server programs the test is skipped, and fails where ``CI`` is set.
     """
@@ -84,7 +80,9 @@ def ordermq_stack(pytestconfig: pytest.Config) -> Iterator[PrivateStack]:
     if folder:
         stack = existing_stack(Path(folder))
         if any(row.state != "up" for row in stack.status()):
-            raise StackError(f"the stack in {folder} is not up; bin/devstack up starts it")
+            raise StackError(
+                f"the stack in {folder} is not up; 'ordermq devstack --state {folder} up' starts it"
+            )
         yield stack
         return
     try:
@@ -130,22 +128,3 @@ def database(ordermq_stack: PrivateStack, database_template: str) -> Iterator[Da
 def database_settings(database: Database) -> DatabaseSettings:
     """How to connect to the test's ``database``."""
     return database.settings
-
-
-@pytest.fixture(scope="session")
-def _sandbox_place() -> Iterator[Place]:
-    place = Place.temporary(server_account())
-    with guarded(place):
-        yield place
-
-
-@pytest.fixture
-def sandbox(_sandbox_place: Place) -> Iterator[PrivateSandbox]:
-    """The sandbox third parties in a process of the test's own, with empty ledgers."""
-    sandbox = PrivateSandbox(_sandbox_place)
-    try:
-        sandbox.start()
-        yield sandbox
-    finally:
-        sandbox.kill()
-        shutil.rmtree(sandbox.data)

@@ -24,7 +24,7 @@ class ClusterStack(PrivateStack):
     @property
     def parts(self):
         nodes = {f"broker-{number}": node for number, node in enumerate(self.broker.nodes, 1)}
-        return nodes | {"postgres": self.postgres, "sandbox": self.sandbox}
+        return nodes | {"postgres": self.postgres}
 
     def status(self):
         return [
@@ -36,12 +36,10 @@ class ClusterStack(PrivateStack):
         for part in self.parts.values():
             part.launch()
         self.broker.wait_ready(STARTS_WITHIN_S)
-        for part in (self.postgres, self.sandbox):
-            part.wait_ready()
+        self.postgres.wait_ready()
 
     def kill(self):
         self.postgres.kill()
-        self.sandbox.kill()
         self.broker.kill()
 
     def environment(self):

@@ -116,7 +116,7 @@ def test_env_can_be_evaluated_by_bash_and_leads_to_the_servers(checkout):
         "ordermq",
         f"127.0.0.1:{stack.broker.port}",
         stack.broker.management_url,
-        stack.sandbox.payment_url,
+        stack.sandboxes["sandbox"].payment_url,
     ]
 
 
@@ -143,14 +143,14 @@ def test_a_killed_broker_starts_again_with_its_data_and_ports(checkout):
 
 
 def test_the_sandbox_remembers_over_a_restart(checkout):
-    sandbox = checkout.stack.sandbox
+    sandbox = checkout.stack.sandboxes["sandbox"]
     sandbox.call("POST", "/sms/v1/messages", {"to": "+49 30 1234", "text": "hi", "reference": "kept"})
     checkout.ok("restart", "sandbox")
     assert sandbox.call("GET", "/sms/v1/messages/count")["count"] == 1
 
 
 def test_a_frozen_server_is_silent_and_goes_on_when_thawed(checkout):
-    sandbox = checkout.stack.sandbox
+    sandbox = checkout.stack.sandboxes["sandbox"]
     sandbox.freeze()
     try:
         assert checkout.rows()["sandbox"]["state"] == "silent"
@@ -191,7 +191,7 @@ def test_commands_without_a_stack_say_what_to_do(tmp_path):
     assert "there is none" in checkout.ok("down")
     done = checkout.run("env")
     assert (done.returncode, done.stdout) == (69, "")
-    assert "bin/devstack up" in done.stderr
+    assert "'devstack up' starts one" in done.stderr
 
 
 def test_a_missing_virtual_environment_is_named_with_the_command_that_makes_it(tmp_path):

@@ -30,7 +30,7 @@ class Supervised:
         self.codes = []
         self._argv = [str(BIN / "ordermq-consumer"), "--queue", queue]
         self._env = {
-            **inherited(), **_without_shop(rig.stack.environment()), **SETTINGS,
+            **inherited(), **rig.stack.environment(), **SETTINGS,
             "ORDERMQ_CONFIG": "",
             "ORDERMQ_BROKER_VHOST": rig.settings.broker.vhost,
             "ORDERMQ_DATABASE_NAME": rig.settings.database.name,
@@ -76,7 +76,3 @@ class Supervised:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-
-
-def _without_shop(environment):
-    return {name: value for name, value in environment.items() if not name.startswith("ORDERMQ_SHOP_")}

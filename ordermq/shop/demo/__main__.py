@@ -47,6 +47,7 @@ CANCEL_ONE_IN = 100  # customers who change their mind while the payment is unde
 LOOK_EVERY_S = 0.25
 SAY_EVERY_S = 5.0
 STUCK_AFTER_S = 120.0
+SANDBOX = "ordermq.shop.sandbox.private:PrivateSandbox"
 EVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -323,7 +324,7 @@ def _feed(pipe: IO[bytes], lines: Iterable[bytes]) -> None:
 def running_devstack(state: Path) -> Iterator[PrivateStack]:
     """The checkout's stack, running; if a demo started it, the last demo to leave stops it."""
     with ExitStack() as ends:
-        with locked_devstack(state) as stack:
+        with locked_devstack(state, sandboxes=[SANDBOX]) as stack:
             users = ends.enter_context((state / "demo.users").open("a"))
             fcntl.flock(users, fcntl.LOCK_SH)
             if not all(row.state == "up" for row in stack.status()):

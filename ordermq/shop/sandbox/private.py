@@ -9,21 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from ordermq.testing.stack.errors import StackError
-from ordermq.testing.stack.place import Place
 from ordermq.testing.stack.ports import free_ports, is_free
-from ordermq.testing.stack.server import PrivateServer
+from ordermq.testing.stack.server import ModuleServer
 
 
-class PrivateSandbox(PrivateServer):
+class PrivateSandbox(ModuleServer):
     """The payment gateway and the SMS service in a process of their own.
 
-    What it has answered it remembers, also after a kill.
+    The process keeps what it has answered, also after a kill.
     """
 
     title = "the sandbox"
-
-    def __init__(self, place: Place) -> None:
-        super().__init__(place, "sandbox")
+    part = "sandbox"
 
     # --- life ---------------------------------------------------------------
 
@@ -33,7 +30,7 @@ class PrivateSandbox(PrivateServer):
             return
         if not self._known or not is_free(self.port):
             self._known = {"port": free_ports(1)[0]}
-            self._place.remember("sandbox", self._known)
+            self._place.remember(self.part, self._known)
         account = self._place.account
         argv = [sys.executable, "-m", "ordermq.shop.sandbox"]
         argv += ["--port", str(self.port), "--data", str(self.data)]
@@ -56,7 +53,11 @@ class PrivateSandbox(PrivateServer):
     @property
     def data(self) -> Path:
         """Folder of the journals."""
-        return self._place.given_folder("sandbox")
+        return self._place.given_folder(self.part)
+
+    def environment(self) -> dict[str, str]:
+        """The shop's settings that lead a process to it, as environment variables."""
+        return {"ORDERMQ_SHOP_PAYMENT_URL": self.payment_url, "ORDERMQ_SHOP_SMS_URL": self.sms_url}
 
     @property
     def payment_url(self) -> str:

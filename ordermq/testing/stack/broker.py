@@ -91,7 +91,7 @@ class PrivateBroker(Administration, PrivateServer):
         if before and release and release != before:
             raise StackError(
                 f"the {name} in {place.state} has the data of RabbitMQ {before.version} ({before.name}),"
-                f" not of {release.name}; delete it first: bin/devstack down --wipe"
+                f" not of {release.name}; 'devstack down --wipe' deletes it"
             )
         self.release = release or before or wanted_release()
         self._name = name

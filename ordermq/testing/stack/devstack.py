@@ -1,4 +1,7 @@
-"""``bin/devstack``: the private stack from the command line, data kept in the checkout's .devstack."""
+"""``ordermq devstack``: a private stack from the command line, its data kept in a folder.
+
+``bin/devstack`` of a checkout is the same with the checkout's .devstack as that folder.
+"""
 
 import json
 import os
@@ -13,13 +16,15 @@ import click
 
 from ordermq.config import environment
 from ordermq.errors import OrderMQError
+from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.errors import StackError
-from ordermq.testing.stack.private import Part, PrivateStack, existing_stack, locked_devstack
+from ordermq.testing.stack.guard import clean_up
+from ordermq.testing.stack.place import Place
+from ordermq.testing.stack.private import PrivateStack, existing_stack, locked_devstack
 from ordermq.testing.stack.release import RELEASES, release_named
+from ordermq.testing.stack.server import PrivateServer
 
-PARTS = ("broker", "postgres", "sandbox")
-
-part_argument = click.argument("part", type=click.Choice(PARTS))
+part_argument = click.argument("part")
 
 
 @click.group()
@@ -28,25 +33,29 @@ part_argument = click.argument("part", type=click.Choice(PARTS))
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".devstack"),
     show_default=True,
-    help="Folder of the stack.",
+    help="Folder of the stack's data, passwords and logs.",
 )
 @click.pass_context
-def cli(ctx: click.Context, state: Path) -> None:
-    """A private RabbitMQ and PostgreSQL, and sandbox third parties, on free ports of 127.0.0.1."""
+def command(ctx: click.Context, state: Path) -> None:
+    """Run a private RabbitMQ and PostgreSQL on free ports of 127.0.0.1.
+
+    The servers that the modules bring to practise on run beside them, such as the shop's
+    payment gateway. PART is broker, postgres, or such a server as 'status' names it.
+    """
     ctx.obj = state
 
 
-@cli.command()
+@command.command()
 @click.option(
     "--broker",
     type=click.Choice(RELEASES),
     envvar=environment.STACK_BROKER,
-    help="Which RabbitMQ a new stack runs: the installed one, or 4 (bin/rabbitmq-4 fetches it).",
+    help="RabbitMQ of a new stack: the installed one, or 4.0 as bin/rabbitmq-4 of a checkout fetches it.",
 )
 @click.pass_obj
 def up(state: Path, broker: str | None) -> None:
-    """Start everything that is down; the data of the last time is used again."""
-    with locked_devstack(state, release_named(broker) if broker else None) as stack:
+    """Start every part that is down, on the data of the last time."""
+    with locked_devstack(state, release_named(broker) if broker else None, _sandboxes()) as stack:
         if all(row.state == "up" for row in stack.status()):
             click.echo("devstack: up already")
             return
@@ -54,39 +63,37 @@ def up(state: Path, broker: str | None) -> None:
         try:
             stack.start()
         except BaseException:
-            # Half a stack helps nobody, and after Ctrl-C nobody may come to stop it.
+            # Half a stack is of no use, and after Ctrl-C the user may not think of stopping it.
             stack.kill()
             raise
         click.echo(f"devstack: up after {time.monotonic() - began_s:.1f} s")
         _print_table(stack)
 
 
-@cli.command()
-@click.option("--wipe", is_flag=True, help="Delete the data too.")
+@command.command()
+@click.option("--wipe", is_flag=True, help="Kill the servers and delete their data.")
 @click.pass_obj
 def down(state: Path, wipe: bool) -> None:
-    """Stop everything; the data stays."""
+    """Stop every part. The data stays, unless --wipe is given."""
     if not state.exists():
         click.echo("devstack: there is none")
         return
-    with locked_devstack(state) as stack:
-        running = any(row.pid for row in stack.status())
-        try:
-            if wipe:
-                stack.kill()
-            else:
-                stack.stop()
-        finally:
-            if wipe:
-                stack.place.wipe()
-    click.echo(f"devstack: {'stopped' if running else 'was down'}{', data deleted' if wipe else ''}")
+    if wipe:
+        place = Place.beside(state, server_account())
+        with place.locked():
+            was_running = clean_up(place)
+    else:
+        with locked_devstack(state) as stack:
+            was_running = any(row.pid for row in stack.status())
+            stack.stop()
+    click.echo(f"devstack: {'stopped' if was_running else 'was down'}{', data deleted' if wipe else ''}")
 
 
-@cli.command()
-@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+@command.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
 @click.pass_obj
 def status(state: Path, as_json: bool) -> None:
-    """Show each process; exit 0 if all are up, else 1."""
+    """Show each process. The exit code is 0 if all are up, else 1."""
     stack = existing_stack(state) if state.exists() else None
     rows = stack.status() if stack else []
     if as_json:
@@ -94,82 +101,93 @@ def status(state: Path, as_json: bool) -> None:
     elif stack:
         _print_table(stack)
     else:
-        click.echo("devstack: there is none; bin/devstack up starts one")
+        click.echo("devstack: there is none; 'devstack up' starts one")
     sys.exit(0 if rows and all(row.state == "up" for row in rows) else 1)
 
 
-@cli.command()
+@command.command()
 @click.pass_obj
 def env(state: Path) -> None:
-    """Print the ORDERMQ_* variables that lead to this stack, for eval in a shell."""
+    """Print the ORDERMQ_* variables that lead to this stack, for a shell's eval."""
     for name, value in _started(state).environment().items():
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
-@cli.command()
-@click.argument("part", type=click.Choice(PARTS), required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on as the log grows.")
+@command.command()
+@click.argument("part", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on printing as the logs grow.")
 @click.pass_obj
 def logs(state: Path, part: str | None, follow: bool) -> None:
-    """Print the end of each log, or of one part's."""
+    """Print the end of each part's log, or of PART's."""
     stack = _started(state)
-    files = [str(stack.parts[name].process.log) for name in ([part] if part else PARTS)]
+    parts = [_part(stack, part)] if part else stack.parts.values()
+    files = [str(each.process.log) for each in parts]
     argv = ["tail", "-n", "50", *(["-F"] if follow else []), "--", *files]
     os.execvp("tail", argv)  # noqa: S606 - so that Ctrl-C ends tail itself
 
 
-@cli.command()
+@command.command()
 @part_argument
 @click.pass_obj
 def start(state: Path, part: str) -> None:
-    """Start one part."""
-    _change(state, part, lambda it: it.start())
+    """Start PART."""
+    _change(state, part, lambda server: server.start())
 
 
-@cli.command()
+@command.command()
 @part_argument
 @click.pass_obj
 def stop(state: Path, part: str) -> None:
-    """Stop one part cleanly."""
-    _change(state, part, lambda it: it.stop())
+    """Stop PART cleanly."""
+    _change(state, part, lambda server: server.stop())
 
 
-@cli.command()
+@command.command()
 @part_argument
 @click.pass_obj
 def restart(state: Path, part: str) -> None:
-    """Stop one part cleanly and start it on the same ports."""
-    _change(state, part, lambda it: it.restart())
+    """Stop PART cleanly and start it on the same ports."""
+    _change(state, part, lambda server: server.restart())
 
 
-@cli.command()
+@command.command()
 @part_argument
 @click.pass_obj
 def kill(state: Path, part: str) -> None:
-    """SIGKILL one part."""
-    _change(state, part, lambda it: it.kill())
+    """End PART with SIGKILL, as a crash would."""
+    _change(state, part, lambda server: server.kill())
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line and its exit code."""
+    """Run ``bin/devstack``; an error of ordermq is one line and its exit code."""
     try:
-        cli(prog_name="bin/devstack")
+        command(prog_name="bin/devstack")
     except OrderMQError as exc:
         click.echo(f"devstack: {exc}", err=True)
         sys.exit(exc.exit_code)
 
 
+def _sandboxes() -> list[str]:
+    return ["ordermq.shop.sandbox.private:PrivateSandbox"]
+
+
 def _started(state: Path) -> PrivateStack:
     stack = existing_stack(state)
     if not stack.is_known:
-        raise StackError(f"the stack in {state} was never up; bin/devstack up starts it")
+        raise StackError(f"the stack in {state} was never up; 'devstack up' starts it")
     return stack
 
 
-def _change(state: Path, part: str, change: Callable[[Part], None]) -> None:
+def _part(stack: PrivateStack, name: str) -> PrivateServer:
+    if name not in stack.parts:
+        raise click.BadParameter(f"{name!r} is not one of {', '.join(stack.parts)}", param_hint="PART")
+    return stack.parts[name]
+
+
+def _change(state: Path, part: str, change: Callable[[PrivateServer], None]) -> None:
     _started(state)
     with locked_devstack(state) as stack:
-        change(stack.parts[part])
+        change(_part(stack, part))
         _print_table(stack)
 
 

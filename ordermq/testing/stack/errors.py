@@ -10,4 +10,9 @@ class StackError(OrderMQError):
 
 
 class ProgramMissing(StackError):
-    """A server program is not installed; ``bin/bootstrap`` installs it."""
+    """A server program is not installed."""
+
+    @classmethod
+    def of(cls, program: str, package: str) -> "ProgramMissing":
+        """The error for ``program``, which Debian's ``package`` brings."""
+        return cls(f"{program} is not installed; on Debian and Ubuntu: apt-get install {package}")

@@ -18,10 +18,18 @@ def main() -> None:
     """Wait for the owner's end, then clean up."""
     place = Place.existing(Path(sys.argv[1]), server_account())
     sys.stdin.buffer.read()
-    for pid_file in place.state.glob("*.pid"):
-        ServerProcess(place, pid_file.stem).kill()
+    clean_up(place)
+
+
+def clean_up(place: Place) -> bool:
+    """Kill every process of ``place`` and delete its networks and folders; return whether any process ran."""
+    processes = [ServerProcess(place, pid_file.stem) for pid_file in place.state.glob("*.pid")]
+    was_running = any(process.pid for process in processes)
+    for process in processes:
+        process.kill()
     networks.delete((place.remembered("networks") or {}).get("names", []))
     place.wipe()
+    return was_running
 
 
 if __name__ == "__main__":

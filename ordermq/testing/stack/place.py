@@ -63,7 +63,7 @@ class Place:
         try:
             data = Path(json.loads((state / "place.json").read_text())["data"])
         except (FileNotFoundError, NotADirectoryError):
-            raise StackError(f"no stack was ever started in {state}; bin/devstack up starts one") from None
+            raise StackError(f"no stack was ever started in {state}; 'devstack up' starts one") from None
         except PermissionError as exc:
             raise StackError(f"the stack in {state} belongs to somebody else") from exc
         own_folder(state, 0o700)

@@ -1,22 +1,21 @@
-"""The private stack: RabbitMQ, PostgreSQL and the sandbox third parties together."""
+"""The private stack: RabbitMQ, PostgreSQL and the servers that modules bring, together."""
 
 import os
+import pkgutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ordermq.shop.sandbox.private import PrivateSandbox
 from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.broker import PrivateBroker
 from ordermq.testing.stack.database import PrivatePostgres
 from ordermq.testing.stack.errors import StackError
 from ordermq.testing.stack.place import Place
 from ordermq.testing.stack.release import Release
-
-Part = PrivateBroker | PrivatePostgres | PrivateSandbox
+from ordermq.testing.stack.server import ModuleServer, PrivateServer
 
 
 @dataclass(frozen=True)
@@ -30,19 +29,33 @@ class PartStatus:
 
 
 class PrivateStack:
-    """The three parts on one place. Starting and stopping is for one thread at a time."""
+    """The broker, the database and the servers of modules at one place. For one thread at a time."""
 
-    def __init__(self, place: Place, *, fsync: bool = True, release: Release | None = None) -> None:
-        """``release`` is of the broker; by default what it was before, or what the environment asks for."""
+    def __init__(
+        self,
+        place: Place,
+        *,
+        fsync: bool = True,
+        release: Release | None = None,
+        sandboxes: Sequence[str] = (),
+    ) -> None:
+        """``release`` is of the broker; by default what it was before, or what the environment asks for.
+
+        ``sandboxes`` name classes of ModuleServer (``package.module:Class``). A stack also keeps those it
+        was started with before, so that each is found and stopped. Raises StackError for one that cannot
+        be imported.
+        """
         self.place = place
         self.broker = PrivateBroker(place, release=release)
         self.postgres = PrivatePostgres(place, fsync=fsync)
-        self.sandbox = PrivateSandbox(place)
+        before = (place.remembered("sandboxes") or {}).get("names", [])
+        self._sandbox_names = list(dict.fromkeys([*before, *sandboxes]))
+        self.sandboxes = {each.part: each(place) for each in map(_module_server, self._sandbox_names)}
 
     @property
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, PrivateServer]:
         """The parts by the names that commands use."""
-        return {"broker": self.broker, "postgres": self.postgres, "sandbox": self.sandbox}
+        return {"broker": self.broker, "postgres": self.postgres, **self.sandboxes}
 
     @property
     def is_known(self) -> bool:
@@ -54,6 +67,7 @@ class PrivateStack:
 
         Raises StackError, or ProgramMissing before anything was started.
         """
+        self.place.remember("sandboxes", {"names": self._sandbox_names})
         for part in self.parts.values():
             part.launch()
         for part in self.parts.values():
@@ -92,7 +106,7 @@ class PrivateStack:
     def environment(self) -> dict[str, str]:
         """The settings that lead a process to this stack, as environment variables."""
         broker, database = self.broker.settings(), self.postgres.settings()
-        return {
+        settings = {
             "ORDERMQ_BROKER_HOSTS": ",".join(broker.hosts),
             "ORDERMQ_BROKER_VHOST": broker.vhost,
             "ORDERMQ_BROKER_USERNAME": broker.username,
@@ -104,9 +118,10 @@ class PrivateStack:
             "ORDERMQ_DATABASE_PASSWORD": database.password.reveal(),
             "ORDERMQ_DATABASE_SSLMODE": database.sslmode,
             "ORDERMQ_TOPOLOGY_MANAGEMENT_URL": self.broker.management_url,
-            "ORDERMQ_SHOP_PAYMENT_URL": self.sandbox.payment_url,
-            "ORDERMQ_SHOP_SMS_URL": self.sandbox.sms_url,
         }
+        for sandbox in self.sandboxes.values():
+            settings |= sandbox.environment()
+        return settings
 
 
 def existing_stack(state: Path) -> PrivateStack:
@@ -115,27 +130,39 @@ def existing_stack(state: Path) -> PrivateStack:
 
 
 @contextmanager
-def locked_devstack(state: Path, release: Release | None = None) -> Iterator[PrivateStack]:
+def locked_devstack(
+    state: Path, release: Release | None = None, sandboxes: Sequence[str] = ()
+) -> Iterator[PrivateStack]:
     """The long-lived stack of ``state``, made if it is new, while no other command changes it."""
     place = Place.beside(state, server_account())
     with place.locked():
-        yield PrivateStack(place, release=release)
+        yield PrivateStack(place, release=release, sandboxes=sandboxes)
 
 
 @contextmanager
-def temporary_stack() -> Iterator[PrivateStack]:
+def temporary_stack(*, fsync: bool = False) -> Iterator[PrivateStack]:
     """A running stack of one's own; gone with its data afterwards, even if this process is killed.
 
-    Its PostgreSQL does not fsync: faster, and only a crash of the machine could tell.
+    Without ``fsync`` its PostgreSQL is faster, and only a crash of the machine would lose data.
     """
     place = Place.temporary(server_account())
     with guarded(place):
-        stack = PrivateStack(place, fsync=False)
+        stack = PrivateStack(place, fsync=fsync)
         try:
             stack.start()
             yield stack
         finally:
             stack.kill()
+
+
+def _module_server(name: str) -> type[ModuleServer]:
+    try:
+        found = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as exc:
+        raise StackError(f"the stack's server {name} cannot be imported: {exc}") from exc
+    if not (isinstance(found, type) and issubclass(found, ModuleServer)):
+        raise StackError(f"{name} is not a class of ordermq.testing.stack.server.ModuleServer")
+    return found
 
 
 @contextmanager

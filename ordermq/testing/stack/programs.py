@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs lie. RabbitMQ's: ``release``."""
+"""Where PostgreSQL's programs are. ``release`` knows where those of RabbitMQ are."""
 
 import shutil
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ordermq.testing.stack.errors import ProgramMissing
 
-#: What a server finds its own helpers by; the caller's PATH may lead anywhere.
+#: The PATH of every server, because the caller's PATH may lead anywhere.
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 
@@ -22,7 +22,7 @@ def postgres_bin() -> Path:
     found = shutil.which("initdb")
     if found and _is_server(Path(found).resolve().parent):
         return Path(found).resolve().parent
-    raise ProgramMissing("no PostgreSQL server programs found; bin/bootstrap installs postgresql")
+    raise ProgramMissing.of("PostgreSQL's server", "postgresql")
 
 
 def psql() -> str:
@@ -30,7 +30,7 @@ def psql() -> str:
     beside = postgres_bin() / "psql"
     found = str(beside) if beside.exists() else shutil.which("psql")
     if found is None:
-        raise ProgramMissing("psql is not installed; bin/bootstrap installs postgresql-client")
+        raise ProgramMissing.of("psql", "postgresql-client")
     return found
 
 

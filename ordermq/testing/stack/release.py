@@ -56,18 +56,18 @@ class Release:
             return "/usr/bin/epmd"
         found = shutil.which("epmd", path=PATH)
         if found is None:
-            raise ProgramMissing(
-                "epmd is not installed; bin/bootstrap installs rabbitmq-server and Erlang with it"
-            )
+            raise ProgramMissing.of("Erlang's epmd", "rabbitmq-server")
         return found
 
     def _check(self, path: Path) -> None:
         if self.usr is None and not (_USR / path).exists():
-            raise ProgramMissing(f"{_USR / path} does not exist; bin/bootstrap installs rabbitmq-server")
+            raise ProgramMissing.of(f"RabbitMQ's {_USR / path}", "rabbitmq-server")
         if self.usr is not None and not (self.usr / path).exists():
-            raise StackError(f"{self.usr / path} does not exist; bin/rabbitmq-4 fetches RabbitMQ 4.0")
+            raise StackError(
+                f"{self.usr / path} does not exist; bin/rabbitmq-4 of ordermq's sources fetches RabbitMQ 4.0"
+            )
         if self.usr is not None and os.geteuid() != 0:
-            raise StackError("RabbitMQ 4.0 is run in a mount namespace, which takes root")
+            raise StackError("RabbitMQ 4.0 runs in a mount namespace of its own, which only root can make")
 
 
 def release_named(name: str) -> Release:

@@ -34,6 +34,11 @@ class PrivateServer(ABC):
     def is_serving(self) -> bool:
         """Whether it answers, now."""
 
+    @property
+    @abstractmethod
+    def port(self) -> int:
+        """The port of 127.0.0.1 that its clients connect to. Raises KeyError before the first start."""
+
     def wait_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until it serves. Raises StackError with its last words if it ends or takes too long."""
 
@@ -68,3 +73,20 @@ class PrivateServer(ABC):
     def thaw(self) -> None:
         """End ``freeze``."""
         self.process.thaw()
+
+
+class ModuleServer(PrivateServer):
+    """A server that a module brings to the private stack, such as third parties to practise on.
+
+    ``Module(sandbox="package.module:Class")`` names the class. ``part`` is what the commands of
+    ``ordermq devstack`` call it, and what its log and its folder are called.
+    """
+
+    part: ClassVar[str]
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place, self.part)
+
+    @abstractmethod
+    def environment(self) -> dict[str, str]:
+        """The settings that lead a process to it, as environment variables."""
