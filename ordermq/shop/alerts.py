@@ -1,7 +1,7 @@
-"""An order needs a person: one critical log line, one count, one message to whoever is on duty.
+"""An order that needs a person: one critical log line, one count, one text to the operator.
 
-An alert is about an order and changes nothing of it: its message has no step and no
-event, and if it dies it is a dead letter and nothing more. So an alert never alerts.
+An alert does not change its order. Its message belongs to no step and records no event,
+so an alert that becomes a dead letter raises no further alert.
 """
 
 import logging
@@ -14,12 +14,12 @@ from ordermq.shop.events import Event
 
 log = logging.getLogger(__name__)
 
-raised = metrics.counter("attention_total", "Times an order came to need a person, by the step", "step")
+raised = metrics.counter("attention_total", "Times an order came to need a person, by step", "step")
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An event of an order that a human has to look at, and why."""
+    """An event that a person has to look at, and the reason."""
 
     order_id: str
     version: int
@@ -28,7 +28,7 @@ class Alert:
     traceparent: str
 
     def command(self) -> Command:
-        """Return the message that tells the operator: ids only, never the reason."""
+        """Return the message for the operator. It carries ids only, never the reason."""
         return Command(
             queue=NOTIFY,
             message_id=f"{self.order_id}:{self.version}:alert",
@@ -40,7 +40,7 @@ class Alert:
         )
 
     def announce(self) -> None:
-        """Log and count it; after the commit that made it true."""
+        """Log and count the alert. To be called after the commit of its event."""
         step = self.event.step or "none"
         raised.labels(step=step).inc()
         log.critical(

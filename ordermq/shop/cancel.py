@@ -1,4 +1,4 @@
-"""The customer's word against an order."""
+"""Cancelling an order at the customer's request."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ _CANCELLED = frozenset({Status.CANCELLED, Status.REFUNDED})
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """What became of an order; ``is_duplicate``: it was so before, and nothing was changed."""
+    """The order's status after the request; ``is_duplicate``: it was cancelled before, so nothing changed."""
 
     order_id: str
     status: Status
@@ -23,9 +23,10 @@ class Cancelled:
 def cancel_order(order_id: str, tx: Transaction, reason: str) -> Cancelled:
     """Cancel an order that is not paid yet, in the caller's transaction.
 
-    An order that is cancelled or refunded already stays so: asking twice is asking
-    once. A capture under way is not stopped; it is refunded when it is told.
-    Raises OrderNotFound, or OrderConflict once the money was taken.
+    Asking twice changes nothing: an order that is cancelled or refunded already stays
+    so. A capture under way is not stopped; if it takes the money, the money is refunded.
+    ``reason`` is kept in the history, 200 characters at most; it holds nothing personal.
+    Raises OrderNotFound, or OrderConflict once the order is paid.
     """
     journal = Journal(tx, [order_id])
     order = journal.orders.get(order_id)

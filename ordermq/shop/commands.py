@@ -1,7 +1,7 @@
-"""The messages of the order pipeline: which step is whose work. Pure.
+"""The messages of the order pipeline, and the step that each of them is for. Pure.
 
-They carry ids only. What a handler needs it reads from the database, so a message
-in a queue, a log or a dead letter holds nothing personal and nothing outdated.
+A message carries ids only. Its handler reads the rest from the database, so a message
+in a queue, a log line or a dead letter holds no personal and no outdated data.
 """
 
 from enum import StrEnum
@@ -17,7 +17,7 @@ SHIPPING = "shipping"
 
 
 class Template(StrEnum):
-    """What a customer is told."""
+    """The notifications that a customer can get."""
 
     ORDER_CONFIRMED = "order_confirmed"
     ORDER_CANCELLED = "order_cancelled"
@@ -25,6 +25,7 @@ class Template(StrEnum):
 
     @property
     def step(self) -> Step:
+        """The step that sends this notification."""
         return _STEPS[self]
 
 
@@ -36,50 +37,50 @@ _STEPS = {
 
 
 class ReserveStock(Payload, frozen=True):
-    """inventory: reserve every item of the order, or none."""
+    """Queue ``inventory``: reserve all items of the order, or none."""
 
     order_id: str
 
 
 class ReleaseStock(Payload, frozen=True):
-    """inventory: give back what is reserved for the order."""
+    """Queue ``inventory``: release what is reserved for the order."""
 
     order_id: str
 
 
 class CapturePayment(Payload, frozen=True):
-    """payment: take the order's total from the customer's card."""
+    """Queue ``payment``: take the order's total from the customer's card."""
 
     order_id: str
 
 
 class RefundPayment(Payload, frozen=True):
-    """payment: give back what was taken for the order, if anything was."""
+    """Queue ``payment``: refund what was taken for the order, if anything was."""
 
     order_id: str
 
 
 class CreateShipment(Payload, frozen=True):
-    """shipping: give the order a shipment and its number; its stock leaves the house."""
+    """Queue ``shipping``: create the order's shipment and its number; book its stock as shipped."""
 
     order_id: str
 
 
 class AwardPoints(Payload, frozen=True):
-    """points: credit the customer with the order's points."""
+    """Queue ``points``: credit the customer with the order's points."""
 
     order_id: str
 
 
 class SendNotification(Payload, frozen=True):
-    """notify: tell the customer, at most once."""
+    """Queue ``notify``: send the customer this notification, at most once."""
 
     order_id: str
     template: Template
 
 
 class AlertOperator(Payload, frozen=True):
-    """notify: tell the shop's operator that the order's event of this version needs a person."""
+    """Queue ``notify``: text the operator that the order's event number ``version`` needs a person."""
 
     order_id: str
     version: int
@@ -88,9 +89,10 @@ class AlertOperator(Payload, frozen=True):
 
 
 def command_of(step: Step, order_id: str, version: int, traceparent: str = "") -> Command:
-    """Return the command for ``step``, sent by the order's event of this version.
+    """Return the command for ``step`` that the order's event number ``version`` sends.
 
-    The same step of the same event is the same message, whenever it is sent again.
+    Its message_id is made of order, version and queue, so a command that is sent again
+    for the same event is the same message.
     """
     queue, payload = _message(step, order_id)
     return Command(

@@ -1,16 +1,16 @@
 """What can happen to an order: the types of its events, and their stored form. Pure.
 
-An event that ends a step says so; ``saga`` says what follows from it.
+An event names the step that it ends, if it ends one. ``saga`` says what follows from it.
 
     step            done                  nothing to do                         given up (a dead letter)
     reserve         stock_reserved        stock_rejected                        reservation_failed
-    release         stock_released        (releasing nothing is done)           release_failed
+    release         stock_released        (releasing nothing is "done")         release_failed
     capture         payment_captured      payment_declined, payment_skipped     payment_failed
     refund          payment_refunded      refund_skipped                        refund_failed
     ship            shipment_created                                            shipment_failed
     award           points_awarded                                              points_failed
     notify_*        notification_sent     notification_skipped                  notification_failed
-                                          notification_unknown (may have been sent: never sent again)
+                                          notification_unknown (may have been sent, so it is never sent again)
 
     no step         order_placed, cancel_requested, attention_raised, attention_resolved
 """
@@ -24,7 +24,7 @@ import msgspec
 
 
 class Step(StrEnum):
-    """Work that another process does for an order: one command, and one event when it has ended."""
+    """A piece of work for an order: one command starts it, one event ends it."""
 
     RESERVE = "reserve"
     RELEASE = "release"
@@ -41,7 +41,7 @@ NOTIFY = frozenset({Step.NOTIFY_CONFIRMED, Step.NOTIFY_CANCELLED, Step.NOTIFY_RE
 
 
 class EventType(StrEnum):
-    """See the table above."""
+    """The types of events. The table of the module says which of them end which step."""
 
     ORDER_PLACED = "order_placed"
     CANCEL_REQUESTED = "cancel_requested"
@@ -78,11 +78,11 @@ FAILED: Mapping[Step, EventType] = {
     Step.AWARD: EventType.POINTS_FAILED,
     **dict.fromkeys(NOTIFY, EventType.NOTIFICATION_FAILED),
 }
-"""The event that says a step was given up."""
+"""For each step, the event that says the step was given up."""
 
 
 class Event(NamedTuple):
-    """What happened, and the step it ended."""
+    """What happened, and the step that it ended, if any."""
 
     type: EventType
     step: Step | None = None
@@ -102,7 +102,7 @@ class StoredEvent(NamedTuple):
 def stored(
     order_id: str, version: int, event: Event, *, status: str, occurred_at: datetime, data: Mapping[str, Any]
 ) -> StoredEvent:
-    """Return the row of an event; ``status`` is the order's after it.
+    """Return the row of an event. ``status`` is the order's status after the event.
 
     ``data`` holds ids and amounts, never personal data.
     """

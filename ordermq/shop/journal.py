@@ -1,15 +1,15 @@
-"""Orders locked in one transaction, and what happens to them there.
+"""Orders locked in one transaction, and the events recorded for them there.
 
-A handler reads the states of its orders, records events, and writes them once at
-the end: three statements for a whole batch (events, states, commands).
+A handler reads the states of its orders, records events, and writes once at the end.
+That takes three statements for a whole batch: events, states, commands.
 
 Invariants
-    JRN1  An order's events are added only while its row is locked, so versions have no
-        gap and the stored status and pending steps are what the events fold to.
-    JRN2  Order rows are locked before any other row, sorted by order_id: two
+    JRN1  An order's events are added only while its row is locked. So their versions have
+        no gap, and the stored status and pending steps are what the events add up to.
+    JRN2  Order rows are locked before any other row, sorted by order_id. So two
         transactions that share orders cannot deadlock on them.
-    JRN3  A state, its event and the commands that follow commit together; so does the
-        alert when a human has to look, which is logged and counted after the commit.
+    JRN3  A state, its event and the commands that follow commit together. If a person has
+        to look, the alert's message does too; it is logged and counted after the commit.
 """
 
 from collections.abc import Iterable
@@ -60,7 +60,8 @@ _SAVE = """
 class LockedOrder:
     """An order's row, locked until the transaction ends.
 
-    ``attention`` is a reason raised in it; ``is_resolved``: what was raised before it is over.
+    ``attention`` is a reason raised in this transaction. ``is_resolved`` says that a
+    person has resolved whatever reason was raised before it.
     """
 
     order_id: str
@@ -74,11 +75,15 @@ class LockedOrder:
     is_resolved: bool = False
 
     def readiness(self, step: Step) -> Readiness:
+        """Say whether a command for ``step`` is to be carried out now."""
         return readiness(self.state, step)
 
 
 class Journal:
-    """Locks orders when made; keeps what happens to them until ``write()``. For one transaction."""
+    """The orders of one transaction: locked when this object is made, changed by ``write()``.
+
+    ``orders`` holds those that exist, by order_id.
+    """
 
     def __init__(self, tx: Transaction, order_ids: Iterable[str]) -> None:
         self._tx = tx
@@ -91,7 +96,7 @@ class Journal:
         }
 
     def attention(self, order_id: str) -> str | None:
-        """Return why a locked order needed a person before this transaction; None if it did not."""
+        """Return why the order needed a person before this transaction; None if it did not."""
         row = self._tx.fetch_one(_ATTENTION, (order_id,))
         return row[0] if row else None
 
@@ -104,12 +109,14 @@ class Journal:
         attention: str = "",
         **data: Any,
     ) -> None:
-        """Let an event happen to a locked order. ``data`` holds ids and amounts only.
+        """Add an event to a locked order, and the commands that follow. Nothing is written yet.
 
-        ``attention`` is what a human is told if the saga asks for one. Raises IllegalEvent.
+        ``data`` holds ids and amounts only. ``attention`` is the reason that a person
+        reads if the saga asks for one. Raises IllegalEvent.
         """
         order = self.orders[order_id]
-        # A message being handled lends its trace; without one the order's own goes on.
+        # "" lets the transaction fill in the trace of the message that is being handled. Without
+        # such a message the commands continue the trace of the order.
         traceparent = "" if order_id in self._tx.traces else order.traceparent
         event = Event(event_type, step)
         move = advance(order.state, event)
@@ -128,7 +135,7 @@ class Journal:
         self._commands += [command_of(each, order_id, order.version, traceparent) for each in move.sends]
 
     def write(self) -> None:
-        """Write events, states and commands."""
+        """Write the recorded events, the new states and the commands."""
         changed = sorted({event.order_id for event in self._events})
         rows = [
             (

@@ -1,7 +1,7 @@
 """An order as a shop hands it over. Pure.
 
 Every value is checked when the object is made, so an ``Order`` that exists can be
-stored and worked on. Money is integer minor units (cents) of one ISO 4217 currency.
+stored and processed. Money is integer minor units (cents) of one ISO 4217 currency.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ from ordermq.errors import BadInput
 
 MAX_ITEMS = 1000
 MAX_QUANTITY = 1_000_000
-MAX_AMOUNT_MINOR = 2**53 - 1  # the largest a JSON reader that uses doubles still reads exactly
+MAX_AMOUNT_MINOR = 2**53 - 1  # the largest that a JSON reader with doubles reads exactly
 
-# A message_id is made of the order_id and ":", so an order_id holds none.
+# A colon separates the parts of a message_id, so an order_id must not hold one.
 _ORDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ID = re.compile(r"[!-~]{1,64}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -30,7 +30,7 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line: ``quantity`` units of a product, and what bringing the line costs. Raises BadInput."""
+    """One line: ``quantity`` units of a product, and the freight of the whole line. Raises BadInput."""
 
     product_id: str
     quantity: int
@@ -45,11 +45,12 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def amount_minor(self) -> int:
+        """What the line costs, freight included."""
         return self.quantity * self.unit_price_minor + self.freight_minor
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Personal data: how to reach the customer. Never prints itself. Raises BadInput."""
+    """How to reach the customer. Personal data, so ``repr`` shows none of it. Raises BadInput."""
 
     phone: str | None = None
     email: str | None = None
@@ -74,7 +75,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a customer ordered and how it is paid. Raises BadInput naming the field.
 
     ``total_minor`` must be the sum of the items: a shop that computes another total
-    learns it here and not from its customer. ``placed_at`` None means now.
+    gets the error here, before its customer sees it. ``placed_at`` None means now.
     """
 
     order_id: str
@@ -106,14 +107,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"Order({self.order_id!r})"
 
     def quantities(self) -> Mapping[str, int]:
-        """Return units by product; lines of the same product are summed."""
+        """Return the units of each product; lines of the same product are added up."""
         units: Counter[str] = Counter()
         for item in self.items:
             units[item.product_id] += item.quantity
         return MappingProxyType(units)
 
     def content_sha256(self) -> bytes:
-        """Return the hash that tells the same order from another of the same id."""
+        """Return a hash of all fields: it tells an order that comes again from another with the same id."""
         return hashlib.sha256(_encoder.encode(self)).digest()
 
 
@@ -129,7 +130,7 @@ def _check_text(
 
 
 def _check_int(field: str, value: object, least: int, most: int) -> None:
-    # bool is an int to Python, and True units of something is a caller's mistake
+    # Python takes a bool for an int, but a quantity of True is a mistake of the caller.
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise BadInput(f"{field}: {str(value)[:40]} is not a whole number from {least} to {most}")
 

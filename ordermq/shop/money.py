@@ -1,4 +1,4 @@
-"""Amounts as people write them, and the minor units they are. Pure."""
+"""Amounts as people write them, and as integers in minor units. Pure."""
 
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
 
@@ -15,7 +15,7 @@ _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation, Overflow])
 
 
 def decimals_of(currency: str) -> int:
-    """Return how many decimals an amount of ``currency`` has."""
+    """Return how many decimals an amount in ``currency`` has (ISO 4217)."""
     if currency in _NO_DECIMALS:
         return 0
     return 3 if currency in _THREE_DECIMALS else 2
@@ -31,7 +31,7 @@ def minor_units(amount: Decimal, currency: str, field: str) -> int:
         if scaled == _EXACT.to_integral_value(scaled):
             return int(scaled)
     except DecimalException:
-        pass  # more digits than any amount has
+        pass  # it has more digits than any amount
     raise BadInput(f"{field}: {amount:.12g} has more than {currency}'s {decimals} decimals")
 
 

@@ -1,14 +1,16 @@
-"""The ``notifications`` table: each order is told each thing at most once.
+"""The ``notifications`` table: a customer gets each notification of an order at most once.
 
-    none ──> sending ──> sent <── none, failed: found in the service's books (``adopt``)
+    none ──> sending ──> sent <── none, failed: found in the service's ledger (``adopt``)
       │         ├──────> unknown (perhaps sent; final)
       │         └──────> failed (certainly not sent) ──> sending, on the next attempt
       └──> skipped (no phone)
 
 Invariants
-    NTF1  A message is sent only after its row committed as ``sending``, by whoever wrote it so.
-    NTF2  Only ``failed`` becomes ``sending`` again: what may have been sent is never resent.
-    NTF3  A row is read to be changed, and written, while its order's row is locked.
+    NTF1  A text is sent only after its row committed as ``sending``, and only by the worker
+        that wrote the row so.
+    NTF2  Only ``failed`` becomes ``sending`` again: a text that may have been sent is never
+        sent again.
+    NTF3  While a row is read and changed, the row of its order is locked.
 """
 
 from collections.abc import Iterable
@@ -19,7 +21,7 @@ from ordermq.store import Transaction
 
 
 class NotificationState(StrEnum):
-    """See the module."""
+    """The states of a notification; the module draws how they follow each other."""
 
     SENDING = "sending"
     SENT = "sent"
@@ -31,7 +33,7 @@ class NotificationState(StrEnum):
 _TEMPLATES = frozenset(template.value for template in Template)
 
 Key = tuple[str, Template]
-"""Which order is told what."""
+"""An order, and which of its notifications."""
 
 _PHONES = "SELECT order_id, phone FROM shop.contacts WHERE order_id = ANY(%s) AND phone IS NOT NULL"
 
@@ -54,7 +56,7 @@ _GIVE_UP = """
 
 _ADOPT = """
     INSERT INTO shop.notifications AS n (order_id, template, state, reason)
-    SELECT order_id, v.template, 'sent', 'found in the books of the SMS service'
+    SELECT order_id, v.template, 'sent', 'found in the ledger of the SMS service'
       FROM (VALUES %s) AS v (order_id, template) JOIN shop.orders USING (order_id)
     ON CONFLICT (order_id, template) DO UPDATE
        SET state = excluded.state, reason = excluded.reason, updated_at = now() WHERE n.state = 'failed'
@@ -63,9 +65,10 @@ _ADOPT = """
 
 
 def adopt(references: Iterable[str], tx: Transaction) -> list[Key]:
-    """Write down as sent what the service's books have under these references and the database has not.
+    """Mark as sent what the SMS service has sent and the database does not know of.
 
-    For a database from a backup: a customer it would tell a second time. Returns what was new.
+    ``references`` are those of the service's ledger. For a database restored from a
+    backup: its customers would get these texts a second time. Returns what was new.
     """
     wanted = []
     for reference in references:
@@ -77,12 +80,12 @@ def adopt(references: Iterable[str], tx: Transaction) -> list[Key]:
 
 
 def phones(order_ids: Iterable[str], tx: Transaction) -> dict[str, str]:
-    """Read whom to tell; orders without a number are left out. Never log it."""
+    """Return the phone numbers by order_id, without orders that have none. Never log them."""
     return dict(tx.fetch_all(_PHONES, (list(order_ids),)))
 
 
 class Notifications:
-    """Reads what became of some orders' notifications; keeps what becomes of them until ``write()``.
+    """The notifications of some orders: read when this object is made, changed by ``write()``.
 
     For one transaction, in which the orders are locked (NTF3).
     """
@@ -96,23 +99,23 @@ class Notifications:
         }
 
     def state(self, key: Key) -> NotificationState | None:
-        """Return what became of it so far; None if it was never begun."""
+        """Return the state of a notification; None if it was never begun."""
         return self._states.get(key)
 
     def set(
         self, key: Key, state: NotificationState, *, provider_id: str | None = None, reason: str | None = None
     ) -> None:
-        """Let it become what is known now."""
+        """Change the state of a notification; written by ``write()``."""
         self._states[key] = state
         self._changed[key] = (provider_id, reason)
 
     def write(self) -> None:
-        """Write what has changed."""
+        """Write the changes."""
         rows = [(*key, self._states[key], *self._changed[key]) for key in sorted(self._changed)]
         self._tx.write_values(_SAVE, rows)
         self._changed.clear()
 
 
 def give_up(order_id: str, template: Template, reason: str, tx: Transaction) -> None:
-    """Write that nobody will try any more: unknown if it was being sent, else failed."""
+    """Record that the notification will not be tried again: unknown if it was being sent, else failed."""
     tx.write(_GIVE_UP, (template, reason, order_id))

@@ -1,17 +1,17 @@
-"""The ``payments`` table: one row an order, written before the gateway is first called.
+"""The ``payments`` table: one row for each order, written before the gateway is first called.
 
     none ──intend──> intent ──> captured ──> refunded
                        │  └───> declined
                        │  └───> unknown ──> captured, declined, failed
                        └──────> failed (known to have taken nothing)
-                                  └──> captured, if the gateway tells so after all
+                                  └──> captured, if the gateway says so after all
 
 Invariants
     PAY1  A call that may capture is made only after its intent has committed.
-    PAY2  Whoever finds an intent asks the gateway what became of it before capturing.
-    PAY3  One idempotency key an order, for ever: the gateway takes the money at most once.
-    PAY4  Rows are locked sorted by order_id, after the order rows of the same transaction (J2
-        of ``journal``): two batches that share orders cannot deadlock on their payments.
+    PAY2  A handler that finds an intent asks the gateway what became of it before it captures.
+    PAY3  An order has one idempotency key for ever, so the gateway takes its money at most once.
+    PAY4  Rows are locked sorted by order_id, after the order rows of the same transaction
+        (JRN2). So two batches that share orders cannot deadlock on their payments.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ from ordermq.store import Transaction
 
 
 class PaymentState(StrEnum):
-    """See the module."""
+    """The states of a payment; the module draws how they follow each other."""
 
     INTENT = "intent"
     CAPTURED = "captured"
@@ -33,7 +33,7 @@ class PaymentState(StrEnum):
 
 
 class Payment(NamedTuple):
-    """A row. ``is_settling``: a capture tried so lately that it may still arrive at the gateway."""
+    """A row. ``is_settling``: the last capture call is so recent that it may still reach the gateway."""
 
     order_id: str
     idempotency_key: str
@@ -47,11 +47,12 @@ class Payment(NamedTuple):
 
     @property
     def refund_key(self) -> str:
+        """The idempotency key of the refund."""
         return f"refund:{self.idempotency_key}"
 
 
 class Due(NamedTuple):
-    """What a capture needs, and whether an intent exists already."""
+    """What a capture needs, and whether its intent is written already."""
 
     order_id: str
     status: str
@@ -76,7 +77,7 @@ _INTEND = """
 """
 _INTEND_TEMPLATE = "(%s, %s, %s, %s, 'intent')"
 
-# COLLATE "C" is the order in which intend() sorts, whatever the database's collation is.
+# COLLATE "C" sorts as intend() does, whatever the collation of the database is.
 _LOCK = """
     SELECT order_id, idempotency_key, amount_minor, currency, state, reason, capture_id, refund_id,
            called_at > clock_timestamp() - %s * interval '1 second'
@@ -98,21 +99,21 @@ def key_of(order_id: str) -> str:
 
 
 def due(order_ids: Iterable[str], tx: Transaction) -> dict[str, Due]:
-    """Read what captures need, without a lock; orders nobody knows are left out."""
+    """Read what the captures of these orders need, without a lock. Orders that do not exist are left out."""
     return {row[0]: Due(*row) for row in tx.fetch_all(_DUE, (list(order_ids),))}
 
 
 def intend(captures: Iterable[Due], tx: Transaction) -> None:
-    """Write that captures are about to be tried, for the first time or again (PAY1)."""
+    """Write the intent to capture, for the first time or again (PAY1)."""
     rows = [(each.order_id, key_of(each.order_id), each.amount_minor, each.currency) for each in captures]
     tx.write_values(_INTEND, sorted(rows), template=_INTEND_TEMPLATE)
 
 
 class Payments:
-    """Locks the payments of some orders when made; keeps what becomes of them until ``write()``.
+    """The payments of some orders: locked when this object is made, changed by ``write()``.
 
-    For one transaction. ``rows`` has none for an order for which nothing was ever tried.
-    ``settles_s`` is for ``is_settling``, in seconds.
+    For one transaction. ``rows`` holds them by order_id, without orders for which nothing
+    was ever tried. A capture called within the last ``settles_s`` seconds ``is_settling``.
     """
 
     def __init__(self, order_ids: Iterable[str], tx: Transaction, *, settles_s: float) -> None:
@@ -132,7 +133,7 @@ class Payments:
         capture_id: str | None = None,
         refund_id: str | None = None,
     ) -> None:
-        """Let a payment become what is known now; an id once told stays."""
+        """Change a payment; written by ``write()``. None leaves a capture_id or refund_id as it is."""
         row = self.rows[order_id]
         self.rows[order_id] = row._replace(
             state=state,
@@ -143,7 +144,7 @@ class Payments:
         self._changed.add(order_id)
 
     def write(self) -> None:
-        """Write what has changed."""
+        """Write the changes."""
         changed = [self.rows[order_id] for order_id in sorted(self._changed)]
         rows = [(each.order_id, each.state, each.reason, each.capture_id, each.refund_id) for each in changed]
         self._tx.write_values(_SAVE, rows)

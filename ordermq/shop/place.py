@@ -1,12 +1,12 @@
-"""Placing orders: in the caller's transaction, once each, however often it is asked.
+"""Placing orders in the caller's transaction: each once, however often the caller asks.
 
-Nothing is sent and nothing happens before the caller commits; if it rolls back,
+Nothing is sent and nothing happens before the caller commits. If the caller rolls back,
 nothing remains.
 
 Invariants
-    PLC1  One order_id is one content. The same content again is the same answer; other
-        content is a conflict and changes nothing. Also for two callers at the same
-        instant: the second waits for the first's commit.
+    PLC1  One order_id has one content. The same content again gets the same answer; other
+        content is a conflict and changes nothing. This holds for two callers at the same
+        instant too: the second one waits for the commit of the first.
     PLC2  Rows are inserted sorted by order_id, so two bulk callers cannot deadlock.
 """
 
@@ -34,8 +34,8 @@ _STATUS = str(_PLACED.state.status)
 _PENDING = [str(step) for step in sorted(_PLACED.state.pending)]
 [_FIRST_STEP] = _PLACED.sends
 
-# One statement, one round trip, while the customer waits; what they add stands in the shop's
-# migrations 0004 and 0003. Of one order a document costs less than arrays, on both sides.
+# A customer is waiting, so each is one statement and one round trip. The functions stand in the
+# migrations 0004 and 0003. For a single order a document costs less than arrays, here and there.
 _ADD_ONE = "SELECT shop.place_order(%s, %s, %s, %s)"
 _ADD_MANY = f"SELECT shop.place_orders({', '.join(['%s'] * 38)})"
 
@@ -44,7 +44,7 @@ _KNOWN = "SELECT order_id, content_sha256, status FROM shop.orders WHERE order_i
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The answer: the order's status, and whether it had been placed before."""
+    """The answer: the order's status, and whether the order had been placed before."""
 
     order_id: str
     status: Status
@@ -52,10 +52,11 @@ class Placed:
 
 
 def place_order(order: Order, tx: Transaction, *, traceparent: str = "") -> Placed:
-    """Accept ``order`` in the caller's transaction. See the module.
+    """Accept ``order`` in the caller's transaction, with one statement if the order is new.
 
-    ``traceparent`` lets the order continue the caller's trace; "" begins one. Raises
-    OrderConflict, after which the transaction is still good, or a StoreError.
+    Waits for another caller that is placing the same order_id at this moment (PLC1).
+    ``traceparent`` lets the order continue the caller's trace; "" begins a new one. Raises
+    OrderConflict, after which the transaction can go on, or a StoreError.
     """
     sha256 = order.content_sha256()
     if _insert_one(order, sha256, tx, traceparent):
@@ -69,9 +70,9 @@ def place_order(order: Order, tx: Transaction, *, traceparent: str = "") -> Plac
 def place_orders(
     orders: Sequence[Order], tx: Transaction, *, traceparent: str = ""
 ) -> list[Placed | OrderConflict]:
-    """Accept many orders with one statement; return one answer each, in their order.
+    """Accept many orders with one statement; return one answer for each, in their order.
 
-    A conflict is an answer here: it does not keep the others from being placed.
+    A conflict is an answer here, so it does not keep the others from being placed.
     """
     content = {id(order): order.content_sha256() for order in orders}
     first: dict[str, Order] = {}
@@ -91,7 +92,7 @@ def place_orders(
 
 
 def _known(order_ids: Sequence[str], tx: Transaction) -> dict[str, tuple[bytes, Status]]:
-    """Return the content's hash and the status of orders that exist."""
+    """Return the content's hash and the status of each order that exists."""
     rows = tx.fetch_all(_KNOWN, (list(order_ids),))
     return {order_id: (bytes(sha256), Status(status)) for order_id, sha256, status in rows}
 
@@ -143,7 +144,7 @@ def _insert_one(order: Order, sha256: bytes, tx: Transaction, traceparent: str) 
         currency=order.currency,
         total_minor=order.total_minor,
         traceparent=traceparent,
-        placed_at=(order.placed_at or now).astimezone(UTC),  # JSON's offsets have no seconds
+        placed_at=(order.placed_at or now).astimezone(UTC),  # an offset with seconds has no form in JSON
         card_token=order.card_token,
         phone=contact.phone,
         email=contact.email,

@@ -1,7 +1,7 @@
-"""What operators ask about orders. Reading only; every list is bounded.
+"""What operators ask about orders. These functions only read, and every list is bounded.
 
-Values come back as frozen dataclasses that hold plain types, ready to be shown as a
-table or as JSON. None of them holds personal data.
+They return frozen dataclasses of plain types, ready to be shown as a table or as JSON.
+None of them holds personal data.
 """
 
 from collections.abc import Sequence
@@ -35,14 +35,14 @@ class OrderRow:
 
 @dataclass(frozen=True, slots=True)
 class StuckRow(OrderRow):
-    """An order to which nothing happens; ``payment_state`` None: no payment was begun."""
+    """An order that makes no progress; ``payment_state`` is None if no payment was begun."""
 
     payment_state: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
-    """A line of an order, and what became of the product's reservation."""
+    """A line of an order, and the state of the product's reservation."""
 
     line_no: int
     product_id: str
@@ -54,7 +54,7 @@ class ItemRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """An event; ``body`` is its JSON as it was written."""
+    """An event; ``body`` is its JSON as it was stored."""
 
     version: int
     type: str
@@ -65,7 +65,7 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """Where a message of the order stands: ``outbox``, ``inbox`` or ``dead`` says which table knows it."""
+    """A message of the order. ``place`` is the table that knows it: ``outbox``, ``inbox`` or ``dead``."""
 
     place: str
     queue: str
@@ -92,7 +92,7 @@ class PaymentRow:
 
 @dataclass(frozen=True, slots=True)
 class NotificationRow:
-    """What the customer was told."""
+    """A notification of the customer."""
 
     template: str
     state: str
@@ -103,7 +103,7 @@ class NotificationRow:
 
 @dataclass(frozen=True, slots=True)
 class OrderDetail:
-    """All there is to know about one order."""
+    """Everything about one order but the customer's contact."""
 
     order: OrderRow
     items: list[ItemRow]
@@ -128,7 +128,7 @@ class StockRow:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds from acceptance to the terminal status, over so many orders; None without any."""
+    """Seconds from acceptance to the terminal status, of ``orders`` orders; None if there are none."""
 
     orders: int
     p50_s: float | None
@@ -147,7 +147,7 @@ _LIST = f"""
      ORDER BY updated_at DESC, order_id LIMIT %(limit)s
 """  # noqa: S608 # as above
 
-# An order updated before an instant was accepted before it: the index on accepted_at finds few.
+# An order is accepted before it is updated, so the condition on accepted_at loses none. It has an index.
 _IS_STUCK = """is_under_way
        AND accepted_at < now() - %(older_than_s)s * interval '1 second'
        AND updated_at < now() - %(older_than_s)s * interval '1 second'"""
@@ -179,7 +179,7 @@ _EVENTS = """
       FROM shop.order_events WHERE order_id = %s ORDER BY version
 """
 
-# A message_id is order_id:version:queue, so the inbox is asked for the ids the events may have sent.
+# A message_id is order_id:version:queue, so these are all ids that the order's events may have sent.
 _MESSAGES = """
     WITH ids AS (
         SELECT e.version, queue, e.order_id || ':' || e.version || ':' || queue AS message_id
@@ -215,7 +215,7 @@ _STOCK = """
      ORDER BY product_id LIMIT %(limit)s
 """
 
-# The first of these is what cancelled the order; a later one only tells how a step ended.
+# The first of these events cancelled the order; a later one only says how a step ended.
 _CANCELLATIONS = """
     SELECT type, count(*)
       FROM (SELECT DISTINCT ON (order_id) type FROM shop.order_events
@@ -234,7 +234,7 @@ _LATENCY = """
 
 
 def show(order_id: str, tx: Transaction, *, queues: Sequence[str]) -> OrderDetail:
-    """Return everything about an order. Raises OrderNotFound. ``queues`` are those with handlers."""
+    """Return everything about an order. ``queues`` are those with handlers. Raises OrderNotFound."""
     row = tx.fetch_one(_GET, (order_id,))
     if row is None:
         raise OrderNotFound(f"no order {order_id[:80]!r}")
@@ -255,13 +255,13 @@ def show(order_id: str, tx: Transaction, *, queues: Sequence[str]) -> OrderDetai
 def select(
     tx: Transaction, *, status: Status | None = None, attention: bool = False, limit: int = 100
 ) -> list[OrderRow]:
-    """Return orders, the last changed first; only those of a status, or that need attention, if asked."""
+    """Return orders, the last changed first; if asked only those in a status, or that need a person."""
     params = {"status": status, "attention": attention, "limit": limit}
     return [OrderRow(*row) for row in tx.fetch_all(_LIST, params)]
 
 
 def stuck(tx: Transaction, *, older_than_s: float, limit: int = 100) -> list[StuckRow]:
-    """Return orders under way to which nothing has happened for so long, the oldest first."""
+    """Return orders under way without an event for ``older_than_s`` seconds, the oldest first."""
     params = {"older_than_s": older_than_s, "limit": limit}
     return [StuckRow(*row) for row in tx.fetch_all(_STUCK, params)]
 
@@ -279,13 +279,13 @@ def count_attention(tx: Transaction, limit: int = 100_000) -> int:
 
 
 def stock(tx: Transaction, *, products: Sequence[str] | None = None, limit: int = 1000) -> list[StockRow]:
-    """Return the stock of these products, or of all, by product."""
+    """Return the stock of these products, or of all, sorted by product_id."""
     params = {"products": None if products is None else list(products), "limit": limit}
     return [StockRow(*row) for row in tx.fetch_all(_STOCK, params)]
 
 
 def count_by_status(tx: Transaction) -> dict[Status, int]:
-    """Return how many orders stand where; every status is there. Reads the whole table."""
+    """Return how many orders are in each status, also if there are none. Reads the whole table."""
     counts = dict.fromkeys(Status, 0)
     for status, count in tx.fetch_all("SELECT status, count(*) FROM shop.orders GROUP BY status"):
         counts[Status(status)] = count
@@ -298,13 +298,13 @@ def count_cancellations(tx: Transaction) -> dict[str, int]:
 
 
 def count_under_way(tx: Transaction) -> int:
-    """Return how many orders are not at rest: their status is not terminal, or a step is pending."""
+    """Return how many orders are not finished: their status is not terminal, or a step is pending."""
     row = tx.fetch_one("SELECT count(*) FROM shop.orders WHERE is_under_way")
     return int(row[0]) if row else 0
 
 
 def latency(tx: Transaction, *, since: datetime) -> Latency:
-    """Return how long orders accepted since then took to reach their terminal status."""
+    """Return how long orders accepted since ``since`` took to reach their terminal status."""
     row = tx.fetch_one(_LATENCY, (since,))
     return Latency(*row) if row else Latency(0, None, None)
 

@@ -1,7 +1,7 @@
 """Units of stock that belong to an order: reserved, then shipped or released.
 
-Every function works on many orders with a few statements, and expects their rows to
-be locked. The stock rows are locked here, after them (STK1 of ``stock``).
+Each function works on many orders with a few statements. The caller has locked the rows
+of the orders; the rows of the stock are locked after them (STK1).
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ Quantities = dict[str, int]
 
 
 class ReservationEnd(StrEnum):
-    """Where reserved units go."""
+    """What becomes of reserved units."""
 
     RELEASED = "released"
     SHIPPED = "shipped"
@@ -55,7 +55,7 @@ _MOVE = {
 
 
 def wanted(order_ids: Sequence[str], tx: Transaction) -> dict[str, Quantities]:
-    """Return what each order asks for; lines of the same product are summed."""
+    """Return what each order asks for; lines of the same product are added up."""
     quantities: dict[str, Quantities] = {order_id: {} for order_id in order_ids}
     for order_id, product_id, units in tx.fetch_all(_WANTED, (list(order_ids),)):
         quantities[order_id][product_id] = units
@@ -63,7 +63,7 @@ def wanted(order_ids: Sequence[str], tx: Transaction) -> dict[str, Quantities]:
 
 
 def reserve(granted: Mapping[str, Mapping[str, int]], tx: Transaction) -> None:
-    """Take what was granted to each order out of the stock, whose rows the caller has locked."""
+    """Reserve for each order what was granted to it. The caller has locked the rows of the stock."""
     units: Counter[str] = Counter()
     for quantities in granted.values():
         units.update(quantities)
@@ -72,10 +72,10 @@ def reserve(granted: Mapping[str, Mapping[str, int]], tx: Transaction) -> None:
     tx.write_values(_TAKE, list(units.items()))
 
 
-def end(order_ids: Sequence[str], fate: ReservationEnd, tx: Transaction) -> None:
-    """Release or ship what is still reserved for these orders; nothing reserved is nothing done."""
+def end(order_ids: Sequence[str], how: ReservationEnd, tx: Transaction) -> None:
+    """Release or ship what is still reserved for these orders. Locks the rows of the stock (STK1)."""
     units: Quantities = dict(tx.fetch_all(_HELD, (list(order_ids),))) if order_ids else {}
     if units:
         lock_stock(units, tx)
-        tx.write(_END, (fate, list(order_ids)))
-        tx.write_values(_MOVE[fate], list(units.items()))
+        tx.write(_END, (how, list(order_ids)))
+        tx.write_values(_MOVE[how], list(units.items()))

@@ -1,4 +1,4 @@
-"""A person has looked at an order that needed one, and says so."""
+"""Closing the request for a person: somebody has looked at the order, and says so."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _GIVEN_UP = "SELECT DISTINCT step FROM shop.order_events WHERE order_id = %s AND
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Why a person had been asked, None if nobody was, and the dead letters that were discarded."""
+    """Why the order needed a person, None if it did not, and the dead letters that were discarded."""
 
     order_id: str
     attention_reason: str | None
@@ -23,12 +23,12 @@ class Resolved:
 
 
 def resolve_order(order_id: str, tx: Transaction, *, by: str, reason: str) -> Resolved:
-    """Say that an order needs nobody any more, in the caller's transaction.
+    """Record that an order needs no person any more, in the caller's transaction.
 
     Writes the event, discards the order's open dead letters for the same reason, and
-    records the action. ``by`` and ``reason`` stay in the history: nothing personal.
-    An order that needs nobody is left as it is. Raises OrderNotFound, or OrderConflict
-    while a step that was given up must still be done: only replaying it ends it.
+    records the action. ``by`` and ``reason`` are kept in the history and hold nothing
+    personal. An order that needs no person is left as it is. Raises OrderNotFound, or
+    OrderConflict while a step that was given up must still be done: only a replay ends it.
     """
     journal = Journal(tx, [order_id])
     order = journal.orders.get(order_id)
@@ -50,12 +50,12 @@ def resolve_order(order_id: str, tx: Transaction, *, by: str, reason: str) -> Re
 
 
 def _not_yet(order_id: str, left: Sequence[Step], letters: Sequence[DeadLetter]) -> str:
-    """Return what is to be typed instead. A replay is safe: it asks the gateway first."""
+    """Return the error's text, with the command to type instead: a replay, which asks the gateway first."""
     steps = ", ".join(left)
     types = {type(command_of(step, order_id, 1).payload).__name__ for step in left}
     if wanted := [each for each in reversed(letters) if each.type in types]:
         numbers = " ".join(str(each.dead_letter_id) for each in wanted)
         todo = f'ordermq dead replay {numbers} --reason "..."'
     else:
-        todo = f'if it is not being tried already: ordermq order resume {order_id} --reason "..."'
-    return f"order {order_id}: {steps} was given up and must still be done; mend the cause, then {todo}"
+        todo = f'unless it is being tried already: ordermq order resume {order_id} --reason "..."'
+    return f"order {order_id}: {steps} was given up and must still be done; repair the cause, then {todo}"

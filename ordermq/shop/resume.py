@@ -1,8 +1,8 @@
-"""Find the work of orders that got lost on its way, and send it again under its own message ids.
+"""Find messages of orders that got lost on their way, and send them again under their own ids.
 
-A queue was purged, a broker lost its disk, a database came back from a backup: then a
-step is pending and no message will ever end it. What its message was, the history says;
-where it was last seen, the tables say.
+A queue was purged, a broker lost its disk, a database was restored from a backup: then a
+step is pending and no message will ever end it. The order's history says which message
+that was; the tables say where it was last seen.
 
     the tables say                       what is done
     nothing                              sent as it was the first time
@@ -10,15 +10,15 @@ where it was last seen, the tables say.
     outbox: waits                        nothing: it is on its way, or will be when it is due
     a dead letter is open                nothing: ``ordermq dead replay`` is the way
     inbox: dead, no letter open          sent as the next hop: its replay was lost, or discarded
-    inbox: done                          nothing: reported, for it cannot be; with ``anew`` it is
-                                         opened again and sent as the next hop
+    inbox: done                          nothing, but reported, because this cannot be; with
+                                         ``anew`` it is reopened and sent as the next hop
 
 Invariants
-    RSM1  What was not lost after all is done once: the message sent again has the id and the
-        hop of the one that is still under way, and the inbox settles one of the two.
-        With ``anew`` too: what a handler does is decided by the order's pending steps, its
-        rows and the services' keys, not by the inbox alone.
-    RSM2  The order is locked meanwhile: no step ends between looking and sending.
+    RSM1  A message that was not lost after all is handled once: the one sent again has the
+        same id and hop, and the inbox accepts one of the two. With ``anew`` too: what a
+        handler does is decided by the order's pending steps, its rows and the idempotency
+        keys, not by the inbox alone.
+    RSM2  The order stays locked until the commit, so no step ends between looking and sending.
 """
 
 from collections.abc import Iterable, Sequence
@@ -43,7 +43,7 @@ _EVENTS = """
 
 
 class Found(StrEnum):
-    """What became of a pending step's message, or of the order as a whole."""
+    """What was done with the message of a pending step, or with the order as a whole."""
 
     SENT = "sent"
     WAITING = "waiting"
@@ -55,7 +55,7 @@ class Found(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """One pending step, or one order that has none; ``note`` is for the operator."""
+    """The answer for one pending step, or for an order without any; ``note`` is for the operator."""
 
     order_id: str
     found: Found
@@ -67,9 +67,10 @@ class Resumed:
 
 
 def resume_orders(order_ids: Iterable[str], tx: Transaction, *, anew: bool = False) -> list[Resumed]:
-    """Send again what these orders wait for and nobody has, in the caller's transaction.
+    """Send the lost messages of these orders again, in the caller's transaction.
 
-    ``anew``: also what is done as a message, although its step is pending.
+    ``anew``: also messages that are done although their step is pending. Returns an
+    answer for each pending step, and one for each order without any.
     """
     wanted = list(dict.fromkeys(order_ids))
     journal = Journal(tx, wanted)
@@ -86,7 +87,7 @@ def resume_orders(order_ids: Iterable[str], tx: Transaction, *, anew: bool = Fal
             for step in sorted(order.state.pending):
                 version = sent.get(order_id, {}).get(step)
                 if version is None:
-                    note = "no event of its history sends this step: see 'ordermq reconcile'"
+                    note = "no event of the order's history sends this step: see 'ordermq reconcile'"
                     answers.append(Resumed(order_id, Found.IMPOSSIBLE, step, note=note))
                 else:
                     pending.append((command_of(step, order_id, version, order.traceparent), step))
@@ -110,28 +111,28 @@ def resume_orders(order_ids: Iterable[str], tx: Transaction, *, anew: bool = Fal
 
 
 def judge(where: MessageLocation, *, anew: bool = False) -> tuple[Found, str]:
-    """Say what becomes of the message of a pending step. Pure."""
+    """Decide what to do with the message of a pending step; return that and a note. Pure."""
     if where.open_letter is not None:
         return Found.DEAD, f'ordermq dead replay {where.open_letter} --reason "..."'
     if where.available_at is not None:
         return Found.WAITING, f"in the outbox, due {where.available_at:%Y-%m-%d %H:%M:%S}"
     match where.outcome:
         case "done" if anew:
-            return Found.SENT, "its message was done without its step"
+            return Found.SENT, "the message was done without its step"
         case "done":
             return (
                 Found.IMPOSSIBLE,
-                "its message is done, but the step is pending: after a restored backup say --anew, "
-                "else it is a bug",
+                "the message is done, but its step is pending: use --anew after a restored backup; "
+                "otherwise this is a bug",
             )
         case None:
-            return Found.SENT, "no consumer has seen it"
+            return Found.SENT, "no consumer has seen the message"
         case outcome:
             return Found.SENT, f"last seen as {outcome}"
 
 
 def senders(events: Sequence[tuple[int, Event]]) -> dict[Step, int]:
-    """Return the version of the event that last sent each step; empty for a history that cannot be. Pure."""
+    """Return the version of the event that last sent each step; {} for an impossible history. Pure."""
     state: State | None = None
     sent: dict[Step, int] = {}
     try:

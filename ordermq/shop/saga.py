@@ -8,17 +8,18 @@
                         │ payment_captured: too late, so refund
                         └──payment_refunded──> refunded
 
-``pending`` holds each step whose command was sent and whose end no event has told
-yet. An order is at rest when its status is terminal and nothing is pending.
+``pending`` holds each step whose command was sent and which no event has ended yet. An
+order is at rest when its status is terminal and nothing is pending.
 
 Invariants
     SAG1  A step is pending from the event that sends its command to the event that ends it.
-        What must not be left undone (release, refund, ship) stays pending when it is
-        given up, and a human has to look.
-    SAG2  Before the money is taken, what fails is undone; afterwards the order only goes
-        forward.
-    SAG3  Money taken for a cancelled order goes back, however late its capture is told.
-    SAG4  One event sends at most one command to a queue: message ids rest on that.
+        A step that must not be left undone (release, refund, ship) stays pending when it
+        is given up, and a person has to look.
+    SAG2  Before the money is taken, a failed step cancels the order, and the steps before it
+        are undone. Afterwards the order only goes forward.
+    SAG3  Money taken for a cancelled order is refunded, however late the capture is reported.
+    SAG4  One event sends at most one command to a queue, because a message_id is made of
+        the order, the event's version and the queue.
 """
 
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ from ordermq.shop.events import Event, EventType, Step
 
 
 class Status(StrEnum):
-    """Where an order stands."""
+    """The status of an order."""
 
     PLACED = "placed"
     RESERVED = "reserved"
@@ -45,22 +46,23 @@ TERMINAL = frozenset({Status.COMPLETED, Status.CANCELLED, Status.REFUNDED})
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """An order's status and the steps that are under way."""
+    """An order's status, and the steps that are pending."""
 
     status: Status
     pending: frozenset[Step] = frozenset()
 
     @property
     def is_at_rest(self) -> bool:
+        """Whether nothing more will happen by itself."""
         return self.status in TERMINAL and not self.pending
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What an event does in a status.
+    """What an event does to an order in a status.
 
-    ``keeps``: its step stays pending although it was given up. ``attention``: True asks
-    a human to look, False says that one has; None leaves that as it is.
+    ``keeps``: the event's step stays pending although it was given up. ``attention``:
+    True asks a person to look, False says that one has looked, None changes nothing.
     """
 
     status: Status
@@ -71,7 +73,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What follows: the new state, the steps to send commands for, and whether a human has to look.
+    """What follows from an event: the new state, and the steps to send commands for.
 
     ``attention`` is that of ``Row``.
     """
@@ -85,7 +87,7 @@ _PLACED, _RESERVED, _PAID = Status.PLACED, Status.RESERVED, Status.PAID
 _COMPLETED, _CANCELLED, _REFUNDED = Status.COMPLETED, Status.CANCELLED, Status.REFUNDED
 
 FIRST = Row(_PLACED, (Step.RESERVE,))
-"""What ``order_placed`` does; it comes first and only once."""
+"""What ``order_placed`` does. It is the first event of an order, and comes only once."""
 
 TABLE: dict[tuple[Status, EventType], Row] = {
     (_PLACED, EventType.STOCK_RESERVED): Row(_RESERVED, (Step.CAPTURE,)),
@@ -94,17 +96,17 @@ TABLE: dict[tuple[Status, EventType], Row] = {
     (_PLACED, EventType.CANCEL_REQUESTED): Row(_CANCELLED, (Step.NOTIFY_CANCELLED,)),
     (_RESERVED, EventType.PAYMENT_CAPTURED): Row(_PAID, (Step.SHIP, Step.AWARD, Step.NOTIFY_CONFIRMED)),
     (_RESERVED, EventType.PAYMENT_DECLINED): Row(_CANCELLED, (Step.RELEASE, Step.NOTIFY_CANCELLED)),
-    # Given up, the capture may still have happened: the refund asks the gateway.
+    # A capture that was given up may still have happened, so the refund asks the gateway.
     (_RESERVED, EventType.PAYMENT_FAILED): Row(
         _CANCELLED, (Step.RELEASE, Step.REFUND, Step.NOTIFY_CANCELLED), attention=True
     ),
-    # The capture stays pending: it ends as captured (then refund), declined or skipped.
+    # The capture stays pending until it ends as captured (a refund follows), declined or skipped.
     (_RESERVED, EventType.CANCEL_REQUESTED): Row(_CANCELLED, (Step.RELEASE, Step.NOTIFY_CANCELLED)),
     (_PAID, EventType.SHIPMENT_CREATED): Row(_PAID),
     (_PAID, EventType.SHIPMENT_FAILED): Row(_PAID, attention=True, keeps=True),
     (_PAID, EventType.POINTS_AWARDED): Row(_PAID),
     (_PAID, EventType.POINTS_FAILED): Row(_PAID, attention=True),
-    # An operator's replay may still succeed when the order has long been completed.
+    # A replay by an operator may still succeed long after the order was completed.
     (_COMPLETED, EventType.POINTS_AWARDED): Row(_COMPLETED),
     (_CANCELLED, EventType.STOCK_REJECTED): Row(_CANCELLED),
     (_CANCELLED, EventType.RESERVATION_FAILED): Row(_CANCELLED, attention=True),
@@ -116,7 +118,7 @@ TABLE: dict[tuple[Status, EventType], Row] = {
     (_CANCELLED, EventType.REFUND_SKIPPED): Row(_CANCELLED),
     (_CANCELLED, EventType.REFUND_FAILED): Row(_CANCELLED, attention=True, keeps=True),
 }
-# A release ends at its own pace, before or after a refund.
+# A release may end before or after a refund.
 for _status in (_CANCELLED, _REFUNDED):
     TABLE[_status, EventType.STOCK_RELEASED] = Row(_status)
     TABLE[_status, EventType.RELEASE_FAILED] = Row(_status, attention=True, keeps=True)
@@ -129,8 +131,8 @@ for _status in Status:
     TABLE[_status, EventType.ATTENTION_RAISED] = Row(_status, attention=True)
     TABLE[_status, EventType.ATTENTION_RESOLVED] = Row(_status, attention=False)
 
-# Events that count although their step has ended: a capture told late (SAG3), and what
-# an operator's replay of a dead letter achieves.
+# Events that count although their step has ended: a capture that is reported late (SAG3), and
+# the success of a dead letter that an operator has replayed.
 _LATE = {
     EventType.PAYMENT_CAPTURED,
     EventType.POINTS_AWARDED,
@@ -139,10 +141,10 @@ _LATE = {
 
 
 def advance(state: State | None, event: Event) -> Move:
-    """Return what follows from ``event``; ``state`` None is an order that does not exist yet.
+    """Return what follows from ``event``; ``state`` None means an order that does not exist yet.
 
-    Raises IllegalEvent for an event the table has no row for, or one that ends a step
-    that is not pending.
+    Raises IllegalEvent if the table has no row for the event, or if the event ends a
+    step that is not pending.
     """
     if state is None:
         if event.type is not EventType.ORDER_PLACED:
@@ -166,11 +168,11 @@ def _move(pending: frozenset[Step], row: Row) -> Move:
 
 
 class Readiness(Enum):
-    """What a command finds when it arrives."""
+    """Whether the order is ready for a command that has arrived."""
 
     READY = auto()
     TOO_EARLY = auto()
-    MOVED_ON = auto()  # done before, or no longer wanted
+    MOVED_ON = auto()  # the step was done before, or is no longer wanted
 
 
 _BEFORE_PAID = frozenset({_PLACED, _RESERVED})
@@ -186,12 +188,12 @@ _EARLY: Mapping[Step, frozenset[Status]] = {
 
 
 def readiness(state: State, step: Step) -> Readiness:
-    """Say whether ``step`` is to be done now."""
+    """Say whether ``step`` is to be done now, for an order in this state."""
     if step in state.pending:
         return Readiness.READY
     return Readiness.TOO_EARLY if state.status in _EARLY[step] else Readiness.MOVED_ON
 
 
 def can_happen(status: Status, event_type: EventType) -> bool:
-    """Whether the table has a row for it."""
+    """Say whether the table has a row for this event in this status."""
     return (status, event_type) in TABLE

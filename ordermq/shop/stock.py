@@ -1,10 +1,10 @@
-"""What there is of each product: loading it, and deciding who gets it.
+"""The stock of each product: loading it, and granting it to orders.
 
     loaded = on_hand + reserved + shipped      always, and none is negative
 
 Invariants
-    STK1  Stock rows are locked after the order rows and sorted by product_id, whoever
-        does it: two batches that share products cannot deadlock.
+    STK1  Stock rows are always locked after the order rows, and sorted by product_id. So two
+        batches that share products cannot deadlock.
     STK2  An order gets all of its items or none.
 """
 
@@ -35,14 +35,15 @@ _LOCK = """
 def load_stock(rows: Iterable[tuple[str, int]], tx: Transaction) -> int:
     """Set how many units of each product ever came in; return how many products were set.
 
-    Loading the same rows twice changes nothing. Raises BadInput naming the product if
-    it stands twice, or if more of it is reserved or shipped than would be loaded.
+    ``rows`` are pairs of product_id and units. Loading the same rows twice changes nothing.
+    Raises BadInput with the product's id if it is in ``rows`` twice, or if more units of
+    it are reserved or shipped than would be loaded.
     """
     loaded: dict[str, int] = {}
     for product_id, quantity in rows:
         _check(product_id, quantity)
         if product_id in loaded:
-            raise BadInput(f"product {product_id}: stands twice in what is to be loaded")
+            raise BadInput(f"product {product_id}: is in the rows to load twice")
         loaded[product_id] = quantity
     values = [(product_id, loaded[product_id], loaded[product_id]) for product_id in sorted(loaded)]
     done = {row[0] for row in tx.fetch_values(_LOAD, values, template="(%s, %s::bigint, %s::bigint)")}
@@ -54,12 +55,12 @@ def load_stock(rows: Iterable[tuple[str, int]], tx: Transaction) -> int:
 
 
 def lock_stock(product_ids: Iterable[str], tx: Transaction) -> dict[str, int]:
-    """Lock the stock rows of these products (STK1); return units on hand of those that are known."""
+    """Lock the stock rows of these products (STK1); return the units on hand of those that exist."""
     return dict(tx.fetch_all(_LOCK, (sorted(set(product_ids)),)))
 
 
 def allocate(wanted: Mapping[str, int], on_hand: MutableMapping[str, int]) -> list[str]:
-    """Take ``wanted`` units from ``on_hand``, all or none (STK2); return the products that are short."""
+    """Subtract ``wanted`` from ``on_hand``, all or nothing (STK2); return the products that are short."""
     short = sorted(product for product, units in wanted.items() if on_hand.get(product, 0) < units)
     if not short:
         for product, units in wanted.items():

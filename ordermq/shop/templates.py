@@ -1,4 +1,4 @@
-"""What customers and operators read. Pure; one SMS of 160 characters each, without anything personal."""
+"""The texts that customers and operators get: one SMS of 160 characters each, nothing personal. Pure."""
 
 from ordermq.shop.commands import Template
 from ordermq.shop.money import written
@@ -11,7 +11,7 @@ _TEXTS = {
 
 
 def render_alert(*, order_id: str, event: str, others: int = 0) -> str:
-    """Return the text for the operator: what to look at, and nothing of the customer's."""
+    """Return the text for the operator: what to look at, and nothing about the customer."""
     if others:
         more = f"{others} more {'do' if others > 1 else 'does'}"
         return f"Order {order_id} needs a person: {event}; {more}. Type: ordermq order list --attention"[:160]
@@ -19,5 +19,5 @@ def render_alert(*, order_id: str, event: str, others: int = 0) -> str:
 
 
 def render(template: Template, *, order_id: str, amount_minor: int, currency: str) -> str:
-    """Return the text of a notification."""
+    """Return the text of a notification for the customer."""
     return _TEXTS[template].format(order_id=order_id, amount=f"{written(amount_minor, currency)} {currency}")

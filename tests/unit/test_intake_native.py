@@ -160,7 +160,7 @@ def test_an_order_of_endless_rows_is_refused_without_keeping_them() -> None:
         (HEADER.replace(",", ";") + "\n", "neither a JSON object nor a CSV header"),
         (HEADER.replace("unit_price", "price") + "\n", "unit_price"),
         (HEADER + ",colour\n", "unknown column 'colour'"),
-        (HEADER + ",phone\n", "stands there twice"),
+        (HEADER + ",phone\n", "is there twice"),
         (HEADER + ",unit_price_minor\n", "say the same"),
     ],
 )

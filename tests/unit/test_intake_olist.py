@@ -91,8 +91,8 @@ def test_payments_may_differ_from_the_total_by_one_centavo(paid: float, is_taken
     ("text", "said"),
     [
         ("{", "not JSON"),
-        ("[]", "not such an order"),
-        ("null", "not such an order"),
+        ("[]", "not an order of this format"),
+        ("null", "not an order of this format"),
         ('{"order_id": "a", "order_id": "b"}', "stands twice"),
         ("[" * 100_000, "nested deeper"),
         ('{"price": NaN}', "NaN"),

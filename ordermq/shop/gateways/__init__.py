@@ -1,4 +1,4 @@
-"""The services outside that the order pipeline calls, over HTTP."""
+"""The services of third parties that the order pipeline calls over HTTP."""
 
 from ordermq.shop.gateways.payment import Captured, Declined, LedgerEntry, PaymentGateway, Refunded
 from ordermq.shop.gateways.sms import SmsGateway

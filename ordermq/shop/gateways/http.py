@@ -1,14 +1,14 @@
-"""JSON over HTTP to one service, telling apart "not sent" and "nobody knows".
+"""JSON over HTTP to one service. It tells "not sent" from "outcome unknown".
 
-Connections are kept alive and used again; there are never more than threads that
-call at once. A request has one deadline for all of it, also against a service that
-sends its answer a byte at a time.
+Connections are kept alive and used again; there are never more of them than threads
+that call at the same time. One deadline covers the whole request, also against a
+service that sends its answer a byte at a time.
 
 Invariants
-    HTP1  GatewayUnavailable means that the request cannot have had an effect: the
-        connection never came up.
-    HTP2  Once a byte may have left, every failure is OutcomeUnknown.
-    HTP3  A request is sent a second time only if it is idempotent, and only when a
+    HTP1  GatewayUnavailable means that the request had no effect, because no connection
+        came up.
+    HTP2  Once a byte may have been sent, every failure is OutcomeUnknown.
+    HTP3  A request is sent a second time only if it is idempotent, and only if a
         kept-alive connection turned out to be closed.
     HTP4  Errors and logs name the method, the path and the status; never a body, a
         header or a query.
@@ -36,18 +36,18 @@ _MAX_RETRY_AFTER_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the service answered. Never log ``raw``."""
+    """An answer of the service. ``raw`` may hold personal data: never log it."""
 
     status: int
     raw: bytes = field(repr=False)
     retry_after_s: float | None
 
     def body(self) -> Mapping[str, Any]:
-        """Return the JSON object that was answered; an empty one if it was anything else."""
+        """Return the answer's JSON object; an empty one if the answer is anything else."""
         return _json_object(self.raw)
 
     def lines(self) -> list[Mapping[str, Any]]:
-        """Return the answer's JSON objects, one a line."""
+        """Return the answer's JSON objects, one for each line."""
         return [_json_object(line) for line in self.raw.splitlines()]
 
 
@@ -64,7 +64,11 @@ class _Request:
 
 
 class JsonClient:
-    """A service at a base URL. Safe for many threads. Its connections close with it."""
+    """A service at a base URL. Safe for many threads; its connections are closed with this object.
+
+    Each call blocks for ``timeout_s`` seconds at most. A shorter limit can be given with the
+    call, a longer one cannot.
+    """
 
     def __init__(self, base_url: str, *, connect_timeout_s: float, timeout_s: float) -> None:
         url = urlsplit(base_url)
@@ -73,11 +77,11 @@ class JsonClient:
         self._prefix = url.path.rstrip("/")
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
-        self._idle: deque[http.client.HTTPConnection] = deque()  # the last used is taken first
+        self._idle: deque[http.client.HTTPConnection] = deque()  # the connection used last is taken first
         weakref.finalize(self, _close_all, self._idle)
 
     def get(self, path: str, *, timeout_s: float | None = None) -> Answer:
-        """Ask; asking twice is asking once. Raises GatewayUnavailable or OutcomeUnknown."""
+        """Send an idempotent request. Raises GatewayUnavailable or OutcomeUnknown."""
         return self._send(_Request("GET", path, is_idempotent=True), timeout_s)
 
     def post(
@@ -88,7 +92,7 @@ class JsonClient:
         idempotency_key: str | None = None,
         timeout_s: float | None = None,
     ) -> Answer:
-        """Send ``body``. With a key the service makes sending twice sending once.
+        """Send ``body`` as JSON. With an idempotency key a repeated request has one effect.
 
         Raises GatewayUnavailable (no effect, HTP1) or OutcomeUnknown.
         """
@@ -111,7 +115,7 @@ class JsonClient:
             except (OSError, http.client.HTTPException, ValueError) as exc:
                 connection.close()
                 if is_reused and request.is_idempotent and isinstance(exc, ConnectionError):
-                    continue  # HTP3; each turn takes one of the idle connections away
+                    continue  # HTP3; ends, because each turn takes one of the idle connections
                 raise OutcomeUnknown(f"{request}: no usable answer in {limit_s:g} s: {_name(exc)}") from exc
             if connection.sock is not None:
                 self._idle.append(connection)
@@ -122,7 +126,7 @@ class JsonClient:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                return None  # another thread was quicker
+                return None  # another thread took the last one
             if not _is_readable(connection.sock):
                 return connection
             connection.close()
@@ -150,13 +154,13 @@ class JsonClient:
             raw = response.read(MAX_ANSWER_BYTES + 1)
             if len(raw) > MAX_ANSWER_BYTES:
                 raise ValueError("the answer is too large")
-            if response.length:  # read(n) itself says nothing of what is missing
+            if response.length:  # read(n) does not report bytes that are missing
                 raise http.client.IncompleteRead(raw, response.length)
             return Answer(response.status, raw, _retry_after_s(response.headers.get("Retry-After")))
 
 
 class _BoundedResponse(http.client.HTTPResponse):
-    """An answer read within the deadline of the whole request, not of each read."""
+    """An answer that is read within the deadline of the whole request; http.client times each read alone."""
 
     def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -164,7 +168,7 @@ class _BoundedResponse(http.client.HTTPResponse):
 
 
 class _BoundedReader(io.RawIOBase):
-    """Gives each read of the socket what is left of the deadline."""
+    """Gives each read of the socket only the time that is left until the deadline."""
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase, deadline: Deadline) -> None:
         self._sock = sock
@@ -190,12 +194,12 @@ def _close_all(connections: deque[http.client.HTTPConnection]) -> None:
 
 
 def _left_s(deadline: Deadline) -> float:
-    # A socket timeout of 0 would mean "do not block".
+    # For a socket a timeout of 0 means "do not block".
     return max(0.001, deadline.left_s)
 
 
 def _is_readable(sock: socket.socket) -> bool:
-    # Between two requests a service has nothing to say: readable means it has closed.
+    # A service sends nothing between two requests, so a readable connection is one that it has closed.
     poller = select.poll()
     poller.register(sock, select.POLLIN)
     return bool(poller.poll(0))
@@ -210,12 +214,12 @@ def _json_object(raw: bytes) -> Mapping[str, Any]:
 
 
 def _retry_after_s(text: str | None) -> float | None:
-    # Seconds only: an HTTP date would need both clocks to agree.
+    # Only seconds are read: an HTTP date is of use only if both clocks agree.
     if text is None or not text.strip().isdecimal():
         return None
     return min(float(text), _MAX_RETRY_AFTER_S)
 
 
 def _name(error: BaseException) -> str:
-    # The text of an OSError is safe; an HTTPException may quote what was received.
+    # The text of an OSError is safe to log. An HTTPException may quote what was received (HTP4).
     return error.strerror or type(error).__name__ if isinstance(error, OSError) else type(error).__name__

@@ -1,7 +1,7 @@
 """The payment service: captures and refunds by idempotency key, and its ledger.
 
-A key is used for one capture for ever: sending it again asks for the same capture
-again. What the service answers to a key it has seen is what it answered then.
+A key stands for one capture for ever. To a key that it has seen before, the service gives
+the answer that it gave then.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from ordermq.shop.settings import ShopSettings
 
 _LEDGER_PAGE = 1000
 
-# The request itself is wrong. All other refusals pass: a missing permission, a limit, a fault there.
+# The request itself is wrong. Every other refusal may pass: a missing permission, a limit, a fault.
 _NEVER = (400, 404, 405, 410, 413, 415, 422)
 
 
@@ -28,21 +28,21 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The card was refused, for good; ``reason`` is the service's word."""
+    """The card was refused for good; ``reason`` is what the service says."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refunded:
-    """The money was given back."""
+    """The money was refunded."""
 
     refund_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """What to take, and under which key."""
+    """The money to take, and the idempotency key to take it under."""
 
     key: str
     order_id: str
@@ -53,7 +53,7 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One movement of money as the service has it; ``kind`` is capture or refund."""
+    """One movement of money in the service's ledger; ``kind`` is ``capture`` or ``refund``."""
 
     entry_no: int
     kind: str
@@ -67,8 +67,9 @@ class LedgerEntry:
 class PaymentGateway:
     """The service's calls. Safe for many threads; each call blocks until its deadline at most.
 
-    Every call raises GatewayUnavailable (it had no effect, or the same key may be sent
-    again), OutcomeUnknown (nobody knows), or GatewayRefused (it never succeeds).
+    Every call raises GatewayUnavailable (it had no effect, or it may be repeated with the
+    same key), OutcomeUnknown (it may have had an effect), or GatewayRefused (it never
+    succeeds).
     """
 
     def __init__(self, client: JsonClient) -> None:
@@ -76,6 +77,7 @@ class PaymentGateway:
 
     @classmethod
     def from_settings(cls, settings: ShopSettings) -> "PaymentGateway":
+        """Return the gateway at ``shop.payment_url``; connects at the first call."""
         return cls(
             JsonClient(
                 settings.payment_url,
@@ -85,7 +87,7 @@ class PaymentGateway:
         )
 
     def capture(self, capture: Capture, *, timeout_s: float | None = None) -> Captured | Declined:
-        """Take the money, or learn that the card is refused."""
+        """Take the money, or learn that the card is refused. The same key again is the same capture."""
         answer = self._client.post(
             "/v1/captures",
             {
@@ -105,7 +107,7 @@ class PaymentGateway:
         raise _error("capture", answer)
 
     def find(self, key: str, *, timeout_s: float | None = None) -> Captured | Declined | None:
-        """Ask what became of a capture; None if the service has never seen the key."""
+        """Ask for the result of a capture; None if the service has never seen the key."""
         answer = self._client.get(f"/v1/captures/by-key/{quote(key, safe='')}", timeout_s=timeout_s)
         if answer.status == 404:
             return None
@@ -118,7 +120,7 @@ class PaymentGateway:
     def refund(
         self, capture_id: str, *, key: str, amount_minor: int, currency: str, timeout_s: float | None = None
     ) -> Refunded:
-        """Give a capture back. The same key again is the same refund."""
+        """Refund a capture. The same key again is the same refund."""
         answer = self._client.post(
             "/v1/refunds",
             {"capture_id": capture_id, "amount_minor": amount_minor, "currency": currency},
@@ -130,7 +132,7 @@ class PaymentGateway:
         raise _error("refund", answer)
 
     def ledger(self) -> Iterator[list[LedgerEntry]]:
-        """Yield the service's own books, a page at a time, oldest first."""
+        """Yield the service's ledger, a page at a time, the oldest entry first."""
         after = 0
         while True:
             answer = self._client.get(f"/v1/ledger?after={after}&limit={_LEDGER_PAGE}")

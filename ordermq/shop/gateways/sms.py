@@ -1,4 +1,4 @@
-"""The SMS service. It has no idempotency keys: what may have been sent is never sent again."""
+"""The SMS service. It has no idempotency keys, so a text that may have been sent is never sent again."""
 
 from collections.abc import Iterator
 
@@ -17,6 +17,7 @@ class SmsGateway:
 
     @classmethod
     def from_settings(cls, settings: ShopSettings) -> "SmsGateway":
+        """Return the gateway at ``shop.sms_url``; connects at the first call."""
         return cls(
             JsonClient(
                 settings.sms_url,
@@ -26,10 +27,10 @@ class SmsGateway:
         )
 
     def send(self, to: str, text: str, *, reference: str, timeout_s: float | None = None) -> str:
-        """Send one message; return the service's id for it.
+        """Send one text; return the service's id for it.
 
-        Raises GatewayUnavailable (certainly not sent), OutcomeUnknown (perhaps sent: do
-        not send again) or GatewayRefused (never sent, and never will be).
+        Raises GatewayUnavailable (certainly not sent), OutcomeUnknown (perhaps sent, so do
+        not send it again) or GatewayRefused (not sent, and another attempt is refused too).
         """
         answer = self._client.post(
             "/v1/messages", {"to": to, "text": text, "reference": reference}, timeout_s=timeout_s
@@ -44,12 +45,12 @@ class SmsGateway:
         raise OutcomeUnknown(f"the SMS service answered {answer.status}")
 
     def sent(self) -> Iterator[list[str]]:
-        """Yield the references of all messages the service has sent, a page at a time, oldest first."""
+        """Yield the references of all texts the service has sent, a page at a time, the oldest first."""
         after = 0
         while True:
             answer = self._client.get(f"/v1/ledger?after={after}&limit={_PAGE}")
             if answer.status != 200:
-                raise OutcomeUnknown(f"reading what was sent: the SMS service answered {answer.status}")
+                raise OutcomeUnknown(f"reading the ledger: the SMS service answered {answer.status}")
             messages = answer.lines()
             if not messages:
                 return

@@ -1,4 +1,4 @@
-"""Order files in, orders out: streaming readers that never stop at a bad record. Pure."""
+"""Readers of order files. They stream, and a bad record does not stop them. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -16,9 +16,9 @@ FORMATS: Mapping[str, Callable[[Iterable[Line | Reject]], Iterator[Entry | Rejec
 
 
 def read_orders(stream: ByteStream, format: str) -> Iterator[Entry | Reject]:
-    """Yield every record of the file in its order: an order, or a reject with its reason.
+    """Yield every record of the file, in its order: an order, or a reject with its reason.
 
-    ``format`` is a key of FORMATS. Raises BadInput, at the first record, for a file
-    that is not of that format as a whole.
+    ``format`` is a key of FORMATS. Raises BadInput at the first record if the whole file
+    is not in that format.
     """
     return FORMATS[format](read_lines(stream))

@@ -1,8 +1,8 @@
-"""Orders made from a seed, for demonstrations and tests: the same seed, the same orders.
+"""Orders made from a seed, for demonstrations and tests. The same seed gives the same orders. Pure.
 
-A few products sell far more than the others (Zipf). Most orders are one or two items;
-about 2 in 100 carry a card that is declined and 1 in 100 one whose first capture gets
-no answer in time, by the sandbox payment service's own card numbers. Pure.
+A few products sell far more than the others (Zipf). Most orders have one or two items.
+The sandbox payment service declines about 2 in 100 of the cards, and does not answer the
+first capture of 1 in 100, or answers it with an error.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ CURRENCY = "EUR"
 ZIPF_EXPONENT = 1.1
 
 _CARDS = ("tok_gen_0001", "tok_gen_0002", "tok_gen_0003", "tok_gen_0005")
-_CARDS_IN_1000 = (970, 20, 5, 5)  # approved, declined, approved and refused after a time-out
+_CARDS_IN_1000 = (970, 20, 5, 5)  # approved; declined; first not answered; first answered 503
 _ITEMS = (1, 2, 3, 4, 6)
 _ITEMS_IN_100 = (60, 22, 10, 6, 2)
 _QUANTITIES_IN_100 = (85, 11, 4)
@@ -29,14 +29,14 @@ _encoder = msgspec.json.Encoder()
 
 
 def generate(count: int, seed: int) -> Iterator[Order]:
-    """Yield ``count`` orders, one at a time; a larger count begins with the same orders."""
+    """Yield ``count`` orders, one at a time. A larger count begins with the same orders."""
     random = Random(seed)
     for number in range(1, count + 1):
         yield _order(f"gen-{seed}-{number:07}", random)
 
 
 def json_line(order: Order) -> bytes:
-    """Return the order as a line of a native order file, its end included."""
+    """Return the order as a line of a native order file, with its line feed."""
     return _encoder.encode(order) + b"\n"
 
 
@@ -59,7 +59,7 @@ def _order(order_id: str, random: Random) -> Order:
 
 
 def _item(rank: int, quantity: int) -> Item:
-    # Prices of 1.99 to 119.99 that belong to the product, not to the draw.
+    # A product has one price, from 1.99 to 119.99, in all orders.
     price_minor = 199 + rank * 7919 % 119 * 100
     return Item(
         product_id=f"prod-{rank + 1:04}",

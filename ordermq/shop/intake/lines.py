@@ -1,9 +1,9 @@
 """A file of any size as lines of text, each either readable or refused with a reason.
 
-Plain or gzip, told apart by content. Memory is one chunk and one line: a line over
-``MAX_LINE_BYTES`` is skipped as it streams by. Only a line feed ends a line; a
-carriage return before it, a byte order mark before the first line and blank lines
-are dropped. A gzip stream that breaks costs its last line, never those before it.
+The content says whether a file is plain or gzip. Memory holds one chunk and one line: a
+line over ``MAX_LINE_BYTES`` is skipped while it is read. Only a line feed ends a line; a
+carriage return before it, a byte order mark before the first line and blank lines are
+dropped. If a gzip stream is broken, its last line is lost, never a line before it.
 """
 
 import gzip
@@ -34,7 +34,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """What could not be taken: where it stands, why, and how it begins."""
+    """A record that was refused: its line, the reason, and how the record begins."""
 
     line: int
     reason: str
@@ -43,10 +43,10 @@ class Reject:
 
 
 class ByteStream(Protocol):
-    """What is read from: an open binary file, standard input, an io.BytesIO."""
+    """A source of bytes: an open binary file, standard input, an io.BytesIO."""
 
     def read1(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes as soon as there are any; none at the end."""
+        """Return up to ``size`` bytes as soon as there are any; b"" at the end."""
         ...
 
 
@@ -61,7 +61,7 @@ def read_lines(stream: ByteStream) -> Iterator[Line | Reject]:
 
 
 def shortened(record: str) -> str:
-    """Return as much of ``record`` as a reject keeps."""
+    """Return the beginning of ``record``, as long as a reject keeps it."""
     if len(record) <= LONGEST_RECORD_CHARS:
         return record
     return record[:LONGEST_RECORD_CHARS] + "..."
@@ -69,7 +69,7 @@ def shortened(record: str) -> str:
 
 def _unreadable(data: bytes) -> str | None:
     if b"\x00" in data:
-        return f"holds a NUL at byte {data.index(0)}"
+        return f"contains a NUL at byte {data.index(0)}"
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as exc:
@@ -79,13 +79,13 @@ def _unreadable(data: bytes) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Broken:
-    """Ends the chunks of a stream that stopped making sense."""
+    """Ends the chunks of a stream that is damaged from here on."""
 
     reason: str
 
 
 def _chunks(stream: ByteStream) -> Iterator[bytes | _Broken]:
-    """Yield what the file says, unpacked, and at last what is wrong with it, if anything is."""
+    """Yield the file's content, unpacked; last a ``_Broken`` if it is damaged."""
     head = b""
     while len(head) < len(_BOM) and (more := stream.read1(len(_BOM) - len(head))):
         head += more
@@ -97,10 +97,10 @@ def _chunks(stream: ByteStream) -> Iterator[bytes | _Broken]:
             yield chunk
         return
     rejoined = _Rejoined(head, stream)
-    with gzip.GzipFile(fileobj=rejoined) as unpacked:  # type: ignore[call-overload] # it seeks only to go back
+    with gzip.GzipFile(fileobj=rejoined) as unpacked:  # type: ignore[call-overload] # it needs read() alone, unless it has to go back
         is_first = True
         try:
-            # read1 and not read: it hands out what was unpacked before the stream breaks.
+            # read1 returns what was unpacked before the damage; read would lose it.
             while chunk := unpacked.read1(_CHUNK_BYTES):
                 yield chunk.removeprefix(_BOM) if is_first else chunk
                 is_first = False
@@ -115,7 +115,7 @@ def _what_broke(exc: Exception) -> str:
 
 
 class _Rejoined:
-    """A stream whose first bytes were read already; what gzip reads from and no more."""
+    """A stream whose first bytes were read already, with the one method that gzip needs."""
 
     def __init__(self, head: bytes, stream: ByteStream) -> None:
         self._head = head
@@ -129,7 +129,7 @@ class _Rejoined:
 
 
 def _split(chunks: Iterator[bytes | _Broken]) -> Iterator[tuple[bytes, str | None]]:
-    """Yield each line with why it cannot be taken, or None. Of a line too long only its beginning."""
+    """Yield each line and why it is refused, or None. Of a line that is too long only its beginning."""
     kept = b""
     is_long = False
     for chunk in chunks:

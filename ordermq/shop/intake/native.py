@@ -1,14 +1,14 @@
-"""ordermq's own order files: JSON lines or CSV, told apart by the first line.
+"""ordermq's own order files: JSON lines or CSV; the first line shows which.
 
-JSON lines: one object a line with the fields of ``ordermq.shop.model.Order``:
+JSON lines: one object for each line, with the fields of ``ordermq.shop.model.Order``:
 
     {"order_id": "A-1", "customer_id": "C-7", "currency": "EUR", "total_minor": 2598, "card_token": "tok_1",
      "items": [{"product_id": "P-1", "quantity": 2, "unit_price_minor": 1299, "freight_minor": 0}],
      "contact": {"phone": "+4930123456", "email": "a@b.example", "name": "A. B."},
      "placed_at": "2026-01-31T09:30:00Z"}
 
-``freight_minor``, ``contact`` and each of its fields, and ``placed_at`` may be
-missing; fields of other names are ignored. CSV is described in ``intake.table``.
+``freight_minor``, ``contact``, each field of it, and ``placed_at`` may be missing. Fields
+with other names are ignored. ``intake.table`` describes CSV.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ from ordermq.shop.model import Order
 
 
 def read_native(lines: Iterable[Line | Reject]) -> Iterator[Entry | Reject]:
-    """Yield each order, or why it is none. Raises BadInput if the file is neither of the two kinds."""
+    """Yield each order, or a reject. Raises BadInput if the file is neither JSON lines nor CSV."""
     rest = iter(lines)
     for line in rest:
         if isinstance(line, Reject):
@@ -36,7 +36,7 @@ def read_native(lines: Iterable[Line | Reject]) -> Iterator[Entry | Reject]:
 
 
 def read_json(lines: Iterable[Line | Reject]) -> Iterator[Entry | Reject]:
-    """Yield each line's order, or why it is none. Never raises for what a line says."""
+    """Yield the order of each line, or a reject. Never raises because of a line."""
     for line in lines:
         if isinstance(line, Reject):
             yield line

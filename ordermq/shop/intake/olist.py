@@ -1,15 +1,15 @@
-"""Olist's Brazilian orders: one JSON object a line, money in BRL as decimal numbers.
+"""Olist's Brazilian orders: one JSON object for each line, money in BRL as decimal numbers.
 
     {order_id, customer_id, status, purchased_at, approved_at|null,
      items: [{product_id, seller_id, price, freight}], payments: [{type, installments, value}]}
 
-One item entry is one unit. An order is refused when it has no items, no payments, or
-payments that differ from its total (price + freight) by more than 0.01: it cannot be
-known what was sold or what was paid.
+One item entry is one unit. An order is refused if it has no items, no payments, or
+payments that differ from its total (price + freight) by more than 0.01: then nothing says
+what was sold or what was paid.
 
-The source names no card and no phone. An order gets a token the sandbox payment
-service approves, and a phone number derived from its customer_id in a range that
-belongs to nobody, so that the same file always gives the same orders.
+The source has no card and no phone. An order gets a card token that the sandbox payment
+service approves, and a phone number that is made of its customer_id, in a range that is
+not in use. So the same file always gives the same orders.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from ordermq.shop.model import Contact, Item, Order
 from ordermq.shop.money import minor_units, written
 
 CURRENCY = "BRL"
-CARD_TOKEN = "tok_olist_0001"  # noqa: S105 # a sandbox's word for yes, not a card
+CARD_TOKEN = "tok_olist_0001"  # noqa: S105 # a card of the sandbox that is approved, not a real one
 TOLERANCE_MINOR = 1
 
 
@@ -49,7 +49,7 @@ class _Order(msgspec.Struct):
 
 
 def read_olist(lines: Iterable[Line | Reject]) -> Iterator[Entry | Reject]:
-    """Yield each line's order, or why it is none. Never raises for what a line says."""
+    """Yield the order of each line, or a reject. Never raises because of a line."""
     for line in lines:
         if isinstance(line, Reject):
             yield line
@@ -61,9 +61,9 @@ def read_olist(lines: Iterable[Line | Reject]) -> Iterator[Entry | Reject]:
 
 
 def sandbox_phone(customer_id: str) -> str:
-    """Return the customer's number: +55 00 and eight digits; no Brazilian area code is 00.
+    """Return the customer's number: +55 00 and eight digits. No Brazilian area code is 00.
 
-    The last digit is 1: the sandbox SMS service gives some other endings a meaning.
+    The last digit is 1, because some other endings mean a fault to the sandbox SMS service.
     """
     digits = int.from_bytes(hashlib.sha256(customer_id.encode()).digest()[:8], "big") % 10**7
     return f"+5500{digits:07}1"

@@ -1,4 +1,4 @@
-"""What readers of order files share: an order with its line, strict JSON. Pure."""
+"""What the readers of order files share: an order with its line, and strict JSON. Pure."""
 
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,31 +15,31 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An order that could be read, and the line where it begins."""
+    """An order that was read, and the line where it begins."""
 
     line: int
     order: Order
 
 
 def reject(line: Line, reason: object, order_id: str | None = None) -> Reject:
-    """Refuse a readable line."""
+    """Return the reject of a line that could be read but holds no valid order."""
     return Reject(line.number, str(reason), shortened(line.text), order_id)
 
 
 def decode(text: str, kind: type[T]) -> T:
-    """Read one strict JSON object as ``kind``; Decimal fields are exact. Raises BadInput."""
+    """Decode one strict JSON object as ``kind``; Decimal fields are exact. Raises BadInput."""
     body = text.encode()
     try:
         check_strict(body)
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as exc:
-        raise BadInput(f"not such an order: {exc}") from exc
+        raise BadInput(f"not an order of this format: {exc}") from exc
     except (MessageError, msgspec.DecodeError) as exc:
         raise BadInput(str(exc)) from exc
 
 
 def order_id_in(text: str) -> str | None:
-    """Return the order_id of a JSON line that is otherwise unfit, if it has one."""
+    """Return the order_id of a JSON line that holds no valid order, if it has one."""
     try:
         value: Any = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):

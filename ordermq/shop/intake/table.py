@@ -1,18 +1,18 @@
-"""Orders as CSV: a header, then one row for each item; the rows of an order stand together.
+"""Orders as CSV: a header, then one row for each item; the rows of an order follow each other.
 
     order_id,customer_id,currency,product_id,quantity,unit_price,card_token,phone
     A-1,C-7,EUR,P-1,2,12.99,tok_1,+4930123456
     A-1,C-7,EUR,P-9,1,3.50,tok_1,+4930123456
 
-Needed: order_id, customer_id, currency, product_id, quantity, card_token, and either
-unit_price (decimal) or unit_price_minor (cents). Possible: freight or freight_minor,
-total or total_minor (else the sum of the items), phone, email, name, placed_at
-(RFC 3339 with its zone). Comma-separated, quotes as in RFC 4180, no line breaks
-inside quotes. What belongs to the order and not to the item must be the same in each
-of its rows, or empty after the first.
+Required columns: order_id, customer_id, currency, product_id, quantity, card_token, and
+either unit_price (decimal) or unit_price_minor (cents). Optional: freight or
+freight_minor, total or total_minor (without them the sum of the items), phone, email,
+name, placed_at (RFC 3339 with its zone). Cells are separated by commas and quoted as in
+RFC 4180, without line breaks inside quotes. A cell that describes the order and not the
+item must be the same in each row of the order, or empty after the first row.
 
-A row that cannot be read costs its whole order and no other: half an order must not
-be placed.
+A row that cannot be read refuses its whole order and no other, because half an order must
+not be placed.
 """
 
 import csv
@@ -42,7 +42,7 @@ Row = Mapping[str, str]
 
 @dataclass
 class _Group:
-    """The rows of one order so far, and what is wrong with them, if anything is."""
+    """The rows of one order so far, and the first problem with them, if there is one."""
 
     first: Line
     order_id: str
@@ -57,10 +57,10 @@ class _Group:
 
 
 def read_table(lines: Iterable[Line | Reject]) -> Iterator[Entry | Reject]:
-    """Yield each order, or why it is none. Raises BadInput if the first line is no fitting header."""
+    """Yield each order, or a reject. Raises BadInput if the first line is not a valid header."""
     columns: list[str] | None = None
     group: _Group | None = None
-    strays: list[Reject] = []  # unreadable rows of no known order, since the group's last row
+    strays: list[Reject] = []  # unreadable rows without an order_id, since the last row of the group
     for line in lines:
         if columns is None:
             if isinstance(line, Line):
@@ -72,13 +72,13 @@ def read_table(lines: Iterable[Line | Reject]) -> Iterator[Entry | Reject]:
         order_id = cells.get("order_id", "")
         if not order_id:
             strays.append(line if isinstance(line, Reject) else reject(line, problem or "order_id: empty"))
-            if len(strays) > MAX_ITEMS:  # not one order's any more
+            if len(strays) > MAX_ITEMS:  # more than one order can have
                 yield from _ended(group)
                 yield from strays
                 group, strays = None, []
             continue
         if group is not None and group.order_id == order_id:
-            if strays:  # between two rows of one order: a row of it is missing
+            if strays:  # they stand between two rows of one order, so a row of it is missing
                 group.problem = f"line {strays[0].line}: {strays[0].reason}"
         else:
             yield from _ended(group)
@@ -118,7 +118,7 @@ def _header(line: Line) -> list[str]:
             f"line {line.number}: unknown column {unknown[0]!r}; possible: {', '.join(sorted(_KNOWN))}"
         )
     for twice in {name for name in columns if columns.count(name) > 1}:
-        raise BadInput(f"line {line.number}: column {twice!r} stands there twice")
+        raise BadInput(f"line {line.number}: column {twice!r} is there twice")
     for decimal, minor in _EITHER:
         if decimal in columns and minor in columns:
             raise BadInput(f"line {line.number}: {decimal} and {minor} say the same; keep one")
@@ -126,7 +126,7 @@ def _header(line: Line) -> list[str]:
 
 
 def _cells(line: Line | Reject, columns: list[str]) -> tuple[dict[str, str], str | None]:
-    """Return a row's cells by column, as far as they can be told, and what is wrong with it."""
+    """Return a row's cells by column, as far as they can be read, and the problem with the row."""
     problem = line.reason if isinstance(line, Reject) else None
     try:
         values = [value.strip() for value in _split(line.record if isinstance(line, Reject) else line.text)]
@@ -173,7 +173,7 @@ def _order(rows: list[Row]) -> Order:
 
 
 def _common(rows: list[Row]) -> Row:
-    """Return what the rows say of the order. Raises BadInput where they contradict each other."""
+    """Return the cells that describe the order. Raises BadInput if rows contradict each other."""
     first = rows[0]
     for row in rows[1:]:
         for name in first.keys() - set(_ITEM):
@@ -197,7 +197,7 @@ def _item(row: Row, currency: str) -> Item:
 
 
 def _amount(row: Row, name: str, currency: str) -> int | None:
-    """Return an amount in minor units from whichever of its two columns there is; None if empty."""
+    """Return an amount in minor units, from the one of its two columns that is there; None if empty."""
     if text := row.get(f"{name}_minor"):
         if not _WHOLE.fullmatch(text):
             raise BadInput(f"{name}_minor: {text[:40]!r} is not a whole number")

@@ -1,6 +1,6 @@
 -- safe while old code runs: yes
 -- Orders and everything that happens to them.
--- Money is bigint in minor units of the currency; personal data stands in shop.contacts alone.
+-- Money is bigint, in minor units of the currency. Personal data is in shop.contacts only.
 
 CREATE SCHEMA shop;
 
@@ -9,20 +9,20 @@ CREATE TABLE shop.orders (
     customer_id      text        NOT NULL,
     status           text        NOT NULL
         CHECK (status IN ('placed', 'reserved', 'paid', 'completed', 'cancelled', 'refunded')),
-    pending          text[]      NOT NULL,  -- steps whose command was sent and whose end no event has told
+    pending          text[]      NOT NULL,  -- steps whose command was sent and which no event has ended
     version          integer     NOT NULL CHECK (version >= 1),  -- of the newest event
     currency         char(3)     NOT NULL,
     total_minor      bigint      NOT NULL CHECK (total_minor > 0),
     content_sha256   bytea       NOT NULL,
     traceparent      text        NOT NULL,
-    attention_reason text,                  -- why a human has to look; never cleared by the pipeline
+    attention_reason text,                  -- why a person has to look; only a person clears it
     placed_at        timestamptz NOT NULL,  -- as the shop says
     accepted_at      timestamptz NOT NULL DEFAULT now(),
     updated_at       timestamptz NOT NULL DEFAULT now(),
-    terminal_at      timestamptz            -- when the present status was reached, if it is a terminal one
+    terminal_at      timestamptz            -- when the order reached its terminal status
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
--- What is still under way, oldest first, and what a human has to look at.
+-- Orders that are still under way, the oldest first, and orders that a person has to look at.
 CREATE INDEX orders_under_way ON shop.orders (accepted_at)
     WHERE status NOT IN ('completed', 'cancelled', 'refunded') OR pending <> '{}';
 CREATE INDEX orders_attention ON shop.orders (updated_at) WHERE attention_reason IS NOT NULL;
@@ -45,7 +45,7 @@ CREATE TABLE shop.contacts (
     name       text
 );
 
--- The history: written once, never changed. Body is the canonical JSON as it was written.
+-- The history: written once, never changed. The body is canonical JSON.
 CREATE TABLE shop.order_events (
     order_id    text        NOT NULL REFERENCES shop.orders,
     version     integer     NOT NULL,
@@ -69,7 +69,7 @@ REVOKE UPDATE, DELETE, TRUNCATE ON shop.order_events FROM PUBLIC;
 
 CREATE TABLE shop.stock (
     product_id text   PRIMARY KEY,
-    loaded     bigint NOT NULL,  -- all that ever came in
+    loaded     bigint NOT NULL,  -- all units that ever came in
     on_hand    bigint NOT NULL CHECK (on_hand >= 0),
     reserved   bigint NOT NULL DEFAULT 0 CHECK (reserved >= 0),
     shipped    bigint NOT NULL DEFAULT 0 CHECK (shipped >= 0),
@@ -84,7 +84,7 @@ CREATE TABLE shop.reservations (
     PRIMARY KEY (order_id, product_id)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
--- The row is written before the gateway is called: whoever finds it must ask before capturing.
+-- The row is written before the gateway is called. A handler that finds one must ask before it captures.
 CREATE TABLE shop.payments (
     order_id        text        PRIMARY KEY REFERENCES shop.orders,
     idempotency_key text        NOT NULL UNIQUE,
@@ -95,12 +95,12 @@ CREATE TABLE shop.payments (
     capture_id      text,
     refund_id       text,
     reason          text,
-    called_at       timestamptz NOT NULL DEFAULT now(),  -- when a capture was last about to be made
+    called_at       timestamptz NOT NULL DEFAULT now(),  -- when the gateway was last about to be called
     updated_at      timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
--- At most once an order and template. 'sending' is written before the call; 'failed' means
--- certainly not sent, and is the only state from which it may be tried again.
+-- A text is sent at most once for each order and template. 'sending' is written before the call. 'failed'
+-- means certainly not sent; it is the only state from which the text may be tried again.
 CREATE TABLE shop.notifications (
     order_id    text        NOT NULL REFERENCES shop.orders,
     template    text        NOT NULL,

@@ -1,6 +1,7 @@
 -- safe while old code runs: yes
--- Let the six updates of an order touch no index: none may be on a column that each of them changes,
--- nor have such a column in its condition. Rewrites shop.orders, which is locked meanwhile: seconds a million orders.
+-- The six updates of an order shall touch no index. So no index may be on a column that each of them
+-- changes, or have such a column in its condition. Rewrites shop.orders, and locks it for some seconds for
+-- each million orders.
 
 ALTER TABLE shop.orders ADD COLUMN is_under_way boolean NOT NULL GENERATED ALWAYS AS (
     status NOT IN ('completed', 'cancelled', 'refunded') OR pending <> '{}') STORED;

@@ -1,1 +1,1 @@
-"""The shop's tables."""
+"""The migrations of the shop: its tables and functions."""
