@@ -42,8 +42,8 @@ class Gated:
         with Publisher(self.crew.ground.broker, name="benchmark") as publisher:
             for start in range(0, count, _CHUNK):
                 some = [_publishing(queue, f"{name}-{n}") for n in range(start, min(count, start + _CHUNK))]
-                fates = publisher.publish_many(some, timeout_s=60.0)
-                if any(fate is not PublishOutcome.CONFIRMED for fate in fates):
+                outcomes = publisher.publish_many(some, timeout_s=60.0)
+                if any(outcome is not PublishOutcome.CONFIRMED for outcome in outcomes):
                     raise Wrong(f"not every message to {queue} was confirmed")
 
     def wait_unconsumed(self, queue: str) -> None:

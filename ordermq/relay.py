@@ -1,4 +1,4 @@
-"""The outbox becomes messages: claim rows, publish them, delete what was confirmed.
+"""Rows of the outbox become messages: claim them, publish them, delete the confirmed ones.
 
     claim (advisory lock + rows, one transaction) -> publish in waves -> delete, refuse -> commit
 
@@ -11,12 +11,13 @@ Invariants
         claim was confirmed. One that was not holds back the later ones of its own
         correlation_id and nothing else.
     REL4  Publishing a claim takes at most half of idle_in_transaction_s, however slow the
-        broker is, and in the second half of that nothing more is handed to the publisher:
-        what was has time for its confirms. What is left of the claim stays for the next.
+        broker is. In the second half of that time nothing more is handed to the publisher,
+        so that what was handed over has time for its confirms. The rest of the claim stays
+        for the next one.
     REL5  Nothing is claimed while the connection is not open. After an outage one row is
-        claimed, and only when it was confirmed as many as usual: a broker that takes
+        claimed, and only after its confirm as many as usual: a broker that takes
         what it cannot confirm is not sent the same batch again and again.
-    REL6  A claim holds at most MAX_CLAIM_BYTES of bodies and one more.
+    REL6  A claim holds at most MAX_CLAIM_BYTES of bodies and one body more.
 """
 
 import logging
@@ -55,12 +56,12 @@ log = logging.getLogger(__name__)
 _GAUGE_EVERY_S = 5.0
 _BUSY_FOR_S = 1.0
 _BEAT_EVERY_S = 0.5
-_LOOK_EVERY_S = 0.1  # at the connection, while it is not open
+_LOOK_EVERY_S = 0.1  # how often the connection's state is read while it is not open
 
 
 @dataclass
 class Published:
-    """What came of publishing a claim. ``unconfirmed`` were never sent, or nobody knows."""
+    """The result of publishing a claim. ``unconfirmed`` counts the unsent and the unknown."""
 
     confirmed: list[int] = field(default_factory=list)
     refused: list[tuple[ClaimedRow, PublishOutcome, str]] = field(default_factory=list)
@@ -70,10 +71,10 @@ class Published:
 
 @dataclass
 class Stall:
-    """Since when nothing moves, and the kinds of reason that were logged."""
+    """Since when nothing moves (monotonic), and the types of the reasons that were logged."""
 
     since_s: float
-    told: set[type[OrderMQError]]
+    logged: set[type[OrderMQError]]
 
 
 def waves(rows: Sequence[ClaimedRow]) -> list[list[ClaimedRow]]:
@@ -96,17 +97,17 @@ def waves(rows: Sequence[ClaimedRow]) -> list[list[ClaimedRow]]:
 
 
 class Meter(Protocol):
-    """Told after every turn of the relay; reads and shows what it likes, in transactions of its own."""
+    """Is called after every turn of the relay, to show what it reads in transactions of its own."""
 
     def __call__(self, session: Session, *, is_active: bool) -> None: ...
 
 
 class Relay(ThreadService):
-    """The relay's thread. Raises nothing the process could go on after; see ``failure``.
+    """The relay's thread. It raises only what the process cannot go on after; see ``failure``.
 
-    While the broker or the database is away it waits and tries again, up to
-    ``give_up_after_s`` for the broker; rows stay where they are. What only a person can
-    mend ends it if it has never worked, and is waited out later.
+    While the broker or the database is away it waits and tries again, for the broker up to
+    ``give_up_after_s``; rows stay in the outbox. An error that only a person can mend ends
+    the relay if it has never worked; later the relay waits until it is mended.
     """
 
     def __init__(
@@ -135,8 +136,8 @@ class Relay(ThreadService):
             PublishOutcome.NACKED: Backoff(settings.refused_base_s, settings.nacked_cap_s),
         }
         self._outage_backoff = Backoff(0.2, 2.0)
-        self._outages = 0  # in a row, without a row relayed or an outbox found empty
-        self._standing: Stall | None = None
+        self._outages = 0  # since a row was last relayed or the outbox found empty
+        self._stall: Stall | None = None
         self._has_worked = False
         self._gauged_s = 0.0
 
@@ -187,13 +188,12 @@ class Relay(ThreadService):
             self._gauge(is_active=done is not None)
         except (StoreUnavailable, StoreRefused, Contention, BrokerError) as exc:
             if isinstance(exc, CommitUnknown):
-                log.warning("commit unknown: what was confirmed may be published once more")
+                log.warning("commit unknown: messages that were confirmed may be published once more")
             if not (exc.retryable or self._has_worked):
                 raise
             self._stand_still(exc)
-            if (
-                self._publisher.connection.state is ConnectionState.OPEN
-            ):  # else what reopens it waits, and long enough
+            # While the connection is not open, the wait for it is long enough.
+            if self._publisher.connection.state is ConnectionState.OPEN:
                 self.stopping.wait(self._outage_backoff.delay_s(self._outages, self._random))
             self._outages += 1
             return 0
@@ -201,7 +201,7 @@ class Relay(ThreadService):
         return done
 
     def _is_connected(self) -> bool:
-        """Wait a little for the connection to open; False if it did not. Raises what ended the publisher."""
+        """Wait for an open connection; False if the relay is to stop. Raises what ended the publisher."""
         connection = self._publisher.connection
         while not self.stopping.is_set():
             if self._publisher.failure is not None:
@@ -211,7 +211,7 @@ class Relay(ThreadService):
                 return True
             if state is ConnectionState.BLOCKED:
                 self._stand_still(
-                    ConnectionBlocked("the broker has raised a resource alarm and takes nothing")
+                    ConnectionBlocked("the broker has raised a resource alarm and reads no messages")
                 )
             elif state is ConnectionState.WAITING:
                 self._stand_still(ConnectionLost(f"no connection to the broker: {connection.last_error}"))
@@ -220,27 +220,27 @@ class Relay(ThreadService):
         return False
 
     def _stand_still(self, reason: OrderMQError) -> None:
-        """Say why nothing moves: once for each kind of reason, not for each try."""
+        """Log why nothing moves: once for each type of reason, not for each try."""
         self._health.set_ready(False, str(reason))
         kind = type(reason)
-        if self._standing is None:
-            self._standing = Stall(monotonic_s(), set())
-        if kind not in self._standing.told:
-            self._standing.told.add(kind)
+        if self._stall is None:
+            self._stall = Stall(monotonic_s(), set())
+        if kind not in self._stall.logged:
+            self._stall.logged.add(kind)
             log.log(
                 logging.WARNING if reason.retryable else logging.ERROR,
-                "relay stands still until it can go on; rows stay where they are: %s", reason,
+                "the relay stands still and tries again; rows stay in the outbox: %s", reason,
             )  # fmt: skip
 
     def _go_on(self, role: str) -> None:
         self._outages = 0
         self._health.set_ready(True, role)
-        if self._standing is not None:
-            log.warning("relay goes on after %.1f s", monotonic_s() - self._standing.since_s)
-            self._standing = None
+        if self._stall is not None:
+            log.warning("the relay goes on after %.1f s", monotonic_s() - self._stall.since_s)
+            self._stall = None
 
     def _why_unconfirmed(self, result: Published) -> BrokerError:
-        text = f"{result.unconfirmed} publishings without a confirm, to be sent again: {result.last_reason}"
+        text = f"{result.unconfirmed} messages got no confirm and are sent again: {result.last_reason}"
         if (refusal := self._publisher.refusal) is not None:
             return refusal
         is_blocked = self._publisher.connection.state is ConnectionState.BLOCKED
@@ -254,40 +254,41 @@ class Relay(ThreadService):
         for wave in waves(rows):
             todo = [row for row in wave if row.row.envelope.correlation_id not in held]
             in_time = takewhile(lambda _: not last_begin.has_passed, todo)
-            fates = self._publisher.publish_many(map(self._publishing, in_time), timeout_s=deadline.left_s)
-            for position, (row, fate) in enumerate(zip(todo, fates, strict=False)):
-                if fate is not PublishOutcome.CONFIRMED:
+            outcomes = self._publisher.publish_many(map(self._publishing, in_time), timeout_s=deadline.left_s)
+            for position, (row, outcome) in enumerate(zip(todo, outcomes, strict=False)):
+                if outcome is not PublishOutcome.CONFIRMED:
                     held.add(row.row.envelope.correlation_id)
-                self._note(result, row, fate, fates.reasons.get(position, ""))
-            held.discard("")  # rows of no order hold back nothing
+                self._note(result, row, outcome, outcomes.reasons.get(position, ""))
+            held.discard("")  # a row without a correlation id holds back no other
             if result.unconfirmed or last_begin.has_passed:
                 break
             self._health.beat()
         return result
 
-    def _note(self, result: Published, row: ClaimedRow, fate: PublishOutcome, reason: str) -> None:
-        if fate is PublishOutcome.CONFIRMED:
+    def _note(self, result: Published, row: ClaimedRow, outcome: PublishOutcome, reason: str) -> None:
+        if outcome is PublishOutcome.CONFIRMED:
             result.confirmed.append(row.outbox_id)
-        elif fate in (PublishOutcome.UNKNOWN, PublishOutcome.UNSENT):
+        elif outcome in (PublishOutcome.UNKNOWN, PublishOutcome.UNSENT):
             result.unconfirmed += 1
             result.last_reason = reason or result.last_reason
         else:
-            refusal = f"{fate.value}: {reason}" if reason else fate.value
-            result.refused.append((row, fate, refusal))
+            refusal = f"{outcome.value}: {reason}" if reason else outcome.value
+            result.refused.append((row, outcome, refusal))
             log.error(
-                "message %s to %r was %s; its order waits until a queue takes it",
+                "message %s to %r was %s; later messages of its correlation id wait until a queue takes it",
                 row.row.envelope.message_id, row.row.routing_key, refusal,
+                extra={"correlation_id": row.row.envelope.correlation_id},
             )  # fmt: skip
 
     def _publishing(self, row: ClaimedRow) -> Publishing:
         return Publishing(self._exchange, row.row.routing_key, to_properties(row.row.envelope), row.row.body)
 
-    def _refusal(self, row: ClaimedRow, fate: PublishOutcome, reason: str) -> tuple[int, str, float]:
-        backoff = self._backoffs.get(fate, self._backoffs[PublishOutcome.RETURNED])
+    def _refusal(self, row: ClaimedRow, outcome: PublishOutcome, reason: str) -> tuple[int, str, float]:
+        backoff = self._backoffs.get(outcome, self._backoffs[PublishOutcome.RETURNED])
         return row.outbox_id, reason, backoff.delay_s(row.refusals, self._random)
 
     def _wait(self, timeout_s: float) -> None:
-        """Sleep until a NOTIFY or the stop, but no longer than ``timeout_s``, with signs of life."""
+        """Wait for a NOTIFY or the stop, at most ``timeout_s``; beat for the watchdog meanwhile."""
         deadline = Deadline(timeout_s)
         while not self._is_woken(min(_BEAT_EVERY_S, deadline.left_s)):
             if deadline.has_passed or self.stopping.is_set():

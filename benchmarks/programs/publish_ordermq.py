@@ -20,9 +20,9 @@ def main() -> None:
             publisher.publish(items[0])
             settle()
             began = perf_counter()
-            fates = publisher.publish_many(items[1:])
+            outcomes = publisher.publish_many(items[1:])
             seconds = perf_counter() - began
-            if not fates.all_confirmed:
+            if not outcomes.all_confirmed:
                 raise SystemExit("not everything was confirmed")
     answer(seconds=seconds, done=len(items))
 

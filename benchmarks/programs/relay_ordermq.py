@@ -20,8 +20,8 @@ class Counting:
 
     def published(self, count: int) -> None: ...
 
-    def resolved(self, fate: PublishOutcome, count: int, latency_s: float) -> None:
-        if fate is PublishOutcome.CONFIRMED:
+    def resolved(self, outcome: PublishOutcome, count: int, latency_s: float) -> None:
+        if outcome is PublishOutcome.CONFIRMED:
             self._tally.hit(count)
 
 

@@ -4,7 +4,6 @@ pika and its exceptions stay behind it; what comes out is ``ordermq.errors``.
 """
 
 from ordermq.amqp._pika import Channel
-from ordermq.amqp.channels import ChannelPool
 from ordermq.amqp.confirms import PublishOutcome
 from ordermq.amqp.connection import ConnectionManager, StateObserver
 from ordermq.amqp.declare import Applied, Verified, apply, verify
@@ -15,7 +14,6 @@ from ordermq.amqp.subscription import Subscription, subscribe
 __all__ = [
     "Applied",
     "Channel",
-    "ChannelPool",
     "ConnectionManager",
     "ConnectionState",
     "PublishObserver",

@@ -1,10 +1,13 @@
-"""One pika connection, driven by our own loop. All that is private in pika is touched here.
+"""One pika connection, driven by a loop of ordermq's own.
 
-Private are: ``BlockingConnection._impl`` (the asynchronous connection inside, whose
-class and methods are public), ``Connection._terminate_stream`` and
-``Channel._send_method``; and for messages, which ``wire`` reads and writes,
-``Connection._on_data_available`` with its ``_frame_buffer``, and
-``Connection._output_marshaled_frames``.
+pika's private names are used here and nowhere else: ``BlockingConnection._impl`` (the
+``SelectConnection`` inside, whose class and methods are public),
+``Connection._terminate_stream`` and ``Channel._send_method``; and for messages, which
+``wire`` reads and writes, ``Connection._on_data_available`` with its ``_frame_buffer``, and
+``Connection._output_marshaled_frames``. ``wire`` also replaces the public function
+``pika.data.decode_value`` at import, in the whole process.
+
+pika 2 has no BlockingConnection: there the SelectConnection is opened directly.
 
 Why not ``BlockingConnection.process_data_events`` and ``BlockingChannel``:
 
@@ -12,7 +15,7 @@ Why not ``BlockingConnection.process_data_events`` and ``BlockingChannel``:
   broker with a resource alarm stops reading: every deadline would wait for it.
 * ``BlockingChannel.basic_publish`` waits for its confirm without a deadline, one at a time.
 * ``BlockingChannel.basic_cancel`` rejects what was delivered and not yet dispatched.
-* Its declares, closes and cancels wait as long as a frozen broker stays frozen.
+* Its declares, closes and cancels wait for as long as a broker is frozen.
 
 Owned by the thread that opened the connection; nothing here is thread-safe.
 """
@@ -26,6 +29,7 @@ from typing import Any, Never
 import pika
 import pika.exceptions
 import pika.spec
+from pika.adapters.select_connection import IOLoop
 
 from ordermq.amqp.plain import text
 from ordermq.amqp.translate import FROM_PIKA, channel_error, connect_error, connection_error
@@ -34,12 +38,12 @@ from ordermq.amqp.wire import Confirmed, Delivered, Receiver, publish_frames
 from ordermq.errors import BrokerError, ChannelLost, ConnectionLost, PublishRefused
 from ordermq.message.envelope import Publishing
 
-# pika writes frames, bodies included, to its log at ERROR. What matters of it is logged
-# by ordermq in its own words. An application that configured this logger keeps its choice.
+# pika logs whole frames at ERROR, with the bodies of messages. ordermq logs what matters of
+# them in its own words. An application that configured this logger keeps its choice.
 if logging.getLogger("pika").level == logging.NOTSET:
     logging.getLogger("pika").setLevel(logging.CRITICAL)
 
-# BlockingConnection warns from 1.5 on and is removed in 2.0, which setup.cfg excludes.
+# pika 1.5 warns that pika 2 will remove BlockingConnection; ``_open`` is ready for that.
 warnings.filterwarnings(
     "ignore", "BlockingConnection is deprecated", DeprecationWarning, module=r"ordermq\.amqp\._pika"
 )
@@ -61,13 +65,34 @@ _PIECE = 128 * 1024  # bytes handed to pika at once
 Returned = Callable[[str, str, str, str], None]  # message_id, exchange, routing_key, reason
 
 
+def _open(parameters: pika.ConnectionParameters) -> Any:
+    """Open a connection and return pika's SelectConnection; blocks as the parameters say."""
+    if hasattr(pika, "BlockingConnection"):
+        return pika.BlockingConnection(parameters)._impl
+    loop = IOLoop()
+    loop.activate_poller()
+    ended: list[Any] = []  # the connection, or the error
+    try:
+        pika.SelectConnection.create_connection([parameters], on_done=ended.append, custom_ioloop=loop)
+        while not ended:
+            loop.poll()
+            loop.process_timeouts()
+        if isinstance(ended[0], BaseException):
+            raise ended[0]
+    except BaseException:
+        loop.close()
+        raise
+    return ended[0]
+
+
 class BrokerConnection:
     """An open connection to one broker node. Made by the thread that will own it."""
 
     def __init__(self, parameters: pika.ConnectionParameters, *, where: str, waker: Waker) -> None:
-        """Connect, at most the parameters' timeout plus what the resolver takes.
+        """Connect; blocks for at most the parameters' timeout and the time the resolver takes.
 
-        ``where`` names the broker in errors. Raises what ``connect_error`` makes of a failure.
+        ``where`` names the broker in errors. Raises the BrokerError that ``connect_error``
+        returns for a failure.
         """
         self.where = where
         self._waker = waker
@@ -75,7 +100,7 @@ class BrokerConnection:
         self._is_interrupted = False
         self._is_released = False
         try:
-            self._impl = pika.BlockingConnection(parameters)._impl
+            self._impl = _open(parameters)
         except FROM_PIKA as exc:
             raise connect_error(exc, where) from exc
         self._loop = self._impl.ioloop
@@ -90,14 +115,14 @@ class BrokerConnection:
         return not self._is_released and bool(self._impl.is_open)
 
     def on_blocked(self, blocked: Callable[[], None], unblocked: Callable[[], None]) -> None:
-        """Call these when the broker's resource alarm reaches this connection, and leaves it."""
+        """Call ``blocked`` when a resource alarm of the broker begins, ``unblocked`` when it ends."""
 
-        def tell(what: Callable[[], None]) -> None:
-            what()
+        def call(observer: Callable[[], None]) -> None:
+            observer()
             self.interrupt()
 
-        self._impl.add_on_connection_blocked_callback(lambda *_: tell(blocked))
-        self._impl.add_on_connection_unblocked_callback(lambda *_: tell(unblocked))
+        self._impl.add_on_connection_blocked_callback(lambda *_: call(blocked))
+        self._impl.add_on_connection_unblocked_callback(lambda *_: call(unblocked))
 
     def interrupt(self) -> None:
         """Make the ``pump`` under way, or the next one, return early. For callbacks."""
@@ -131,7 +156,7 @@ class BrokerConnection:
             raise connection_error(self._ended_by, self.where)
 
     def wait(self, timeout_s: float, until: Callable[[], bool], what: str) -> None:
-        """``pump`` until ``until()``. If the time runs out, abandons the connection and raises."""
+        """``pump`` until ``until()``. If that takes too long, abandon the connection and raise."""
         self.pump(timeout_s, until)
         if not until():
             self.abandon()
@@ -149,17 +174,17 @@ class BrokerConnection:
         return channel
 
     def close(self, timeout_s: float) -> None:
-        """Say goodbye, at most ``timeout_s``, then abandon. What was written before is sent first."""
+        """Send what was written, close cleanly for at most ``timeout_s``, then abandon."""
         if self.is_open:
             try:
                 self._impl.close()
                 self.pump(timeout_s, until=lambda: False)
             except (*FROM_PIKA, ConnectionLost):
-                pass  # closed, as asked; by whom no longer matters
+                pass  # it is closed, as asked; which end closed it no longer matters
         self.abandon()
 
     def abandon(self) -> None:
-        """Drop the connection without a word to the broker. Never blocks; may be called twice."""
+        """Drop the connection without telling the broker. Never blocks; may be called twice."""
         if self._is_released:
             return
         self._is_released = True
@@ -171,14 +196,14 @@ class BrokerConnection:
                 self._loop.poll()
                 self._loop.process_timeouts()
         except FROM_PIKA:
-            pass  # it was broken already, and is let go
+            pass  # it was broken before
         finally:
             self._loop.remove_handler(self._waker.fileno())
             self._loop.close()
 
     def write(self, frames: bytes) -> None:
         """Write whole frames to the buffer; ``pump`` sends it."""
-        # Of a piece that the socket takes in part pika copies the rest, each time.
+        # When the socket takes a part of a piece, pika copies the rest, each time anew.
         pieces = [frames[start : start + _PIECE] for start in range(0, len(frames), _PIECE)]
         self._impl._output_marshaled_frames(pieces)
 
@@ -188,7 +213,7 @@ class BrokerConnection:
         return int(self._impl.params.frame_max)
 
     def _on_data(self, data: bytes) -> None:
-        if self._impl._frame_buffer:  # pika had begun a frame before we stood here: let it end it
+        if self._impl._frame_buffer:  # pika has the beginning of a frame and must read its end too
             self.receiver.pass_on(data)
             return
         self._impl.bytes_received += len(data)  # by which pika knows that the broker lives
@@ -206,34 +231,34 @@ class BrokerConnection:
 
 
 class Channel:
-    """A channel of a Link. A method that waits says so; the others only write to the buffer."""
+    """A channel of a BrokerConnection. A method that waits says so; the others only write to the buffer."""
 
-    def __init__(self, link: BrokerConnection, raw: Any) -> None:
-        self._link = link
+    def __init__(self, connection: BrokerConnection, raw: Any) -> None:
+        self._connection = connection
         self._raw = raw
         self._lost: BrokerError | None = None
         self._asked = "channel"
-        self._is_told = False
-        link.receiver.forget(raw.channel_number)  # that of a closed one is used again
+        self._has_raised = False
+        connection.receiver.forget(raw.channel_number)  # pika uses the number of a closed channel again
         raw.add_on_close_callback(self._on_close)
 
     @property
     def is_alive(self) -> bool:
         """False once the channel, or its consumer, was ended by anyone."""
-        return self._lost is None and self._link.is_open and not self._raw.is_closed
+        return self._lost is None and self._connection.is_open and not self._raw.is_closed
 
     @property
-    def is_told(self) -> bool:
+    def has_raised(self) -> bool:
         """True once a call has raised why the channel is not alive."""
-        return self._is_told
+        return self._has_raised
 
     def check(self) -> None:
         """Raise why the channel is not alive; nothing if it is."""
-        self._is_told = not self.is_alive
+        self._has_raised = not self.is_alive
         if self._lost is not None:
             raise self._lost
-        if self._raw.is_closed or not self._link.is_open:
-            # pika can lose a channel without calling anyone.
+        if self._raw.is_closed or not self._connection.is_open:
+            # pika can lose a channel without calling back.
             raise ChannelLost(f"{self._asked}: the channel is closed")
 
     def call(self, method: str, timeout_s: float, **arguments: Any) -> Any:
@@ -249,13 +274,13 @@ class Channel:
             getattr(self._raw, method)(**arguments, callback=replies.append)
         except FROM_PIKA as exc:
             self._refuse(exc)
-        self._link.wait(timeout_s, lambda: bool(replies) or not self.is_alive, self._asked)
+        self._connection.wait(timeout_s, lambda: bool(replies) or not self.is_alive, self._asked)
         if not replies:
             self.check()
         return replies[0].method
 
     def confirm(self, on_confirm: Confirmed, on_return: Returned, timeout_s: float) -> None:
-        """Put the channel into confirm mode; waits. From now on tags count from 1.
+        """Put the channel into confirm mode; waits. From then on tags count from 1.
 
         The callbacks run inside ``pump`` and must not raise.
         """
@@ -270,9 +295,9 @@ class Channel:
             )
 
         self._raw.add_on_return_callback(returned)
-        self._link.receiver.on_confirm(self._raw.channel_number, on_confirm)
+        self._connection.receiver.on_confirm(self._raw.channel_number, on_confirm)
         self.call("confirm_delivery", timeout_s, ack_nack_callback=_never)
-        self._asked = "basic_publish"  # what closes the channel from now on
+        self._asked = "basic_publish"  # errors name it as what closed the channel
 
     def encode(self, publishing: Publishing) -> bytes:
         """Return the frames of a persistent, mandatory publishing, for ``write``.
@@ -280,23 +305,23 @@ class Channel:
         Raises PublishRefused if AMQP cannot carry it.
         """
         try:
-            return publish_frames(self._raw.channel_number, publishing, self._link.frame_max)
+            return publish_frames(self._raw.channel_number, publishing, self._connection.frame_max)
         except _CANNOT_ENCODE as exc:
             what = f"message {str(publishing.properties.message_id)[:64]!r}"
             raise PublishRefused(f"{what} cannot be encoded: {repr(exc)[:200]}") from exc
 
     def write(self, frames: bytes) -> None:
-        """Write encoded publishings to the buffer; nothing if the channel is not alive: raises why."""
+        """Write encoded publishings to the buffer. If the channel is not alive: raise why, write nothing."""
         self.check()
         try:
-            self._link.write(frames)
+            self._connection.write(frames)
         except FROM_PIKA as exc:
             self._refuse(exc)
 
     def consume(
         self, queue: str, consumer_tag: str, on_delivery: Delivered, timeout_s: float, *, epoch: int
     ) -> None:
-        """Start a consumer with acks; waits. A cancel by the broker ends the channel for ``check``.
+        """Start a consumer with acks; waits. After a cancel by the broker ``check`` raises ChannelLost.
 
         ``on_delivery`` runs inside ``pump`` and must not raise.
         """
@@ -310,7 +335,7 @@ class Channel:
             )
 
         self._raw.add_on_cancel_callback(cancelled)
-        self._link.receiver.on_delivery(self._raw.channel_number, on_delivery, epoch)
+        self._connection.receiver.on_delivery(self._raw.channel_number, on_delivery, epoch)
         self.call(
             "basic_consume", timeout_s, queue=queue, consumer_tag=consumer_tag, on_message_callback=_never
         )
@@ -328,7 +353,7 @@ class Channel:
             self._raw._send_method(pika.spec.Basic.Cancel(consumer_tag=consumer_tag, nowait=False))
         except FROM_PIKA as exc:
             self._refuse(exc)
-        self._link.wait(timeout_s, lambda: bool(replies) or not self.is_alive, self._asked)
+        self._connection.wait(timeout_s, lambda: bool(replies) or not self.is_alive, self._asked)
         if not replies:
             self.check()
 
@@ -355,22 +380,22 @@ class Channel:
 
     def interrupt(self) -> None:
         """Make the ``pump`` under way return early. For callbacks."""
-        self._link.interrupt()
+        self._connection.interrupt()
 
     def lose(self, error: BrokerError) -> None:
-        """Declare the channel dead for ``error``; it is raised by the next ``check``."""
+        """Treat the channel as closed for ``error``, which the next ``check`` raises."""
         self._lost = self._lost or error
-        self._link.interrupt()
+        self._connection.interrupt()
 
     def close(self, timeout_s: float) -> None:
-        """Close the channel alone; waits. Nothing if it is not alive."""
+        """Close the channel and keep the connection; waits. Does nothing if it is not alive."""
         if not self.is_alive:
             return
         try:
             self._raw.close()
         except FROM_PIKA as exc:
             self._refuse(exc)
-        self._link.wait(timeout_s, lambda: bool(self._raw.is_closed), "channel.close")
+        self._connection.wait(timeout_s, lambda: bool(self._raw.is_closed), "channel.close")
 
     def _refuse(self, exc: BaseException) -> Never:
         self.check()
@@ -382,4 +407,4 @@ class Channel:
 
 
 def _never(*_: object) -> None:
-    """What pika would call with what ``wire`` takes before it."""
+    """Stand for pika's callback; it is never called, because ``wire`` takes those frames before."""

@@ -1,11 +1,11 @@
-"""Publishings handed to the publisher by one call, and what became of each.
+"""Publishings handed to the publisher by one call, and the outcome of each.
 
 Invariants
     PBA1  ``claimed`` and ``is_closed`` change only under the publisher's lock. The I/O
-        thread claims before it writes and never claims from a closed batch, so that
-        what is unclaimed when the caller closes the batch was certainly never sent.
-    PBA2  The I/O thread resolves each publishing at most once; after the caller closed
-        the batch, nobody reads what it resolves.
+        thread claims before it writes, and never claims from a closed batch. So what is
+        unclaimed when the caller closes the batch was certainly never sent.
+    PBA2  The I/O thread resolves each publishing at most once. After the caller has closed
+        the batch, what the I/O thread resolves is not read.
 """
 
 import threading
@@ -18,7 +18,7 @@ from ordermq.message.envelope import Publishing
 
 
 class Latch:
-    """Opened once, by one thread, while another waits. An Event does it at ten times the cost."""
+    """One thread opens it, once, while another waits. A threading.Event costs ten times as much."""
 
     __slots__ = ("_lock",)
 
@@ -27,7 +27,7 @@ class Latch:
         self._lock.acquire()
 
     def open(self) -> None:
-        """Let whoever waits go on, and whoever will wait. May be called again."""
+        """Let the waiting thread go on, and every later wait return at once. May be called again."""
         with suppress(RuntimeError):  # it is open
             self._lock.release()
 
@@ -42,12 +42,12 @@ class Latch:
 class PublishBatch:
     """Shared by the thread that waits for it and the I/O thread."""
 
-    __slots__ = ("_unresolved", "claimed", "done", "fates", "is_closed", "publishings", "reasons")
+    __slots__ = ("_unresolved", "claimed", "done", "is_closed", "outcomes", "publishings", "reasons")
 
     def __init__(self, publishings: Sequence[Publishing]) -> None:
         self.publishings = publishings
-        self.fates: list[PublishOutcome | None] = [None] * len(publishings)
-        self.reasons: dict[int, str] = {}  # what was said of those not confirmed, by index
+        self.outcomes: list[PublishOutcome | None] = [None] * len(publishings)
+        self.reasons: dict[int, str] = {}  # by index, why a publishing was not confirmed
         self.claimed = 0  # publishings the I/O thread has taken, from the front
         self.is_closed = False  # the caller no longer waits
         self.done = Latch()
@@ -59,30 +59,33 @@ class PublishBatch:
         return self.claimed == len(self.publishings)
 
     def claim(self, limit: int) -> range:
-        """Take up to ``limit`` publishings for writing; return their indexes. Under the lock (PBA1)."""
+        """Take up to ``limit`` publishings for writing; return their indexes. Call under the lock (PBA1)."""
         start = self.claimed
         self.claimed = start if self.is_closed else min(start + limit, len(self.publishings))
         return range(start, self.claimed)
 
-    def resolve(self, index: int, fate: PublishOutcome, reason: str) -> None:
-        """Settle one publishing; the last one wakes the caller."""
+    def resolve(self, index: int, outcome: PublishOutcome, reason: str) -> None:
+        """Set the outcome of one publishing; the last one wakes the caller."""
         if reason:
             self.reasons[index] = reason
-        self.fates[index] = fate
+        self.outcomes[index] = outcome
         self._unresolved -= 1
         if not self._unresolved:
             self.done.open()
 
     def close(self, unsent: str, unknown: str) -> Counter[PublishOutcome]:
-        """Settle the rest for a caller that waited long enough; return how many. Under the lock (PBA1)."""
+        """Set the outcome of the rest, for which the caller waits no longer; return the counts.
+
+        Call under the lock (PBA1). ``unsent`` and ``unknown`` are the reasons to give.
+        """
         self.is_closed = True
         closed: Counter[PublishOutcome] = Counter()
-        for index, fate in enumerate(self.fates):
-            if fate is None:
+        for index, known in enumerate(self.outcomes):
+            if known is None:
                 was_sent = index < self.claimed
-                self.fates[index] = settled = PublishOutcome.UNKNOWN if was_sent else PublishOutcome.UNSENT
+                self.outcomes[index] = outcome = PublishOutcome.UNKNOWN if was_sent else PublishOutcome.UNSENT
                 self.reasons[index] = unknown if was_sent else unsent
-                closed[settled] += 1
+                closed[outcome] += 1
         return closed
 
 
@@ -99,6 +102,6 @@ class SentSlice:
 
     @property
     def key(self) -> Hashable:
-        """What a basic.return tells of the publishing it belongs to."""
+        """The only fields by which a basic.return names its publishing."""
         publishing = self.publishing
         return publishing.properties.message_id, publishing.exchange, publishing.routing_key

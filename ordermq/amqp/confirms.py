@@ -9,8 +9,8 @@ Invariants
         publishing marked returned resolves as RETURNED when its ack arrives.
     CNF4  A return carries no tag. Publishings of one key (message_id, exchange and
         routing key) are the same message to the broker: of those acked, as many
-        resolve as RETURNED as were returned. A nack is a nack: were it taken for the
-        return, the one returned would be reported confirmed.
+        resolve as RETURNED as were returned. A nack never resolves as RETURNED: if it did,
+        the publishing that was returned would be reported as confirmed.
 
 Owned by the connection's thread; not thread-safe.
 """
@@ -32,7 +32,7 @@ class PublishOutcome(Enum):
 
 
 class InFlight(Protocol):
-    """A publishing under way, as far as confirms are concerned."""
+    """What the tracker needs to know of a publishing under way."""
 
     @property
     def key(self) -> Hashable: ...
@@ -71,7 +71,10 @@ class ConfirmTracker(Generic[P]):
         self._returned.setdefault(key, []).append(reason)
 
     def confirm(self, tag: int, *, multiple: bool, nack: bool = False) -> list[tuple[P, PublishOutcome, str]]:
-        """Resolve ``tag``, or every pending tag up to it if ``multiple``; with the broker's reason."""
+        """Resolve ``tag``, or every pending tag up to it if ``multiple``.
+
+        Return (publishing, outcome, the broker's reason or "") of each, in tag order.
+        """
         if multiple:
             confirmed = [self._pending.pop(each) for each in self._up_to(tag)]
         else:
@@ -81,10 +84,10 @@ class ConfirmTracker(Generic[P]):
             return [(publishing, PublishOutcome.NACKED, "") for publishing in confirmed]
         if not self._returned:
             return [(publishing, PublishOutcome.CONFIRMED, "") for publishing in confirmed]
-        return [(publishing, *self._fate(publishing)) for publishing in confirmed]
+        return [(publishing, *self._outcome(publishing)) for publishing in confirmed]
 
     def abandon(self) -> list[P]:
-        """Give up everything still pending, oldest first: the channel died."""
+        """Forget everything still pending, because the channel has ended; return it, oldest first."""
         pending, self._pending = self._pending, {}
         return list(pending.values())
 
@@ -98,7 +101,7 @@ class ConfirmTracker(Generic[P]):
             reached.append(each)
         return reached
 
-    def _fate(self, publishing: P) -> tuple[PublishOutcome, str]:
+    def _outcome(self, publishing: P) -> tuple[PublishOutcome, str]:
         reasons = self._returned.get(publishing.key)
         if not reasons:
             return PublishOutcome.CONFIRMED, ""

@@ -1,8 +1,8 @@
 """A connection to RabbitMQ that comes back: states, backoff, hosts, and why it went away.
 
 Invariants
-    CON1  One thread, the owner, calls everything but ``wake()`` and the read-only
-        properties, which any thread may use.
+    CON1  One thread, the owner, calls all methods. Any thread may call ``wake()`` and read
+        the properties.
     CON2  ``_enter`` is the only place that changes the state.
     CON3  A channel is never handed out again after a reconnect: the owner opens new
         ones, and tags of old ones mean nothing.
@@ -11,7 +11,6 @@ Invariants
 import logging
 import threading
 from collections.abc import Callable
-from datetime import datetime
 from random import Random
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set
@@ -21,7 +20,7 @@ from ordermq.amqp.parameters import parameters
 from ordermq.amqp.reconnect_delay import ReconnectDelay
 from ordermq.amqp.state import ConnectionState, move
 from ordermq.amqp.waker import Waker
-from ordermq.clock import Deadline, monotonic_s, utc_now
+from ordermq.clock import Deadline, monotonic_s
 from ordermq.config.settings import BrokerSettings
 from ordermq.errors import AccessRefused, BrokerError, ConfigError, ConnectionLost, OrderMQError
 
@@ -29,13 +28,13 @@ log = logging.getLogger(__name__)
 
 StateObserver = Callable[[ConnectionState], None]
 
-_REPEAT_LOG_S = 30.0  # the same failure again is a warning once in so long
+_REPEAT_LOG_S = 30.0  # the same failure is logged as a warning at most this often
 
 
 class ConnectionManager:
-    """One broker connection at a time, to whichever host answers.
+    """One broker connection at a time, to the first host that answers.
 
-    ``on_state`` is told of every state entered, in the owner's thread; what it
+    ``on_state`` is called with every state entered, in the owner's thread. An error it
     raises is logged and changes nothing.
     """
 
@@ -52,21 +51,20 @@ class ConnectionManager:
         self.name = name
         self._on_state = on_state
         self._random = random or Random()
-        self._patience = ReconnectDelay(settings, self._random)
+        self._reconnect_delay = ReconnectDelay(settings, self._random)
         self._waker = Waker()
-        self._link: BrokerConnection | None = None
+        self._connection: BrokerConnection | None = None
         self._channels: list[Channel] = []
         self._next_host = self._random.randrange(max(1, len(settings.hosts)))
-        self._failures = 0  # since it was last healthy; what the backoff counts
+        self._failures = 0  # since the connection was last healthy; the backoff counts them
         self._was_open = False
         self._opened_s = 0.0
         self._down_since_s: float | None = None
         self._state = ConnectionState.NEW
-        self._entered_at = utc_now()
         self._entered_s = monotonic_s()
         self._reconnects = 0
         self._last_error: OrderMQError | None = None
-        self._logged: tuple[str, float] = ("", 0.0)  # the failure last written to the log, and when
+        self._logged: tuple[str, float] = ("", 0.0)  # the failure that was logged last, and when
 
     # --- any thread ---------------------------------------------------------
 
@@ -74,11 +72,6 @@ class ConnectionManager:
     def state(self) -> ConnectionState:
         """Present state."""
         return self._state
-
-    @property
-    def state_since(self) -> datetime:
-        """When the present state was entered, UTC."""
-        return self._entered_at
 
     @property
     def state_age_s(self) -> float:
@@ -92,7 +85,7 @@ class ConnectionManager:
 
     @property
     def last_error(self) -> OrderMQError | None:
-        """What the last attempt failed with or the last connection was lost by; kept after recovery."""
+        """Why the last attempt failed or the last connection was lost; kept after recovery."""
         return self._last_error
 
     def wake(self) -> None:
@@ -104,25 +97,25 @@ class ConnectionManager:
     def connect(self, stop: threading.Event, *, on_wait: Callable[[], None] = lambda: None) -> bool:
         """Block until open; False if ``stop`` was set first. Does nothing if it is open.
 
-        ``on_wait`` is called about once a second while it waits and before each host is
-        tried: a watchdog's sign of life.
+        ``on_wait`` is called about once a second while it waits, and before each host is
+        tried: a sign of life for a watchdog.
         One attempt tries every host once. After a lost connection the first attempt
-        waits too: a restarted broker must not meet all its clients at once. Raises
-        AccessRefused or ConfigError at once if this connection was never open (later
-        they may be a rotation under way, and are waited out), and ConnectionLost after
-        ``give_up_after_s`` without a connection.
+        waits too, so that a restarted broker does not meet all its clients at once. Raises
+        AccessRefused or ConfigError at once if this connection was never open. If it was,
+        they may mean that a password is being rotated, and are waited out. Raises
+        ConnectionLost after ``give_up_after_s`` without a connection.
         """
-        if self._link is not None:
+        if self._connection is not None:
             try:
-                self._link.pump(0)
+                self._connection.pump(0)
                 return True
-            except ConnectionLost as exc:  # it ended in a call that waited, outside tick
+            except ConnectionLost as exc:  # it ended outside tick, in a call that waited
                 self._lost(exc)
         if self._down_since_s is None:
             self._down_since_s = monotonic_s()
         if self._was_open:
             self._enter(ConnectionState.WAITING)
-            _wait(self._patience.delay_s(self._last_error, self._failures), stop, on_wait)
+            _wait(self._reconnect_delay.delay_s(self._last_error, self._failures), stop, on_wait)
             if stop.is_set():
                 return False
         retrying = Retrying(
@@ -149,37 +142,37 @@ class ConnectionManager:
     def tick(self, timeout_s: float) -> None:
         """Process events for at most ``timeout_s``; return early on a wake or a delivery.
 
-        Also what keeps heartbeats alive: call it at least every few seconds. Raises
-        ConnectionLost (ConnectionReset, ConnectionBlocked) when the connection ended,
-        and ChannelLost, or what the broker closed the channel with, when a channel of
-        ``open_channel`` did and no call on it has said so yet; the connection then lives on.
+        It also answers heartbeats: call it at least every few seconds. Raises ConnectionLost
+        (ConnectionReset, ConnectionBlocked) when the connection has ended. When a channel of
+        ``open_channel`` has ended and no call on it has raised that yet, raises ChannelLost or
+        the broker's reason for closing it; the connection then lives on.
         """
-        link = self._link
-        if link is None:
+        connection = self._connection
+        if connection is None:
             raise ConnectionLost("not connected")
         try:
-            link.pump(timeout_s)
+            connection.pump(timeout_s)
         except ConnectionLost as exc:
             self._lost(exc)
             raise
         for channel in self._channels:
             if not channel.is_alive:
                 self._channels.remove(channel)
-                if not channel.is_told:
+                if not channel.has_raised:
                     channel.check()
-                break  # the list has changed; the next tick looks at the rest
+                break  # the list has changed; the next tick checks the rest
 
     def interrupt(self) -> None:
         """Make the ``tick`` under way, or the next one, return early. For callbacks inside it."""
-        if self._link is not None:
-            self._link.interrupt()
+        if self._connection is not None:
+            self._connection.interrupt()
 
     def open_channel(self, timeout_s: float | None = None) -> Channel:
-        """Open a channel and watch over it in ``tick``. Blocks until the broker's reply."""
-        if self._link is None:
+        """Open a channel that ``tick`` watches. Blocks until the broker's reply."""
+        if self._connection is None:
             raise ConnectionLost("not connected")
         try:
-            channel = self._link.open_channel(
+            channel = self._connection.open_channel(
                 self.settings.connect_timeout_s if timeout_s is None else timeout_s
             )
         except ConnectionLost as exc:
@@ -201,25 +194,25 @@ class ConnectionManager:
     def drop(self, reason: BrokerError) -> None:
         """Abandon the connection for ``reason``, at once; ``connect`` opens a new one.
 
-        A refusal is waited out like one of the login.
+        A refusal is waited out like a refused login.
         """
-        if self._link is not None:
+        if self._connection is not None:
             self._lost(reason)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Close for good: a clean goodbye for at most ``timeout_s``, then the hard way."""
+        """Close for good: cleanly for at most ``timeout_s``, then without the broker."""
         if self._state is ConnectionState.CLOSED:
             return
-        link, self._link, self._channels = self._link, None, []
-        if link is not None:
-            link.close(timeout_s)
+        connection, self._connection, self._channels = self._connection, None, []
+        if connection is not None:
+            connection.close(timeout_s)
         self._waker.close()
         self._enter(ConnectionState.CLOSED)
 
     # --- attempts -----------------------------------------------------------
 
     def _attempt(self, stop: threading.Event, on_wait: Callable[[], None]) -> None:
-        """Try every host once, beginning with the next in turn."""
+        """Try every host once, beginning with the one after the last tried."""
         self._enter(ConnectionState.CONNECTING)
         hosts = self.settings.hosts
         for tried in range(1, len(hosts) + 1):
@@ -238,13 +231,13 @@ class ConnectionManager:
                     raise
 
     def _open(self, address: str) -> None:
-        link = BrokerConnection(
+        connection = BrokerConnection(
             parameters(self.settings, address, name=self.name), where=address, waker=self._waker
         )
-        link.on_blocked(
+        connection.on_blocked(
             lambda: self._enter(ConnectionState.BLOCKED), lambda: self._enter(ConnectionState.OPEN)
         )
-        self._link = link
+        self._connection = connection
         if self._was_open:
             self._reconnects += 1
         self._was_open = True
@@ -257,8 +250,8 @@ class ConnectionManager:
     def _failed(self, exc: OrderMQError) -> None:
         self._last_error = exc
         if self._was_open and not exc.retryable:
-            # What a person must mend, and the process runs on in spite of it.
-            log.error("connection %s: %s; waiting until it is mended", self.name, exc)
+            # Only a person can mend it. The process waits instead of ending.
+            log.error("connection %s: %s; waiting until a person mends it", self.name, exc)
             return
         text, at_s = self._logged
         is_news = text != str(exc) or monotonic_s() - at_s >= _REPEAT_LOG_S
@@ -275,7 +268,7 @@ class ConnectionManager:
 
     def _delay_s(self, retry: RetryCallState) -> float:
         failed = retry.outcome.exception() if retry.outcome else None
-        delay_s = self._patience.delay_s(failed, self._failures)
+        delay_s = self._reconnect_delay.delay_s(failed, self._failures)
         return min(delay_s, max(0.0, self.settings.give_up_after_s - self._down_s))
 
     @property
@@ -285,9 +278,9 @@ class ConnectionManager:
     # --- states -------------------------------------------------------------
 
     def _lost(self, reason: BrokerError) -> None:
-        link, self._link, self._channels = self._link, None, []
-        if link is not None:
-            link.abandon()
+        connection, self._connection, self._channels = self._connection, None, []
+        if connection is not None:
+            connection.abandon()
         now_s = monotonic_s()
         was_healthy = now_s - self._opened_s >= self.settings.healthy_after_s
         self._failures = 0 if was_healthy else self._failures + 1
@@ -301,13 +294,12 @@ class ConnectionManager:
         if state is self._state:
             return
         self._state = move(self._state, state)
-        self._entered_at = utc_now()
         self._entered_s = monotonic_s()
         if self._on_state is None:
             return
         try:
             self._on_state(state)
-        except Exception:  # an observer must not take the connection down
+        except Exception:  # an observer must not break the connection
             log.exception("connection %s: the observer of its states failed", self.name)
 
 

@@ -5,19 +5,19 @@ queue; one I/O thread owns the connection, writes up to a window of publishings 
 of their confirms, and settles each batch as the confirms come back.
 
 Invariants
-    PUB1  The lock guards the queue and what each batch says of claiming (B1). Nothing
-        is written, and nobody waits, while it is held.
-    PUB2  A caller returns within its deadline whatever the I/O thread is doing: it
-        closes its batch itself.
-    PUB3  Nothing is written while the broker blocks the connection: what waits then is
-        unsent, and says so.
+    PUB1  The lock guards the queue and the claims of each batch (PBA1). No thread writes
+        to the connection or waits while it holds the lock.
+    PUB2  A caller returns within its deadline, whatever the I/O thread is doing: the
+        caller closes its batch itself.
+    PUB3  Nothing is written while the broker blocks the connection. The publishings that
+        wait then are reported as unsent.
     PUB4  A publishing without a confirm for ``confirm_timeout_s`` on an unblocked
-        connection condemns the connection: neither a lost quorum nor a frozen node
-        would ever end it. What was in flight on it is unknown.
-    PUB5  A channel that was nacked is replaced ``RENEW_S`` later, when nothing is in flight
-        on it. A quorum queue tells a channel when it is full and when it has room again;
-        if its limit is lifted in between it tells nobody, and the channel would nack on
-        the queue's behalf for ever.
+        connection makes the publisher drop the connection: neither a lost quorum nor a
+        frozen node would ever end it. Publishings in flight on it are unknown.
+    PUB5  A channel that received a nack is replaced ``RENEW_S`` later, when nothing is in
+        flight on it. A quorum queue notifies a channel when it is full and when it has room
+        again. If its limit is lifted in between, it notifies no channel, and the channel
+        would nack on the queue's behalf for ever.
 """
 
 import logging
@@ -55,14 +55,14 @@ from ordermq.message.payload import MAX_BODY_BYTES
 
 log = logging.getLogger(__name__)
 
-# Publishings encoded before the socket is served again: large enough to share one
-# poll, small enough that the broker works on the first while the last is encoded.
+# Publishings encoded before the socket is served again: enough to share one poll, and few
+# enough that the broker works on the first while the last is encoded.
 SLICE = 64
 
-# Replacing a channel costs a round trip or two; a queue that is really full nacks the next one.
+# Seconds from a nack to a new channel, which costs two round trips. A full queue nacks on the new one too.
 RENEW_S = 5.0
 
-# RabbitMQ gives no reason with basic.nack; a quorum queue without a leader is also nacked.
+# RabbitMQ gives no reason with basic.nack. A quorum queue without a leader nacks too.
 _WHY_NACKED = "the queue is full, or has no leader"
 
 _RAISED: dict[PublishOutcome, type[PublishError]] = {
@@ -74,17 +74,17 @@ _RAISED: dict[PublishOutcome, type[PublishError]] = {
 
 
 class PublishObserver(Protocol):
-    """Told of every publishing, for metrics; from the I/O thread or a caller's."""
+    """Is called for every publishing, for metrics; in the I/O thread or in a caller's."""
 
     def published(self, count: int) -> None:
-        """So many were written to the connection."""
+        """``count`` publishings were written to the connection."""
 
-    def resolved(self, fate: PublishOutcome, count: int, latency_s: float) -> None:
-        """So many ended as ``fate``; the oldest of them ``latency_s`` after it was written."""
+    def resolved(self, outcome: PublishOutcome, count: int, latency_s: float) -> None:
+        """``count`` publishings ended with ``outcome``, the oldest ``latency_s`` after it was written."""
 
 
 class PublishOutcomes(list[PublishOutcome]):
-    """Outcomes in the order of the publishings; ``reasons`` says why one was not confirmed, by index."""
+    """Outcomes in the order of the publishings. ``reasons``, by index, says why one was not confirmed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,10 +99,10 @@ class PublishOutcomes(list[PublishOutcome]):
 class Publisher(ThreadService):
     """A connection that only publishes, and its I/O thread.
 
-    ``publish`` and ``publish_many`` may be called from any thread. ``stop()`` refuses
-    new publishings and lets what is under way be confirmed, for at most
-    ``confirm_timeout_s``. ``failure`` is set if the thread ended by itself: refused at
-    the first connection, or down longer than ``give_up_after_s``.
+    ``publish`` and ``publish_many`` may be called from any thread. ``stop()`` refuses new
+    publishings and waits for the confirms of those under way, for at most
+    ``confirm_timeout_s``. ``failure`` is set if the thread ended by itself: the first
+    connection was refused, or there was none for ``give_up_after_s``.
     """
 
     def __init__(
@@ -130,9 +130,9 @@ class Publisher(ThreadService):
 
     @property
     def refusal(self) -> BrokerError | None:
-        """What only a person can mend and the broker last closed the channel for; None once it confirms.
+        """Why the broker last closed the channel, if only a person can mend it; None once it confirms.
 
-        A missing exchange, or no permission to write to it: what was in flight is unknown.
+        The exchange is missing, or the user may not write to it. What was in flight is unknown.
         """
         return self._refusal
 
@@ -148,27 +148,27 @@ class Publisher(ThreadService):
         timeout_s = self._settings.confirm_timeout_s if timeout_s is None else timeout_s
         batch = self._submit((publishing,))
         self._wait(batch, Deadline(timeout_s))
-        fate = batch.fates[0]
-        if fate is PublishOutcome.CONFIRMED:
+        outcome = batch.outcomes[0]
+        if outcome is PublishOutcome.CONFIRMED:
             return
         where = f"exchange {publishing.exchange!r}, routing key {publishing.routing_key!r}"
         text = f"message {publishing.properties.message_id} to {where}: {batch.reasons.get(0, '')}"
-        if fate is PublishOutcome.UNSENT or fate is None:
+        if outcome is PublishOutcome.UNSENT or outcome is None:
             is_blocked = self.connection.state is ConnectionState.BLOCKED
             raise (ConnectionBlocked if is_blocked else ConnectionLost)(text)
-        raise _RAISED[fate](text)
+        raise _RAISED[outcome](text)
 
     def publish_many(
         self, publishings: Iterable[Publishing], *, timeout_s: float | None = None
     ) -> PublishOutcomes:
-        """Publish many messages and return their fates in order; block until all are settled.
+        """Publish many messages; return their outcomes in order once all have one.
 
         The iterable is read as the window advances. ``timeout_s`` bounds the whole
-        call; None lets every window take ``confirm_timeout_s``. No fate is raised. Once
+        call; None lets every window take ``confirm_timeout_s``. No outcome is raised. Once
         a window finds no connection in time, the rest is UNSENT without waiting again.
-        Raises what ended the publisher if it has ended already.
+        If the publisher has ended by itself, raises the error that ended it.
         """
-        fates = PublishOutcomes()
+        outcomes = PublishOutcomes()
         overall = None if timeout_s is None else Deadline(timeout_s)
         source = iter(publishings)
         under_way: deque[PublishBatch] = deque()
@@ -179,13 +179,13 @@ class Publisher(ThreadService):
             while len(under_way) < 2 and (window := list(islice(source, self._window))):
                 under_way.append(self._enqueue(window))
             if not under_way:
-                return fates
+                return outcomes
             batch = under_way.popleft()
             self._wait(batch, overall or Deadline(0.0 if is_down else self._settings.confirm_timeout_s))
-            is_down = is_down or PublishOutcome.UNSENT in batch.fates
+            is_down = is_down or PublishOutcome.UNSENT in batch.outcomes
             for index, reason in batch.reasons.items():
-                fates.reasons[len(fates) + index] = reason
-            fates.extend(fate or PublishOutcome.UNKNOWN for fate in batch.fates)
+                outcomes.reasons[len(outcomes) + index] = reason
+            outcomes.extend(outcome or PublishOutcome.UNKNOWN for outcome in batch.outcomes)
 
     def stop(self) -> None:
         super().stop()
@@ -233,7 +233,7 @@ class Publisher(ThreadService):
             closed = batch.close(unsent=self._why_unsent(), unknown=self._why_unknown())
             if batch in self._queue:
                 self._queue.remove(batch)
-        self._tell_closed(closed)
+        self._observe_closed(closed)
 
     def _why_unsent(self) -> str:
         if self.connection.state is ConnectionState.BLOCKED:
@@ -255,7 +255,7 @@ class Publisher(ThreadService):
                 try:
                     self._serve()
                     return
-                except BrokerError as exc:  # the connection or the channel is gone; open another
+                except BrokerError as exc:  # the connection or the channel has ended; open another
                     self._refusal = self._refusal if exc.retryable else exc
                     self._abandon(f"sent, and not confirmed: {exc}")
         finally:
@@ -264,7 +264,7 @@ class Publisher(ThreadService):
             self.connection.close(2.0)
 
     def _serve(self) -> None:
-        """Write and settle until stopped and idle. Raises BrokerError when the channel is gone."""
+        """Write and settle until stopped and idle. Raises BrokerError when the channel has ended."""
         channel = self._open_channel()
         drain: Deadline | None = None
         while True:
@@ -279,13 +279,14 @@ class Publisher(ThreadService):
                 if drain.has_passed or not (self._queue or self._tracker.pending):
                     return
             self.connection.tick(self._tick_s())
-            self._condemn_if_stalled()
+            self._drop_if_stalled()
 
     def _open_channel(self) -> Channel:
         self._renew_at_s = inf
         tracker = self._tracker = ConfirmTracker()
         channel = self.connection.open_channel()
-        # Told to the tracker of its channel alone (CNF1), whatever became of the channel before.
+        # The callbacks know the tracker of this channel alone (CNF1): a late one of the channel
+        # before cannot reach it.
         channel.confirm(
             partial(self._on_confirm, tracker),
             partial(self._on_return, tracker),
@@ -313,14 +314,14 @@ class Publisher(ThreadService):
                 frames.append(channel.encode(publishing))
             except PublishRefused as exc:
                 batch.resolve(index, PublishOutcome.REFUSED, str(exc))
-                self._tell_resolved(PublishOutcome.REFUSED, 1, 0.0)
+                self._observe_resolved(PublishOutcome.REFUSED, 1, 0.0)
             else:
                 encoded.append((batch, index))
         if not encoded:
-            return  # pika takes a write of nothing for a fault of the connection
+            return  # pika takes an empty write for a fault of the connection
         try:
             channel.write(b"".join(frames))
-        except BrokerError as exc:  # the channel is gone: nothing of this slice was written
+        except BrokerError as exc:  # the channel is closed: nothing of this slice was written
             for batch, index in encoded:
                 batch.resolve(index, PublishOutcome.UNSENT, f"not sent: {exc}")
             raise
@@ -328,7 +329,7 @@ class Publisher(ThreadService):
         for batch, index in encoded:
             self._tracker.published(SentSlice(batch, index, batch.publishings[index], now_s))
         failpoint("publisher.after_write")
-        self._tell_published(len(encoded))
+        self._observe_published(len(encoded))
 
     def _claim(self, limit: int) -> deque[tuple[PublishBatch, int]]:
         claims: deque[tuple[PublishBatch, int]] = deque()
@@ -344,7 +345,7 @@ class Publisher(ThreadService):
     def _check(publishing: Publishing) -> None:
         message_id = publishing.properties.message_id
         if not message_id:
-            raise PublishRefused("a publishing needs a message_id: nothing else tells which one was returned")
+            raise PublishRefused("a publishing needs a message_id: without it a return names no message")
         if not isinstance(publishing.body, bytes):
             raise PublishRefused(
                 f"message {message_id} has a body of {type(publishing.body).__name__}, not bytes"
@@ -374,19 +375,19 @@ class Publisher(ThreadService):
         if is_nack and self._renew_at_s == inf:
             self._renew_at_s = monotonic_s() + RENEW_S
         counts: Counter[PublishOutcome] = Counter()
-        for sent, fate, reason in resolved:
+        for sent, outcome, reason in resolved:
             if not sent.batch.is_closed:
-                said = reason or (_WHY_NACKED if fate is PublishOutcome.NACKED else "")
-                sent.batch.resolve(sent.index, fate, said)
-                counts[fate] += 1
+                said = reason or (_WHY_NACKED if outcome is PublishOutcome.NACKED else "")
+                sent.batch.resolve(sent.index, outcome, said)
+                counts[outcome] += 1
         if counts and self._observer is not None:
             latency_s = monotonic_s() - resolved[0][0].written_s
-            for fate, count in counts.items():
-                self._tell_resolved(fate, count, latency_s)
+            for outcome, count in counts.items():
+                self._observe_resolved(outcome, count, latency_s)
         if self._tracker.pending <= self._low_water and (self._queue or self.stopping.is_set()):
             self.connection.interrupt()
 
-    def _condemn_if_stalled(self) -> None:
+    def _drop_if_stalled(self) -> None:
         oldest = self._tracker.oldest
         if oldest is None or self.connection.state is ConnectionState.BLOCKED:
             return
@@ -398,12 +399,12 @@ class Publisher(ThreadService):
             raise reason
 
     def _abandon(self, reason: str) -> None:
-        """Settle what is in flight as unknown: its channel is gone."""
+        """Resolve what is in flight as UNKNOWN: its channel has ended."""
         abandoned = [sent for sent in self._tracker.abandon() if not sent.batch.is_closed]
         for sent in abandoned:
             sent.batch.resolve(sent.index, PublishOutcome.UNKNOWN, reason)
         if abandoned:
-            self._tell_resolved(
+            self._observe_resolved(
                 PublishOutcome.UNKNOWN, len(abandoned), monotonic_s() - abandoned[0].written_s
             )
 
@@ -415,25 +416,25 @@ class Publisher(ThreadService):
             queued, self._queue = self._queue, deque()
             closed = [batch.close(unsent=f"not sent: {why}", unknown="") for batch in queued]
         for batch, counts in zip(queued, closed, strict=True):
-            self._tell_closed(counts)
+            self._observe_closed(counts)
             batch.done.open()
 
     # --- observers ----------------------------------------------------------
 
-    def _tell_closed(self, counts: Counter[PublishOutcome]) -> None:
-        for fate, count in counts.items():
-            self._tell_resolved(fate, count, 0.0)
+    def _observe_closed(self, counts: Counter[PublishOutcome]) -> None:
+        for outcome, count in counts.items():
+            self._observe_resolved(outcome, count, 0.0)
 
-    def _tell_published(self, count: int) -> None:
+    def _observe_published(self, count: int) -> None:
         if self._observer is not None:
             try:
                 self._observer.published(count)
-            except Exception:  # an observer changes nothing
+            except Exception:  # an observer must not break the I/O loop
                 log.exception("a publish observer failed")
 
-    def _tell_resolved(self, fate: PublishOutcome, count: int, latency_s: float) -> None:
+    def _observe_resolved(self, outcome: PublishOutcome, count: int, latency_s: float) -> None:
         if self._observer is not None:
             try:
-                self._observer.resolved(fate, count, latency_s)
-            except Exception:  # an observer changes nothing, and this runs inside the I/O loop
+                self._observer.resolved(outcome, count, latency_s)
+            except Exception:  # an observer must not break the I/O loop
                 log.exception("a publish observer failed")

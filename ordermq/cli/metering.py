@@ -50,15 +50,15 @@ class ConnectionMeter:
 
 
 class PublishMeter:
-    """Counts publishings and their fates; an observer for ``Publisher``."""
+    """Counts publishings and their outcomes; an observer for ``Publisher``."""
 
     def published(self, count: int) -> None:
         metrics.published.inc(count)
 
-    def resolved(self, fate: PublishOutcome, count: int, latency_s: float) -> None:
-        if fate in _COUNTERS:
-            _COUNTERS[fate].inc(count)
-        if fate is PublishOutcome.CONFIRMED:
+    def resolved(self, outcome: PublishOutcome, count: int, latency_s: float) -> None:
+        if outcome in _COUNTERS:
+            _COUNTERS[outcome].inc(count)
+        if outcome is PublishOutcome.CONFIRMED:
             metrics.confirm_seconds.observe(latency_s)
 
 

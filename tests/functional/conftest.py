@@ -1,5 +1,6 @@
 """What tests of the running parts share."""
 
+import pika
 import pytest
 
 from ordermq.store import migrate
@@ -13,6 +14,16 @@ from tests.support.wheel import build_wheel
 def wheel(tmp_path_factory):
     """The wheel of this checkout, built once a run."""
     return build_wheel(tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(params=["BlockingConnection", "SelectConnection"])
+def opened_by(request, monkeypatch):
+    """What a BrokerConnection opens: a BlockingConnection or, where pika has none, a SelectConnection."""
+    if request.param == "SelectConnection":
+        monkeypatch.delattr(pika, "BlockingConnection", raising=False)
+    elif not hasattr(pika, "BlockingConnection"):
+        pytest.skip("this pika has no BlockingConnection")
+    return request.param
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from ordermq.errors import (
 )
 from ordermq.testing import wait_until
 
+pytestmark = pytest.mark.usefixtures("opened_by")
+
 FD_FOLDER = Path("/proc/self/fd")
 NOBODY = "127.0.0.1:1"
 NEVER = threading.Event()
@@ -288,7 +290,7 @@ def test_connections_leave_no_descriptors_behind(make, settings):
     assert open_descriptors() == before
 
 
-def test_refusals_that_outlast_the_patience_end_as_a_lost_connection(make, settings):
+def test_refusals_that_last_too_long_end_as_a_lost_connection(make, settings):
     now = {"password": settings.password.reveal()}
     manager = make(replace(settings, password=Secret(lambda: now["password"]), give_up_after_s=0.5))
     manager.connect(NEVER)

@@ -1,4 +1,4 @@
-"""What happens when the link or the broker misbehaves: frozen, reset, blocked. Every wait is bounded."""
+"""What happens when the connection or the broker fails: frozen, reset, blocked. Every wait is bounded."""
 
 import contextlib
 import threading
@@ -108,8 +108,8 @@ def test_a_frozen_broker_ends_a_publish_as_unknown_within_its_deadline(publisher
 
 def test_after_a_freeze_no_late_confirm_reaches_a_later_publishing(publisher, proxy, broker_settings):
     proxy.blackhole()
-    fates = publisher.publish_many([message(f"frozen-{n}") for n in range(20)], timeout_s=0.5)
-    assert set(fates) == {PublishOutcome.UNKNOWN}
+    outcomes = publisher.publish_many([message(f"frozen-{n}") for n in range(20)], timeout_s=0.5)
+    assert set(outcomes) == {PublishOutcome.UNKNOWN}
     wait_until(
         lambda: publisher.connection.state is not ConnectionState.OPEN, 5.0
     )  # refused at once, not waited for
@@ -127,11 +127,11 @@ def test_after_a_freeze_no_late_confirm_reaches_a_later_publishing(publisher, pr
 
 
 def test_a_short_deadline_of_one_caller_costs_the_others_nothing(settings):
-    fates = []
+    outcomes = []
     with Publisher(replace(settings, confirm_timeout_s=10.0), name="test") as publisher:
         publisher.publish(message("warm-up"))
         caller = threading.Thread(
-            target=lambda: fates.extend(publisher.publish_many([message(f"m{n}") for n in range(2000)]))
+            target=lambda: outcomes.extend(publisher.publish_many([message(f"m{n}") for n in range(2000)]))
         )
         caller.start()
         for n in range(50):
@@ -139,7 +139,7 @@ def test_a_short_deadline_of_one_caller_costs_the_others_nothing(settings):
                 publisher.publish(message(f"hasty-{n}"), timeout_s=0.0)
         caller.join(20)
 
-        assert set(fates) == {PublishOutcome.CONFIRMED}
+        assert set(outcomes) == {PublishOutcome.CONFIRMED}
         assert publisher.connection.reconnects == 0
 
 
@@ -157,7 +157,7 @@ def test_a_reset_in_mid_flight_makes_unknown_what_was_in_flight_and_loses_nothin
                 self.resetter = threading.Timer(0.1, reset, [proxy])
                 self.resetter.start()
 
-        def resolved(self, fate, count, latency_s):
+        def resolved(self, outcome, count, latency_s):
             self.confirmed += count
             if self.confirmed >= 5000 and self.resetter is None:
                 proxy.blackhole()
@@ -165,11 +165,13 @@ def test_a_reset_in_mid_flight_makes_unknown_what_was_in_flight_and_loses_nothin
     ids = [f"m{n}" for n in range(10_000)]
     observer = Halfway()
     with Publisher(settings, name="test", observer=observer) as publisher:
-        fates = publisher.publish_many([message(each) for each in ids])
+        outcomes = publisher.publish_many([message(each) for each in ids])
         observer.resetter.join()
 
-        confirmed = {each for each, fate in zip(ids, fates, strict=True) if fate is PublishOutcome.CONFIRMED}
-        assert set(fates) == {PublishOutcome.CONFIRMED, PublishOutcome.UNKNOWN}
+        confirmed = {
+            each for each, outcome in zip(ids, outcomes, strict=True) if outcome is PublishOutcome.CONFIRMED
+        }
+        assert set(outcomes) == {PublishOutcome.CONFIRMED, PublishOutcome.UNKNOWN}
         assert len(ids) - len(confirmed) <= settings.publish_window
         assert publisher.connection.reconnects == 1
     assert confirmed <= set(received_ids(broker_settings))
@@ -322,9 +324,9 @@ def test_a_deadline_holds_while_the_alarmed_broker_reads_none_of_what_was_writte
     big = [message(f"big-{n}", b"x" * 250_000) for n in range(200)]  # 50 MB: past every socket buffer
 
     with at_most(2.0):
-        fates = publisher.publish_many(big, timeout_s=0.5)
+        outcomes = publisher.publish_many(big, timeout_s=0.5)
 
-    assert set(fates) <= {PublishOutcome.UNKNOWN, PublishOutcome.UNSENT}
+    assert set(outcomes) <= {PublishOutcome.UNKNOWN, PublishOutcome.UNSENT}
 
 
 def test_blocked_past_the_timeout_is_a_lost_connection(settings, alarm):

@@ -1,4 +1,4 @@
-"""Publisher on a real broker: fates, order, sharing, deadlines, alarms and lost channels."""
+"""Publisher on a real broker: outcomes, order, sharing, deadlines, alarms and lost channels."""
 
 import threading
 from collections import Counter
@@ -22,6 +22,8 @@ from ordermq.message.envelope import Properties, Publishing
 from ordermq.message.payload import MAX_BODY_BYTES
 from ordermq.testing import wait_until
 from ordermq.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology
+
+pytestmark = pytest.mark.usefixtures("opened_by")
 
 WORK = Topology(
     exchanges=(ExchangeSpec("shop", "direct"),),
@@ -69,15 +71,15 @@ class Observed:
     """A PublishObserver that adds up."""
 
     def __init__(self):
-        self.fates = Counter()
+        self.outcomes = Counter()
         self.written = 0
         self.latencies_s = []
 
     def published(self, count):
         self.written += count
 
-    def resolved(self, fate, count, latency_s):
-        self.fates[fate] += count
+    def resolved(self, outcome, count, latency_s):
+        self.outcomes[outcome] += count
         self.latencies_s.append(latency_s)
 
 
@@ -167,16 +169,16 @@ def test_many_fates_come_back_in_the_order_of_their_publishings(publisher, broke
     publishings = [publishing(f"m{n}", route) for n, route in enumerate(routes)]
     publishings[700] = publishing("m700", headers={"price": 1.5})
 
-    fates = publisher.publish_many(iter(publishings))
+    outcomes = publisher.publish_many(iter(publishings))
 
     expected = [PublishOutcome.CONFIRMED if route == "work" else PublishOutcome.RETURNED for route in routes]
     expected[700] = PublishOutcome.REFUSED
-    assert fates == expected
-    assert not fates.all_confirmed
-    assert fates.reasons.keys() == {
-        n for n, fate in enumerate(expected) if fate is not PublishOutcome.CONFIRMED
+    assert outcomes == expected
+    assert not outcomes.all_confirmed
+    assert outcomes.reasons.keys() == {
+        n for n, outcome in enumerate(expected) if outcome is not PublishOutcome.CONFIRMED
     }
-    assert "NO_ROUTE" in fates.reasons[1]
+    assert "NO_ROUTE" in outcomes.reasons[1]
     assert depth(broker, "work") == expected.count(PublishOutcome.CONFIRMED)
 
 
@@ -188,9 +190,9 @@ def test_publishings_of_one_message_id_each_get_one_fate(publisher):
     # The same message twice, and under other routing keys: a return tells no tag.
     routes = ["work", "nowhere", "work", "nowhere", "nowhere", "work"] * 50
 
-    fates = publisher.publish_many([publishing("same", route) for route in routes])
+    outcomes = publisher.publish_many([publishing("same", route) for route in routes])
 
-    assert fates == [
+    assert outcomes == [
         PublishOutcome.CONFIRMED if route == "work" else PublishOutcome.RETURNED for route in routes
     ]
 
@@ -229,7 +231,7 @@ def test_metrics_hear_of_every_publishing_once(broker):
         publisher.publish_many([publishing(f"m{n}", "work" if n % 4 else "nowhere") for n in range(400)])
 
     assert observed.written == 400
-    assert observed.fates == {PublishOutcome.CONFIRMED: 300, PublishOutcome.RETURNED: 100}
+    assert observed.outcomes == {PublishOutcome.CONFIRMED: 300, PublishOutcome.RETURNED: 100}
     assert all(latency_s >= 0 for latency_s in observed.latencies_s)
 
 
@@ -251,10 +253,10 @@ def test_without_a_broker_a_publishing_is_certainly_not_sent(broker):
         with pytest.raises(ConnectionLost, match="not sent"):
             publisher.publish(publishing("m1"), timeout_s=0.3)
 
-        fates = publisher.publish_many([publishing(f"m{n}") for n in range(1200)], timeout_s=0.3)
+        outcomes = publisher.publish_many([publishing(f"m{n}") for n in range(1200)], timeout_s=0.3)
 
-    assert set(fates) == {PublishOutcome.UNSENT}
-    assert len(fates) == 1200
+    assert set(outcomes) == {PublishOutcome.UNSENT}
+    assert len(outcomes) == 1200
 
 
 def test_refused_credentials_end_the_publisher_and_are_what_callers_get(broker):
@@ -283,9 +285,9 @@ def test_stop_lets_what_is_under_way_be_confirmed_and_refuses_the_rest(broker):
     caller.join(10)
     assert publisher.join(10.0)
 
-    [fates] = result
-    assert set(fates) <= {PublishOutcome.CONFIRMED, PublishOutcome.UNSENT}
-    assert fates.count(PublishOutcome.CONFIRMED) == depth(broker, "work") > 0
+    [outcomes] = result
+    assert set(outcomes) <= {PublishOutcome.CONFIRMED, PublishOutcome.UNSENT}
+    assert outcomes.count(PublishOutcome.CONFIRMED) == depth(broker, "work") > 0
     with pytest.raises(ConnectionLost, match="stopped"):
         publisher.publish(publishing("late"))
     assert publisher.connection.state is ConnectionState.CLOSED

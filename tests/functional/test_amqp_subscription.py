@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 
 import pika
 import pytest
+from pika.adapters.blocking_connection import BlockingConnection
 
 from ordermq.amqp import ConnectionManager, ConnectionState, Publisher, subscribe
 from ordermq.errors import ChannelLost, QueueMissing
 from ordermq.message.envelope import Properties, Publishing
 from ordermq.testing import wait_until
+
+pytestmark = pytest.mark.usefixtures("opened_by")
 
 
 @pytest.fixture
@@ -38,10 +41,10 @@ def work(manager):
 
 def publish(broker, *message_ids, **properties):
     with Publisher(broker, name="test") as publisher:
-        fates = publisher.publish_many(
+        outcomes = publisher.publish_many(
             [Publishing("", "work", Properties(message_id=each, **properties), b"{}") for each in message_ids]
         )
-    assert fates.all_confirmed
+    assert outcomes.all_confirmed
 
 
 def publish_raw(broker, properties):
@@ -49,7 +52,7 @@ def publish_raw(broker, properties):
     credentials = pika.PlainCredentials(broker.username, broker.password.reveal())
     host, _, port = broker.hosts[0].partition(":")
     parameters = pika.ConnectionParameters(host, int(port), broker.vhost, credentials)
-    with pika.BlockingConnection(parameters) as connection:
+    with BlockingConnection(parameters) as connection:
         connection.channel().basic_publish("", "work", b"raw", properties)
 
 

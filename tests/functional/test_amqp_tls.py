@@ -14,6 +14,8 @@ from ordermq.errors import ConnectionLost, TlsRefused
 from ordermq.testing.stack.ports import free_ports
 from tests.support.commands import run_program
 
+pytestmark = pytest.mark.usefixtures("opened_by")
+
 NEVER = threading.Event()
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 

@@ -142,8 +142,8 @@ MUTATIONS = (
     ),
     Mutation(
         "relay deletes rows that nobody confirmed", "ordermq/relay.py",
-        "        if fate is PublishOutcome.CONFIRMED:\n            result.confirmed.append",
-        "        if fate in (PublishOutcome.CONFIRMED, PublishOutcome.UNKNOWN):\n"
+        "        if outcome is PublishOutcome.CONFIRMED:\n            result.confirmed.append",
+        "        if outcome in (PublishOutcome.CONFIRMED, PublishOutcome.UNKNOWN):\n"
         "            result.confirmed.append",
         ("tests/functional/test_relay.py::test_rows_published_without_a_confirm_stay_and_are_published_again",),
     ),

@@ -67,11 +67,11 @@ class Rig:
 
     def publish(self, queue, *payloads, **envelope):
         """Publish probes as their first hop; message ids are the order ids."""
-        fates = self.publisher.publish_many([
+        outcomes = self.publisher.publish_many([
             Publishing(PREFIX, queue, to_properties(self.envelope(each, **envelope)), encode(each))
             for each in payloads
         ])  # fmt: skip
-        assert {fate.value for fate in fates} <= {"confirmed"}, fates
+        assert {outcome.value for outcome in outcomes} <= {"confirmed"}, outcomes
 
     def envelope(self, payload, **changes):
         from_payload = {"message_id": payload.order_id, "correlation_id": payload.order_id}

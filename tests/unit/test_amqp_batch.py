@@ -26,7 +26,7 @@ def test_the_last_publishing_settled_wakes_the_caller():
     batch.resolve(0, PublishOutcome.NACKED, "queue full")
 
     assert batch.done.wait(0.0)
-    assert batch.fates == [PublishOutcome.NACKED, PublishOutcome.CONFIRMED]
+    assert batch.outcomes == [PublishOutcome.NACKED, PublishOutcome.CONFIRMED]
     assert batch.reasons == {0: "queue full"}
 
 
@@ -37,7 +37,7 @@ def test_closing_calls_the_claimed_unknown_and_the_rest_unsent():
 
     counts = batch.close(unsent="never sent", unknown="no confirm")
 
-    assert batch.fates == [
+    assert batch.outcomes == [
         PublishOutcome.UNKNOWN,
         PublishOutcome.CONFIRMED,
         PublishOutcome.UNKNOWN,

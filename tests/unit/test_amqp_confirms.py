@@ -23,15 +23,15 @@ def publish(tracker, *keys):
     return messages
 
 
-def fates(resolved):
-    return [(message.number, fate) for message, fate, _ in resolved]
+def outcomes(resolved):
+    return [(message.number, outcome) for message, outcome, _ in resolved]
 
 
 def test_a_multiple_ack_confirms_everything_up_to_its_tag():
     tracker = ConfirmTracker()
     publish(tracker, "a", "b", "c")
 
-    assert fates(tracker.confirm(2, multiple=True)) == [
+    assert outcomes(tracker.confirm(2, multiple=True)) == [
         (1, PublishOutcome.CONFIRMED),
         (2, PublishOutcome.CONFIRMED),
     ]
@@ -44,8 +44,8 @@ def test_acks_out_of_order_resolve_each_its_own():
     tracker = ConfirmTracker()
     publish(tracker, "a", "b", "c", "d")
 
-    assert fates(tracker.confirm(3, multiple=False)) == [(3, PublishOutcome.CONFIRMED)]
-    assert fates(tracker.confirm(4, multiple=True)) == [
+    assert outcomes(tracker.confirm(3, multiple=False)) == [(3, PublishOutcome.CONFIRMED)]
+    assert outcomes(tracker.confirm(4, multiple=True)) == [
         (1, PublishOutcome.CONFIRMED),
         (2, PublishOutcome.CONFIRMED),
         (4, PublishOutcome.CONFIRMED),
@@ -67,7 +67,7 @@ def test_a_nack_of_many_is_a_nack_of_each():
     tracker = ConfirmTracker()
     publish(tracker, "a", "b")
 
-    assert fates(tracker.confirm(2, multiple=True, nack=True)) == [
+    assert outcomes(tracker.confirm(2, multiple=True, nack=True)) == [
         (1, PublishOutcome.NACKED),
         (2, PublishOutcome.NACKED),
     ]
@@ -78,8 +78,8 @@ def test_a_nack_of_one_copy_is_not_taken_for_the_return_of_another():
     publish(tracker, "a", "a")
     tracker.returned("a", "no route")
 
-    assert fates(tracker.confirm(2, multiple=False, nack=True)) == [(2, PublishOutcome.NACKED)]
-    assert fates(tracker.confirm(1, multiple=False)) == [(1, PublishOutcome.RETURNED)]
+    assert outcomes(tracker.confirm(2, multiple=False, nack=True)) == [(2, PublishOutcome.NACKED)]
+    assert outcomes(tracker.confirm(1, multiple=False)) == [(1, PublishOutcome.RETURNED)]
 
 
 def test_a_confirm_of_a_tag_that_is_settled_or_unknown_resolves_nothing():
@@ -106,15 +106,15 @@ def test_a_late_return_does_not_mark_a_later_publishing_of_another_key():
     publish(tracker, "a", "b")
     tracker.returned("a", "no route")
 
-    assert fates(tracker.confirm(2, multiple=False)) == [(2, PublishOutcome.CONFIRMED)]
-    assert fates(tracker.confirm(1, multiple=False)) == [(1, PublishOutcome.RETURNED)]
+    assert outcomes(tracker.confirm(2, multiple=False)) == [(2, PublishOutcome.CONFIRMED)]
+    assert outcomes(tracker.confirm(1, multiple=False)) == [(1, PublishOutcome.RETURNED)]
 
 
 class Broker(RuleBasedStateMachine):
-    """Publishings of one channel after the other, and a broker that tells their fates in any order.
+    """Publishings of one channel after the other, and a broker that tells their outcomes in any order.
 
     ``written`` and the rest are the model of one channel, by tag. Of publishings with the same
-    key each has a fate of its own: a binding may come or go between them.
+    key each has an outcome of its own: a binding may come or go between them.
     """
 
     def __init__(self):
@@ -128,8 +128,8 @@ class Broker(RuleBasedStateMachine):
         self.written = {}
         self.unconfirmed = {}  # tag -> whether a queue takes it
         self.returned = set()  # tags
-        self.told = Counter()  # (key, fate): what the broker has said
-        self.heard = Counter()  # (key, fate): what the tracker has made of it
+        self.told = Counter()  # (key, outcome): what the broker has said
+        self.heard = Counter()  # (key, outcome): what the tracker has made of it
 
     @rule(key=st.sampled_from("abcd"), is_routable=st.booleans())
     def publish(self, key, is_routable):
@@ -199,8 +199,8 @@ class Broker(RuleBasedStateMachine):
             self.hear(
                 sorted(self.unconfirmed), self.tracker.confirm(last, multiple=True), PublishOutcome.CONFIRMED
             )
-        assert self.resolved == Counter(range(1, self.numbers + 1)), "a fate each, and only one"
-        assert self.heard == self.told, "of one key as many of each fate as the broker said"
+        assert self.resolved == Counter(range(1, self.numbers + 1)), "an outcome each, and only one"
+        assert self.heard == self.told, "of one key as many of each outcome as the broker said"
 
     def covered(self, tag, multiple):
         return [each for each in sorted(self.unconfirmed) if each == tag or (multiple and each < tag)]
@@ -214,11 +214,11 @@ class Broker(RuleBasedStateMachine):
         self.told[self.written[tag].key, PublishOutcome.RETURNED] += 1
         self.tracker.returned(self.written[tag].key, "no route")
 
-    def hear(self, covered, resolved, fate):
+    def hear(self, covered, resolved, outcome):
         assert [message for message, _, _ in resolved] == [self.written[tag] for tag in covered]
         for tag in covered:
             if self.unconfirmed.pop(tag):
-                self.told[self.written[tag].key, fate] += 1
+                self.told[self.written[tag].key, outcome] += 1
         for message, heard, reason in resolved:
             self.resolved[message.number] += 1
             self.heard[message.key, heard] += 1

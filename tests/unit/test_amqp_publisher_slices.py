@@ -65,8 +65,8 @@ def test_a_slice_of_nothing_but_refusals_leaves_the_channel_and_what_is_in_fligh
     after = write(publisher, channel, publishing("m4"))
     channel.on_confirm(2, True, False)
 
-    assert refused.fates == [PublishOutcome.REFUSED, PublishOutcome.REFUSED]
-    assert (before.fates, after.fates) == ([PublishOutcome.CONFIRMED], [PublishOutcome.CONFIRMED])
+    assert refused.outcomes == [PublishOutcome.REFUSED, PublishOutcome.REFUSED]
+    assert (before.outcomes, after.outcomes) == ([PublishOutcome.CONFIRMED], [PublishOutcome.CONFIRMED])
     assert len(channel.written) == 2
 
 
@@ -78,17 +78,17 @@ def test_a_confirm_of_a_channel_given_up_confirms_nothing_of_the_next(publisher,
     sent = write(publisher, new, publishing("m2"))
 
     old.on_confirm(1, False, False)
-    assert (lost.fates, sent.fates) == ([PublishOutcome.UNKNOWN], [None])
+    assert (lost.outcomes, sent.outcomes) == ([PublishOutcome.UNKNOWN], [None])
 
     new.on_confirm(1, False, False)
-    assert sent.fates == [PublishOutcome.CONFIRMED]
+    assert sent.outcomes == [PublishOutcome.CONFIRMED]
 
 
 def test_headers_that_hold_themselves_are_refused_and_end_no_thread():
-    link = SimpleNamespace(frame_max=4096, receiver=SimpleNamespace(forget=lambda channel: None))
+    connection = SimpleNamespace(frame_max=4096, receiver=SimpleNamespace(forget=lambda channel: None))
     raw = SimpleNamespace(channel_number=1, add_on_close_callback=lambda callback: None)
     headers = {}
     headers["again"] = headers
 
     with pytest.raises(PublishRefused, match="RecursionError"):
-        _pika.Channel(link, raw).encode(publishing("m1", headers))
+        _pika.Channel(connection, raw).encode(publishing("m1", headers))

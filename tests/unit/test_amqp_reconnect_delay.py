@@ -53,9 +53,9 @@ def test_clients_that_lost_one_broker_do_not_return_together(met, failures):
 def test_clients_of_a_broker_that_comes_back_are_spread_over_the_whole_backoff():
     back_s, arrivals = 60.0, []
     for seed in range(500):
-        patience, now_s, failures = ReconnectDelay(SETTINGS, Random(seed)), 0.0, 0
+        reconnect_delay, now_s, failures = ReconnectDelay(SETTINGS, Random(seed)), 0.0, 0
         while now_s < back_s:
-            now_s += patience.delay_s(Unreachable("away"), failures)
+            now_s += reconnect_delay.delay_s(Unreachable("away"), failures)
             failures += 1
         arrivals.append(now_s - back_s)
     assert max(arrivals) <= SETTINGS.unreachable_cap_s
