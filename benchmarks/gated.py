@@ -19,7 +19,7 @@ from ordermq.store import Session
 from ordermq.testing.stack.fleet import program
 
 PREFIX = "orders"
-HANDLERS = {"ORDERMQ_CONSUMER_HANDLERS": "benchmarks.programs.gated"}
+HANDLERS = {"ORDERMQ_MODULES": "benchmarks.programs.gated"}
 
 _CHUNK = 5000
 

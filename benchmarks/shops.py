@@ -97,12 +97,12 @@ def ordermq_shop(ground: Ground) -> Iterator[Shop]:
     """The relay and one consumer a queue, as ``make demo`` runs them, but for the services outside."""
     ground.command("ordermq", "topology", "apply")
     with _shop(ground, "") as shop:
-        shop.crew.start_command("relay", "ordermq-relay", ORDERMQ_CONSUMER_HANDLERS=_HANDLERS)
+        shop.crew.start_command("relay", "ordermq-relay", ORDERMQ_MODULES=_HANDLERS)
         for queue in _QUEUES:
             threads = "8" if queue in ("payment", "notify") else "1"
             shop.crew.start_command(
                 queue, "ordermq-consumer", "--queue", queue, "--threads", threads,
-                ORDERMQ_CONSUMER_HANDLERS=_HANDLERS,
+                ORDERMQ_MODULES=_HANDLERS,
             )  # fmt: skip
         _warm_up(shop)
         yield shop

@@ -11,11 +11,11 @@ from typing import Any
 
 from benchmarks.programs.job import worker_job
 from ordermq.message import Payload
+from ordermq.module import Module
 from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.store import Transaction
 from ordermq.task import DONE, Claim, Finished, Outcome, external, handler
 
-SETTINGS = {SECTION: ShopSettings}  # the stack's environment names its services
 BATCH = 200
 CALL_S = 0.02
 
@@ -76,3 +76,7 @@ def say_when() -> None:
     new = path.with_suffix(".new")
     new.write_text(repr(time.time()))
     new.replace(path)
+
+
+# Named like the shop, for the stack's environment names its services.
+module = Module(SECTION, handlers=[plain, Outside, first], settings=ShopSettings)

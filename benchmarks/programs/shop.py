@@ -6,6 +6,7 @@ The handlers are the shop's, all of them; only who is called differs.
 from functools import partial
 from typing import Any
 
+from ordermq.module import Module
 from ordermq.shop.commands import NOTIFY, PAYMENT, CapturePayment, SendNotification
 from ordermq.shop.events import Step
 from ordermq.shop.gateways import Captured
@@ -36,8 +37,10 @@ __all__ = [
     "reserve_stock",
 ]
 
-MIGRATIONS = ("shop", "ordermq.shop.migrations")
-SETTINGS = {SECTION: ShopSettings}
+module = Module(
+    SECTION, handlers=[__name__], settings=ShopSettings, migrations="ordermq.shop.migrations",
+    correlation_name="order_id",
+)  # fmt: skip
 
 
 class Gateway:

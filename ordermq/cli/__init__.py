@@ -1,1 +1,14 @@
 """The commands: parse, build, call, exit code. What they do is done below them."""
+
+COMMANDS = {
+    "actions": "List what operators changed by hand.",
+    "completion": "Print a shell's completion script.",
+    "config": "Show the settings in force and where each comes from.",
+    "db": "Create or update the database's tables; delete what is old.",
+    "dead": "Look at dead letters; replay or discard them.",
+    "new": "Write a project with one handler, its table and its test.",
+    "reconcile": "Check that nothing was lost, doubled or forgotten.",
+    "topology": "Create or check exchanges, queues and bindings.",
+}
+
+PUBLISH_COMMANDS = {"messages": "Publish raw messages to the exchange."}

@@ -2,11 +2,13 @@
 
 import click
 
+from ordermq.cli.modules import DEFAULTS, load_settings
 from ordermq.cli.options import as_json, common
 from ordermq.cli.output import write, write_json
-from ordermq.cli.program import load_program
 from ordermq.cli.run import EXIT_CODES
 from ordermq.config import describe
+from ordermq.config import example as example_file
+from ordermq.config import reference as reference_page
 
 
 @click.group("config", epilog=EXIT_CODES)
@@ -31,7 +33,7 @@ def show(sections: tuple[str, ...], as_json: bool, config_path: str | None) -> N
 
     JSON: one array of {key, value, unit, origin, doc}; values as TOML writes them.
     """
-    rows = describe(load_program(config_path).loaded)
+    rows = describe(load_settings(config_path)[0])
     known = list(dict.fromkeys(row.key.partition(".")[0] for row in rows))
     if unknown := set(sections) - set(known):
         raise click.UsageError(f"no section {min(unknown)!r}; there are: {', '.join(known)}")
@@ -53,3 +55,34 @@ def show(sections: tuple[str, ...], as_json: bool, config_path: str | None) -> N
     for row in chosen:
         unit = f" {row.unit}" if row.unit else ""
         write(f"{row.key} = {row.value}{unit}  ({row.origin})")
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq config example > ordermq.toml
+  ORDERMQ_MODULES=myshop.gifts ordermq config example > ordermq.toml
+
+{EXIT_CODES}"""
+)
+@common
+def example(config_path: str | None) -> None:
+    """Print a settings file: every setting of framework and modules, its default commented out."""
+    write(example_file(_sections(config_path), DEFAULTS).rstrip("\n"))
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq config reference > docs/configuration.md
+
+{EXIT_CODES}"""
+)
+@common
+def reference(config_path: str | None) -> None:
+    """Print a page in Markdown: every setting of framework and modules, and what it may be."""
+    write(reference_page(_sections(config_path), DEFAULTS).rstrip("\n"))
+
+
+def _sections(config_path: str | None) -> dict[str, type]:
+    return {name: type(section) for name, section in load_settings(config_path)[0].extra.items()}

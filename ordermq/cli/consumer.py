@@ -26,7 +26,7 @@ _INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,20}")
 Examples:
   ordermq-consumer --queue inventory
   ordermq-consumer --queue payment:2 --threads 16 --log-format text
-  ORDERMQ_CONSUMER_HANDLERS=myshop.handlers ordermq-consumer --queue gifts
+  ORDERMQ_MODULES=myshop.gifts ordermq-consumer --queue gifts
 
 \b
 SIGTERM or SIGINT: take no more, finish what runs, give back the rest, exit 0;

@@ -1,4 +1,4 @@
-"""``ordermq db``: the tables of the framework, the shop and a project's own."""
+"""``ordermq db``: the tables of the framework and of the modules."""
 
 import click
 
@@ -31,8 +31,8 @@ Examples:
 def migrate(dry_run: bool, config_path: str | None) -> None:
     """Apply every migration that is missing; one process at a time, safe to repeat.
 
-    Those of the modules in consumer.handlers are included. One that is not safe while
-    old code runs says so under --dry-run: stop the consumers first.
+    Those of the setting 'modules' are included. One that is not safe while old code
+    runs says so under --dry-run: stop the consumers first.
     """
     program = load_program(config_path)
     session = program.session("ordermq db")

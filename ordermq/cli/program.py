@@ -1,31 +1,22 @@
-"""What a process is made of: settings, handlers, migrations, topology.
-
-The modules named in ``consumer.handlers`` bring more than handlers. A module, or else
-the package it is in, may name
-
-    MIGRATIONS = ("myshop", "myshop.migrations")     scope and package of its tables
-    SETTINGS = {"myshop": MyShopSettings}            sections of its own in the file
-    GAUGES = read                                    read(tx, config) -> {gauge: value}: what the active
-                                                     relay shows as metrics, by cheap queries
-
-and ON_UNREADABLE, which ``task.registry`` reads.
-"""
+"""What a process is made of: settings and modules, and what the modules bring: handlers, tables, topology."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
 from typing import Any
 
 from prometheus_client import Gauge
 
-from ordermq.config.loader import Loaded, load, peek
+from ordermq.cli.modules import load_settings
+from ordermq.config.loader import Loaded
 from ordermq.config.settings import Settings
 from ordermq.errors import ConfigError
-from ordermq.shop.settings import SECTION
+from ordermq.module import CORRELATION_ID, Module
 from ordermq.store import Session, Transaction, migrate
 from ordermq.store.migrate import Migration
-from ordermq.task import Registry
-from ordermq.task import load as load_handlers
-from ordermq.task.registry import named
+from ordermq.task import Handler, Registry
+from ordermq.task.handler import handlers_in
 from ordermq.topology import Topology, build
 
 ReadGauges = Callable[[Transaction, Any], Mapping[Gauge, float]]
@@ -33,16 +24,35 @@ ReadGauges = Callable[[Transaction, Any], Mapping[Gauge, float]]
 
 @dataclass(frozen=True)
 class Program:
-    """Everything read at the start, before any connection."""
+    """Everything read at the start, before any connection; a module's code when it is first asked for."""
 
     loaded: Loaded
-    registry: Registry
-    migrations: list[Migration]
-    gauges: tuple[ReadGauges, ...] = ()
+    modules: tuple[Module, ...]
 
     @property
     def settings(self) -> Settings:
         return self.loaded.settings
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The handlers of all modules. Raises ConfigError for one that cannot be imported."""
+        return registry_of(self.modules)
+
+    @cached_property
+    def migrations(self) -> list[Migration]:
+        """The framework's, then each module's. Raises ConfigError for a file that is no migration."""
+        return migrations_for(self.modules)
+
+    @cached_property
+    def gauges(self) -> tuple[ReadGauges, ...]:
+        """What the active relay shows of the modules."""
+        return tuple(each.load("gauges") for each in self.modules if each.gauges is not None)
+
+    @property
+    def correlation_name(self) -> str:
+        """Name of the log field that holds correlation ids: the first that a module has chosen."""
+        chosen = (each.correlation_name for each in self.modules)
+        return next((name for name in chosen if name != CORRELATION_ID), CORRELATION_ID)
 
     def session(self, name: str) -> Session:
         """Return a session on the database; it connects when first used."""
@@ -60,34 +70,38 @@ class Program:
 
 
 def load_program(path: str | None, flags: Mapping[str, Any] | None = None) -> Program:
-    """Read settings, handlers and migrations. Raises ConfigError naming every problem."""
-    handlers = peek("consumer.handlers", path, flags=flags)
-    registry = load_handlers(handlers)
-    sections: dict[str, type] = {}
-    scopes = [migrate.FRAMEWORK]
-    gauges: list[ReadGauges] = []
-    for module in handlers:
-        sections |= named(module, "SETTINGS", {})
-        scope = named(module, "MIGRATIONS", None)
-        if scope is not None and scope not in scopes:
-            scopes.append(scope)
-        read = named(module, "GAUGES", None)
-        if read is not None and read not in gauges:
-            gauges.append(read)
-    loaded = load(path, flags=flags, extra_sections=sections)
-    return Program(loaded, registry, list(_migrations(scopes)), tuple(gauges))
+    """Read the settings and find the modules they name. Raises ConfigError naming every problem."""
+    return Program(*load_settings(path, flags))
 
 
-def load_shop(path: str | None) -> Program:
-    """Like ``load_program``, for commands about orders. Raises ConfigError without the orders' handlers."""
-    program = load_program(path)
-    if SECTION not in program.loaded.extra:
+def registry_of(modules: Iterable[Module]) -> Registry:
+    """Return the handlers of ``modules``. Raises ConfigError naming the module at fault."""
+    modules = tuple(modules)
+    handlers = [
+        handler
+        for module in modules
+        for each in module.load_each("handlers")
+        for handler in _offered(module, each)
+    ]
+    on_unreadable = [module.load("on_unreadable") for module in modules if module.on_unreadable is not None]
+    return Registry(handlers, on_unreadable)
+
+
+def migrations_for(modules: Iterable[Module]) -> list[Migration]:
+    """Return the framework's migrations, then those of ``modules``."""
+    scopes = [(each.name, each.migrations) for each in modules if each.migrations]
+    return [
+        migration
+        for scope, package in (migrate.FRAMEWORK, *scopes)
+        for migration in migrate.migrations_of(scope, package)
+    ]
+
+
+def _offered(module: Module, offer: object) -> list[Handler]:
+    found = handlers_in(vars(offer) if isinstance(offer, ModuleType) else {"": offer})
+    if not found:
+        name = getattr(offer, "__name__", offer)
         raise ConfigError(
-            "consumer.handlers does not name ordermq.shop.handlers, and this command is about its orders"
+            f"module {module.name!r}: there is no handler in {name!r}; decorate one with @handler"
         )
-    return program
-
-
-def _migrations(scopes: Iterable[tuple[str, str]]) -> Iterable[Migration]:
-    for scope, package in scopes:
-        yield from migrate.migrations_of(scope, package)
+    return found

@@ -18,13 +18,14 @@ from ordermq.errors import BadInput, ConnectionLost, OrderMQError, PublishError,
 
 
 @click.command(
+    "messages",
     epilog=f"""\b
 Examples:
   ordermq-publish messages reserve.jsonl --routing-key inventory
   ordermq-publish messages body.bin --whole --routing-key inventory --type ReserveStock
   jq -c '.[]' all.json | ordermq-publish messages - --routing-key gifts --message-id-field id
 
-{EXIT_CODES}"""
+{EXIT_CODES}""",
 )
 @click.argument("file", metavar="FILE|-")
 @click.option("--routing-key", required=True, help="Queue to reach, as in consumer --queue.")
@@ -37,7 +38,7 @@ Examples:
 @options.dry_run
 @options.summary_as_json
 @options.common
-def messages(
+def command(
     *,
     file: str,
     routing_key: str,

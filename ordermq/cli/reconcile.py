@@ -6,8 +6,8 @@ import click
 
 from ordermq.cli.options import as_json, common
 from ordermq.cli.output import shortened, write, write_json
-from ordermq.cli.program import load_shop
 from ordermq.cli.run import EXIT_CODES
+from ordermq.shop.cli.program import load_shop
 from ordermq.shop.gateways import PaymentGateway, SmsGateway
 from ordermq.shop.reconcile import reconcile
 from ordermq.shop.settings import SECTION, ShopSettings

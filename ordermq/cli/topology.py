@@ -38,8 +38,8 @@ Examples:
 def apply(dry_run: bool, config_path: str | None) -> None:
     """Declare what is missing; change and delete nothing; safe to repeat.
 
-    There is a queue for each that a module in consumer.handlers or topology.queues
-    names. Exit 1 if something exists with other arguments.
+    There is a queue for each that a handler of the setting 'modules' or
+    topology.queues names. Exit 1 if something exists with other arguments.
     """
     program = load_program(config_path)
     topology = program.topology()

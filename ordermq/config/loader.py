@@ -12,7 +12,7 @@ from typing import Any
 
 from ordermq.config.checks import clashes
 from ordermq.config.environment import Environ
-from ordermq.config.schema import FRAMEWORK, Declared, Sections, declared
+from ordermq.config.schema import FRAMEWORK, TOP, Declared, Sections, declared
 from ordermq.config.settings import Settings
 from ordermq.config.sources import Source, from_credentials, from_environ, from_file, from_flags
 from ordermq.config.values import NotAllowed, shown
@@ -32,6 +32,8 @@ class Loaded:
 
     def section(self, name: str) -> Any:
         """Return a section of either kind: an instance of the dataclass declared for it."""
+        if name == TOP:
+            return self.settings
         return self.extra[name] if name in self.extra else getattr(self.settings, name)
 
 
@@ -41,19 +43,21 @@ def load(
     environ: Environ = os.environ,
     flags: Mapping[str, Any] | None = None,
     extra_sections: Sections | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """Read and check all settings.
 
     The file is ``path``, else $ORDERMQ_CONFIG, else /etc/ordermq/ordermq.toml if it
     exists. ``flags`` are by ``section.key``; a None was not given. ``extra_sections``
-    are a program's own dataclasses of ``setting()`` fields, by section name.
+    are a program's own dataclasses of ``setting()`` fields, by section name; ``defaults``
+    are a program's own in place of the declared ones, by ``section.key``.
     Raises ConfigError naming every problem, never a secret's value.
     """
     sections = {**FRAMEWORK, **(extra_sections or {})}
     known = declared(sections)
     sources = list(_sources(_file(path, environ), environ, flags or {}, known))
     problems = [problem for source in sources for problem in source.problems]
-    values: dict[str, Any] = {name: each.default for name, each in known.items()}
+    values: dict[str, Any] = {name: each.default for name, each in known.items()} | {**(defaults or {})}
     origins = dict.fromkeys(known, DEFAULT_ORIGIN)
     refused: set[str] = set()
     for given in (given for source in sources for given in source.givens):
@@ -65,7 +69,8 @@ def load(
             refused.add(name)
             problems.append(f"{name} = {shown(given.declared, given.raw)} ({given.origin}): {exc}")
     built = {section: _build(section, kind, values) for section, kind in sections.items()}
-    settings = Settings(**{section: built[section] for section in FRAMEWORK})
+    top = {each.key: values[each.name] for each in known.values() if each.section == TOP}
+    settings = Settings(**top, **{section: built[section] for section in FRAMEWORK})
     problems += _clashes(settings, values, origins, known, refused)
     if problems:
         raise ConfigError("\n".join(problems))
@@ -78,21 +83,22 @@ def peek(
     *,
     environ: Environ = os.environ,
     flags: Mapping[str, Any] | None = None,
-) -> Any:
-    """Return one setting of the framework before all can be read: the one that names the other sections.
+    defaults: Mapping[str, Any] | None = None,
+) -> tuple[Any, str]:
+    """Return one setting of the framework and its origin before all can be read; it names the other sections.
 
     What is wrong elsewhere, or with it, is left for ``load`` to report. Raises
     ConfigError if the file cannot be read at all.
     """
     setting = declared(FRAMEWORK)[name]
-    value = setting.default
+    value, origin = (defaults or {}).get(name, setting.default), DEFAULT_ORIGIN
     for source in _sources(_file(path, environ), environ, flags or {}, {name: setting}):
         for given in source.givens:
             try:
-                value = given.read(given.declared, given.raw)
+                value, origin = given.read(given.declared, given.raw), given.origin
             except NotAllowed:
                 continue
-    return value
+    return value, origin
 
 
 def _file(path: str | os.PathLike[str] | None, environ: Environ) -> Path | None:

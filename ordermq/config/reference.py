@@ -1,11 +1,13 @@
 """What an operator reads about the settings: effective values, the manual page, the example file."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from textwrap import wrap
+from typing import Any
 
 from ordermq.config.environment import OTHER_NAMES
 from ordermq.config.loader import Loaded
-from ordermq.config.schema import FRAMEWORK, Declared, Sections, declared
+from ordermq.config.schema import FRAMEWORK, TOP, Declared, Sections, declared
 from ordermq.config.values import allowed, shown, toml
 
 _INTRODUCTION = """\
@@ -18,7 +20,7 @@ A value comes from the last of these that gives one:
 1. the default below;
 2. the TOML file: `--config FILE`, else `$ORDERMQ_CONFIG`, else `/etc/ordermq/ordermq.toml` if it exists;
 3. for a secret, the file `<section>_<key>` in `$CREDENTIALS_DIRECTORY` (systemd's `LoadCredential=`);
-4. the environment: `ORDERMQ_<SECTION>_<KEY>`, lists with commas; for a secret also
+4. the environment: `ORDERMQ_<SECTION>_<KEY>` (`ORDERMQ_MODULES`), lists with commas; for a secret also
    `ORDERMQ_<SECTION>_<KEY>_FILE`, the path of a file that holds it;
 5. a command's flags.
 
@@ -53,11 +55,15 @@ def describe(loaded: Loaded) -> list[SettingRow]:
     ]
 
 
-def reference(extra_sections: Sections | None = None) -> str:
-    """Return docs/configuration.md: every setting with its variable, type, limits and default."""
+def reference(extra_sections: Sections | None = None, defaults: Mapping[str, Any] | None = None) -> str:
+    """Return docs/configuration.md: every setting with its type, limits and default.
+
+    The arguments are those of ``load``.
+    """
     lines = [_INTRODUCTION]
-    for section, settings in _by_section(extra_sections):
-        lines += [f"## [{section}]", "", "| key | default | what it is | allowed |", "|---|---|---|---|"]
+    for section, settings in _by_section(extra_sections, defaults):
+        heading = "Above the first section" if section == TOP else f"[{section}]"
+        lines += [f"## {heading}", "", "| key | default | what it is | allowed |", "|---|---|---|---|"]
         lines += [
             f"| `{each.key}` | {_default(each)} | {each.limits.doc} | {allowed(each)} |" for each in settings
         ]
@@ -67,15 +73,16 @@ def reference(extra_sections: Sections | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def example(extra_sections: Sections | None = None) -> str:
-    """Return config/ordermq.toml: every setting, its default commented out."""
+def example(extra_sections: Sections | None = None, defaults: Mapping[str, Any] | None = None) -> str:
+    """Return config/ordermq.toml: every setting, its default commented out. Arguments as for ``load``."""
     lines = [
         "# ordermq's settings. Each line commented out shows a default.",
         "# docs/configuration.md says more.",
         "",
     ]
-    for section, settings in _by_section(extra_sections):
-        lines.append(f"[{section}]")
+    for section, settings in _by_section(extra_sections, defaults):
+        if section != TOP:
+            lines.append(f"[{section}]")
         for each in settings:
             lines += wrap(
                 f"{each.limits.doc} ({_hint(each)})", 108, initial_indent="# ", subsequent_indent="# "
@@ -84,10 +91,15 @@ def example(extra_sections: Sections | None = None) -> str:
     return "\n".join(lines)
 
 
-def _by_section(extra: Sections | None) -> list[tuple[str, list[Declared]]]:
+def _by_section(
+    extra: Sections | None, defaults: Mapping[str, Any] | None
+) -> list[tuple[str, list[Declared]]]:
     sections = {**FRAMEWORK, **(extra or {})}
-    settings = declared(sections).values()
-    return [(section, [each for each in settings if each.section == section]) for section in sections]
+    given = defaults or {}
+    settings = [
+        replace(each, default=given.get(name, each.default)) for name, each in declared(sections).items()
+    ]
+    return [(section, [each for each in settings if each.section == section]) for section in (TOP, *sections)]
 
 
 def _effective(loaded: Loaded, setting: Declared) -> str:

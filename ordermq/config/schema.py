@@ -1,7 +1,7 @@
 """What may be set: every setting of every section, with the names it goes by."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
 
 from ordermq.config.settings import Limits, Secret, Settings
@@ -16,7 +16,13 @@ _KINDS: dict[Any, type] = {
     tuple[str, ...]: tuple,
 }
 
-FRAMEWORK: Sections = get_type_hints(Settings)
+TOP = ""  # the section of what stands above the first [section]
+
+FRAMEWORK: Sections = {
+    name: kind
+    for name, kind in get_type_hints(Settings).items()
+    if isinstance(kind, type) and is_dataclass(kind)
+}
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,11 @@ class Declared:
 
     @property
     def name(self) -> str:
-        return f"{self.section}.{self.key}"
+        return f"{self.section}.{self.key}" if self.section else self.key
 
     @property
     def variable(self) -> str:
-        return f"{PREFIX}{self.section}_{self.key}".upper()
+        return PREFIX + self.name.replace(".", "_").upper()
 
     @property
     def credential(self) -> str:
@@ -48,11 +54,11 @@ class Declared:
 
 
 def declared(sections: Sections) -> dict[str, Declared]:
-    """Return every setting of ``sections`` by its ``section.key``, in the order they are written."""
+    """Return every setting by its ``section.key``, in the order of writing; first what has no section."""
     found: dict[str, Declared] = {}
-    for section, cls in sections.items():
+    for section, cls in {TOP: Settings, **sections}.items():
         types, defaults = get_type_hints(cls), cls()
-        for item in fields(cls):
+        for item in (each for each in fields(cls) if "limits" in each.metadata):
             default = getattr(defaults, item.name)
             each = Declared(section, item.name, _kind(types[item.name]), item.metadata["limits"], default)
             found[each.name] = each

@@ -162,9 +162,6 @@ class TopologySettings:
 class ConsumerSettings:
     """``[consumer]``: how a consumer process works its queue."""
 
-    handlers: tuple[str, ...] = setting(
-        ("ordermq.shop.handlers",), "modules that define handlers", shape=MODULE
-    )
     threads: int = setting(4, "worker threads", ge=1, le=256)
     prefetch: int = setting(
         0,
@@ -254,8 +251,11 @@ class ObserveSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """All sections of the framework."""
+    """What stands above the first section of the file, and all sections of the framework."""
 
+    modules: tuple[str, ...] = setting(
+        (), "Python modules that each hold a Module: handlers, tables, settings, commands", shape=MODULE
+    )
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     topology: TopologySettings = field(default_factory=TopologySettings)

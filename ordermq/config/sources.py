@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from ordermq.config.environment import OTHER_NAMES, STACK_PREFIX, Environ
-from ordermq.config.schema import PREFIX, Declared
+from ordermq.config.schema import PREFIX, TOP, Declared
 from ordermq.config.settings import Secret
-from ordermq.config.values import from_text, from_value
+from ordermq.config.values import from_text, from_value, toml
 from ordermq.errors import ConfigError
 
 _HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_-]+)\s*\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=")
+_HANDLERS, _HANDLERS_VARIABLE = "consumer.handlers", "ORDERMQ_CONSUMER_HANDLERS"
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,11 @@ def from_file(path: Path, known: Mapping[str, Declared]) -> Source:
     found, lines = Source([], []), _lines(text)
     keys_of = _keys_by_section(known)
     for section, table in document.items():
-        origin = _at(path, lines.get((section, "")))
-        if not isinstance(table, dict):
-            found.problems.append(f"{section} ({path}): a setting stands below its [section]")
+        origin = _at(path, lines.get((TOP, section)) or lines.get((section, "")))
+        if section in known:
+            found.givens.append(Given(known[section], origin, table))
+        elif not isinstance(table, dict):
+            found.problems.append(f"{section} ({origin}): a setting stands below its [section]")
         elif section not in keys_of:
             found.problems.append(_unknown(f"[{section}]", origin, "section", section, keys_of))
         else:
@@ -64,9 +67,7 @@ def from_file(path: Path, known: Mapping[str, Declared]) -> Source:
                 if key in keys_of[section]:
                     found.givens.append(Given(known[f"{section}.{key}"], origin, raw))
                 else:
-                    found.problems.append(
-                        _unknown(f"{section}.{key}", origin, "setting", key, keys_of[section])
-                    )
+                    found.problems.append(_unknown_key(section, key, raw, origin, known))
     if mode & stat.S_IROTH:
         found.problems.extend(
             _exposed(given) for given in found.givens if given.declared.is_secret and given.raw
@@ -95,6 +96,8 @@ def from_environ(environ: Environ, known: Mapping[str, Declared]) -> Source:
                 found.problems.append(
                     f"{secret.name} ({variable}): {secret.variable} sets it too; which one?"
                 )
+        elif variable == _HANDLERS_VARIABLE:
+            found.problems.append(_moved(variable, "environment", text.split(",")))
         elif _is_misspelt(variable):
             names = [*values, *files, *OTHER_NAMES]
             found.problems.append(_unknown(variable, "environment", "variable", variable, names))
@@ -142,6 +145,29 @@ def _lines(text: str) -> dict[tuple[str, str], int]:
         elif key := _KEY.match(line):
             lines.setdefault((section, key[1]), number)
     return lines
+
+
+def _unknown_key(section: str, key: str, raw: Any, origin: str, known: Mapping[str, Declared]) -> str:
+    name = f"{section}.{key}"
+    if key in known:
+        return f"{name} ({origin}): {key} stands above the first [section]"
+    if name == _HANDLERS:
+        return _moved(name, origin, raw)
+    return _unknown(name, origin, "setting", key, _keys_by_section(known)[section])
+
+
+def _moved(name: str, origin: str, raw: Any) -> str:
+    """Say what to write in place of the setting that once named Python modules with handlers."""
+    named = [str(each).strip().removesuffix(".handlers") for each in raw] if isinstance(raw, list) else []
+    modules = named or ["myshop.gifts"]
+    if name == _HANDLERS_VARIABLE:
+        line = f"ORDERMQ_MODULES={','.join(modules)}"
+    else:
+        line = f"above the first [section]: modules = {toml(modules)}"
+    return (
+        f"{name} ({origin}): there is no such setting; handlers come from modules, each of which holds"
+        f" module = Module(...). Write {line}"
+    )
 
 
 def _keys_by_section(known: Mapping[str, Declared]) -> dict[str, list[str]]:

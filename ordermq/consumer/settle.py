@@ -8,7 +8,7 @@ if it did not, or nobody knows, the delivery comes back and the inbox decides.
     Retry     inbox row + outbox row: same message_id, attempt + 1, available later
     Postpone  inbox row + outbox row: same message_id, same attempt, available later
     Dead      inbox row + dead_letters row + what the step's on_dead writes; of a message that no
-              handler could read, what the modules' ON_UNREADABLE writes
+              handler could read, what the modules' on_unreadable writes
 
 A handler that wants no inbox gets no transaction for what is Done; the rest is as above.
 
@@ -191,7 +191,7 @@ class Settler:
                 # A fault in what follows must not keep the message from its grave.
                 with in_log(work.envelope, self.queue):
                     log.critical("what follows from the dead letter failed: %s", describe(exc), exc_info=exc)
-                name = "on_dead" if work.handler else "ON_UNREADABLE"
+                name = "on_dead" if work.handler else "on_unreadable"
                 reason = f"{reason}; then {name} failed: {describe(exc)}"
                 self._dead_letter_once(work, reason, release, with_what_follows=False)
                 break

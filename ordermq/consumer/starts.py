@@ -7,7 +7,7 @@ says, and it is said of hundreds of innocents at each lost connection. So:
     came back, begun without an end   begun alone in its process, after a committed start
     begun three times without an end  a dead letter
     begun six times                   its own decoding or on_dead kills: a dead letter, unread
-    begun nine times                  an ON_UNREADABLE kills: a dead letter from which nothing follows
+    begun nine times                  an on_unreadable kills: a dead letter from which nothing follows
 
 A start is forgotten by the transaction that settles the message.
 

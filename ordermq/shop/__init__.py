@@ -1,18 +1,22 @@
-"""The order pipeline: a shop built on the framework."""
+"""The shop: orders, stock, payments and texts to customers, built on the framework.
 
-from ordermq.shop import gauges, unreadable
-from ordermq.shop.cancel import Cancelled, cancel_order
-from ordermq.shop.model import Contact, Item, Order
-from ordermq.shop.place import Placed, place_order, place_orders
-from ordermq.shop.saga import Status
-from ordermq.shop.settings import SECTION, ShopSettings
-from ordermq.shop.stock import load_stock
+``module`` is what plugs it in; the names of ``__all__`` are imported when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ordermq.module import Module
+
+if TYPE_CHECKING:
+    from ordermq.shop.cancel import Cancelled, cancel_order
+    from ordermq.shop.model import Contact, Item, Order
+    from ordermq.shop.place import Placed, place_order, place_orders
+    from ordermq.shop.saga import Status
+    from ordermq.shop.settings import ShopSettings
+    from ordermq.shop.stock import load_stock
 
 __all__ = [
-    "GAUGES",
-    "MIGRATIONS",
-    "ON_UNREADABLE",
-    "SETTINGS",
     "Cancelled",
     "Contact",
     "Item",
@@ -22,18 +26,40 @@ __all__ = [
     "Status",
     "cancel_order",
     "load_stock",
+    "module",
     "place_order",
     "place_orders",
 ]
 
-MIGRATIONS = ("shop", "ordermq.shop.migrations")
-"""Scope and package of the shop's tables, for ``store.migrate``."""
+module = Module(
+    "shop",
+    handlers=["ordermq.shop.handlers"],
+    settings="ordermq.shop.settings:ShopSettings",
+    migrations="ordermq.shop.migrations",
+    gauges="ordermq.shop.gauges:read",
+    on_unreadable="ordermq.shop.unreadable:ask_for_person",
+    commands="ordermq.shop.cli",
+    correlation_name="order_id",
+)
 
-GAUGES = gauges.read
-"""What the active relay is to show of the shop."""
+_HOMES = {
+    "Cancelled": "cancel",
+    "Contact": "model",
+    "Item": "model",
+    "Order": "model",
+    "Placed": "place",
+    "ShopSettings": "settings",
+    "Status": "saga",
+    "cancel_order": "cancel",
+    "load_stock": "stock",
+    "place_order": "place",
+    "place_orders": "place",
+}
 
-ON_UNREADABLE = unreadable.ask_for_person
-"""What follows from a dead letter that names an order and that no handler could read."""
 
-SETTINGS = {SECTION: ShopSettings}
-"""The shop's sections of the settings, by name."""
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -12,7 +12,7 @@ from ordermq.store import Transaction
 
 
 def ask_for_person(queue: str, envelope: Envelope, reason: str, tx: Transaction) -> None:
-    """The shop's ON_UNREADABLE. An order nobody knows is nobody's order: nothing is written."""
+    """The shop's on_unreadable. It writes nothing about an order that does not exist."""
     order_id = envelope.correlation_id
     journal = Journal(tx, [order_id])
     if order_id not in journal.orders or journal.attention(order_id) is not None:

@@ -2,7 +2,7 @@
 
 from ordermq.task.handler import Claim, Finished, Handler, external, handler
 from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
-from ordermq.task.registry import Registry, load
+from ordermq.task.registry import Registry
 from ordermq.task.retry import RetryOptions, RetryPolicy
 
 __all__ = [
@@ -20,5 +20,4 @@ __all__ = [
     "RetryPolicy",
     "external",
     "handler",
-    "load",
 ]

@@ -1,6 +1,7 @@
 """The next release, for F30: it also reads version 99 of AwardPoints, and has one handler more."""
 
 from ordermq.message.payload import Payload
+from ordermq.module import Module
 from ordermq.shop.commands import AwardPoints
 from ordermq.task import DONE, handler
 
@@ -16,3 +17,6 @@ class New(Payload):
 @handler(queue="next", message=New, key="order_id")
 def do_something_new(message, tx):
     return DONE
+
+
+module = Module("next_release", handlers=[do_something_new])

@@ -3,6 +3,7 @@
 import os
 
 from ordermq.message.payload import Payload
+from ordermq.module import Module
 from ordermq.task import DONE, handler
 
 TABLE = "CREATE TABLE trouble_done (order_id text NOT NULL)"
@@ -35,3 +36,6 @@ def make_trouble(message, tx):
             os._exit(9)
     tx.execute("INSERT INTO trouble_done VALUES (%s)", (message.order_id,))
     return DONE
+
+
+module = Module("trouble", handlers=[make_trouble])

@@ -3,15 +3,16 @@
 import pytest
 
 from ordermq.amqp import apply
+from ordermq.cli.program import registry_of
 from ordermq.clock import utc_now
 from ordermq.message import Envelope, Properties, Publishing
 from ordermq.message.headers import VERSION, to_properties
 from ordermq.observe import trace
-from ordermq.shop import queries
+from ordermq.shop import module, queries
 from ordermq.shop.resolve import resolve_order
 from ordermq.shop.resume import resume_orders
 from ordermq.store import starts
-from ordermq.task import Registry, handler, load
+from ordermq.task import Registry, handler
 from ordermq.task.handler import handlers_in
 from ordermq.testing import wait_until
 from ordermq.topology import build
@@ -20,7 +21,7 @@ from tests.support.probe import Probe
 from tests.support.runtime import PREFIX
 from tests.support.shop import QUEUES, an_order, open_shop
 
-SHOP = load(["ordermq.shop.handlers"])
+SHOP = registry_of([module])
 NOT_JSON = b'{"order_id": "o-1"'
 ALERTS = "SELECT correlation_id FROM ordermq.outbox WHERE type = 'AlertOperator'"
 
@@ -160,7 +161,7 @@ def test_an_order_whose_own_message_was_spoilt_is_resolved_resumed_and_goes_on(r
     assert_nothing_is_wrong(shop)
 
 
-# --- what a module's own ON_UNREADABLE may do -----------------------------------
+# --- what a module's own on_unreadable may do -----------------------------------
 
 
 def telling(told):
@@ -182,7 +183,7 @@ def test_what_fails_when_it_is_told_keeps_no_message_from_its_grave(rig):
     rig.publish_raw("single", unreadable("m", kind="Probe"))
     wait_for_letters(rig, 1)
     reason = rig.value("SELECT reason FROM ordermq.dead_letters")
-    assert reason.endswith("; then ON_UNREADABLE failed: RuntimeError: nobody is listening")
+    assert reason.endswith("; then on_unreadable failed: RuntimeError: nobody is listening")
     assert rig.rows("SELECT FROM graves") == []
 
 

@@ -6,8 +6,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-from ordermq.shop import MIGRATIONS
-from ordermq.store.migrate import FRAMEWORK, migrations_of
+from ordermq.cli.program import migrations_for
+from ordermq.shop import module as shop
 
 ROOT = Path(__file__).parents[2]
 DATA = (
@@ -67,14 +67,14 @@ def test_the_commands_of_an_installed_wheel_start_and_find_their_migrations(whee
         text=True,
         check=True,
     )
-    migrations = [each.name for scope in (FRAMEWORK, MIGRATIONS) for each in migrations_of(*scope)]
+    migrations = [each.name for each in migrations_for([shop])]
     assert found.stdout.split() == [str(target / "ordermq"), *migrations]
 
 
 FIND_MIGRATIONS = """
 import pathlib, ordermq
-from ordermq.shop import MIGRATIONS
-from ordermq.store.migrate import FRAMEWORK, migrations_of
+from ordermq.cli.program import migrations_for
+from ordermq.shop import module
 print(pathlib.Path(ordermq.__file__).parent)
-print(*(each.name for scope in (FRAMEWORK, MIGRATIONS) for each in migrations_of(*scope)))
+print(*(each.name for each in migrations_for([module])))
 """

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from urllib.error import URLError
 
 from ordermq.amqp import apply
+from ordermq.cli.program import migrations_for
 from ordermq.errors import OrderMQError
-from ordermq.shop import MIGRATIONS, load_stock
+from ordermq.shop import load_stock
+from ordermq.shop import module as shop
 from ordermq.shop.intake.demand import demand_of, stock_for
 from ordermq.shop.place import place_orders
 from ordermq.store import Session, migrate, outbox
@@ -70,8 +72,7 @@ class Pipeline(Shop):
 
     def prepare(self):
         """Do what ``ordermq db migrate`` and ``topology apply`` do, without two processes for each test."""
-        tables = [*migrate.migrations_of(*migrate.FRAMEWORK), *migrate.migrations_of(*MIGRATIONS)]
-        migrate.migrate(self.session, tables)
+        migrate.migrate(self.session, migrations_for([shop]))
         manager = manager_of(self._vhost.settings)
         try:
             apply(manager, build("orders", QUEUES))

@@ -9,6 +9,7 @@ import signal
 import time
 
 from ordermq.message.payload import Payload
+from ordermq.module import Module
 from ordermq.task import DONE, Dead, Postpone, Retry, external, handler
 
 SCHEMA = """
@@ -113,3 +114,6 @@ class CallOut:
             else _decide(each.claim.message)
             for each in finished
         ]
+
+
+module = Module("probe", handlers=[__name__])

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from ordermq.amqp import Publisher, apply
+from ordermq.cli.program import registry_of
 from ordermq.clock import utc_now
 from ordermq.config.settings import RetrySettings, Settings, TopologySettings
 from ordermq.consumer.runtime import Consumer
@@ -12,15 +13,15 @@ from ordermq.observe import trace
 from ordermq.observe.health import Health
 from ordermq.relay import Relay
 from ordermq.store import Session
-from ordermq.task import load
 from ordermq.testing import wait_until
 from ordermq.topology import build
+from tests.support import probe
 from tests.support.connection import manager_of
 from tests.support.probe import Probe
 from tests.support.rabbit import Rabbit
 
 PREFIX = "probe"
-PROBE = load(["tests.support.probe"])
+PROBE = registry_of([probe.module])
 
 
 class Rig:

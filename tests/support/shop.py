@@ -5,9 +5,10 @@ import threading
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+from ordermq.cli.program import migrations_for, registry_of
 from ordermq.clock import utc_now
 from ordermq.message import Envelope, decode
-from ordermq.shop import MIGRATIONS, Contact, Item, Order, handlers, load_stock, place_order, queries
+from ordermq.shop import Contact, Item, Order, load_stock, module, place_order, queries
 from ordermq.shop.gateways import PaymentGateway, SmsGateway
 from ordermq.shop.gateways.http import JsonClient
 from ordermq.shop.handlers import (
@@ -19,11 +20,10 @@ from ordermq.shop.handlers import (
 from ordermq.shop.reconcile import reconcile
 from ordermq.store import Session, Transaction, migrate
 from ordermq.store.session import connect
-from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Registry
-from ordermq.task.handler import handlers_in
+from ordermq.task import DONE, Claim, Dead, Finished, Outcome
 from ordermq.testing import wait_until
 
-REGISTRY = Registry(handlers_in(vars(handlers)))
+REGISTRY = registry_of([module])
 QUEUES = REGISTRY.queues
 
 _WAITING = """
@@ -247,9 +247,7 @@ class CountingSession:
 def open_shop(database, sandbox=None, **gateways):
     """A shop on a fresh database."""
     shop = Shop(database, sandbox, **gateways)
-    migrate.migrate(
-        shop.session, [*migrate.migrations_of(*migrate.FRAMEWORK), *migrate.migrations_of(*MIGRATIONS)]
-    )
+    migrate.migrate(shop.session, migrations_for([module]))
     try:
         yield shop
     finally:

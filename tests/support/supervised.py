@@ -12,7 +12,7 @@ from tests.support.runtime import PREFIX
 ROOT = Path(__file__).resolve().parents[2]
 
 SETTINGS = {
-    "ORDERMQ_CONSUMER_HANDLERS": "tests.support.probe",
+    "ORDERMQ_MODULES": "tests.support.probe",
     "ORDERMQ_TOPOLOGY_PREFIX": PREFIX,
     "ORDERMQ_BROKER_GIVE_UP_AFTER_S": "90",
     "ORDERMQ_RETRY_BASE_S": "0.05",

@@ -8,10 +8,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from ordermq import cli
 from ordermq.cli import app, consumer, publish, relay
 from ordermq.errors import ConfigError
+from ordermq.shop import cli as shop_cli
 
-HEAVY = ("pika", "psycopg2", "msgspec", "prometheus_client", "tenacity")
+HEAVY = ("pika", "psycopg2", "msgspec", "prometheus_client", "tenacity", "ordermq.shop.handlers")
 
 
 def leaves(command, path):
@@ -57,17 +59,91 @@ def test_what_changes_something_can_be_tried_dry(word):
 
 
 def test_each_command_is_in_the_list_under_its_own_name():
-    for name in app.COMMANDS:
-        assert importlib.import_module(f"ordermq.cli.{name}").command.name == name
+    for package in (cli, shop_cli):
+        for name in package.COMMANDS:
+            assert importlib.import_module(f"{package.__name__}.{name}").command.name == name
+        for name in package.PUBLISH_COMMANDS:
+            assert importlib.import_module(f"{package.__name__}.publish_{name}").command.name == name
 
 
-def test_asking_for_help_imports_no_driver():
+@pytest.mark.parametrize(
+    ("program", "argv", "shown"),
+    [
+        ("app", ["--help"], ["order", "stock", "topology"]),
+        ("publish", ["--help"], ["generate", "orders", "messages"]),
+        ("app", ["config", "show"], ['modules = ["ordermq.shop"]', "shop.payment_url ="]),
+    ],
+)
+def test_help_and_settings_are_shown_without_importing_a_driver_or_a_handler(program, argv, shown):
     script = (
-        "import sys; from ordermq.cli.app import app; app(['--help'], standalone_mode=False);"
+        f"import sys; from ordermq.cli.{program} import app; app({argv!r}, standalone_mode=False);"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[-1] == "[]"
+    for text in shown:
+        assert f"\n{text}" in f"\n{found.stdout}".replace("\n  ", "\n")
+
+
+@pytest.fixture
+def gifts(tmp_path, monkeypatch):
+    """A project with a module ``gifts`` that brings a command to each program."""
+    package = tmp_path / "giftshop"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from ordermq.module import Module\nmodule = Module('gifts', commands='giftshop.commands')\n"
+    )
+    (package / "commands").mkdir()
+    (package / "commands/__init__.py").write_text(
+        "COMMANDS = {'gift-list': 'List gifts.'}\nPUBLISH_COMMANDS = {'gifts': 'Wrap many.'}\n"
+    )
+    command = "import click\n\n@click.command()\ndef command():\n    click.echo('here')\n"
+    (package / "commands/gift_list.py").write_text(command)
+    (package / "commands/publish_gifts.py").write_text(command)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "giftshop"
+
+
+def test_commands_are_those_of_the_modules_in_force(gifts, monkeypatch):
+    monkeypatch.setenv("ORDERMQ_MODULES", gifts)
+    for program, brought, others in (
+        (app.app, "gift-list", ["order", "stock"]),
+        (publish.app, "gifts", ["orders", "generate"]),
+    ):
+        listed = program.list_commands(click.Context(program))
+        assert brought in listed
+        assert not set(others) & set(listed)
+        assert CliRunner().invoke(program, [brought]).output == "here\n"
+        assert "No such command" in CliRunner().invoke(program, others[:1]).output
+
+
+def test_the_modules_of_the_file_a_command_is_given_bring_its_commands(gifts, tmp_path):
+    file = tmp_path / "ordermq.toml"
+    file.write_text(f'modules = ["{gifts}"]\n')
+    found = CliRunner().invoke(app.app, ["order", "list", "--config", str(file)])
+    assert "No such command 'order'" in found.output
+
+
+@pytest.mark.parametrize("text", ["modules = [", 'modules = ["no_such_module"]\n', "modules = 3\n"])
+def test_help_is_shown_whatever_is_wrong_with_the_file_and_the_command_says_what(text, tmp_path, monkeypatch):
+    file = tmp_path / "ordermq.toml"
+    file.write_text(text)
+    monkeypatch.setenv("ORDERMQ_CONFIG", str(file))
+    assert "  order  " in CliRunner().invoke(app.app, ["--help"]).output
+    found = CliRunner().invoke(app.app, ["order", "list"])
+    assert isinstance(found.exception, ConfigError)
+    assert str(file) in str(found.exception)
+
+
+def test_a_module_cannot_have_the_name_of_a_section_of_the_framework(tmp_path, monkeypatch):
+    (tmp_path / "broker_module.py").write_text(
+        "from ordermq.module import Module\n"
+        "module = Module('broker', settings='ordermq.config.settings:BrokerSettings')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("ORDERMQ_MODULES", "broker_module")
+    found = CliRunner().invoke(app.app, ["config", "show"])
+    assert "[broker] is the framework's" in str(found.exception)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -88,16 +164,13 @@ def test_config_show_names_value_unit_and_origin(tmp_path):
 
 def test_config_show_of_a_section_that_is_none_names_those_there_are():
     found = CliRunner().invoke(app.app, ["config", "show", "brokers"])
-    assert "there are: broker, database" in found.output
+    assert "there are: modules, broker, database" in found.output
 
 
-def test_a_command_about_orders_needs_their_handlers(monkeypatch):
-    monkeypatch.setenv("ORDERMQ_CONSUMER_HANDLERS", "tests.support.probe")
-    for argv in (["order", "list"], ["stock", "show"], ["reconcile"]):
-        found = CliRunner().invoke(app.app, argv)
-        assert isinstance(found.exception, ConfigError)
-        assert "ordermq.shop.handlers" in str(found.exception)
+def test_a_topology_is_that_of_the_modules_in_force(monkeypatch):
+    monkeypatch.setenv("ORDERMQ_MODULES", "tests.support.probe")
     text = CliRunner().invoke(app.app, ["topology", "apply", "--dry-run"]).output
+    assert "orders.single" in text
     assert "orders.inventory" not in text
 
 

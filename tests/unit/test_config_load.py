@@ -295,3 +295,44 @@ def test_a_section_of_the_programs_own_is_loaded_like_any_other(file):
 
 def test_a_section_nobody_declared_is_refused(file):
     assert "there is no such section" in problems(file("[shop]\nretries = 1\n"))[0]
+
+
+def test_what_stands_above_the_first_section_is_loaded_like_any_other(file):
+    path = file('modules = ["myshop.gifts"]\n[broker]\nvhost = "x"\n')
+
+    from_file = load(path, environ={})
+    from_variable = load(path, environ={"ORDERMQ_MODULES": "myshop.cards, myshop.gifts"})
+    by_default = load(environ={"ORDERMQ_CONFIG": ""}, defaults={"modules": ("myshop",)})
+
+    assert from_file.settings.modules == ("myshop.gifts",)
+    assert from_file.origins["modules"] == f"{path}:1"
+    assert from_variable.settings.modules == ("myshop.cards", "myshop.gifts")
+    assert from_variable.origins["modules"] == "ORDERMQ_MODULES"
+    assert by_default.settings.modules == ("myshop",)
+    assert by_default.origins["modules"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('modules = "a"\n', 'modules = "a" ({}:1): must be a list of texts: a dotted module name'),
+        ('[broker]\nmodules = ["a"]\n', "broker.modules ({}:2): modules stands above the first [section]"),
+        ("threads = 4\n", "threads ({}:1): a setting stands below its [section]"),
+        (
+            '[consumer]\nhandlers = ["myshop.handlers", "myshop.gifts"]\n',
+            "consumer.handlers ({}:2): there is no such setting; handlers come from modules, each of which"
+            " holds module = Module(...). Write above the first [section]:"
+            ' modules = ["myshop", "myshop.gifts"]',
+        ),
+    ],
+)
+def test_a_setting_in_the_wrong_place_is_refused_with_the_line_to_write(file, text, said):
+    path = file(text)
+
+    assert problems(path) == [said.format(path)]
+
+
+def test_the_variable_that_once_named_handlers_is_refused_with_the_one_to_set():
+    (said,) = problems(environ={"ORDERMQ_CONSUMER_HANDLERS": "myshop.handlers,b", "ORDERMQ_CONFIG": ""})
+
+    assert said.endswith("Write ORDERMQ_MODULES=myshop,b")

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ordermq.cli.program import registry_of
 from ordermq.config import load
 from ordermq.errors import ConfigError
 from ordermq.shop import ShopSettings
+from ordermq.shop import module as shop
 from ordermq.shop.commands import Template
 from ordermq.shop.events import Event, EventType, Step, stored
 from ordermq.shop.reconcile.history import disagreement
 from ordermq.shop.stock import allocate
 from ordermq.shop.templates import render
-from ordermq.task import load as load_handlers
 
 QUANTITIES = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 5), min_size=1)
 
@@ -122,7 +123,7 @@ def test_a_safe_gateway_is_accepted(url):
 
 
 def test_the_handlers_are_found_by_the_registry_and_cover_every_queue():
-    registry = load_handlers(["ordermq.shop.handlers"])
+    registry = registry_of([shop])
     assert registry.queues == ("inventory", "notify", "payment", "points", "shipping")
     types = {handler.type: handler for queue in registry.queues for handler in registry.of_queue(queue)}
     assert set(types) == {
@@ -136,7 +137,7 @@ def test_the_handlers_are_found_by_the_registry_and_cover_every_queue():
 
 def test_external_handlers_are_built_from_the_shop_s_settings():
     config = load(environ={"ORDERMQ_CONFIG": ""}, extra_sections={"shop": ShopSettings})
-    registry = load_handlers(["ordermq.shop.handlers"])
+    registry = registry_of([shop])
     external = [
         handler for queue in registry.queues for handler in registry.of_queue(queue) if handler.is_external
     ]

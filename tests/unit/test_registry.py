@@ -1,14 +1,13 @@
 """Registry: which handler takes which message."""
 
-import sys
-import types
-
 import pytest
 
+from ordermq.cli.program import registry_of
 from ordermq.errors import ConfigError, UnknownMessageType, UnsupportedVersion
 from ordermq.message.envelope import Envelope
 from ordermq.message.payload import Payload
-from ordermq.task import DONE, handler, load
+from ordermq.module import Module
+from ordermq.task import DONE, handler
 
 
 class Reserve(Payload):
@@ -31,77 +30,41 @@ def envelope(message_type, version=1):
     )
 
 
-@pytest.fixture
-def module():
-    name = "shop_of_this_test"
-    module = types.ModuleType(name)
-    sys.modules[name] = module
-    yield module
-    del sys.modules[name]
+@handler(queue="stock", message=Reserve, key="order_id")
+def reserve(message, tx):
+    return DONE
 
 
-def test_a_module_named_in_the_configuration_offers_its_handlers(module):
-    @handler(queue="stock", message=Reserve, key="order_id")
-    def reserve(message, tx):
+def registry(*handlers):
+    return registry_of([Module("stock", handlers=handlers)])
+
+
+def test_a_message_finds_the_handler_of_its_queue_type_and_version():
+    found = registry(reserve)
+
+    assert found.queues == ("stock",)
+    assert found.only_type("stock") == "Reserve"
+    assert found.find("stock", envelope("Reserve", 2)).type == "Reserve"
+    with pytest.raises(UnsupportedVersion, match="newer than 2"):
+        found.find("stock", envelope("Reserve", 3))
+    with pytest.raises(UnknownMessageType, match="takes Reserve, not Other"):
+        found.find("stock", envelope("Other"))
+    with pytest.raises(ConfigError, match="queues with handlers: stock"):
+        found.of_queue("stok")
+
+
+def test_a_queue_with_two_types_has_no_only_type():
+    release = handler(queue="stock", message=Release)(lambda message, tx: DONE)
+    assert registry(reserve, release).only_type("stock") is None
+
+
+def test_two_handlers_for_one_message_are_refused_and_both_are_named():
+    @handler(queue="stock", message=Reserve)
+    def reserve_again(message, tx):
         return DONE
 
-    module.reserve = reserve
-    registry = load(["shop_of_this_test"])
-
-    assert registry.queues == ("stock",)
-    assert registry.only_type("stock") == "Reserve"
-    assert registry.find("stock", envelope("Reserve", 2)).call is reserve
-    with pytest.raises(UnsupportedVersion, match="newer than 2"):
-        registry.find("stock", envelope("Reserve", 3))
-    with pytest.raises(UnknownMessageType, match="takes Reserve, not Other"):
-        registry.find("stock", envelope("Other"))
-    with pytest.raises(ConfigError, match="queues with handlers: stock"):
-        registry.of_queue("stok")
-
-
-def test_a_queue_with_two_types_has_no_only_type(module):
-    module.a = handler(queue="stock", message=Reserve)(lambda message, tx: DONE)
-    module.b = handler(queue="stock", message=Release)(lambda message, tx: DONE)
-    assert load(["shop_of_this_test"]).only_type("stock") is None
-
-
-def test_what_follows_from_unreadable_messages_is_named_by_a_module_or_its_package_each_once():
-    names = ("package_of_this_test", "package_of_this_test.gifts", "package_of_this_test.cards")
-    package, *modules = (types.ModuleType(name) for name in names)
-    package.ON_UNREADABLE = print
-    for module, payload in zip(modules, (Reserve, Release), strict=True):
-        module.handle = handler(queue="stock", message=payload)(lambda message, tx: DONE)
-    sys.modules |= dict(zip(names, (package, *modules), strict=True))
-    try:
-        assert load(names[1:]).on_unreadable == (print,)
-        modules[0].ON_UNREADABLE = repr
-        assert load(names[1:]).on_unreadable == (repr, print)
-        modules[0].ON_UNREADABLE = "loudly"
-        with pytest.raises(ConfigError, match="is no function"):
-            load(names[1:])
-    finally:
-        for name in names:
-            del sys.modules[name]
-
-
-def test_two_handlers_for_one_message_are_refused(module):
-    module.a = handler(queue="stock", message=Reserve)(lambda message, tx: DONE)
-    module.b = handler(queue="stock", message=Reserve)(lambda message, tx: DONE)
-    with pytest.raises(ConfigError, match="two handlers for Reserve"):
-        load(["shop_of_this_test"])
-
-
-@pytest.mark.parametrize("name", ["no_such_module_here", "json"])
-def test_a_module_that_is_missing_or_empty_is_named(name):
-    with pytest.raises(ConfigError, match=name):
-        load([name])
-
-
-def test_a_module_that_is_not_python_is_named(tmp_path, monkeypatch):
-    (tmp_path / "broken_shop.py").write_text("def handle(:\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigError, match="broken_shop"):
-        load(["broken_shop"])
+    with pytest.raises(ConfigError, match=r"two handlers for Reserve: .*\.reserve and .*\.reserve_again"):
+        registry(reserve, reserve_again)
 
 
 def test_a_key_the_message_lacks_is_refused_where_it_is_written():
@@ -109,11 +72,10 @@ def test_a_key_the_message_lacks_is_refused_where_it_is_written():
         handler(queue="stock", message=Reserve, key="id")
 
 
-def test_the_queue_of_what_the_broker_dead_letters_takes_no_handler(module):
+def test_the_queue_of_what_the_broker_dead_letters_takes_no_handler():
     @handler(queue="dead", message=Release)
-    def bury(message, tx):
+    def keep(message, tx):
         return DONE
 
-    module.bury = bury
     with pytest.raises(ConfigError, match="queue name 'dead' is taken"):
-        load([module.__name__])
+        registry(keep)

@@ -1,1 +1,11 @@
 """The shop's commands: orders, stock and order files."""
+
+COMMANDS = {
+    "order": "Look at orders; cancel, resolve and resume them.",
+    "stock": "Load and show stock.",
+}
+
+PUBLISH_COMMANDS = {
+    "generate": "Write made-up orders to standard output.",
+    "orders": "Place every order of a file.",
+}

@@ -11,9 +11,9 @@ import click
 from ordermq.cli.operator import NotToBeDone, actor
 from ordermq.cli.options import as_json, common, dry_run, limit, reason
 from ordermq.cli.output import seconds, shortened, write, write_json, write_table
-from ordermq.cli.program import load_shop
 from ordermq.cli.run import EXIT_CODES
 from ordermq.shop import Status, cancel_order, queries
+from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.resuming import adopt_texts, resume, stuck
 from ordermq.shop.money import written
 from ordermq.shop.queries import OrderDetail

@@ -7,18 +7,19 @@ import click
 
 from ordermq.cli import options
 from ordermq.cli.output import note, write, write_json
-from ordermq.cli.program import load_shop
 from ordermq.cli.progress import Input, Pace, progress
 from ordermq.cli.rejects import RejectsFile
 from ordermq.cli.run import EXIT_CODES
 from ordermq.clock import monotonic_s
 from ordermq.errors import BadInput, Contention, StoreUnavailable
 from ordermq.shop.cli.placing import Counts, Placer
+from ordermq.shop.cli.program import load_shop
 from ordermq.shop.intake import FORMATS, read_orders
 from ordermq.store import Session, migrate
 
 
 @click.command(
+    "orders",
     epilog=f"""\b
 Examples:
   ordermq-publish orders orders.csv
@@ -30,7 +31,7 @@ Examples:
 Exit 0 says that every record is accounted for, rejects included; 65 that no
 record of the file could be read, or with --strict that one was rejected.
 
-{EXIT_CODES}"""
+{EXIT_CODES}""",
 )
 @click.argument("file", metavar="FILE|-")
 @click.option(
@@ -54,7 +55,7 @@ record of the file could be read, or with --strict that one was rejected.
 @options.dry_run
 @options.summary_as_json
 @options.common
-def orders(
+def command(
     *,
     file: str,
     format_: str,

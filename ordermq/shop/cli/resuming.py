@@ -10,10 +10,10 @@ import click
 from ordermq.cli.operator import NotToBeDone, actor, ask
 from ordermq.cli.options import DURATION, as_json, common, dry_run, limit, rate, reason, yes
 from ordermq.cli.output import seconds, shortened, write, write_json, write_table
-from ordermq.cli.program import load_shop
 from ordermq.cli.progress import Pace, counting
 from ordermq.cli.run import EXIT_CODES
 from ordermq.shop import notifications, queries
+from ordermq.shop.cli.program import load_shop
 from ordermq.shop.gateways import SmsGateway
 from ordermq.shop.money import written
 from ordermq.shop.resume import Found, Resumed, resume_orders

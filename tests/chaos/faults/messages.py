@@ -201,7 +201,7 @@ class HandlerInTrouble(Fault):
 
     def prepare(self, arena: Arena) -> None:
         self._handlers = {
-            "ORDERMQ_CONSUMER_HANDLERS": "ordermq.shop.handlers,tests.chaos.trouble",
+            "ORDERMQ_MODULES": "ordermq.shop,tests.chaos.trouble",
             "PYTHONPATH": str(Path.cwd()),
         }
         arena.ok("ordermq", "topology", "apply", **self._handlers)
@@ -269,7 +269,7 @@ class Upgraded(Fault):
         arena.wait_until(lambda: arena.value("SELECT count(*) FROM next_release") > 5, 30.0, "version 99")
         # Now the consumer knows it too, and what was parked is replayed.
         upgraded = {
-            "ORDERMQ_CONSUMER_HANDLERS": "ordermq.shop.handlers,tests.chaos.next_release",
+            "ORDERMQ_MODULES": "ordermq.shop,tests.chaos.next_release",
             "PYTHONPATH": str(Path.cwd()),
         }
         points = arena.fleet["points"]

@@ -1,0 +1,125 @@
+"""A module: the one object by which a project plugs in its handlers, tables, settings and commands.
+
+    # myshop/gifts.py
+    module = Module("gifts", handlers=[wrap_gift], migrations="myshop.migrations")
+
+``modules = ["ordermq.shop", "myshop.gifts"]`` in ordermq.toml, or ORDERMQ_MODULES, names the Python
+modules that hold such an object, each under the name ``module``. A field that names code takes the
+code itself or a dotted string, ``"myshop.gauges:read"``, which is imported when it is needed: a
+command that needs no handler imports none.
+"""
+
+import importlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from ordermq.errors import ConfigError
+
+if TYPE_CHECKING:  # the command line reads modules before it needs any driver
+    from prometheus_client import Gauge
+
+    from ordermq.message.envelope import Envelope
+
+CORRELATION_ID = "correlation_id"
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+
+
+@dataclass(frozen=True, eq=False)
+class Module:
+    """What one part of a system brings along. Raises ConfigError for a name or a list that is none.
+
+    name              also the section of its settings and the scope of its migrations; small
+                      letters, digits and underscores
+    handlers          decorated functions and classes; a dotted name of a Python module stands for
+                      every handler in it
+    settings          dataclass of ``setting()`` fields, its section ``[name]`` in the file
+    migrations        package that holds its tables as files ``0001_name.sql``
+    gauges            ``read(tx, config)`` returns {gauge: value}, by cheap queries; the active
+                      relay calls it every 15 s
+    on_unreadable     ``f(queue, envelope, reason, tx)`` writes what follows from a dead letter that no
+                      handler could read, in its transaction. Everything it is given is untrusted,
+                      the correlation_id too
+    commands          package of its commands. The package names them in two tables of name and help,
+                      either of which may be missing: COMMANDS for ``ordermq NAME``, each a click
+                      command named ``command`` in the package's module NAME; PUBLISH_COMMANDS
+                      for ``ordermq-publish NAME``, in the package's module publish_NAME
+    checks            functions that ``ordermq reconcile`` calls; see ``ordermq.store.checks``
+    sandbox           class that stands in for the services outside on a development stack
+    correlation_name  name of the log field that holds the correlation id
+    """
+
+    name: str
+    handlers: Sequence[Any] = ()
+    settings: type | str | None = None
+    migrations: str | None = None
+    gauges: "Callable[[Any, Any], Mapping[Gauge, float]] | str | None" = None
+    on_unreadable: "Callable[[str, Envelope, str, Any], None] | str | None" = None
+    commands: str | None = None
+    checks: Sequence[Any] = ()
+    sandbox: type | str | None = None
+    correlation_name: str = CORRELATION_ID
+
+    def __post_init__(self) -> None:
+        if _NAME.fullmatch(self.name) is None or self.name == "ordermq":
+            raise ConfigError(
+                f"Module({self.name!r}): a module's name is small letters, digits and underscores,"
+                " at most 31, and not 'ordermq'"
+            )
+        for field in ("handlers", "checks"):
+            if isinstance(getattr(self, field), str):
+                raise ConfigError(f"Module({self.name!r}): {field} is a list; write {field}=[...]")
+
+    def load(self, field: str) -> Any:
+        """Return what ``field`` names, None if nothing. Raises ConfigError if it cannot be imported."""
+        return self._import(field, getattr(self, field))
+
+    def load_each(self, field: str) -> list[Any]:
+        """Return all that the list ``field`` names. Raises ConfigError like ``load``."""
+        return [self._import(field, each) for each in getattr(self, field)]
+
+    def _import(self, field: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return resolve_name(value)
+        except (ImportError, AttributeError, SyntaxError, ValueError) as exc:
+            raise ConfigError(
+                f"module {self.name!r}: {field} names {value!r}, which cannot be imported: {exc}"
+            ) from exc
+
+
+def load_modules(names: Iterable[str], origin: str = "modules") -> tuple[Module, ...]:
+    """Import the Python modules ``names``; return their Module objects. ``origin`` says who named them.
+
+    Raises ConfigError for one that cannot be imported, holds no Module, or has another's name.
+    """
+    found: dict[str, tuple[str, Module]] = {}
+    for dotted in dict.fromkeys(names):
+        module = _module_in(dotted, origin)
+        if module.name in found:
+            raise ConfigError(
+                f"modules ({origin}): {found[module.name][0]!r} and {dotted!r} are both named"
+                f" {module.name!r}; give one of them another name"
+            )
+        found[module.name] = (dotted, module)
+    return tuple(module for _, module in found.values())
+
+
+def _module_in(dotted: str, origin: str) -> Module:
+    try:
+        module = getattr(importlib.import_module(dotted), "module", None)
+    except (ImportError, SyntaxError) as exc:
+        raise ConfigError(
+            f"modules ({origin}): cannot import {dotted!r}: {exc}; install it beside ordermq, or name its"
+            " folder in PYTHONPATH"
+        ) from exc
+    if not isinstance(module, Module):
+        raise ConfigError(
+            f"modules ({origin}): {dotted!r} holds no Module; write in it:"
+            f' module = Module("{dotted.rpartition(".")[2]}", handlers=[...])'
+        )
+    return module
