@@ -39,6 +39,7 @@ module = Module(
     gauges="ordermq.shop.gauges:read",
     on_unreadable="ordermq.shop.unreadable:ask_for_person",
     commands="ordermq.shop.cli",
+    sandbox="ordermq.shop.sandbox.private:PrivateSandbox",
     correlation_name="order_id",
 )
 
