@@ -1,4 +1,4 @@
-"""Orders that need a person: who is told, how a person ends it, and when that is refused."""
+"""Orders that need a person: who gets a text, how a person ends it, and when that is refused."""
 
 import pytest
 from msgspec.structs import replace
@@ -50,6 +50,7 @@ def paid(shop):
 def test_an_event_that_needs_a_person_is_logged_counted_and_texted_once_it_is_committed(
     shop, sandbox, caplog
 ):
+    # JRN3: the alert commits with the event; its log line and its count come after the commit.
     paid(shop)
     (message,) = shop.take("shipping")
     with pytest.raises(RuntimeError), shop.session.transaction() as tx:
@@ -98,7 +99,7 @@ def alert_texts(sandbox):
     return [each["text"] for each in sandbox.ledger("sms") if each["reference"].startswith("alert:")]
 
 
-def test_when_many_orders_fail_together_the_first_is_told_and_the_rest_wait_their_time(database, sandbox):
+def test_when_many_orders_fail_together_one_text_goes_out_at_once_and_the_others_wait(database, sandbox):
     with open_shop(database, sandbox, alert_phone=PHONE, alert_every_s=3600.0) as shop:
         first, *others = alerts(shop, 3)
         (claim, request), *answers = shop.prepare_all(first, *others)
@@ -106,11 +107,12 @@ def test_when_many_orders_fail_together_the_first_is_told_and_the_rest_wait_thei
         assert shop.complete(first, claim, shop.call(first, request)) == DONE
         (text,) = alert_texts(sandbox)
         assert text.startswith("Order o-1 needs a person: reservation_failed; 2 more do. Type:")
-        # They were not seen waiting when that was told.
+        # Nothing had seen them waiting when that text was made.
         assert [isinstance(shop.attempt(waits(each)), Postpone) for each in others] == [True, True]
 
 
-def test_what_waited_when_a_text_was_sent_is_told_by_it_and_what_came_since_is_not(shop, sandbox):
+def test_a_text_covers_the_alerts_that_waited_when_it_was_made_and_none_that_came_later(shop, sandbox):
+    # ALR1
     first, second, late, *waiting = [waits(each) for each in alerts(shop, 50)]
     assert shop.attempt(first) == DONE
     assert shop.attempt(waits(late)) == DONE
@@ -120,7 +122,7 @@ def test_what_waited_when_a_text_was_sent_is_told_by_it_and_what_came_since_is_n
     assert all("; 49 more do." in text for text in texts)
 
 
-def test_a_text_that_was_not_sent_tells_of_nobody(shop, sandbox):
+def test_a_text_that_was_not_sent_covers_no_alert(shop, sandbox):
     first, second = [waits(each) for each in alerts(shop, 2)]
     sandbox.behave("sms", error=1.0)
     assert isinstance(shop.attempt(first), Postpone)
@@ -131,7 +133,7 @@ def test_a_text_that_was_not_sent_tells_of_nobody(shop, sandbox):
     assert len(alert_texts(sandbox)) == 1
 
 
-def test_an_alert_of_unknown_outcome_is_tried_again_and_a_dead_one_asks_for_nobody(shop, sandbox):
+def test_an_alert_of_unknown_outcome_is_tried_again_and_a_dead_one_raises_no_alert(shop, sandbox):
     shop.place(an_order("o-1"))
     shop.die(shop.take("inventory")[0])
     (alert,) = shop.take("notify", types=["AlertOperator"])
@@ -202,7 +204,7 @@ def test_a_step_that_must_be_done_cannot_be_resolved_away(shop, queue, card, com
         resolve(shop)
     assert shop.order().attention_reason is not None
     with shop.session.transaction() as tx:
-        assert dead_letters.replay(tx, letter, by="anna", reason="mended")
+        assert dead_letters.replay(tx, letter, by="anna", reason="repaired")
     with pytest.raises(OrderConflict, match="ordermq order resume o-1"):
         resolve(shop)
     shop.run()
@@ -211,7 +213,7 @@ def test_a_step_that_must_be_done_cannot_be_resolved_away(shop, queue, card, com
     assert shop.reconcile().is_ok
 
 
-def test_an_order_nobody_knows_cannot_be_resolved(shop):
+def test_an_unknown_order_cannot_be_resolved(shop):
     with pytest.raises(OrderNotFound):
         resolve(shop, "o-7")
 

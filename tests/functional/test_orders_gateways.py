@@ -116,6 +116,7 @@ def test_a_silent_service_is_unknown_within_the_caller_s_deadline():
     ids=["not HTTP", "cut short", "too large", "too many headers"],
 )
 def test_an_answer_that_is_none_is_unknown(answer):
+    # HTP2
     with client_of([answer]) as (_, client), pytest.raises(OutcomeUnknown):
         client.post("/x", {}, idempotency_key="k")
 
@@ -128,6 +129,7 @@ def test_a_body_that_is_no_json_object_is_an_empty_one():
 
 
 def test_nothing_listening_is_certainly_not_sent():
+    # HTP1
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         where = f"127.0.0.1:{listener.getsockname()[1]}"
     with pytest.raises(GatewayUnavailable, match=f"cannot connect to {where}: "):
@@ -147,6 +149,7 @@ def close_unanswered(connection):
 
 
 def test_a_connection_that_dies_under_a_request_is_unknown_without_a_key():
+    # HTP3: without a key the request is not idempotent.
     with client_of([OK, close_unanswered], [OK]) as (service, client):
         client.post("/x", {})
         with pytest.raises(OutcomeUnknown):
@@ -154,7 +157,8 @@ def test_a_connection_that_dies_under_a_request_is_unknown_without_a_key():
         assert service.requests == 2
 
 
-def test_a_connection_that_dies_under_a_request_is_opened_anew_with_a_key():
+def test_a_connection_that_dies_under_a_request_is_replaced_if_the_request_has_a_key():
+    # HTP3
     with client_of([OK, close_unanswered], [OK]) as (service, client):
         client.post("/x", {})
         assert client.post("/x", {}, idempotency_key="k").status == 200
@@ -169,6 +173,7 @@ def test_a_new_connection_that_dies_is_not_tried_again():
 
 
 def test_errors_show_no_query_and_no_body():
+    # HTP4
     with client_of([close_unanswered]) as (_, client):
         with pytest.raises(OutcomeUnknown) as caught:
             client.get("/x?phone=4915112345678")

@@ -28,6 +28,7 @@ def shop(database):
 
 
 def test_a_batch_gives_out_stock_in_its_order_all_items_or_none(shop):
+    # STK2
     shop.load(p_1=3, p_2=1)
     shop.place(
         an_order("o-1", ("p-1", 2)),
@@ -50,7 +51,7 @@ def test_several_lines_of_one_product_are_one_reservation(shop):
     assert shop.stock() == {"p-1": (0, 3, 0)}
 
 
-def test_a_product_nobody_has_loaded_is_out_of_stock(shop):
+def test_a_product_that_was_never_loaded_is_out_of_stock(shop):
     shop.place(an_order("o-1", ("p-unknown", 1)))
     shop.handle(*shop.take("inventory"))
     event = shop.show().events[-1]
@@ -78,7 +79,7 @@ def test_the_same_order_twice_in_one_batch_is_reserved_once(shop):
     assert shop.stock() == {"p-1": (7, 2, 0)}
 
 
-def test_a_command_of_an_order_nobody_knows_is_dead_and_its_neighbours_are_told_apart(shop):
+def test_a_command_of_an_unknown_order_is_dead_and_its_neighbours_are_not(shop):
     shop.load(p_1=9)
     shop.place(an_order("o-1"))
     outcomes = shop.handle(foreign("inventory", ReserveStock(order_id="o-7")), *shop.take("inventory"))
@@ -147,7 +148,7 @@ def test_a_dead_letter_of_a_step_that_is_over_asks_for_a_human_and_changes_nothi
     assert order.attention_reason == "attention_raised: reserve is dead: killed the process"
 
 
-def test_a_dead_letter_of_an_order_nobody_knows_changes_nothing(shop):
+def test_a_dead_letter_of_an_unknown_order_changes_nothing(shop):
     shop.die(foreign("inventory", ReserveStock(order_id="o-7")))
     assert shop.database.sql("TABLE shop.order_events") == ""
 
@@ -183,7 +184,7 @@ def test_concurrent_batches_on_the_same_products_neither_deadlock_nor_oversell(s
         thread.start()
     for thread in threads:
         thread.join(60)
-    # Then nobody waited for anybody in a circle, and what was given out is what there was
+    # Then no batch waited for another in a circle, and what was given out is what there was
     assert [fault for fault in faults if isinstance(fault, Contention)] == []
     assert faults == []
     reserved = [order for order in orders if shop.order(order.order_id).status == "reserved"]

@@ -34,7 +34,7 @@ def state(shop):
     return row.state
 
 
-def test_a_customer_is_told_once_however_often_the_message_comes(shop):
+def test_a_customer_gets_one_text_however_often_the_message_comes(shop):
     message = cancelled(shop)
     for _ in range(3):
         assert shop.attempt(message) == DONE
@@ -70,6 +70,7 @@ def test_a_time_out_is_unknown_and_never_sent_again(shop, ending, was_sent):
 
 
 def test_a_message_whose_sender_did_not_come_back_is_unknown_and_never_sent_again(shop):
+    # NTF1, NTF2: the row was committed as ``sending`` before the call that is missing here.
     message = cancelled(shop)
     shop.prepare(message)  # and the process dies
     assert shop.attempt(message, resumed=True) == DONE
@@ -77,7 +78,7 @@ def test_a_message_whose_sender_did_not_come_back_is_unknown_and_never_sent_agai
     assert sent(shop) == []
 
 
-def test_a_result_told_after_the_message_was_taken_for_unknown_is_written(shop):
+def test_a_result_that_arrives_after_the_text_was_taken_for_unknown_is_written(shop):
     message = cancelled(shop)
     claim, request = shop.prepare(message)
     shop.attempt(message, resumed=True)
@@ -169,14 +170,14 @@ def test_requests_and_errors_show_no_phone_and_no_text(shop):
     assert "49301" not in str(shop.call(message, request))
 
 
-def test_a_database_from_a_backup_learns_from_the_books_whom_it_need_not_tell_again(shop, sandbox):
+def test_a_restored_database_learns_from_the_ledger_which_texts_were_sent(shop, sandbox):
     message = cancelled(shop)
-    shop.sms.send("+4930123456", "told after the backup", reference="o-1:order_cancelled")
+    shop.sms.send("+4930123456", "sent after the backup", reference="o-1:order_cancelled")
     with shop.session.transaction() as tx:
         (page,) = shop.sms.sent()
-        books = [*page, "o-9:order_confirmed", "alert:o-1:4", "o-1:no_template"]
-        assert adopt(books, tx) == [("o-1", Template.ORDER_CANCELLED)]
-        assert adopt(books, tx) == []
+        ledger = [*page, "o-9:order_confirmed", "alert:o-1:4", "o-1:no_template"]
+        assert adopt(ledger, tx) == [("o-1", Template.ORDER_CANCELLED)]
+        assert adopt(ledger, tx) == []
     assert shop.attempt(message) == DONE
     shop.run()
     assert [each["reference"] for each in sandbox.ledger("sms")] == ["o-1:order_cancelled"]

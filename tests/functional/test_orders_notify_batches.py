@@ -39,10 +39,10 @@ def state(shop, order_id):
 
 def test_each_notification_prepared_with_others_gets_its_own_answer(shop):
     # Given every kind of order a notification can find
-    phones = dict.fromkeys(("fresh", "told", "abandoned", "perhaps"), "+4930123456")
+    phones = dict.fromkeys(("fresh", "notified", "abandoned", "perhaps"), "+4930123456")
     phones |= {"failed": "+493010005", "no-phone": None, "given-up": "+493010006"}
     messages = cancelled(shop, phones)
-    shop.attempt(messages["told"])
+    shop.attempt(messages["notified"])
     shop.attempt(messages["failed"])
     shop.attempt(messages["given-up"])
     shop.die(messages["given-up"])
@@ -69,12 +69,12 @@ def test_each_notification_prepared_with_others_gets_its_own_answer(shop):
     }
     assert isinstance(answers.pop("placed"), Postpone)
     assert {name: each for name, each in answers.items() if isinstance(each, Outcome)} == {
-        **dict.fromkeys(("told", "abandoned", "perhaps", "no-phone", "again", "not-so"), DONE),
+        **dict.fromkeys(("notified", "abandoned", "perhaps", "no-phone", "again", "not-so"), DONE),
         "nobody": Dead("no order 'nobody'"),
     }
     assert {name: state(shop, name) for name in phones} == {
         **dict.fromkeys(("fresh", "failed", "given-up"), "sending"),
-        "told": "sent", "abandoned": "unknown", "perhaps": "unknown", "no-phone": "skipped",
+        "notified": "sent", "abandoned": "unknown", "perhaps": "unknown", "no-phone": "skipped",
     }  # fmt: skip
     assert {name for name in phones if shop.order(name).attention_reason} == {
         "abandoned",
@@ -89,36 +89,38 @@ def test_each_notification_completed_with_others_gets_its_own_outcome(shop):
     # Given what an SMS service can answer, over real HTTP, and a call that was not made
     phones = {
         "sent": "+4930123456", "refused": "+493010002", "timed-out": "+493010003", "busy": "+493010005",
-        "not-called": "+4930123456", "told-late": "+4930123456",
+        "not-called": "+4930123456", "reported-late": "+4930123456",
     }  # fmt: skip
     messages = cancelled(shop, phones)
     prepared = by_name(messages, shop.prepare_all(*messages.values()))
-    told = {name: (claim, shop.call(messages[name], request)) for name, (claim, request) in prepared.items()}
-    told["not-called"] = (prepared["not-called"][0], NotCalled("its turn came too late"))
-    told["again"] = told["sent"]
-    shop.attempt(messages["told-late"])  # another takes it for unknown
-    # When all of it is told at once
-    outcomes = by_name(told, shop.complete_all(*told.values()))
+    reported = {
+        name: (claim, shop.call(messages[name], request)) for name, (claim, request) in prepared.items()
+    }
+    reported["not-called"] = (prepared["not-called"][0], NotCalled("its turn came too late"))
+    reported["again"] = reported["sent"]
+    shop.attempt(messages["reported-late"])  # another takes it for unknown
+    # When all of it is reported at once
+    outcomes = by_name(reported, shop.complete_all(*reported.values()))
     # Then each order has its own
     assert outcomes == {
-        **dict.fromkeys(("sent", "again", "timed-out", "told-late"), DONE),
+        **dict.fromkeys(("sent", "again", "timed-out", "reported-late"), DONE),
         "refused": Dead("the SMS service refused it with 422"),
         "busy": Postpone("the SMS service answered 503", 1.0),
         "not-called": Postpone("its turn came too late"),
     }
     assert {name: state(shop, name) for name in phones} == {
         "sent": "sent", "refused": "failed", "timed-out": "unknown", "busy": "failed",
-        "not-called": "failed", "told-late": "sent",
+        "not-called": "failed", "reported-late": "sent",
     }  # fmt: skip
-    assert {name for name in phones if shop.order(name).attention_reason} == {"timed-out", "told-late"}
+    assert {name for name in phones if shop.order(name).attention_reason} == {"timed-out", "reported-late"}
     assert shop.events("sent").count("notification_sent") == 1
-    assert shop.events("told-late")[-2:] == ["notification_unknown", "notification_sent"]
+    assert shop.events("reported-late")[-2:] == ["notification_unknown", "notification_sent"]
     ids = {entry["reference"]: entry["message_id"] for entry in shop.sandbox.ledger("sms")}
     assert shop.show("sent").notifications[0].provider_id == ids["sent:order_cancelled"]
 
 
-def test_one_order_is_told_two_things_in_one_batch(shop):
-    # Given an order that was cancelled, and refunded before its customer was told
+def test_one_order_gets_two_notifications_in_one_batch(shop):
+    # Given an order that was cancelled, and refunded before its customer got a text
     shop.place(an_order("o-1"))
     shop.handle(*shop.take("inventory"))
     (capture,) = shop.take("payment")
@@ -133,7 +135,7 @@ def test_one_order_is_told_two_things_in_one_batch(shop):
     prepared = shop.prepare_all(*messages)
     results = [(claim, shop.call(messages[0], request)) for claim, request in prepared]
     assert shop.complete_all(*results) == [DONE, DONE]
-    # Then the customer is told both, once each
+    # Then the customer gets both texts, once each
     assert sorted(entry["reference"] for entry in shop.sandbox.ledger("sms")) == [
         "o-1:order_cancelled", "o-1:order_refunded",
     ]  # fmt: skip
@@ -141,6 +143,7 @@ def test_one_order_is_told_two_things_in_one_batch(shop):
 
 
 def test_of_batches_that_prepare_the_same_messages_at_the_same_instant_one_sends(shop):
+    # NTF3
     # Given an owner about to write that it sends
     messages = cancelled(shop, dict.fromkeys(("o-1", "o-2"), "+4930123456"))
     claims = [Claim(each.payload, each.envelope, False, 5.0) for _, each in sorted(messages.items())]
@@ -156,7 +159,7 @@ def test_of_batches_that_prepare_the_same_messages_at_the_same_instant_one_sends
     assert {state(shop, order_id) for order_id in messages} == {"unknown"}
 
 
-def test_a_dead_notification_of_an_order_nobody_knows_leaves_nothing(shop):
+def test_a_dead_notification_of_an_unknown_order_leaves_nothing(shop):
     message = foreign("notify", SendNotification(order_id="o-7", template=Template.ORDER_CONFIRMED))
     assert shop.attempt(message) == Dead("no order 'o-7'")
     shop.die(message)

@@ -45,6 +45,7 @@ def test_an_approved_card_pays_the_order_and_sends_what_comes_next(shop):
 
 
 def test_the_intent_is_written_before_the_gateway_is_called(shop):
+    # PAY1
     _, request = shop.prepare(reserved(shop))
     assert shop.show().payment.state == "intent"
     assert ledger(shop) == []
@@ -71,6 +72,7 @@ def test_a_declined_card_cancels_the_order_and_gives_its_stock_back(shop):
 
 
 def test_a_time_out_is_unknown_and_resolved_by_asking_not_by_charging_again(shop):
+    # PAY3
     # Given a gateway that captures but does not answer
     message = reserved(shop, card="tok_0003")
     outcome = shop.attempt(message)
@@ -114,6 +116,7 @@ def test_a_gateway_that_is_down_costs_no_attempt(shop):
 
 
 def test_a_second_owner_of_the_message_asks_before_capturing(shop):
+    # PAY2
     # Given an owner whose process died after the gateway had captured
     message = reserved(shop)
     _, request = shop.prepare(message)
@@ -127,7 +130,7 @@ def test_a_second_owner_of_the_message_asks_before_capturing(shop):
     assert ledger(shop) == [("capture", "o-1")]
 
 
-def test_a_result_told_by_two_owners_is_written_once(shop):
+def test_a_result_that_two_owners_report_is_written_once(shop):
     message = reserved(shop)
     claim, request = shop.prepare(message)
     result = shop.call(message, request)
@@ -220,7 +223,7 @@ def test_a_capture_given_up_is_refunded_if_it_had_happened(shop):
     assert shop.reconcile().is_ok
 
 
-def test_a_capture_told_after_it_was_given_up_and_found_nowhere_is_refunded(shop):
+def test_a_capture_reported_after_it_was_given_up_and_found_nowhere_is_refunded(shop):
     # Given an owner that froze before its request left
     message = reserved(shop)
     claim, request = shop.prepare(message)
@@ -252,15 +255,15 @@ def test_nothing_to_refund_is_not_said_while_a_capture_may_be_on_its_way(databas
         assert shop.events()[-1] == "refund_skipped"
 
 
-def test_a_capture_told_while_the_gateway_is_asked_for_it_is_refunded(shop):
-    # Given a refund that asked, and was told of no capture
+def test_a_capture_reported_while_the_gateway_is_asked_for_it_is_refunded(shop):
+    # Given a refund that asked, and the gateway knew of no capture
     message = reserved(shop)
     claim, request = shop.prepare(message)
     shop.die(message)
     (refund,) = shop.take("payment")
     refund_claim, asked = shop.prepare(refund)
     nothing = shop.call(refund, asked)
-    # When the capture is made and told before the refund's answer is
+    # When the capture is made and reported before the refund's answer is
     shop.complete(message, claim, shop.call(message, request))
     # Then that answer is out of date
     assert isinstance(shop.complete(refund, refund_claim, nothing), Postpone)
@@ -312,7 +315,7 @@ def test_a_payment_command_for_an_order_that_is_only_placed_is_too_early(shop, c
 
 
 @pytest.mark.parametrize("command", [CapturePayment, RefundPayment])
-def test_a_payment_command_for_an_order_nobody_knows_is_dead(shop, command):
+def test_a_payment_command_for_an_unknown_order_is_dead(shop, command):
     assert shop.attempt(foreign("payment", command(order_id="o-7"))) == Dead("no order 'o-7'")
 
 

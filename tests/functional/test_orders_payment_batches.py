@@ -45,9 +45,9 @@ def call_all(shop, messages):
     return {name: (claim, shop.call(messages[name], request)) for name, (claim, request) in prepared}
 
 
-def complete(shop, told):
+def complete(shop, reported):
     """Complete claims and results by name at once; return the outcomes by name."""
-    return dict(zip(told, shop.complete_all(*told.values()), strict=True))
+    return dict(zip(reported, shop.complete_all(*reported.values()), strict=True))
 
 
 def payment(shop, order_id):
@@ -60,10 +60,10 @@ def last_event(shop, order_id):
 
 
 def refunds(shop, *order_ids):
-    """Let captures be told after their orders were cancelled; return the RefundPayments by order id."""
-    told = call_all(shop, reserve(shop, dict.fromkeys(order_ids, "tok_0001")))
+    """Let captures be reported after their orders were cancelled; return the RefundPayments by order id."""
+    reported = call_all(shop, reserve(shop, dict.fromkeys(order_ids, "tok_0001")))
     cancel(shop, *order_ids)
-    complete(shop, told)
+    complete(shop, reported)
     return {each.payload.order_id: each for each in shop.take("payment")}
 
 
@@ -115,10 +115,10 @@ def test_each_capture_completed_with_others_gets_its_own_outcome(shop):
         "refused": "tok", "cancelled": "tok_0001", "cancelled-declined": "tok_0002",
     }  # fmt: skip
     messages = reserve(shop, cards)
-    told = call_all(shop, messages)
+    reported = call_all(shop, messages)
     cancel(shop, "cancelled", "cancelled-declined")
-    # When all of it is told at once
-    outcomes = complete(shop, told)
+    # When all of it is reported at once
+    outcomes = complete(shop, reported)
     # Then each order has its own
     assert isinstance(outcomes.pop("timed-out"), Postpone)
     assert outcomes == {
@@ -142,25 +142,25 @@ def test_each_capture_completed_with_others_gets_its_own_outcome(shop):
     assert {name: shop.show(name).payment.capture_id for name in ("approved", "cancelled")} == {
         name: captures[name] for name in ("approved", "cancelled")
     }
-    # And nobody is charged twice by another attempt
+    # And no card is charged twice by another attempt
     for name in ("timed-out", "busy"):
         assert shop.attempt(messages[name]) == DONE
     kinds = [(entry["kind"], entry["order_id"]) for entry in shop.sandbox.ledger("payment")]
     assert sorted(kinds) == [("capture", name) for name in ("approved", "busy", "cancelled", "timed-out")]
 
 
-def test_results_told_together_for_one_order_are_written_one_after_the_other(shop):
+def test_results_reported_together_for_one_order_are_written_one_after_the_other(shop):
     # Given two results of each order
-    told = {
+    reported = {
         "twice": (Captured("cap-1"), Captured("cap-1")),
-        "unknown-then-told": (OutcomeUnknown("no answer"), Captured("cap-2")),
-        "told-then-unknown": (Captured("cap-3"), OutcomeUnknown("no answer")),
+        "unknown-then-reported": (OutcomeUnknown("no answer"), Captured("cap-2")),
+        "reported-then-unknown": (Captured("cap-3"), OutcomeUnknown("no answer")),
         "turned": (Declined("limit"), Captured("cap-4")),
     }
-    messages = reserve(shop, dict.fromkeys(told, "tok_0001"))
-    claims = [claim for claim, _ in shop.prepare_all(*(messages[name] for name in told))]
+    messages = reserve(shop, dict.fromkeys(reported, "tok_0001"))
+    claims = [claim for claim, _ in shop.prepare_all(*(messages[name] for name in reported))]
     # When they come in one batch
-    pairs = zip(claims, told.values(), strict=True)
+    pairs = zip(claims, reported.values(), strict=True)
     outcomes = shop.complete_all(*((claim, result) for claim, results in pairs for result in results))
     # Then the last word of the gateway stands, and money is never forgotten
     assert outcomes[:2] == [DONE, DONE]
@@ -168,8 +168,8 @@ def test_results_told_together_for_one_order_are_written_one_after_the_other(sho
     assert outcomes[3:] == [DONE] * 5
     for name, capture_id in [
         ("twice", "cap-1"),
-        ("unknown-then-told", "cap-2"),
-        ("told-then-unknown", "cap-3"),
+        ("unknown-then-reported", "cap-2"),
+        ("reported-then-unknown", "cap-3"),
     ]:
         assert (shop.order(name).status, payment(shop, name)) == ("paid", "captured")
         assert shop.show(name).payment.capture_id == capture_id
@@ -182,7 +182,7 @@ def test_results_told_together_for_one_order_are_written_one_after_the_other(sho
 def test_what_the_gateway_never_saw_settles_for_each_order_by_itself(database, sandbox):
     with open_shop(database, sandbox, settles_s=60.0) as shop:
         shop.load(p_1=1000)
-        # Given cancelled orders whose captures nobody saw, tried lately or long ago
+        # Given cancelled orders whose captures were never seen, tried lately or long ago
         messages = reserve(shop, dict.fromkeys(("lately", "long-ago", "not-called"), "tok_0001"))
         prepared = dict(zip(messages, shop.prepare_all(*messages.values()), strict=True))
         cancel(shop, *messages)
@@ -190,7 +190,7 @@ def test_what_the_gateway_never_saw_settles_for_each_order_by_itself(database, s
             tx.execute(
                 "UPDATE shop.payments SET called_at = now() - interval '61 s' WHERE order_id = 'long-ago'"
             )
-        # When that is told at once
+        # When that is reported at once
         results = {
             "lately": NEVER_SEEN,
             "long-ago": NEVER_SEEN,
@@ -249,33 +249,33 @@ def test_each_refund_prepared_with_others_gets_its_own_answer(shop):
 
 
 def test_each_refund_completed_with_others_gets_its_own_outcome(shop):
-    # Given what can be told of refunds
-    messages = refunds(shop, "made", "twice", "unknown", "busy", "refused", "not-called", "told-since")
+    # Given what can be reported of refunds
+    messages = refunds(shop, "made", "twice", "unknown", "busy", "refused", "not-called", "reported-since")
     (given_up,) = reserve(shop, {"nothing": "tok_0004"}).values()
     shop.attempt(given_up)
     shop.die(given_up)
     messages |= {each.payload.order_id: each for each in shop.take("payment")}
-    told = call_all(shop, {name: messages[name] for name in ("made", "twice")})
-    rest = {name: message for name, message in messages.items() if name not in told}
+    reported = call_all(shop, {name: messages[name] for name in ("made", "twice")})
+    rest = {name: message for name, message in messages.items() if name not in reported}
     results = {
         "unknown": OutcomeUnknown("no answer"), "busy": GatewayUnavailable("come back", 7.0),
         "refused": GatewayRefused("never"), "nothing": NOTHING_TAKEN, "not-called": NotCalled("too late"),
-        "told-since": NOTHING_TAKEN,
+        "reported-since": NOTHING_TAKEN,
     }  # fmt: skip
-    told |= {
+    reported |= {
         name: (claim, results[name])
         for name, (claim, _) in zip(rest, shop.prepare_all(*rest.values()), strict=True)
     }
-    told["again"] = (told["twice"][0], told["twice"][1])
-    # When it is told at once
-    outcomes = complete(shop, told)
+    reported["again"] = (reported["twice"][0], reported["twice"][1])
+    # When it is reported at once
+    outcomes = complete(shop, reported)
     # Then each order has its own
-    unfinished = {"unknown", "busy", "refused", "not-called", "told-since"}
+    unfinished = {"unknown", "busy", "refused", "not-called", "reported-since"}
     assert outcomes == {
         "made": DONE, "twice": DONE, "again": DONE, "nothing": DONE,
         "unknown": Postpone("OutcomeUnknown: no answer"), "busy": Postpone("come back", 7.0),
         "not-called": Postpone("too late"), "refused": Dead("never"),
-        "told-since": Postpone("a capture tried before may still arrive at the gateway", 0.0),
+        "reported-since": Postpone("a capture tried before may still arrive at the gateway", 0.0),
     }  # fmt: skip
     assert {name: (shop.order(name).status, payment(shop, name)) for name in messages} == {
         "made": ("refunded", "refunded"),
@@ -305,17 +305,18 @@ def test_an_order_reserved_while_its_early_capture_waits_is_looked_at_again(shop
     assert payment(shop, "o-1") is None
 
 
-def test_batches_that_tell_the_same_results_at_the_same_instant_write_them_once(shop):
+def test_batches_that_report_the_same_results_at_the_same_instant_write_them_once(shop):
+    # PAY4
     # Given results that two owners have
     messages = reserve(shop, dict.fromkeys(("o-1", "o-2", "o-3"), "tok_0001"))
-    told = call_all(shop, messages)
-    finished = [Finished(claim, result) for _, (claim, result) in sorted(told.items())]
+    reported = call_all(shop, messages)
+    finished = [Finished(claim, result) for _, (claim, result) in sorted(reported.items())]
     # When both tell them
     outcomes = shop.one_after_another(
         lambda tx: shop.external["CapturePayment"].complete(finished, tx),
-        lambda session: shop.complete_all(*told.values(), session=session),
+        lambda session: shop.complete_all(*reported.values(), session=session),
     )
-    # Then the second finds them told
+    # Then the second finds them reported
     assert outcomes == [DONE] * 3
     assert [shop.events(order_id).count("payment_captured") for order_id in messages] == [1] * 3
 

@@ -2,8 +2,10 @@
 
 import re
 import threading
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
+from random import Random
 
 import psycopg2
 import pytest
@@ -111,7 +113,7 @@ def test_a_message_s_values_are_those_the_outbox_has(shop):
 
 
 def test_one_order_is_written_as_many_are(shop):
-    # Two functions write orders, and nobody may tell by which.
+    # Two functions write orders, and their rows must look the same.
     contact = Contact(
         phone="+4930123456", email="o'neil\\@somewhere.example", name='Zoë "Zo" \\ O\'Neil 你好'
     )
@@ -211,6 +213,7 @@ def answer_of(order, tx):
 @pytest.mark.parametrize("place", [answer_of, lambda order, tx: place_orders([order], tx)])
 @pytest.mark.parametrize("is_same", [True, False])
 def test_of_two_callers_at_the_same_instant_the_second_waits_for_the_first(shop, is_same, place):
+    # PLC1
     # Given a first caller that has not committed yet
     answers = []
     session = Session(shop.database.settings, name="second caller")
@@ -235,6 +238,31 @@ def test_of_two_callers_at_the_same_instant_the_second_waits_for_the_first(shop,
     else:
         assert isinstance(answers[0], OrderConflict)
     assert shop.events() == ["order_placed"]
+
+
+def test_bulk_callers_that_share_orders_do_not_deadlock(shop):
+    # PLC2
+    faults = []
+
+    def place_all(seed):
+        random = Random(seed)
+        with closing(Session(shop.database.settings, name="bulk caller")) as session:
+            try:
+                for number in range(20):
+                    orders = [an_order(f"o-{number}-{each}") for each in range(30)]
+                    random.shuffle(orders)
+                    with session.transaction() as tx:
+                        place_orders(orders, tx)
+            except Exception as exc:
+                faults.append(exc)
+
+    threads = [threading.Thread(target=place_all, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert faults == []
+    assert shop.database.sql("SELECT count(*) FROM shop.orders") == "600"
 
 
 def test_many_orders_get_an_answer_each_in_their_order(shop):
@@ -329,7 +357,7 @@ def test_a_paid_order_can_no_longer_be_cancelled(shop):
         cancel_order("o-1", tx, "too late")
 
 
-def test_cancelling_an_order_nobody_knows_says_so(shop):
+def test_cancelling_an_unknown_order_says_so(shop):
     with shop.session.transaction() as tx, pytest.raises(OrderNotFound, match="o-7"):
         cancel_order("o-7", tx, "what order")
 

@@ -88,6 +88,6 @@ def test_an_order_is_shown_with_its_messages_wherever_they_are(shop, tx):
     assert detail.items[0].reservation == "reserved"
 
 
-def test_an_order_nobody_knows_is_not_found(tx):
+def test_an_unknown_order_is_not_found(tx):
     with pytest.raises(OrderNotFound, match="o-7"):
         queries.show("o-7", tx, queues=QUEUES)

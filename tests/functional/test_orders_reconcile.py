@@ -100,7 +100,7 @@ def test_everything_agrees_after_a_mixed_run(shop):
     assert notes["captured_at_most_once"] == "3 captures, 1 refunds"
 
 
-def test_the_gateways_books_may_be_left_out(shop):
+def test_the_gateways_ledgers_may_be_left_out(shop):
     report = reconcile(shop.session, ledger=None, texts=None)
     assert report.is_ok
     assert {check.name for check in report.checks} == EVERY_CHECK - {

@@ -1,4 +1,4 @@
-"""Lost work of orders: found by the history, sent again under its own id, and never beside what waits."""
+"""Lost messages of orders: found by the history, sent again under their ids, never beside one that waits."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def outbox(shop):
         return tx.fetch_all("SELECT message_id, type, attempt, hop, replay_no FROM ordermq.outbox")
 
 
-def test_what_nobody_has_seen_is_sent_as_it_was_the_first_time_in_the_order_s_own_trace(shop):
+def test_a_message_that_no_consumer_has_seen_is_sent_as_the_first_time_in_the_order_s_trace(shop):
     (answer,) = resume(shop)
     assert (answer.found, answer.step, answer.message_id, answer.hop) == (
         Found.SENT, Step.CAPTURE, "o-1:2:payment", 0,
@@ -87,7 +87,7 @@ def test_a_letter_whose_replay_was_lost_or_that_was_discarded_is_sent_as_the_nex
     if decision is None:
         in_transaction(shop, dead_letters.discard, [letter.dead_letter_id], by="me", reason="wrong")
     else:
-        in_transaction(shop, decision, letter, by="me", reason="mended")
+        in_transaction(shop, decision, letter, by="me", reason="repaired")
         shop.take("payment")
     resume(shop)
     # replay_no 1: if it dies again, that is a dead letter of its own.
@@ -116,7 +116,20 @@ def test_a_step_whose_message_is_done_is_sent_anew_once_and_ends(shop):
     assert in_transaction(shop, inbox.settle, "payment", [(key, 4)], "done") == {key}
 
 
-def test_each_pending_step_is_looked_at_and_others_are_told_apart(shop):
+def test_nothing_happens_to_an_order_between_looking_and_sending(shop):
+    # RSM2
+    def cancel(session):
+        with session.transaction() as tx:
+            return cancel_order("o-1", tx, "customer")
+
+    answers = []
+    cancelled = shop.one_after_another(lambda tx: answers.extend(resume_orders(["o-1"], tx)), cancel)
+    assert [each.found for each in answers] == [Found.SENT]
+    assert not cancelled.is_duplicate
+    assert shop.events()[-1] == "cancel_requested"
+
+
+def test_each_pending_step_of_an_order_gets_its_own_answer(shop):
     in_transaction(shop, lambda tx: cancel_order("o-1", tx, "changed my mind"))
     shop.place(an_order("o-2", ("p-1", 99)))
     shop.run("inventory")

@@ -113,7 +113,7 @@ def test_however_many_messages_name_an_order_it_asks_once_until_it_is_resolved(r
     assert_nothing_is_wrong(shop)
 
 
-def test_an_order_nobody_knows_and_an_envelope_that_is_broken_ask_for_nobody(rig, shop):
+def test_an_unknown_order_and_a_broken_envelope_ask_for_no_person(rig, shop):
     rig.consumer("points", registry=SHOP)
     publish(
         rig,
@@ -137,7 +137,7 @@ def test_an_order_that_needs_a_person_already_keeps_its_reason(rig, shop):
     assert set(asked(shop)) == {"o-1", "o-2"}
 
 
-def test_what_the_broker_dead_lettered_and_nobody_can_read_asks_too(rig, shop):
+def test_a_message_that_the_broker_dead_lettered_and_no_handler_can_read_asks_too(rig, shop):
     publish(rig, unreadable("m"))
     rig.rabbit.reject(f"{PREFIX}.points")
     rig.consumer("dead", registry=SHOP)
@@ -174,7 +174,7 @@ def telling(told):
     return Registry(handlers_in({"reading": reading}), [told])
 
 
-def test_what_fails_when_it_is_told_keeps_no_message_from_its_grave(rig):
+def test_a_hook_that_fails_keeps_no_message_from_becoming_a_dead_letter(rig):
     def failing(queue, envelope, reason, tx):
         tx.execute("INSERT INTO graves (order_id, reason) VALUES (%s, %s)", (envelope.correlation_id, reason))
         raise RuntimeError("nobody is listening")
@@ -187,7 +187,7 @@ def test_what_fails_when_it_is_told_keeps_no_message_from_its_grave(rig):
     assert rig.rows("SELECT FROM graves") == []
 
 
-def test_what_kills_when_it_is_told_is_buried_untold_in_the_end(rig):
+def test_a_hook_that_kills_the_process_is_left_out_in_the_end(rig):
     told = []
     rig.consumer("single", registry=telling(lambda queue, envelope, reason, tx: told.append(reason)))
     properties = to_properties(Envelope("m", "Probe", 1, "o-1", trace.new(), utc_now()))

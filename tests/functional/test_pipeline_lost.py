@@ -64,6 +64,7 @@ def test_what_a_broker_lost_is_sent_again_and_every_order_comes_to_rest(pipeline
 
 
 def test_what_was_not_lost_after_all_is_done_once(pipeline):
+    # RSM1
     spread(pipeline)
     assert resume(pipeline) == 25
     assert resume(pipeline) == 0  # they wait in the outbox

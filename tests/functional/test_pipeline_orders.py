@@ -135,7 +135,7 @@ def test_an_order_lives_and_dies_with_the_transaction_of_the_application_that_pl
     assert pipeline.rows("SELECT basket_id FROM baskets_closed") == [("kept",)]
 
 
-def test_a_row_nobody_has_notified_the_relay_of_is_found_by_its_poll(pipeline, application):
+def test_a_row_without_a_notification_is_found_by_the_relay_s_poll(pipeline, application):
     pipeline.begin("relay")
     pipeline.wait_ready("relay")
     listener = pipeline.open_session("listener")
@@ -143,5 +143,5 @@ def test_a_row_nobody_has_notified_the_relay_of_is_found_by_its_poll(pipeline, a
     with application:
         place_order(next(generate(1, 1)), join_transaction(application))
     pipeline.wait_outbox_empty()
-    assert not listener.wait(0.0)  # it was not told
+    assert not listener.wait(0.0)  # it got no notification
     listener.close()

@@ -43,6 +43,6 @@ def test_stock_covers_all_but_a_part_of_the_best_sellers() -> None:
     assert all(stock[product] == int(demand[product] * 0.9) for product in short)
 
 
-def test_full_cover_leaves_nobody_out() -> None:
+def test_full_cover_leaves_no_product_short() -> None:
     demand = demand_of(generate(100, 1))
     assert dict(stock_for(demand, cover=1.0)) == demand

@@ -66,7 +66,7 @@ def test_one_entry_is_one_unit_and_money_is_exact_centavos() -> None:
     assert read.quantities() == {"p1": 2}
 
 
-def test_the_same_customer_always_gets_the_same_phone_which_belongs_to_nobody() -> None:
+def test_the_same_customer_always_gets_the_same_phone_in_a_range_not_in_use() -> None:
     phone = order(GOOD).contact.phone
     assert phone is not None
     assert phone.startswith("+5500")

@@ -1,4 +1,4 @@
-"""An order that exists can be stored and worked on."""
+"""An order that exists can be stored and processed."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -51,7 +51,7 @@ def an_order(**changes):
         ({"placed_at": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))}, "placed_at"),
     ],
 )
-def test_an_order_that_cannot_be_worked_on_names_its_field(changes, field):
+def test_an_order_that_cannot_be_processed_names_its_field(changes, field):
     with pytest.raises(BadInput, match=f"^{field}: "):
         an_order(**changes)
 
@@ -87,7 +87,7 @@ def test_an_item_out_of_bounds_names_its_field(changes, field):
         ({"name": ""}, "contact.name"),
     ],
 )
-def test_a_contact_that_is_none_names_its_field_and_not_its_value(changes, field):
+def test_an_invalid_contact_names_its_field_and_not_its_value(changes, field):
     with pytest.raises(BadInput, match=f"^{field}: the value is not") as caught:
         Contact(**changes)
     value = next(iter(changes.values()))
@@ -100,7 +100,7 @@ def test_a_refused_card_token_is_not_repeated():
     assert "4111" not in str(caught.value)
 
 
-def test_printing_an_order_shows_nobody():
+def test_printing_an_order_shows_no_personal_data():
     assert repr(an_order()) == "Order('o-1')"
     assert "4930" not in repr(Contact(phone="+4930123456"))
 

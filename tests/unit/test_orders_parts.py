@@ -72,6 +72,7 @@ def test_an_event_is_stored_as_canonical_json():
     ],
 )
 def test_a_history_is_folded_and_compared(path, status, pending, fault):
+    # JRN1: the stored status and steps are what the events add up to.
     found = disagreement(path, status, pending, needs_attention=False)
     assert (found is None) if fault is None else (fault in found)
 
@@ -131,7 +132,7 @@ def test_the_handlers_are_found_by_the_registry_and_cover_every_queue():
         "CreateShipment", "AlertOperator",
     }  # fmt: skip
     assert all(handler.key == "order_id" for handler in types.values())
-    # A dead alert asks for nobody: alerts would follow alerts.
+    # A dead alert raises no alert: alerts would follow alerts.
     assert {name for name, handler in types.items() if handler.on_dead is None} == {"AlertOperator"}
 
 

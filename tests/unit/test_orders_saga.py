@@ -191,6 +191,7 @@ def test_the_money_is_taken_only_for_a_reserved_order():
 
 
 def test_after_the_money_was_taken_nothing_cancels():
+    # SAG2
     assert all(row.status in (S.PAID, S.COMPLETED) for (before, _), row in TABLE.items() if before is S.PAID)
 
 
@@ -287,13 +288,13 @@ def test_every_walk_ends_with_whatever_was_done_undone_or_completed(walk):
 @given(_walks())
 def test_every_walk_tells_the_customer_how_it_ended(walk):
     events, state = walk
-    told = {event.step for event in events if event.step in NOTIFY}
+    notified = {event.step for event in events if event.step in NOTIFY}
     expected = {
         S.COMPLETED: {P.NOTIFY_CONFIRMED},
         S.CANCELLED: {P.NOTIFY_CANCELLED},
         S.REFUNDED: {P.NOTIFY_CANCELLED, P.NOTIFY_REFUNDED},
     }
-    assert told == expected[state.status]
+    assert notified == expected[state.status]
 
 
 @given(_walks())

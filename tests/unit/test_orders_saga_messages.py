@@ -1,4 +1,4 @@
-"""The saga among its messages: late, twice, in any order, given up and replayed (SAG1-SAG4).
+"""The saga among its messages: late, twice, in any order, given up and replayed (SAG1, SAG2, SAG3, SAG4).
 
 The world around one order is a model of what handlers, warehouse and gateway do; the saga
 decides everything else. What must hold is what a customer and an accountant would ask.
@@ -44,10 +44,10 @@ class World(RuleBasedStateMachine):
         super().__init__()
         self.state, self.version = None, 0
         self.commands = []  # (step, message_id) on their way, some twice
-        self.graves = []  # given up, until an operator replays them
+        self.dead_letters = []  # given up, until an operator replays them
         self.calls = []
         self.sent = []  # each command once
-        self.told = Counter()  # what the customer was told
+        self.notified = Counter()  # notifications of the customer
         self.attention = False
         self.stock = "on hand"
         self.gateway = None  # its first answer is its last
@@ -64,7 +64,7 @@ class World(RuleBasedStateMachine):
             command = each, command_of(each, "o-1", self.version).message_id
             self.sent.append(command)
             self.commands.append(command)
-            self.told[each] += each in NOTIFY
+            self.notified[each] += each in NOTIFY
         if before is not None and before.status in (S.PAID, S.COMPLETED):
             assert self.state.status in (S.PAID, S.COMPLETED), "after the money was taken, only forward"
 
@@ -80,21 +80,23 @@ class World(RuleBasedStateMachine):
         """A broker that restarts, a relay that was killed: any message comes twice, however late."""
         self.commands.append(data.draw(st.sampled_from(self.sent)))
 
-    @precondition(lambda self: self.commands and len(self.graves) < 3 and self.version >= self.gives_up_from)
+    @precondition(
+        lambda self: self.commands and len(self.dead_letters) < 3 and self.version >= self.gives_up_from
+    )
     @rule(data=st.data())
     def give_up(self, data):
         command = data.draw(st.sampled_from(self.commands))
         self.commands.remove(command)
-        self.graves.append(command)
+        self.dead_letters.append(command)
         step = command[0]
         is_pending = step in self.state.pending
         self.happen(*((FAILED[step], step) if is_pending else (E.ATTENTION_RAISED,)))
 
-    @precondition(lambda self: self.graves)
+    @precondition(lambda self: self.dead_letters)
     @rule(data=st.data())
     def replay(self, data):
-        command = data.draw(st.sampled_from(self.graves))
-        self.graves.remove(command)
+        command = data.draw(st.sampled_from(self.dead_letters))
+        self.dead_letters.remove(command)
         self.commands.append(command)
 
     @initialize(cancels_from=st.integers(0, 6), gives_up_from=st.integers(0, 6))
@@ -202,7 +204,7 @@ class World(RuleBasedStateMachine):
 
     def complete(self, call):
         if self.knows_capture or self.is_refunded:
-            return  # told before
+            return  # reported before
         is_pending = P.CAPTURE in self.state.pending
         match call.answer:
             case Answer.CAPTURED:
@@ -219,7 +221,9 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def every_pending_step_has_somebody_to_end_it(self):
-        hands = {step for step, _ in self.commands + self.graves + [call.command for call in self.calls]}
+        hands = {
+            step for step, _ in self.commands + self.dead_letters + [call.command for call in self.calls]
+        }
         assert self.state.pending <= hands
 
     @invariant()
@@ -245,14 +249,14 @@ class World(RuleBasedStateMachine):
             assert (self.state.status is S.REFUNDED) is (self.refunds == 1)
 
     @invariant()
-    def a_grave_of_a_step_that_is_needed_has_a_human_asked(self):
-        assert self.attention or not self.graves
+    def a_dead_letter_of_a_step_that_is_needed_asks_a_person(self):
+        assert self.attention or not self.dead_letters
 
     def teardown(self):
         """Operators replay, the gateway answers, handlers succeed: it comes to rest, and is whole."""
         for _ in range(10):
-            self.commands += self.graves
-            self.graves = []
+            self.commands += self.dead_letters
+            self.dead_letters = []
             self.handle_all()
             for call in list(self.calls):
                 if call.answer is None:
@@ -263,7 +267,7 @@ class World(RuleBasedStateMachine):
         assert self.state.status in TERMINAL
         assert not self.commands
         self.what_rests_is_whole()
-        assert max(self.told.values()) == 1, "a customer is told a thing once"
+        assert max(self.notified.values()) == 1, "a customer gets each notification once"
 
 
 def by_chance(data):
