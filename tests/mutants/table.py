@@ -30,7 +30,7 @@ class Mutation(NamedTuple):
 CONSUMER = "tests/functional/test_consumer.py"
 TABLES = "tests/functional/test_store_tables.py"
 CONFIRMS = "tests/unit/test_amqp_confirms.py"
-# What chance finds is not found each time: a test that always does stands beside it.
+# A random test may miss a mutation, so a test that always finds it stands beside it.
 SAGA = ("tests/unit/test_orders_saga_messages.py", "tests/unit/test_orders_saga.py")
 LEASES = (
     f"{TABLES}::test_whoever_takes_and_loses_leases_in_whatever_order_one_owner_holds_each",
@@ -83,7 +83,7 @@ MUTATIONS = (
         ("tests/unit/test_received.py",),
     ),
     Mutation(
-        "a hop is as good as the one before", "ordermq/store/inbox.py",
+        "a message that is done is handled again at its next hop", "ordermq/store/inbox.py",
         "     WHERE seen.outcome <> 'done' AND seen.hop < excluded.hop\n",
         "     WHERE seen.hop < excluded.hop\n",
         (f"{TABLES}::test_a_hop_is_settled_once_and_a_later_hop_again_until_one_is_done",),
@@ -127,7 +127,7 @@ MUTATIONS = (
         (CONFIRMS,),
     ),
     Mutation(
-        "what was in flight on a lost channel confirmed", "ordermq/amqp/publisher.py",
+        "publishings in flight on a lost channel confirmed", "ordermq/amqp/publisher.py",
         "            sent.batch.resolve(sent.index, PublishOutcome.UNKNOWN, reason)",
         "            sent.batch.resolve(sent.index, PublishOutcome.CONFIRMED, reason)",
         ("tests/functional/test_amqp_publisher.py::"
@@ -141,7 +141,7 @@ MUTATIONS = (
          "test_a_row_no_queue_takes_is_reported_and_holds_back_only_its_own_order",),
     ),
     Mutation(
-        "relay deletes rows that nobody confirmed", "ordermq/relay.py",
+        "relay deletes rows that were not confirmed", "ordermq/relay.py",
         "        if outcome is PublishOutcome.CONFIRMED:\n            result.confirmed.append",
         "        if outcome in (PublishOutcome.CONFIRMED, PublishOutcome.UNKNOWN):\n"
         "            result.confirmed.append",
@@ -154,7 +154,7 @@ MUTATIONS = (
         (f"{TABLES}::test_one_relay_is_active_until_its_transaction_ends",),
     ),
     Mutation(
-        "what cannot be deleted is claimed", "ordermq/store/migrations/0005_claim.sql",
+        "rows claimed on a read-only server", "ordermq/store/migrations/0005_claim.sql",
         "        WHEN current_setting('transaction_read_only') = 'on' THEN 'read-only'\n", "",
         (f"{TABLES}::test_a_claim_where_nothing_can_be_deleted_is_none",),
     ),
@@ -179,7 +179,7 @@ MUTATIONS = (
         ("tests/unit/test_amqp_wire.py::test_every_message_arrives_whole_wherever_the_stream_was_cut",),
     ),
     Mutation(
-        "a text that ends its element of an array", "ordermq/store/arrays.py",
+        "a quote ends an element of an array", "ordermq/store/arrays.py",
         """value.replace("\\\\", "\\\\\\\\").replace('"', '\\\\"')""",
         "value",
         ("tests/unit/test_store_arrays.py",),
@@ -196,7 +196,7 @@ MUTATIONS = (
         "ORDER BY random() FOR NO KEY UPDATE",
         (f"{INVENTORY}::test_batches_that_share_rows_lock_them_in_one_order",),
     ),
-    # --- retries and deaths ---
+    # --- retries and dead letters ---
     Mutation(
         "retry acked and not written", "ordermq/consumer/settle.py",
         "            tx.append([self._next_hop(*works[message_id]) for message_id in sorted(new)])\n",
@@ -216,24 +216,24 @@ MUTATIONS = (
         (GIVEN_UP,),
     ),
     Mutation(
-        "dead letter without what follows from it", "ordermq/consumer/settle.py",
+        "dead letter without on_dead", "ordermq/consumer/settle.py",
         "                work.handler.on_dead(work.payload, reason, tx)",
         "                pass",
         (GIVEN_UP,),
     ),
     Mutation(
-        "a neighbour pays for the culprit", "ordermq/consumer/batch.py",
+        "a neighbour fails with the message that failed", "ordermq/consumer/batch.py",
         "            if len(pending) == 1:\n",
         "            if len(pending) <= 2:\n",
         ("tests/unit/test_batch.py",),
     ),
     Mutation(
-        "a killer is started for ever", "ordermq/store/starts.py",
+        "a message that kills its process is started for ever", "ordermq/store/starts.py",
         "MAX_STARTS = 3\n",
         "MAX_STARTS = 3_000\n",
         (f"{CONSUMER}::test_a_message_that_never_ended_three_starts_is_dead",),
     ),
-    # --- the world outside ---
+    # --- calls to services ---
     Mutation(
         "lease ignored", "ordermq/store/leases.py",
         "     WHERE lease.lease_until < now()\n",
@@ -241,7 +241,7 @@ MUTATIONS = (
         LEASES,
     ),
     Mutation(
-        "a lease locked by whoever finds it taken", "ordermq/store/leases.py",
+        "a lease locked by an owner that finds it taken", "ordermq/store/leases.py",
         "AND held.lease_until >= now()",
         "AND false",
         LEASES,
@@ -253,7 +253,7 @@ MUTATIONS = (
         LEASES,
     ),
     Mutation(
-        "a text sent again though nobody knows of the first", "ordermq/shop/handlers/notify.py",
+        "a text sent again although the first may have been sent", "ordermq/shop/handlers/notify.py",
         """    elif state is NotificationState.SENDING:
         # Whoever wrote that may have called and not lived to tell.
         _unknown(key, "its sender did not come back", journal, told)
@@ -270,7 +270,7 @@ MUTATIONS = (
         ("tests/functional/test_orders_payment.py::"
          "test_a_time_out_is_unknown_and_resolved_by_asking_not_by_charging_again",),
     ),
-    # --- the saga's inverses ---
+    # --- compensations ---
     Mutation(
         "declined, and the stock stays reserved", "ordermq/shop/saga.py",
         "(_RESERVED, EventType.PAYMENT_DECLINED): Row(_CANCELLED, (Step.RELEASE, Step.NOTIFY_CANCELLED)),",
@@ -284,7 +284,7 @@ MUTATIONS = (
         SAGA,
     ),
     Mutation(
-        "a late capture not told", "ordermq/shop/saga.py",
+        "a late capture refused", "ordermq/shop/saga.py",
         "_LATE = {\n    EventType.PAYMENT_CAPTURED,\n",
         "_LATE = {\n",
         SAGA,
