@@ -75,7 +75,7 @@ _INTEND = """
     INSERT INTO shop.payments (order_id, idempotency_key, amount_minor, currency, state) VALUES %s
     ON CONFLICT (order_id) DO UPDATE SET called_at = now(), updated_at = now()
 """
-_INTEND_TEMPLATE = "(%s, %s, %s, %s, 'intent')"
+_INTEND_TEMPLATE = f"(%s, %s, %s, %s, '{PaymentState.INTENT}')"
 
 # COLLATE "C" sorts as intend() does, whatever the collation of the database is.
 _LOCK = """

@@ -35,6 +35,7 @@ from ordermq.shop.journal import Journal
 from ordermq.shop.saga import State, advance
 from ordermq.store import Transaction, inbox, message_location, outgoing
 from ordermq.store.message_location import MessageLocation
+from ordermq.store.outgoing import OutboxRow
 
 _EVENTS = """
     SELECT order_id, version, type, step FROM shop.order_events
@@ -73,50 +74,60 @@ def resume_orders(order_ids: Iterable[str], tx: Transaction, *, anew: bool = Fal
     answer for each pending step, and one for each order without any.
     """
     wanted = list(dict.fromkeys(order_ids))
-    journal = Journal(tx, wanted)
-    sent = _sent_by(tx, wanted)
-    answers: list[Resumed] = []
-    pending: list[tuple[Command, Step]] = []
-    for order_id in wanted:
-        order = journal.orders.get(order_id)
-        if order is None:
-            answers.append(Resumed(order_id, Found.UNKNOWN, note="no such order"))
-        elif not order.state.pending:
-            answers.append(Resumed(order_id, Found.AT_REST, note=f"{order.state.status}, nothing is pending"))
-        else:
-            for step in sorted(order.state.pending):
-                version = sent.get(order_id, {}).get(step)
-                if version is None:
-                    note = "no event of the order's history sends this step: see 'ordermq reconcile'"
-                    answers.append(Resumed(order_id, Found.IMPOSSIBLE, step, note=note))
-                else:
-                    pending.append((command_of(step, order_id, version, order.traceparent), step))
-    known = message_location.find(tx, [(command.queue, command.message_id) for command, _ in pending])
+    answers, pending = _look_up(wanted, tx)
+    locations = message_location.find(tx, [(command.queue, command.message_id) for command, _ in pending])
     again = []
     for command, step in pending:
-        where = known[command.queue, command.message_id]
-        found, note = judge(where, anew=anew)
-        hop = where.next_hop if found is Found.SENT else where.hop
+        location = locations[command.queue, command.message_id]
+        found, note = judge(location, anew=anew)
+        hop = location.hop
+        if found is Found.SENT:
+            hop = location.next_hop
+            if location.outcome == "done":
+                inbox.reopen(tx, command.queue, command.message_id)
+            again.append(_next_hop(command, location))
         answers.append(
             Resumed(command.correlation_id, found, step, command.queue, command.message_id, hop, note)
         )
-        if found is Found.SENT:
-            if where.outcome == "done":
-                inbox.reopen(tx, command.queue, command.message_id)
-            row = outgoing.new_row(command, {})
-            envelope = replace(row.envelope, hop=where.next_hop, replay_no=where.replays)
-            again.append(row._replace(envelope=envelope))
     tx.append(again)
     return answers
 
 
-def judge(where: MessageLocation, *, anew: bool = False) -> tuple[Found, str]:
+def _look_up(order_ids: Sequence[str], tx: Transaction) -> tuple[list[Resumed], list[tuple[Command, Step]]]:
+    """Lock the orders; return the answers that need no message, and the commands of the pending steps."""
+    journal = Journal(tx, order_ids)
+    senders_of = _senders_of(order_ids, tx)
+    answers: list[Resumed] = []
+    pending: list[tuple[Command, Step]] = []
+    for order_id in order_ids:
+        order = journal.orders.get(order_id)
+        if order is None:
+            answers.append(Resumed(order_id, Found.UNKNOWN, note="no such order"))
+            continue
+        if not order.state.pending:
+            answers.append(Resumed(order_id, Found.AT_REST, note=f"{order.state.status}, nothing is pending"))
+        for step in sorted(order.state.pending):
+            version = senders_of.get(order_id, {}).get(step)
+            if version is None:
+                note = "no event of the order's history sends this step: see 'ordermq reconcile'"
+                answers.append(Resumed(order_id, Found.IMPOSSIBLE, step, note=note))
+            else:
+                pending.append((command_of(step, order_id, version, order.traceparent), step))
+    return answers, pending
+
+
+def _next_hop(command: Command, location: MessageLocation) -> OutboxRow:
+    row = outgoing.new_row(command, {})
+    return row._replace(envelope=replace(row.envelope, hop=location.next_hop, replay_no=location.replays))
+
+
+def judge(location: MessageLocation, *, anew: bool = False) -> tuple[Found, str]:
     """Decide what to do with the message of a pending step; return that and a note. Pure."""
-    if where.open_letter is not None:
-        return Found.DEAD, f'ordermq dead replay {where.open_letter} --reason "..."'
-    if where.available_at is not None:
-        return Found.WAITING, f"in the outbox, due {where.available_at:%Y-%m-%d %H:%M:%S}"
-    match where.outcome:
+    if location.open_letter is not None:
+        return Found.DEAD, f'ordermq dead replay {location.open_letter} --reason "..."'
+    if location.available_at is not None:
+        return Found.WAITING, f"in the outbox, due {location.available_at:%Y-%m-%d %H:%M:%S}"
+    match location.outcome:
         case "done" if anew:
             return Found.SENT, "the message was done without its step"
         case "done":
@@ -145,7 +156,7 @@ def senders(events: Sequence[tuple[int, Event]]) -> dict[Step, int]:
     return sent
 
 
-def _sent_by(tx: Transaction, order_ids: Sequence[str]) -> dict[str, dict[Step, int]]:
+def _senders_of(order_ids: Sequence[str], tx: Transaction) -> dict[str, dict[Step, int]]:
     histories: dict[str, list[tuple[int, Event]]] = {}
     for order_id, version, event_type, step in tx.fetch_all(_EVENTS, (list(order_ids),)):
         event = Event(EventType(event_type), Step(step) if step else None)
