@@ -1,9 +1,9 @@
-"""Places where a process under test can be made to die, fail or hang: a crash exactly there.
+"""Places where a process under test can be made to crash, fail or hang, exactly there.
 
     ORDERMQ_FAILPOINT=relay.after_publish:exit
     ORDERMQ_FAILPOINT=external.after_call/RefundPayment:exit@3,runtime.before_ack:sleep=2
 
-    NAME[/TYPE]:ACTION[@N][,...]     at the N-th pass, the first if nothing is said, and once only;
+    NAME[/TYPE]:ACTION[@N][,...]     at the N-th pass, without N at the first, and once only;
                                      with TYPE only messages of that type count
 
     exit      end the process with 137, as SIGKILL would: no clean-up of any kind
@@ -11,8 +11,8 @@
     sleep=S   stand still for S seconds
     hang      stand still for ever; the thread that passed, not the process
 
-Without the variable a failpoint costs one look at an empty dict. A process reads it once,
-at its start (``arm``), and says so in its log.
+Without the variable a failpoint costs one look at an empty dict. A process reads the variable
+once, at its start (``arm``), and logs the failpoints that are set.
 """
 
 import logging
@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 
 EXIT_CODE = 137
 
-#: Every failpoint: the loss between two steps that it stands for.
+#: Every failpoint, and what has happened and what has not when a process is lost there.
 POINTS = {
     "place.before_commit": "an order is written, the application's transaction not committed",
-    "placing.after_commit": "orders are committed, ordermq-publish has not said so",
+    "placing.after_commit": "orders are committed, ordermq-publish has not reported it",
     "relay.after_claim": "rows are claimed, none published",
     "publisher.mid_write": "some messages of a window are written, others not",
     "publisher.after_write": "messages are written, no confirm was read",
@@ -37,7 +37,7 @@ POINTS = {
     "relay.after_publish": "everything is confirmed, no row deleted",
     "relay.before_commit": "rows are deleted, the delete not committed",
     "relay.after_commit": "the delete is committed, nothing done since",
-    "sending.after_confirm": "messages are confirmed, ordermq-publish has not said so",
+    "sending.after_confirm": "messages are confirmed, ordermq-publish has not reported it",
     "workers.before_transaction": "a message is delivered, its transaction not begun",
     "settle.after_handler": "a plain handler has written, its transaction goes on",
     "settle.before_commit": "a plain handler's transaction is complete, COMMIT not sent",
@@ -47,7 +47,7 @@ POINTS = {
     "settle.before_dead_commit": "a dead letter and what follows are written, not committed",
     "settle.after_dead_commit": "a dead letter is committed, its delivery not acked",
     "external.before_call": "lease and intent are committed, the call not made",
-    "external.after_call": "the call was made, its result is known to nobody else",
+    "external.after_call": "the call was made, its result is only in this process",
     "external.before_complete": "the result of a call is written, not committed",
     "external.after_complete": "the result of a call is committed, its delivery not acked",
     "runtime.before_ack": "settled messages are reported, none acked",
@@ -104,10 +104,10 @@ def arm(spec: str) -> None:
 
 
 def warn() -> None:
-    """Say loudly which failpoints are set, if any. Call when logs can be written."""
+    """Log a warning that names the failpoints that are set, if any. Call when logs can be written."""
     if _armed:
         what = ", ".join(str(each) for some in _armed.values() for each in some)
-        log.warning("FAILPOINTS ARE SET, this process is to fail on purpose: ORDERMQ_FAILPOINT=%s", what)
+        log.warning("FAILPOINTS ARE SET, this process will fail on purpose: ORDERMQ_FAILPOINT=%s", what)
 
 
 def _parse(part: str) -> _Armed:

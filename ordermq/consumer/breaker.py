@@ -1,4 +1,4 @@
-"""Stop calling a service that fails, and find out when it works again. One breaker a dependency.
+"""Stop calling a service that fails, and find out when it works again. Each dependency has one breaker.
 
     from       to         when
     CLOSED     OPEN       ``failures`` calls in a row failed
@@ -6,18 +6,18 @@
     HALF_OPEN  CLOSED     the probe succeeded
     HALF_OPEN  OPEN       the probe failed; the backoff grows if its message had not failed before
 
-A call failed if nothing came of it, or nobody knows what: GatewayUnavailable and
+A call has failed if it had no effect, or if its effect is unknown: GatewayUnavailable and
 OutcomeUnknown. Everything else is an answer, so the service works.
 
 Invariants
     BRK1  While not CLOSED, one call at a time is permitted, and none before the backoff
         has passed.
-    BRK2  A call counts only in the state in which it was permitted: what was under way
+    BRK2  A call counts only in the state in which it was permitted: one that was under way
         when the breaker opened neither closes it nor opens it again.
-    BRK3  From opening to closing the process is paused for the dependency's sake.
-    BRK4  A message that has failed since the last answer says nothing new by failing again:
-        that neither lengthens the backoff, nor holds up others for as long as it was asked to
-        wait itself. One order the service never takes must not keep the others waiting.
+    BRK3  From opening to closing the process is paused because of the dependency.
+    BRK4  A message that has failed since the last answer says nothing new by failing again.
+        That lengthens no backoff, and a delay the service asks for then holds up no other
+        message. So one message the service never takes does not keep the others waiting.
 """
 
 import threading
@@ -33,7 +33,7 @@ from ordermq.errors import GatewayUnavailable, OutcomeUnknown
 from ordermq.task.retry import retry_after_s
 
 BASE_S = 1.0  # the first backoff's ceiling
-MOST_FAILED = 1000  # that are told apart
+MOST_FAILED = 1000  # message ids remembered for each outage
 
 
 class CircuitState(Enum):
@@ -46,13 +46,13 @@ class CircuitState(Enum):
 class Circuit:
     """The state machine. Pure: each method returns the state that follows.
 
-    ``era`` is the number of the present state; a call is told by that of its permit (BRK2).
+    ``era`` is the number of the present state. A call's permit is the era it was given in (BRK2).
     """
 
     state: CircuitState = CircuitState.CLOSED
     era: int = 0
     failures: int = 0  # in a row, while closed
-    openings: int = 0  # since it was last closed, by messages that had not failed before (BRK4)
+    openings: int = 0  # since it was last closed, caused by messages that had not failed before (BRK4)
     probe_at_s: float = 0.0  # when open
     failed: frozenset[str] = frozenset()  # message_ids, since the last answer
 
@@ -63,7 +63,7 @@ class Circuit:
         )
 
     def called(self) -> "Circuit":
-        """A permitted call begins."""
+        """Return what follows as a permitted call begins."""
         if self.state is CircuitState.CLOSED:
             return self
         return replace(self, state=CircuitState.HALF_OPEN, era=self.era + 1)
@@ -71,7 +71,10 @@ class Circuit:
     def ended(
         self, era: int, message_id: str, has_failed: bool, *, limit: int, probe_at_s: float
     ) -> "Circuit":
-        """A call permitted in ``era`` has ended. ``probe_at_s`` is when to try if this opens it."""
+        """Return what follows as a call permitted in ``era`` ends.
+
+        ``probe_at_s`` is when to try again if this opens the circuit.
+        """
         if era != self.era:
             return self
         if not has_failed:
@@ -115,7 +118,7 @@ class Breaker:
         return self._circuit.may_call(self._now())
 
     def permit(self) -> int | None:
-        """Return a permit for one call, which ``ended`` must be told; None: do not call."""
+        """Return a permit for one call, to be handed to ``ended`` after it; None: do not call."""
         with self._lock:
             if not self._circuit.may_call(self._now()):
                 return None
@@ -123,7 +126,7 @@ class Breaker:
             return self._circuit.era
 
     def ended(self, permit: int, message_id: str, result: object) -> None:
-        """Tell what the permitted call returned, or the exception it ended in."""
+        """Take the result of a permitted call: what it returned, or the exception it ended in."""
         has_failed = isinstance(result, GatewayUnavailable | OutcomeUnknown)
         with self._lock:
             before = self._circuit
@@ -145,7 +148,7 @@ class Breaker:
 
 
 class Breakers:
-    """Those of one process, by dependency."""
+    """The breakers of one process, by dependency."""
 
     def __init__(self, dependencies: Iterable[str], pause: Pause, *, failures: int, cap_s: float) -> None:
         self._breakers = {
@@ -162,7 +165,7 @@ class Breakers:
     def room(self, wanted: int, in_flight: int) -> int:
         """Return how many more calls may be prepared: ``wanted``, one as a probe, or none.
 
-        What waits is not told apart by dependency, so one that fails stops the whole queue.
+        Messages that wait are not sorted by dependency, so one that fails stops the whole queue.
         """
         not_closed = [each for each in self._breakers.values() if not each.is_closed]
         if not not_closed:

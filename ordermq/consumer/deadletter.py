@@ -1,21 +1,27 @@
 """What the broker dead-lettered, on its way from ``<prefix>.dead`` into ``dead_letters``.
 
-No consumer of ours rejects: it was another client, a length limit, a TTL or a delivery
-limit of somebody's policy. Each becomes a dead letter of the queue it died in, with all
-that follows there, unless the inbox of that queue says that it needs none:
+No consumer of ordermq rejects a message, so another client did, or a length limit, a TTL or a
+delivery limit of a policy. Each becomes a dead letter of the queue it died in, with all that
+follows there, unless the inbox of that queue says that it needs none:
 
     settled as done           nothing is owed any more: it is acked
     settled at this hop       what became of it is written elsewhere (a retry, a dead letter): acked
     a lease is on it          it may have been called: back to its queue, whose handler can ask
-    everything else           a dead letter, and the step's on_dead
+    everything else           a dead letter, and its handler's on_dead
 
-Everything read here is untrusted: whoever may publish may write these headers too.
+Everything read here is untrusted: any client that may publish may write these headers too.
 """
 
 from collections.abc import Collection
+from functools import partial
 
-from ordermq.consumer.received import Work
+from msgspec.structs import replace
+
+from ordermq.consumer import starts
+from ordermq.consumer.received import Message, Readable, Received, Unreadable, decode, read, unreadable
 from ordermq.consumer.settle import Settler
+from ordermq.consumer.starts import Suspect, decode_suspect
+from ordermq.consumer.worker import Worker
 from ordermq.message.envelope import Delivery
 from ordermq.store import leases
 from ordermq.task.outcome import Dead, Postpone
@@ -51,18 +57,65 @@ def why(delivery: Delivery) -> str:
     return "found in the broker's dead-letter queue, which does not say why"
 
 
-def dead_letter(settler: Settler, work: Work, reason: str) -> None:
-    """Settle ``work``, which died in the settler's queue, as the table above says. May be repeated."""
-    if work.handler is not None and work.handler.is_external:
-        message_id = work.envelope.message_id
-        with settler.session.transaction() as tx:
-            left_s = leases.left(tx, settler.queue, [message_id]).get(message_id)
-            if left_s is not None:
-                settler.send_again(tx, [(work, Postpone(reason, left_s + 0.1))])
-        settler.note_sent(tx)
+class DeadLetterWorker(Worker):
+    """One of several threads that keep what the broker dead-lettered."""
+
+    def _work(self) -> None:
+        intake = self._context.intake
+        while not intake.is_closed:
+            for delivery in intake.take(self._batch):
+                self._keep(delivery)
+
+    def _keep(self, delivery: Delivery) -> None:
+        context = self._context
+        queue = origin(delivery, context.prefix, context.queues)
+        settler = context.settler_on(self._settler.session, queue)
+        [received] = read([delivery], queue, context.registry)
+        if queue == DEAD:
+            received = _of_no_queue(received)
+        reason = why(delivery)
+        if suspect := self._begin(settler, received):
+            with context.lock.alone():
+                self._persist(partial(starts.begin_alone, settler.session, queue, suspect))
+                message = decode_suspect(suspect, queue, context.registry)
+                self._persist(partial(keep, settler, message, reason))
+        else:
+            with context.lock.together():
+                message = decode(received, queue, context.registry)
+                self._persist(partial(keep, settler, message, reason))
+        self._settler.has_sent |= settler.has_sent
+        self._report([message])
+
+    def _begin(self, settler: Settler, received: Received) -> Suspect | None:
+        """Commit a start if the message came back: its on_dead may be what ended the process."""
+        if not received.is_suspect:
+            return None
+        begin = partial(starts.begin_together, settler.session, settler.queue, [received])
+        return next(iter(self._persist(begin)), None)
+
+
+def keep(settler: Settler, message: Message, reason: str) -> None:
+    """Settle ``message``, which died in the settler's queue, as the table above says. May be repeated."""
+    if isinstance(message, Unreadable):
+        settler.settle([(message, Dead(f"{reason}; {message.fault}"))])
+    elif not (message.handler.is_external and _was_leased(settler, message, reason)):
+        settler.settle([(message, Dead(reason))])
+
+
+def _was_leased(settler: Settler, message: Readable, reason: str) -> bool:
+    """Send a message back to its queue, and return True, if a lease is on it."""
+    with settler.session.transaction() as tx:
+        left_s = leases.left(tx, settler.queue, [message.message_id]).get(message.message_id)
         if left_s is not None:
-            return
-    settler.settle([(work, Dead(f"{reason}; {work.fault}" if work.fault else reason))])
+            settler.send_again(tx, [(message, Postpone(reason, left_s + 0.1))])
+    settler.note_sent(tx)
+    return left_s is not None
+
+
+def _of_no_queue(received: Received) -> Unreadable:
+    # Version 0 says that there is no queue to replay it to.
+    fault = received.fault if isinstance(received, Unreadable) else "nothing says which queue it died in"
+    return unreadable(replace(received, envelope=replace(received.envelope, version=0)), fault)
 
 
 def _deaths(delivery: Delivery) -> list[dict[str, object]]:

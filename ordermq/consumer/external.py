@@ -1,9 +1,9 @@
 """Messages that talk to the world outside, without holding a transaction meanwhile.
 
-One desk thread owns the database session; caller threads make the calls. The desk
-goes round: settle every call that has finished, in one transaction; then lease and
-prepare what has arrived, in one transaction; then wait. What finishes while it is
-busy is settled together on the next round, so commits group by themselves.
+One thread owns the database session; the threads of a CallPool make the calls. The owner goes
+round: settle every call that has finished, in one transaction; then lease and prepare what has
+arrived, in one transaction; then wait. Calls that finish while it is busy are settled together
+on the next round, so commits group by themselves.
 
     taken -> leased, intent written (commit) -> called -> result written, inbox, lease given up (commit)
 
@@ -14,425 +14,371 @@ Invariants
     EXT2  A message under a foreign live lease is postponed to the lease's end, uncounted.
     EXT3  The result of a call is written even if its message was settled otherwise
         meanwhile: what happened outside is a fact. Only Done is.
-    EXT4  The inbox is read after the lease was taken: its last holder settled the message
-        and gave up the lease in one commit, so what is not seen settled then is not.
-    EXT5  While a breaker is not closed nothing is taken but one message at a time, as its
-        probe: the one sent again least, which is the likeliest never to have failed. What was
-        prepared before is not called (NotCalled) and comes back uncounted.
-    EXT6  A call is under way in this process once at most for each message: a duplicate of it
+    EXT4  The inbox is read after the lease was taken. The last holder of the lease settled the
+        message and gave the lease up in one commit, so a message not seen settled then is not.
+    EXT5  While a breaker is not closed, one message at a time is taken, as its probe: the one
+        sent again least, which is the likeliest never to have failed. What was prepared before
+        is not called (NotCalled) and comes back uncounted.
+    EXT6  For each message at most one call is under way in this process: a duplicate of it
         is postponed. A lease this process holds for a message it has not called is its own to
-        take again: a commit it knows nothing of took it.
+        take again: a commit whose answer was lost took it.
 """
 
-import logging
-import math
-import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
+
+from msgspec.structs import replace
 
 from ordermq.clock import monotonic_s
-from ordermq.consumer.breaker import Breaker, Breakers
-from ordermq.consumer.received import Work, in_log
-from ordermq.consumer.running import RunningHandlers
-from ordermq.consumer.settle import (
-    CANNOT_ANSWER,
-    HandlerMisbehaved,
-    Settler,
-    again_of,
-    checked,
-    deaths_of,
-)
-from ordermq.errors import Contention, NotCalled, OutcomeUnknown
+from ordermq.consumer import starts
+from ordermq.consumer.batch import run_by_halves
+from ordermq.consumer.breaker import Breakers
+from ordermq.consumer.calls import Call, CallLimits, CallPool, FinishedCall, make_call
+from ordermq.consumer.context import WorkerContext
+from ordermq.consumer.held import HeldLeases
+from ordermq.consumer.pause import Abandoned, persist
+from ordermq.consumer.received import Readable, Received
+from ordermq.consumer.settle import Release, again_of, deaths_of, traces_of
+from ordermq.consumer.starts import Suspect, dead_reason
+from ordermq.consumer.worker import HandlingWorker
+from ordermq.errors import Contention
 from ordermq.failpoints import failpoint
-from ordermq.observe import metrics
-from ordermq.store import Transaction, inbox, leases, starts
-from ordermq.store.starts import NEVER
+from ordermq.message.envelope import Delivery
+from ordermq.store import Transaction, inbox
+from ordermq.store.leases import Leases
+from ordermq.store.starts import NEVER, Started
 from ordermq.task.handler import Claim, ExternalHandler, Finished
-from ordermq.task.outcome import Dead, Done, Outcome, Postpone, Retry
-from ordermq.task.retry import result_of
+from ordermq.task.invoke import invoke_complete, invoke_prepare
+from ordermq.task.outcome import Dead, Done, Outcome, Postpone
 
-log = logging.getLogger(__name__)
+WAIT_S = 0.5
+_NEVER = threading.Event()
 
-T = TypeVar("T")
-
-
-AHEAD_S = 0.25  # of calls are leased before their turn
-AHEAD_MOST = 64  # and no more than so many, threads included, unless there are more threads
-WEIGHT = 0.2  # of the last call in the average of how long calls take
-LEAST_CALL_S = 1e-4
+Answered = tuple[Readable, Outcome]
 
 
-@dataclass(eq=False)
-class Call:
-    """A prepared call on its way to a caller thread and back."""
+class Preparation:
+    """What became of messages that are prepared together.
 
-    work: Work
-    claim: Claim[Any]
-    instance: ExternalHandler
-    breaker: Breaker
-    request: Any
-    start_by_s: float  # monotonic
-    result: Any = None
-    took_s: float = math.inf  # if it was made
-
-
-@dataclass(frozen=True)
-class CallLimits:
-    """The lease on a message and the deadline of one call, in seconds; and when to stop calling."""
-
-    lease_s: float
-    call_timeout_s: float
-    breaker_failures: int
-    breaker_cap_s: float
-
-
-class CallPool:
-    """Threads that make calls. ``finished`` is filled by them and emptied by the desk.
-
-    What is leased and not called yet is in doubt if the process is killed, so no more is leased
-    ahead than the threads will call within AHEAD_S: of slow calls one for each thread, of
-    fast ones many, because what is prepared together costs one transaction.
+    A preparation repeated after an error of the database goes on with the messages ``left``.
     """
 
-    def __init__(
-        self, threads: int, name: str, on_finished: Callable[[], None], watch: RunningHandlers
-    ) -> None:
-        self._waiting: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
-        self._finished: queue.SimpleQueue[Call] = queue.SimpleQueue()
-        self._on_finished = on_finished
-        self._watch = watch
-        self._in_flight = 0  # the desk's own count
-        self._call_s = math.inf  # how long calls take: a moving average
-        self._begin_by_s = math.inf  # monotonic
-        self._threads = [
-            threading.Thread(target=self._main, name=f"ordermq-call-{name}-{n}", daemon=True)
-            for n in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+    def __init__(self, messages: Sequence[Readable], before: Started) -> None:
+        self.before = before  # starts of a message that runs alone
+        self.left = {each.message_id: each for each in sorted(messages, key=_lock_order)}
+        self.calls: list[Call] = []
+        self.alone: list[Suspect] = []
+        self._messages = messages
+
+    def add(self, calls: Sequence[Call], alone: Sequence[Suspect]) -> None:
+        """Take the calls to make, and the messages that are leased and are to run alone."""
+        self.calls += calls
+        self.alone += alone
+        for message in _messages_of(calls, alone):
+            self.left.pop(message.message_id, None)
 
     @property
-    def in_flight(self) -> int:
-        """Calls handed in and not yet fetched by ``finished()``. Read by the desk only."""
-        return self._in_flight
-
-    def room(self, most: int) -> int:
-        """Return how many more calls are to be prepared now, for at most ``most`` in flight.
-
-        None until a good part of those in flight is made: they would be prepared a few at a time.
-        """
-        threads = len(self._threads)
-        limit = max(2 * threads, min(threads + int(threads * AHEAD_S / self._call_s), most))
-        refill_at = max(limit // 2, min(threads * 3 // 2, limit - 1))
-        return limit - self._in_flight if self._in_flight <= refill_at else 0
-
-    def submit(self, calls: Sequence[Call]) -> None:
-        self._in_flight += len(calls)
-        for call in calls:
-            self._waiting.put(call)
-
-    def finished(self, wait_s: float = 0.0) -> list[Call]:
-        """Return the calls that have ended since the last look; wait up to ``wait_s`` for the first."""
-        ended = []
-        try:
-            ended.append(self._finished.get(timeout=wait_s) if wait_s else self._finished.get_nowait())
-            while True:
-                ended.append(self._finished.get_nowait())
-        except queue.Empty:
-            pass  # that were all
-        self._in_flight -= len(ended)
-        for call in (each for each in ended if each.took_s < math.inf):
-            if self._call_s == math.inf:
-                self._call_s = call.took_s
-            self._call_s += WEIGHT * (call.took_s - self._call_s)
-        return ended
-
-    def stop_soon(self) -> None:
-        """Begin calls for AHEAD_S more and then none: a service grown slow must not outlast the drain."""
-        self._begin_by_s = min(self._begin_by_s, monotonic_s() + AHEAD_S)
-
-    def stop(self) -> None:
-        for _ in self._threads:
-            self._waiting.put(None)
-
-    def _main(self) -> None:
-        while (call := self._waiting.get()) is not None:
-            make(call, self._watch, begin_by_s=self._begin_by_s)
-            self._finished.put(call)
-            self._on_finished()
+    def settled(self) -> list[Readable]:
+        """The messages for which there is nothing more to do."""
+        unsettled = {each.message_id for each in _messages_of(self.calls, self.alone)} | self.left.keys()
+        return [each for each in self._messages if each.message_id not in unsettled]
 
 
-def make(call: Call, watch: RunningHandlers, *, begin_by_s: float = math.inf) -> None:
-    """Make one call, if it may be made; what came of it becomes the result. Never raises."""
-    if monotonic_s() >= call.start_by_s:
-        call.result = NotCalled("its turn came after half its lease")
-        return
-    if monotonic_s() >= begin_by_s:
-        call.result = NotCalled("the process was stopped before its turn came")
-        return
-    permit = call.breaker.permit()
-    if permit is None:
-        call.result = NotCalled(f"the {call.breaker.dependency} gateway does not answer: not called")
-        return
-    began_s = monotonic_s()
-    try:
-        call.result = _made(call, watch)
-    except BaseException as exc:  # an error that cannot even say what it is
-        call.result = OutcomeUnknown(f"the call ended in {type(exc).__name__}")
-    call.took_s = max(monotonic_s() - began_s, LEAST_CALL_S)
-    call.breaker.ended(permit, call.work.envelope.message_id, call.result)
-
-
-def _made(call: Call, watch: RunningHandlers) -> Any:
-    envelope, handler = call.work.envelope, call.work.handler
-    assert handler is not None  # noqa: S101 # plan() prepares no work without one
-    with (
-        in_log(envelope, handler.queue),
-        metrics.handler_seconds.labels(queue=handler.queue, type=envelope.type).time(),
-        watch.over([call.work]),
-    ):
-        try:
-            failpoint("external.before_call", envelope.type)
-            answer = call.instance.call(call.request)
-            failpoint("external.after_call", envelope.type)
-            return answer
-        except Exception as exc:  # complete() decides what it means
-            result = result_of(exc, handler.retry)
-            if result is not exc and not handler.retry.verdict(exc):
-                log.warning("call raised %s, so its outcome is unknown", type(exc).__name__, exc_info=exc)
-            return result
-        except BaseException as exc:  # sys.exit() and the like end no thread of ours
-            return OutcomeUnknown(f"the call ended in {type(exc).__name__}: {exc}")
-
-
-class Desk:
-    """Prepares and completes the calls of one queue. Owned by the desk thread."""
+class ExternalWorker(HandlingWorker):
+    """The one thread of a queue that prepares and completes external calls; its CallPool makes them."""
 
     def __init__(
         self,
-        settler: Settler,
-        instances: dict[str, Any],
+        context: WorkerContext,
+        batch: int,
+        instances: Mapping[str, ExternalHandler],
+        calls: CallPool,
         breakers: Breakers,
+        *,
         limits: CallLimits,
         owner: str,
     ) -> None:
-        self._settler = settler
+        super().__init__(context, "external", batch)
         self._instances = instances  # by message type
+        self._calls = calls
         self._breakers = breakers
         self._limits = limits
-        self._owner = owner
-        self._held: dict[str, bool] = {}  # leased by us, at the last try at least: was it resumed?
-        self._called: dict[str, Work] = {}  # by message_id, until the result is settled
+        self._held = HeldLeases(context.queue, owner, limits)
 
-    def prepare(self, works: Sequence[Work], calls: list[Call], alone: list[Work]) -> None:
-        """Lease ``works`` and write their intents; add the calls to make to ``calls``, settle the rest.
+    # --- the rounds ---------------------------------------------------------------
 
-        Those whose lease was taken over, and that had been begun before, are leased and added
-        to ``alone``: they are to be prepared again, alone. Raises one of CANNOT_ANSWER, or
-        Contention; the same call may then be made again, and goes on where it was.
-        """
-        begun = {call.work for call in calls}.union(alone)
-        left = [work for work in works if work not in begun and not work.is_settled]
-        self._by_halves(lambda some: self._prepare(some, calls, alone), sorted(left, key=_lock_order))
+    def _work(self) -> None:
+        intake, calls = self._context.intake, self._calls
+        try:
+            while not (intake.is_closed and calls.in_flight == 0):
+                self._round()
+        except Abandoned:
+            calls.stop_soon()
+            self._complete_all()  # a call under way happens all the same
+            raise
+        finally:
+            calls.stop()
 
-    def complete(self, calls: Sequence[Call]) -> None:
-        """Write the results of ``calls`` and settle their works. Raises like ``prepare``."""
-        left = [call for call in calls if not call.work.is_settled]
-        self._by_halves(self._complete, sorted(left, key=lambda call: _lock_order(call.work)))
+    def _round(self) -> None:
+        calls, is_closed = self._calls, self._context.intake.is_closed
+        if is_closed:
+            calls.stop_soon()
+        room = 0 if is_closed else self._breakers.room(calls.room(self._batch), calls.in_flight)
+        # Both waits end early when a call has finished.
+        deliveries = self._take(room) if room else []
+        if finished := calls.finished(wait_s=0.0 if room else WAIT_S):
+            self._complete(finished)
+        if deliveries:
+            self._handle(deliveries)
 
-    def _prepare(self, works: Sequence[Work], calls: list[Call], alone: list[Work]) -> None:
-        settler, queue_name = self._settler, self._settler.queue
-        begun: list[Call] = []
-        decided: list[tuple[Work, Outcome]] = []
-        traces = {work.envelope.correlation_id: work.envelope.traceparent for work in works}
-        # Before the transaction, whose beginning is where PostgreSQL counts the lease from.
-        start_by_s = monotonic_s() + self._limits.lease_s / 2
-        with settler.session.transaction(traces=traces) as tx:
-            leased = self._lease(tx, works)
-            seen = inbox.settled(tx, queue_name, [work.key for work in works])
-            known = [work for work in works if work.envelope.message_id in seen]
-            self._release(tx, known)
-            starts.end(tx, queue_name, [work.envelope.message_id for work in known])
-            mine: list[Work] = []
-            elsewhere: list[Work] = []
-            for work in works:
-                left_s = leased.foreign_s.get(work.envelope.message_id)
-                if work.envelope.message_id in seen:
-                    continue
-                if left_s is not None:
-                    elsewhere.append(work)
-                    decided.append((work, Postpone("another consumer is at it", left_s + 0.1)))
-                elif work.dead_reason:
-                    decided.append((work, Dead(work.dead_reason)))
-                else:
-                    mine.append(work)
-            resumed = [
-                work for work in mine if not work.is_suspect and work.envelope.message_id in leased.resumed
-            ]
-            before = starts.begin(tx, queue_name, [work.envelope.message_id for work in resumed])
-            claims = [
-                (work, self._claim(work, leased)) for work in mine if work.envelope.message_id not in before
-            ]
-            for instance, some in self._by_instance(claims):
-                with settler.watch.over([work for work, _ in some]):
-                    requests = instance.prepare([claim for _, claim in some], tx)
-                for (work, claim), request in _paired(some, requests):
-                    if isinstance(request, Outcome):
-                        decided.append((work, request))
-                    else:
-                        breaker = self._breakers.of(work.handler.dependency if work.handler else "")
-                        begun.append(Call(work, claim, instance, breaker, request, start_by_s))
-            decided = settler.resolve(decided)
-            self._write(tx, decided)
-            # Answered without a call: begun and ended at once.
-            answered = [work.envelope.message_id for work, _ in decided if work in resumed]
-            starts.end(tx, queue_name, answered)
-            # Not begun after all: what was known of them before stands again.
-            starts.put(
-                tx, queue_name,
-                {work.envelope.message_id: work.started for work in elsewhere if work.started.starts},
-            )  # fmt: skip
-        calls += begun
-        self._called |= {call.work.envelope.message_id: call.work for call in begun}
-        settler.note_sent(tx)
-        settler.count("duplicate", len(seen))
-        for work in resumed:
-            work.is_suspect = True
-            work.started = before.get(work.envelope.message_id, NEVER)
-        alone += [work for work in resumed if work.started.starts]
-        for work in known:
-            self._ended(work)
-        self._after_commit(decided)
+    def _take(self, room: int) -> list[Delivery]:
+        intake = self._context.intake
+        return intake.take(room) if self._breakers.are_closed else intake.take_freshest()
 
-    def _lease(self, tx: Transaction, works: Sequence[Work]) -> leases.Leases:
-        """Take the leases of ``works``: free ones, those that ran out, and those held by this desk."""
-        limits, queue_name = self._limits, self._settler.queue
-        busy = {work.envelope.message_id for work in works if self._is_called(work)}
-        ids = [work.envelope.message_id for work in works if work.envelope.message_id not in busy]
-        held = leases.retake(
-            tx, queue_name, [each for each in ids if each in self._held],
-            owner=self._owner, lease_s=limits.lease_s,
-        )  # fmt: skip
-        free = [each for each in ids if each not in held]
-        taken = leases.take(tx, queue_name, free, owner=self._owner, lease_s=limits.lease_s)
-        self._held |= dict.fromkeys(taken.fresh, False) | dict.fromkeys(taken.resumed, True)
-        return leases.Leases(
-            fresh=taken.fresh | {each for each in held if not self._held[each]},
-            resumed=taken.resumed | {each for each in held if self._held[each]},
-            foreign_s=taken.foreign_s | dict.fromkeys(busy, limits.call_timeout_s),
+    def _run(self, batch: Sequence[Readable]) -> list[Suspect]:
+        if not batch[0].handler.is_external:
+            self._run_plain(batch)
+            return []
+        prepared = self._prepare(batch, NEVER)
+        self._calls.submit(prepared.calls)
+        return prepared.alone
+
+    def _run_alone(self, message: Readable, before: Started) -> None:
+        if not message.handler.is_external:
+            super()._run_alone(message, before)
+            return
+        prepared = self._prepare([message], before)  # its start is counted: it is not set aside again
+        # On this thread, so that nothing else of this queue starts beside it.
+        self._complete([make_call(each, self._context.running) for each in prepared.calls])
+
+    def _together(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def _alone(self) -> AbstractContextManager[None]:
+        self._complete_all()
+        return nullcontext()
+
+    # --- before the call ----------------------------------------------------------
+
+    def _prepare(self, messages: Sequence[Readable], before: Started) -> Preparation:
+        """Lease messages of one handler and write their intents; settle those not to be called."""
+        preparation = Preparation(messages, before)
+        self._persist(partial(self._prepare_left, preparation))
+        self._report(preparation.settled)
+        return preparation
+
+    def _prepare_left(self, preparation: Preparation) -> None:
+        run_by_halves(
+            partial(self._prepare_once, preparation),
+            list(preparation.left.values()),
+            immediate=lambda message: self._settler.policy_of(message).immediate,
+            settle_failed=partial(self._settle_failed, preparation.left),
         )
 
-    def _is_called(self, work: Work) -> bool:
-        """Whether a call for this message, delivered as another work, is under way here."""
-        return self._called.get(work.envelope.message_id, work) is not work
-
-    def _ended(self, work: Work) -> None:
-        work.is_settled = True
-        if not self._is_called(work):
-            self._called.pop(work.envelope.message_id, None)
-            self._held.pop(work.envelope.message_id, None)
-
-    def _complete(self, calls: Sequence[Call]) -> None:
-        decided: list[tuple[Work, Outcome]] = []
-        traces = {call.work.envelope.correlation_id: call.work.envelope.traceparent for call in calls}
-        with self._settler.session.transaction(traces=traces) as tx:
-            for instance, some in self._by_instance([(call.work, call) for call in calls]):
-                with self._settler.watch.over([work for work, _ in some]):
-                    answers = instance.complete([Finished(call.claim, call.result) for _, call in some], tx)
-                for (work, call), outcome in zip(some, checked(answers, len(some)), strict=True):
-                    if isinstance(call.result, NotCalled) and isinstance(outcome, Retry | Postpone):
-                        decided.append((work, Postpone(outcome.reason, 0.0)))  # our doing, no attempt
-                    else:
-                        decided.append((work, outcome))
-            decided = self._settler.resolve(decided)
-            self._write(tx, decided)
-            self._pass("external.before_complete", calls)
-        self._pass("external.after_complete", calls)
+    def _prepare_once(self, preparation: Preparation, messages: Sequence[Readable]) -> None:
+        messages = [each for each in messages if each.message_id in preparation.left]
+        # Before the transaction, whose beginning is where PostgreSQL counts the lease from.
+        start_by_s = monotonic_s() + self._limits.lease_s / 2
+        with self._settler.session.transaction(traces=traces_of(messages)) as tx:
+            leased = self._held.take(tx, messages)
+            duplicates = self._drop_settled(tx, messages)
+            unsettled = [each for each in messages if each.message_id not in duplicates]
+            ours, refused = _refuse(unsettled, leased, dead_reason(preparation.before))
+            ready, alone = self._begin_resumed(tx, ours, leased)
+            calls, answered = self._ask_handler(tx, ready, leased, start_by_s)
+            outcomes = self._settler.resolve([*refused, *answered])
+            self._write(tx, outcomes)
+            self._put_back_starts(tx, refused, leased, preparation.before)
+        self._held.calling([call.message for call in calls])
+        preparation.add(calls, alone)
         self._settler.note_sent(tx)
-        self._after_commit(decided)
+        self._settler.count("duplicate", len(duplicates))
+        for message_id in duplicates:
+            self._forget(preparation.left, preparation.left[message_id])
+        self._settle_outcomes(outcomes, preparation.left)
 
-    def _pass(self, name: str, calls: Sequence[Call]) -> None:
-        for type_ in sorted({call.work.envelope.type for call in calls}):
-            failpoint(name, type_)
+    def _drop_settled(self, tx: Transaction, messages: Sequence[Readable]) -> set[str]:
+        """Give up all that is held for messages the inbox knows as settled; return their ids (EXT4)."""
+        settled = inbox.settled(tx, self._settler.queue, [each.key for each in messages])
+        duplicates = [each for each in messages if each.message_id in settled]
+        self._held.release(tx, duplicates)
+        starts.forget_settled(tx, self._settler.queue, duplicates)
+        return settled
 
-    def _claim(self, work: Work, leased: leases.Leases) -> Claim[Any]:
-        is_resumed = work.envelope.message_id in leased.resumed
-        return Claim(work.payload, work.envelope, is_resumed, self._limits.call_timeout_s)
+    def _begin_resumed(
+        self, tx: Transaction, messages: Sequence[Readable], leased: Leases
+    ) -> tuple[Sequence[Readable], list[Suspect]]:
+        """Write a start of each message whose lease was taken over: its last owner may have died of it.
 
-    def _by_instance(self, pairs: Sequence[tuple[Work, T]]) -> list[tuple[Any, list[tuple[Work, T]]]]:
-        groups: dict[str, list[tuple[Work, T]]] = {}
-        for work, other in pairs:
-            groups.setdefault(work.envelope.type, []).append((work, other))
-        return [(self._instances[each], group) for each, group in groups.items()]
+        Return the messages that are ready to be prepared, and those that are to run alone.
+        """
+        resumed = {
+            each.message_id: replace(each, is_suspect=True)
+            for each in messages
+            if each.message_id in leased.resumed and not each.is_suspect
+        }
+        if not resumed:
+            return messages, []
+        alone = starts.begin(tx, self._settler.queue, list(resumed.values()))
+        set_aside = {suspect.message.message_id for suspect in alone}
+        together = [each for each in messages if each.message_id not in set_aside]
+        return [resumed.get(each.message_id, each) for each in together], alone
 
-    def _write(self, tx: Transaction, decided: Sequence[tuple[Work, Outcome]]) -> None:
-        # Deaths keep their lease until _after_commit has settled them.
-        done = [work for work, outcome in decided if isinstance(outcome, Done)]
-        again = again_of(decided)
-        inbox.complete(tx, self._settler.queue, [work.key for work in done])
-        self._settler.send_again(tx, again)
-        self._release(tx, [*done, *(work for work, _ in again)])
-        self._settler.forget_starts(tx, done)
-
-    def _after_commit(self, decided: Sequence[tuple[Work, Outcome]]) -> None:
-        self._settler.count("done", sum(isinstance(outcome, Done) for _, outcome in decided))
-        self._settler.count_again(again_of(decided))
-        for work, outcome in decided:
-            if not isinstance(outcome, Dead):
-                self._ended(work)
-        for work, reason in deaths_of(decided):
-            self._settler.dead_letter(work, reason, release=partial(self._release, works=[work]))
-            self._ended(work)
-
-    def _release(self, tx: Transaction, works: Sequence[Work]) -> None:
-        ours = [work.envelope.message_id for work in works if not self._is_called(work)]
-        leases.release(tx, self._settler.queue, ours, self._owner)
-
-    def _by_halves(
-        self, step: Callable[[Sequence[Any]], None], items: Sequence[Any], contentions: int = 0
-    ) -> None:
-        """Run ``step``; on a failure halve until the culprit is alone, and settle that one."""
-        if not items:
-            return
-        try:
-            step(items)
-        except CANNOT_ANSWER:
-            raise
-        except BaseException as exc:  # sys.exit() too, as in batch.py
-            if isinstance(exc, Contention) and contentions < self._immediate(items[0]):
-                self._by_halves(step, items, contentions + 1)
-            elif len(items) > 1:
-                middle = len(items) // 2
-                self._by_halves(step, items[:middle])
-                self._by_halves(step, items[middle:])
+    def _ask_handler(
+        self, tx: Transaction, messages: Sequence[Readable], leased: Leases, start_by_s: float
+    ) -> tuple[list[Call], list[Answered]]:
+        """Have the handler write its intents; return the calls to make, and what it answered at once."""
+        if not messages:
+            return [], []
+        handler, timeout_s = messages[0].handler, self._limits.call_timeout_s
+        instance, breaker = self._instances[handler.type], self._breakers.of(handler.dependency)
+        claims = [
+            Claim(each.payload, each.envelope, each.message_id in leased.resumed, timeout_s)
+            for each in messages
+        ]
+        with self._settler.running.noted(self._settler.queue, messages):
+            requests = invoke_prepare(instance, claims, tx)
+        calls: list[Call] = []
+        answered: list[Answered] = []
+        for message, claim, request in zip(messages, claims, requests, strict=True):
+            if isinstance(request, Outcome):
+                answered.append((message, request))
             else:
-                self._settle_failed(items[0], exc)
+                calls.append(Call(message, claim, instance, breaker, request, start_by_s))
+        return calls, answered
 
-    def _settle_failed(self, item: Work | Call, error: BaseException) -> None:
-        if isinstance(item, Call):
-            if isinstance(error, Contention) and monotonic_s() < item.start_by_s + self._limits.lease_s / 2:
-                raise error  # the lock will go, and what happened outside is still ours to write
-            work = item.work
+    def _put_back_starts(
+        self, tx: Transaction, refused: Sequence[Answered], leased: Leases, before: Started
+    ) -> None:
+        """A message that runs alone and is leased elsewhere was not begun after all."""
+        if before.starts:
+            elsewhere = [message for message, _ in refused if message.message_id in leased.foreign_s]
+            starts.put_back(tx, self._settler.queue, [Suspect(each, before) for each in elsewhere])
+
+    # --- after the call -----------------------------------------------------------
+
+    def _complete_all(self) -> None:
+        while self._calls.in_flight:
+            self._complete(self._calls.finished(wait_s=WAIT_S))
+
+    def _complete(self, finished: Sequence[FinishedCall]) -> None:
+        """Write the results of calls and settle their messages."""
+        self._held.returned([each.message for each in finished])
+        left = {each.message_id: each for each in sorted(finished, key=_lock_order)}
+        # Not abandoned at a stop: the call has happened, and only this process knows its result.
+        persist(partial(self._complete_left, left), self._settler.session, self._context.pause, _NEVER)
+        self._report([each.message for each in finished])
+
+    def _complete_left(self, left: dict[str, FinishedCall]) -> None:
+        run_by_halves(
+            partial(self._complete_once, left),
+            list(left.values()),
+            immediate=lambda finished: self._settler.policy_of(finished.message).immediate,
+            settle_failed=partial(self._settle_uncompleted, left),
+        )
+
+    def _complete_once(self, left: dict[str, FinishedCall], finished: Sequence[FinishedCall]) -> None:
+        finished = [each for each in finished if each.message_id in left]
+        messages = [each.message for each in finished]
+        with self._settler.session.transaction(traces=traces_of(messages)) as tx:
+            answered: list[Answered] = []
+            for some in _by_type(finished):
+                answered += self._ask_to_complete(tx, some)
+            outcomes = self._settler.resolve(answered)
+            self._write(tx, outcomes)
+            _pass("external.before_complete", messages)
+        _pass("external.after_complete", messages)
+        self._settler.note_sent(tx)
+        self._settle_outcomes(outcomes, left)
+
+    def _ask_to_complete(self, tx: Transaction, finished: Sequence[FinishedCall]) -> list[Answered]:
+        """Have one handler write the results of its calls; return what it answered."""
+        messages = [each.message for each in finished]
+        results = [Finished(each.call.claim, each.result) for each in finished]
+        with self._settler.running.noted(self._settler.queue, messages):
+            outcomes = invoke_complete(finished[0].call.instance, results, tx)
+        return list(zip(messages, outcomes, strict=True))
+
+    def _settle_uncompleted(
+        self, left: dict[str, FinishedCall], finished: FinishedCall, error: BaseException
+    ) -> None:
+        lease_ends_s = finished.call.start_by_s + self._limits.lease_s / 2
+        if isinstance(error, Contention) and monotonic_s() < lease_ends_s:
+            raise error  # the lock will go, and what happened outside is still ours to write
+        self._settle_failed(left, finished.message, error)
+
+    # --- settling -----------------------------------------------------------------
+
+    def _write(self, tx: Transaction, outcomes: Sequence[Answered]) -> None:
+        """Write what is no death; a death keeps its lease until its own transaction settles it."""
+        done = [message for message, outcome in outcomes if isinstance(outcome, Done)]
+        again = again_of(outcomes)
+        inbox.complete(tx, self._settler.queue, [each.key for each in done])
+        self._settler.send_again(tx, again)
+        self._held.release(tx, [*done, *(message for message, _ in again)])
+        starts.forget(tx, self._settler.queue, done)
+
+    def _settle_outcomes(self, outcomes: Sequence[Answered], left: dict[str, Any]) -> None:
+        """Count what was committed, and settle each death in a transaction of its own."""
+        self._settler.count("done", sum(isinstance(outcome, Done) for _, outcome in outcomes))
+        self._settler.count_again(again_of(outcomes))
+        for message, outcome in outcomes:
+            if not isinstance(outcome, Dead):
+                self._forget(left, message)
+        for message, reason in deaths_of(outcomes):
+            self._settler.dead_letter(message, reason, release=self._release_of(message))
+            self._forget(left, message)
+
+    def _settle_failed(self, left: dict[str, Any], message: Readable, error: BaseException) -> None:
+        self._settler.settle_failed(message, error, release=self._release_of(message))
+        self._forget(left, message)
+
+    def _release_of(self, message: Readable) -> Release:
+        return partial(self._held.release, messages=[message])
+
+    def _forget(self, left: dict[str, Any], message: Readable) -> None:
+        left.pop(message.message_id, None)
+        self._held.forget(message)
+
+
+def _messages_of(calls: Sequence[Call], alone: Sequence[Suspect]) -> list[Received]:
+    return [*(call.message for call in calls), *(suspect.message for suspect in alone)]
+
+
+def _refuse(
+    messages: Sequence[Readable], leased: Leases, dead_reason: str
+) -> tuple[list[Readable], list[Answered]]:
+    """Return the messages that may be prepared, and the outcomes of those that may not (EXT2)."""
+    ours: list[Readable] = []
+    refused: list[Answered] = []
+    for message in messages:
+        left_s = leased.foreign_s.get(message.message_id)
+        if left_s is not None:
+            refused.append((message, Postpone("another consumer holds its lease", left_s + 0.1)))
+        elif dead_reason:
+            refused.append((message, Dead(dead_reason)))
         else:
-            work = item
-        self._settler.settle_failed(work, error, release=partial(self._release, works=[work]))
-        self._ended(work)
-
-    def _immediate(self, item: Work | Call) -> int:
-        work = item.work if isinstance(item, Call) else item
-        return self._settler.policy_of(work.handler).immediate
+            ours.append(message)
+    return ours, refused
 
 
-def _paired(asked: Sequence[T], answers: Sequence[Any]) -> Iterator[tuple[T, Any]]:
-    if len(answers) != len(asked):
-        raise HandlerMisbehaved(f"{len(answers)} answers for {len(asked)} messages")
-    return zip(asked, answers, strict=True)
+def _by_type(finished: Sequence[FinishedCall]) -> list[list[FinishedCall]]:
+    groups: dict[str, list[FinishedCall]] = {}
+    for each in finished:
+        groups.setdefault(each.message.handler.type, []).append(each)
+    return list(groups.values())
 
 
-def _lock_order(work: Work) -> str:
-    # Handlers lock what a message is about as they come to it: in the same order as
-    # batches do, or the two deadlock.
-    return work.envelope.correlation_id
+def _pass(name: str, messages: Sequence[Readable]) -> None:
+    for type_ in sorted({each.handler.type for each in messages}):
+        failpoint(name, type_)
+
+
+def _lock_order(item: Readable | FinishedCall) -> str:
+    # Handlers lock the rows of a message as they come to it. In any other order than that of
+    # batches, the two would deadlock.
+    message = item.message if isinstance(item, FinishedCall) else item
+    return message.envelope.correlation_id

@@ -1,9 +1,9 @@
-"""Turn out-of-order completions into the fewest acks that hold nobody up.
+"""Turn out-of-order completions into the fewest acks that delay no delivery.
 
 Workers finish deliveries in any order, but ``basic.ack(multiple=True)`` settles
 every tag up to its own. The frontier is the highest tag below which all are
-settled: acking it can never settle a delivery still being worked on. What finished
-above a gap is acked one by one, or a single slow handler would use up the prefetch.
+settled: acking it can never settle a delivery still being worked on. Deliveries that finished
+above a gap are acked one by one, or a single slow handler would use up the prefetch.
 
 Invariants
     FRT1  Tags are added in rising order, as the broker delivers them.

@@ -1,15 +1,15 @@
-"""Deliveries that wait for a worker, oldest first; a probe's, freshest first.
+"""Deliveries that wait for a worker: the oldest goes first, and as a probe the one sent again least.
 
 Bounded by the prefetch: the broker sends no more than that unacked, so the queue
 itself needs no limit.
 
 Invariants
     INT1  A delivery is taken by one worker, or drained, never both.
-    INT2  After ``close`` nothing more is taken: what was not started can be handed
-        back to the broker as it is.
-    INT3  While something waits, a worker is awake or has been woken: ``put`` wakes one, and
-        whoever leaves something behind the next. Waking all costs each a switch of
-        threads, and most would find nothing.
+    INT2  After ``close`` nothing more is taken: deliveries that were not begun can be handed
+        back to the broker as they are.
+    INT3  While a delivery waits, a worker is awake or has been woken: ``put`` wakes one, and
+        a worker that leaves deliveries behind wakes the next. To wake all would cost each a
+        switch of threads, and most would find nothing.
 """
 
 import threading
@@ -41,7 +41,7 @@ class Intake:
             return self._take(limit)
 
     def take_freshest(self) -> list[Delivery]:
-        """Like ``take(1)``, but the delivery that was sent again least, whatever waits before it."""
+        """Do what ``take(1)`` does, but return the delivery that was sent again least, wherever it waits."""
         with self._changed:
             self._wait()
             if self._is_closed or not self._waiting:
@@ -53,7 +53,7 @@ class Intake:
             return [delivery]
 
     def wake(self) -> None:
-        """Make a waiting ``take`` return: there is something else to look after."""
+        """Make a waiting ``take`` return: its thread has something else to do."""
         with self._changed:
             self._is_woken = True
             self._changed.notify_all()
@@ -66,7 +66,7 @@ class Intake:
             return waiting
 
     def close(self) -> list[Delivery]:
-        """Let workers finish and leave; return what none has taken."""
+        """Let workers finish and end; return what no worker has taken."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

@@ -1,8 +1,8 @@
-"""Work stands still while what it needs cannot answer, and goes on when it can.
+"""Work stands still while something it needs does not answer, and goes on when that does.
 
 Causes are the database (its disk among them) and the services that calls go to
 (``breaker``). Nothing is started or counted meanwhile: prefetch stops the broker from
-sending more, and the connection stays alive because its thread is another one.
+sending more, and the connection stays alive because another thread owns it.
 """
 
 import logging
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_MOST_REASONS = 3  # that one pause is logged with
+_MOST_REASONS = 3  # reasons logged for one pause
 _PROBE = Backoff(base_s=0.2, cap_s=2.0)
 _random = Random()
 
 
 class Abandoned(Exception):
-    """The process is to stop while work stands still: leave it to the next consumer."""
+    """The process is to stop while work stands still: the next consumer does the work."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ DISK_FULL = Cause("disk full", "the database has room on its disk")
 class _Stall:
     since_s: float
     until_s: float
-    who: set[str] = field(default_factory=set)
-    told: set[str] = field(default_factory=set)  # reasons that were logged
+    who: set[str] = field(default_factory=set)  # threads and dependencies
+    logged: set[str] = field(default_factory=set)  # reasons
 
 
 class Pause:
-    """What stands still for which cause, and since when. Thread-safe."""
+    """The causes for which work stands still now, and since when. Thread-safe."""
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
@@ -63,50 +63,50 @@ class Pause:
 
     @property
     def lasted_s(self) -> float:
-        """Seconds since the first of what now stands still did; 0 if nothing does."""
+        """Seconds since the oldest present cause; 0 if nothing stands still."""
         with self._lock:
             since_s = [each.since_s for each in self._causes.values()]
         return monotonic_s() - min(since_s) if since_s else 0.0
 
     @property
     def may_try(self) -> bool:
-        """Whether a message is wanted all the same: to find out whether the pause is over."""
+        """Whether a message is needed now, to find out whether the pause is over."""
         now_s = monotonic_s()
         with self._lock:
             return all(now_s >= each.until_s for each in self._causes.values())
 
     @property
     def why(self) -> str:
-        """What is waited for, in words; empty while nothing stands still."""
+        """What ends the pause, in words; empty while nothing stands still."""
         with self._lock:
             return " and ".join(sorted(cause.until for cause in self._causes))
 
     def begin(self, who: str, cause: Cause, reason: object, *, until_s: float = math.inf) -> None:
         """Let ``who`` stand still; ``until_s`` (monotonic) is when it will need a message to go on."""
         with self._lock:
-            standing = self._causes.get(cause)
-            if standing is not None:
-                standing.who.add(who)
-                standing.until_s = until_s
+            stall = self._causes.get(cause)
+            if stall is not None:
+                stall.who.add(who)
+                stall.until_s = until_s
             else:
-                self._causes[cause] = standing = _Stall(monotonic_s(), until_s, {who})
+                self._causes[cause] = stall = _Stall(monotonic_s(), until_s, {who})
             # The first reason is often only that the connection broke; a later one says why.
-            is_news = len(standing.told) < _MOST_REASONS and str(reason) not in standing.told
+            is_news = len(stall.logged) < _MOST_REASONS and str(reason) not in stall.logged
             if not is_news:
                 return
-            standing.told.add(str(reason))
+            stall.logged.add(str(reason))
         metrics.paused.labels(queue=self._queue, reason=cause.name).set(1)
         log.error("paused until %s: %s", cause.until, reason)
 
     def end(self, who: str, *causes: Cause) -> None:
-        """Let ``who`` go on, as far as it stood still for one of ``causes``."""
+        """Let ``who`` go on, if it stood still for one of ``causes``."""
         for cause in causes:
             with self._lock:
-                standing = self._causes.get(cause)
-                if standing is None or who not in standing.who:
+                stall = self._causes.get(cause)
+                if stall is None or who not in stall.who:
                     continue
-                standing.who.discard(who)
-                if standing.who:
+                stall.who.discard(who)
+                if stall.who:
                     continue
                 del self._causes[cause]
             metrics.paused.labels(queue=self._queue, reason=cause.name).set(0)
@@ -114,10 +114,10 @@ class Pause:
 
 
 def persist(action: Callable[[], T], session: Session, pause: Pause, stop: threading.Event) -> T:
-    """Run ``action`` until it does not fail for want of the database or a lock; return its result.
+    """Run ``action`` until neither the database nor a lock keeps it from ending; return its result.
 
     Waits between tries with full jitter, up to 2 s. Raises Abandoned when ``stop`` is
-    set while it waits. What else ``action`` raises passes through.
+    set while it waits. Any other error of ``action`` passes through.
     """
     worker = threading.current_thread().name
     attempt = 0

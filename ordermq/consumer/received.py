@@ -1,89 +1,143 @@
-"""A delivery once read: what it is, who handles it, or why it cannot be handled."""
+"""What becomes of a delivery, in stages.
 
-from collections.abc import Iterable, Sequence
+    Received     its properties are read, nothing of its body
+    Readable     its body is decoded, and a handler of the queue takes it
+    Unreadable   no handler can ever take it, and why
+
+A later stage holds all that the earlier one held. Each is a value: nothing changes one that was made.
+"""
+
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from ordermq.clock import utc_now
 from ordermq.errors import MessageError
 from ordermq.message.envelope import Delivery, Envelope
 from ordermq.message.headers import came_back, derived_message_id, identifier, read_envelope, sent_again
-from ordermq.message.payload import decode
+from ordermq.message.payload import Payload
+from ordermq.message.payload import decode as decode_payload
 from ordermq.observe import trace
 from ordermq.observe.logs import bind
-from ordermq.store.starts import NEVER, Started
 from ordermq.task.handler import Handler
 from ordermq.task.registry import Registry
 
 
-@dataclass(eq=False)
-class Work:
-    """One message to settle. ``tags`` are its deliveries: more than one if it came twice.
+class Received(msgspec.Struct, frozen=True, eq=False):
+    """A message as the broker delivered it. ``tags`` has several if it was delivered more than once.
 
-    ``is_settled`` is kept by the desk, which settles works in more than one transaction.
+    ``is_suspect``: it came back, or its lease was taken over, so it may be what ended a process.
+    A start is then committed before it is handled, and forgotten as it is settled; see ``starts``.
     """
 
     envelope: Envelope
     body: bytes
     epoch: int
-    tags: list[int]
-    handler: Handler | None = None
-    payload: Any = None
-    fault: str = ""  # why it can never be handled; handler and payload are unset then
-    is_suspect: bool = False  # it came back: it may be what killed the process
-    started: Started = NEVER  # what is known of a suspect's starts before this delivery's
-    dead_reason: str = ""  # why it is dead although it can be read
-    is_settled: bool = False
+    tags: tuple[int, ...]
+    is_suspect: bool
+
+    @property
+    def message_id(self) -> str:
+        return self.envelope.message_id
 
     @property
     def key(self) -> tuple[str, int]:
+        """What the inbox knows it by."""
         return self.envelope.message_id, self.envelope.hop
 
 
-@dataclass
-class Plan:
-    """Works sorted into what is to be done with them, in order of arrival."""
+class Readable(Received, frozen=True, eq=False):
+    """A message with the handler that takes it; the envelope's correlation id is the payload's."""
 
-    unreadable: list[Work] = field(default_factory=list)
-    batches: list[tuple[Handler, list[Work]]] = field(default_factory=list)
+    handler: Handler
+    payload: Payload
 
 
-def read(deliveries: Iterable[Delivery], queue: str, registry: Registry) -> list[Work]:
-    """Read what stands in the properties, never a body; what came twice becomes one Work with both tags."""
-    by_id: dict[str, Work] = {}
+class Unreadable(Received, frozen=True, eq=False):
+    """A message that no handler can take, and why.
+
+    ``asks_modules`` is False if the on_unreadable of a module may be what ends the process: then
+    the dead letter is kept and none is called.
+    """
+
+    fault: str
+    asks_modules: bool = True
+
+
+Message = Readable | Unreadable
+
+
+class Plan(NamedTuple):
+    """Messages by what is to be done with them, in order of arrival; a batch is of one handler."""
+
+    unreadable: list[Unreadable]
+    batches: list[list[Readable]]
+
+
+def read(deliveries: Iterable[Delivery], queue: str, registry: Registry) -> list[Received]:
+    """Read the properties of ``deliveries``, never a body.
+
+    A message that was delivered twice is one Received with both tags. One whose properties are
+    broken is Unreadable at once.
+    """
+    by_id: dict[str, Received] = {}
     only_type, now = registry.only_type(queue), utc_now()
     for delivery in deliveries:
-        work = _read(delivery, only_type, now)
-        earlier = by_id.get(work.envelope.message_id)
-        if earlier is None:
-            by_id[work.envelope.message_id] = work
-            continue
-        if work.envelope.hop > earlier.envelope.hop:
-            # The later hop exists because the earlier one was settled.
-            work, earlier = earlier, work
-            by_id[earlier.envelope.message_id] = earlier
-        earlier.tags += work.tags
-        earlier.is_suspect |= work.is_suspect
+        received = _read(delivery, only_type, now)
+        message_id = received.envelope.message_id
+        earlier = by_id.get(message_id)
+        by_id[message_id] = received if earlier is None else _merged(earlier, received)
     return list(by_id.values())
 
 
-def plan(works: Sequence[Work], queue: str, registry: Registry) -> Plan:
-    """Decode the bodies of ``works`` and sort them. Never raises for their content."""
-    result = Plan()
-    for work in works:
-        if not work.fault:
-            _decode(work, queue, registry)
-        if work.handler is None:
-            result.unreadable.append(work)
-        elif result.batches and result.batches[-1][0] is work.handler:
-            result.batches[-1][1].append(work)
+def plan(messages: Iterable[Received], queue: str, registry: Registry) -> Plan:
+    """Decode the bodies of ``messages`` and sort them. Never raises for their content."""
+    unreadable: list[Unreadable] = []
+    batches: list[list[Readable]] = []
+    last: Handler | None = None
+    for received in messages:
+        message = decode(received, queue, registry)
+        if isinstance(message, Unreadable):
+            unreadable.append(message)
+        elif message.handler is last:
+            batches[-1].append(message)
         else:
-            result.batches.append((work.handler, [work]))
-    return result
+            batches.append([message])
+            last = message.handler
+    return Plan(unreadable, batches)
+
+
+def decode(received: Received, queue: str, registry: Registry) -> Message:
+    """Decode the body for the handler that takes it. Never raises for its content."""
+    if isinstance(received, Unreadable):
+        return received
+    envelope = received.envelope
+    try:
+        handler = registry.find(queue, envelope)
+        payload = decode_payload(received.body, handler.message)
+        correlation_id = handler.correlation_id(payload, envelope)
+        if correlation_id:
+            # One that is no identifier could not be read again when the message is sent again.
+            identifier(correlation_id, handler.key or "correlation_id")
+    except MessageError as exc:
+        return unreadable(received, f"{type(exc).__name__}: {exc}")
+    if correlation_id != envelope.correlation_id:
+        envelope = replace(envelope, correlation_id=correlation_id)
+    return Readable(
+        envelope, received.body, received.epoch, received.tags, received.is_suspect, handler, payload
+    )
+
+
+def unreadable(received: Received, fault: str, *, asks_modules: bool = True) -> Unreadable:
+    """Return ``received`` as a message that no handler can take."""
+    return Unreadable(
+        received.envelope, received.body, received.epoch, received.tags, received.is_suspect,
+        fault, asks_modules,
+    )  # fmt: skip
 
 
 def in_log(envelope: Envelope, queue: str) -> AbstractContextManager[None]:
@@ -91,45 +145,37 @@ def in_log(envelope: Envelope, queue: str) -> AbstractContextManager[None]:
     traced = trace.parse(envelope.traceparent)
     return bind(
         message_id=envelope.message_id,
-        order_id=envelope.correlation_id,
+        correlation_id=envelope.correlation_id,
         queue=queue,
         trace_id=traced.trace_id if traced else "",
     )
 
 
-def _read(delivery: Delivery, only_type: str | None, now: datetime) -> Work:
+def _read(delivery: Delivery, only_type: str | None, now: datetime) -> Received:
     try:
         envelope = read_envelope(delivery, only_type=only_type, now=now)
     except MessageError as exc:
-        return _unreadable(delivery, str(exc))
-    return Work(envelope, delivery.body, delivery.epoch, [delivery.tag], is_suspect=came_back(delivery))
+        return Unreadable(
+            _replacement_of(delivery), delivery.body, delivery.epoch, (delivery.tag,), came_back(delivery),
+            f"MalformedMessage: {exc}",
+        )  # fmt: skip
+    return Received(envelope, delivery.body, delivery.epoch, (delivery.tag,), came_back(delivery))
 
 
-def _decode(work: Work, queue: str, registry: Registry) -> None:
-    envelope = work.envelope
-    try:
-        handler = registry.find(queue, envelope)
-        payload = decode(work.body, handler.message)
-        key = handler.correlation_id(payload, envelope)
-        if key:
-            identifier(key, handler.key or "correlation_id")  # or a retry of it could not be read
-    except MessageError as exc:
-        work.fault = f"{type(exc).__name__}: {exc}"
-        return
-    work.handler, work.payload = handler, payload
-    if key != envelope.correlation_id:
-        work.envelope = replace(envelope, correlation_id=key)
+def _merged(first: Received, second: Received) -> Received:
+    # The later hop exists because the earlier one was settled.
+    latest, other = (second, first) if second.envelope.hop > first.envelope.hop else (first, second)
+    return replace(latest, tags=latest.tags + other.tags, is_suspect=latest.is_suspect or other.is_suspect)
 
 
-def _unreadable(delivery: Delivery, reason: str) -> Work:
-    # Nothing of a broken envelope is trusted, except an id that can be one and what tells
-    # a replay from its first delivery.
+def _replacement_of(delivery: Delivery) -> Envelope:
+    # Nothing of a broken envelope is trusted, except an id that has the form of one and what
+    # tells a replay from its first delivery.
     message_id = delivery.properties.message_id or ""
     if not message_id.isascii() or not message_id.isprintable() or not 0 < len(message_id) <= 200:
         message_id = derived_message_id(delivery.body)
     hop, replay_no = sent_again(delivery.properties.headers)
-    envelope = Envelope(
+    return Envelope(
         message_id=message_id, type="", version=0, correlation_id="", traceparent=trace.new(),
         occurred_at=utc_now(), hop=hop, replay_no=replay_no,
     )  # fmt: skip
-    return Work(envelope, delivery.body, delivery.epoch, [delivery.tag], fault=f"MalformedMessage: {reason}")

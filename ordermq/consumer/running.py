@@ -1,9 +1,10 @@
 """Which thread runs a handler, on which messages, since when.
 
-Workers write it around every call into a handler's code; the loop reads it, so that
-a handler that never returns is seen although its thread can say nothing. Thread-safe.
+A worker notes every call into a handler's code here, and the loop reads it: so a handler
+that never returns is seen although its thread can say nothing. Thread-safe.
 """
 
+import math
 import sys
 import threading
 import traceback
@@ -12,14 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ordermq.clock import monotonic_s
-from ordermq.consumer.received import Work
+from ordermq.consumer.received import Received
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class HandlerRun:
-    """A call into a handler that has not returned."""
+    """A call into a handler of ``queue`` that has not returned."""
 
-    works: Sequence[Work]
+    queue: str
+    messages: Sequence[Received]
     thread: str
     ident: int
     since_s: float  # monotonic
@@ -36,17 +38,18 @@ class HandlerRun:
 
 
 class RunningHandlers:
-    """The calls into handlers that run now, one a thread."""
+    """The calls into handlers that run now, one a thread; one that lasts past ``deadline_s`` is overdue."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline_s: float = math.inf) -> None:
+        self.deadline_s = deadline_s
         self._runs: dict[int, HandlerRun] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def over(self, works: Sequence[Work]) -> Iterator[None]:
-        """The block calls into the handler of ``works``."""
+    def noted(self, queue: str, messages: Sequence[Received]) -> Iterator[None]:
+        """Note, for the length of the block, that it calls into the handler of ``messages``."""
         ident = threading.get_ident()
-        run = HandlerRun(works, threading.current_thread().name, ident, monotonic_s())
+        run = HandlerRun(queue, messages, threading.current_thread().name, ident, monotonic_s())
         with self._lock:
             self._runs[ident] = run
         try:
@@ -58,3 +61,6 @@ class RunningHandlers:
     def runs(self) -> list[HandlerRun]:
         with self._lock:
             return list(self._runs.values())
+
+    def overdue(self) -> list[HandlerRun]:
+        return [run for run in self.runs() if run.lasted_s > self.deadline_s]

@@ -1,90 +1,144 @@
-"""Messages that came back: one of them may be what killed the process before.
+"""Messages that came back: one of them may be what ended the process before.
 
-What a delivery's redelivered flag says is all that every kind of queue of every broker
-says, and it is said of hundreds of innocents at each lost connection. So:
+Every kind of queue of every broker sets the redelivered flag, and none says more. After each
+lost connection it is set on hundreds of messages that did nothing. So the database counts starts:
 
     came back, never begun since      begun together with the others, after a committed start
     came back, begun without an end   begun alone in its process, after a committed start
     begun three times without an end  a dead letter
-    begun six times                   its own decoding or on_dead kills: a dead letter, unread
-    begun nine times                  an on_unreadable kills: a dead letter from which nothing follows
+    begun six times                   decoding it or its on_dead ends the process: a dead letter,
+                                      kept without decoding it
+    begun nine times                  an on_unreadable ends the process: a dead letter, and no
+                                      on_unreadable is called
 
 A start is forgotten by the transaction that settles the message.
 
 Invariants
     STA1  A start is committed before anything of the message but its properties is read.
-    STA2  While a message runs alone no other does in this process: whoever dies then is it.
+    STA2  While a message runs alone, no other runs in this process: so if the process dies, that
+        message is the cause.
 """
 
+import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
-from ordermq.consumer.received import Work
-from ordermq.consumer.settle import Settler
-from ordermq.store import starts
-from ordermq.store.starts import MAX_STARTS, NEVER, Started
+from ordermq.config.settings import DatabaseSettings
+from ordermq.consumer.received import Message, Received, decode, unreadable
+from ordermq.consumer.running import HandlerRun
+from ordermq.errors import OrderMQError
+from ordermq.store import Session, Transaction, starts
+from ordermq.store.starts import MAX_STARTS, Started
+from ordermq.task.registry import Registry
+
+log = logging.getLogger(__name__)
+
+NOTE_S = 3.0
 
 
-class SharedExclusiveLock:
-    """Shared by those who run together, held by one who runs alone. Thread-safe.
+class Suspect(NamedTuple):
+    """A message that is to run alone; ``before`` is what is known of its earlier starts."""
 
-    Whoever waits to be alone is let in before those who come later.
+    message: Received
+    before: Started
+
+
+def begin_together(session: Session, queue: str, messages: Sequence[Received]) -> list[Suspect]:
+    """Commit a start of each message; return those begun before, whose start is not counted yet."""
+    with session.transaction() as tx:
+        return begin(tx, queue, messages)
+
+
+def begin(tx: Transaction, queue: str, messages: Sequence[Received]) -> list[Suspect]:
+    """Do what ``begin_together`` does in the caller's transaction."""
+    before = starts.begin(tx, queue, [each.message_id for each in messages])
+    return [Suspect(each, before[each.message_id]) for each in messages if each.message_id in before]
+
+
+def begin_alone(session: Session, queue: str, suspect: Suspect) -> None:
+    """Commit one more start of a message that runs alone. May be called again with the same value."""
+    message, before = suspect
+    with session.transaction() as tx:
+        starts.put(tx, queue, {message.message_id: before._replace(starts=before.starts + 1)})
+
+
+def decode_suspect(suspect: Suspect, queue: str, registry: Registry) -> Message:
+    """Decode a message that runs alone, unless decoding it may be what ends the process."""
+    message, before = suspect
+    if before.starts < 2 * MAX_STARTS:
+        return decode(message, queue, registry)
+    return unreadable(
+        message,
+        f"{_reason(before)}, and so does reading it or what follows from its death",
+        asks_modules=before.starts < 3 * MAX_STARTS,
+    )
+
+
+def dead_reason(before: Started) -> str:
+    """Return why a message with these starts is dead although it can be read; "" if it may run."""
+    return _reason(before) if before.starts >= MAX_STARTS else ""
+
+
+def forget(tx: Transaction, queue: str, messages: Iterable[Received]) -> None:
+    """Forget the starts of the suspects among ``messages``: they ended, so they end no process."""
+    starts.end(tx, queue, [each.message_id for each in messages if each.is_suspect])
+
+
+def forget_settled(tx: Transaction, queue: str, messages: Iterable[Received]) -> None:
+    """Forget the starts of messages that were settled before; another delivery may have left some."""
+    starts.end(tx, queue, [each.message_id for each in messages])
+
+
+def put_back(tx: Transaction, queue: str, suspects: Iterable[Suspect]) -> None:
+    """Uncount the last start of these messages: it was committed, but they were not run."""
+    starts.put(tx, queue, {message.message_id: before for message, before in suspects})
+
+
+def note_overdue(database: DatabaseSettings, runs: Sequence[HandlerRun]) -> None:
+    """Write down that these handlers ran past their deadline, as the process ends for it.
+
+    Best effort: blocks for at most NOTE_S seconds, and never raises.
     """
+    _note(database, starts.mark_overdue, [(run.queue, run.messages) for run in runs])
 
-    def __init__(self) -> None:
-        self._together = 0
-        self._alone = 0  # those who are alone or wait to be
-        self._is_alone = False
-        self._changed = threading.Condition()
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._alone == 0)
-            self._together += 1
+def note_left_running(database: DatabaseSettings, runs: Sequence[HandlerRun]) -> None:
+    """Forget the starts of what a drain leaves running: a deploy in between is not their fault.
+
+    Best effort, like ``note_overdue``.
+    """
+    suspects = [(run.queue, [each for each in run.messages if each.is_suspect]) for run in runs]
+    if any(messages for _, messages in suspects):
+        _note(database, starts.end, suspects)
+
+
+def _note(
+    database: DatabaseSettings,
+    write: Callable[[Transaction, str, Sequence[str]], None],
+    messages: Sequence[tuple[str, Sequence[Received]]],
+) -> None:
+    ids: dict[str, list[str]] = {}
+    for queue, some in messages:
+        ids.setdefault(queue, []).extend(each.message_id for each in some)
+
+    def main() -> None:
+        session = Session(database, name="ordermq-consumer last note")
         try:
-            yield
+            with session.transaction() as tx:
+                for queue, message_ids in ids.items():
+                    write(tx, queue, message_ids)
+        except OrderMQError as exc:
+            log.warning("could not write down what was left running: %s", exc)
         finally:
-            with self._changed:
-                self._together -= 1
-                self._changed.notify_all()
+            session.close()
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._changed:
-            self._alone += 1
-            self._changed.wait_for(lambda: self._together == 0 and not self._is_alone)
-            self._is_alone = True
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._is_alone = False
-                self._alone -= 1
-                self._changed.notify_all()
+    thread = threading.Thread(target=main, name="ordermq-note", daemon=True)
+    thread.start()
+    thread.join(NOTE_S)
 
 
-def begin_together(settler: Settler, works: Sequence[Work]) -> None:
-    """Commit a start of each; those that were begun before are told so in ``started`` and not begun."""
-    with settler.session.transaction() as tx:
-        before = starts.begin(tx, settler.queue, [work.envelope.message_id for work in works])
-    for work in works:
-        work.started = before.get(work.envelope.message_id, NEVER)
-
-
-def begin_alone(settler: Settler, work: Work) -> None:
-    """Commit one more start of ``work``; say why it is dead if too many never ended. May be called again."""
-    now = work.started._replace(starts=work.started.starts + 1)
-    with settler.session.transaction() as tx:
-        starts.put(tx, settler.queue, {work.envelope.message_id: now})
-    if work.started.starts >= 2 * MAX_STARTS:
-        work.fault = f"{_verdict(work.started)}, and so does reading it or what follows from its death"
-    elif work.started.starts >= MAX_STARTS:
-        work.dead_reason = _verdict(work.started)
-
-
-def _verdict(started: Started) -> str:
-    if started.overdue:
-        return f"started {started.starts} times and never ended: it ran past its deadline"
-    return f"started {started.starts} times and never ended: it kills the process"
+def _reason(before: Started) -> str:
+    if before.overdue:
+        return f"started {before.starts} times and never ended: it ran past its deadline"
+    return f"started {before.starts} times and never ended: it kills the process"

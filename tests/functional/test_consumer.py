@@ -42,6 +42,7 @@ def settled(rig, queue):
 
 @pytest.mark.parametrize("queue", ["batch", "single", "call"])
 def test_each_message_has_its_effect_once_however_often_it_is_delivered(rig, queue):
+    """SET2: a duplicate writes nothing."""
     messages = probes(120)
     rig.publish(queue, *messages, *messages[:40], *messages[20:60])
     consumer = rig.consumer(queue)
@@ -272,6 +273,7 @@ def test_stops_in_a_row_make_no_message_a_killer(rig, queue):
 
 
 def test_a_deleted_queue_is_not_a_silent_end(rig):
+    """RUN2: a cancel sent by the broker is a lost connection."""
     consumer = rig.consumer("single")
     rig.publish("single", *probes(1))
     rig.wait_for_effects("single", 1)
@@ -301,6 +303,7 @@ def test_a_permission_taken_from_a_running_consumer_is_waited_for(rig):
 
 
 def test_a_long_pause_gives_the_deliveries_back_and_ends_with_a_new_subscription(rig):
+    """WRK1: what has not committed is not acked, so the broker gets it back."""
     rig.publish("single", *probes(30))
     rig.relay()  # the first tries end as retries
     with contend(rig, "LOCK TABLE ordermq.inbox"):
@@ -334,6 +337,7 @@ def test_a_connection_closed_by_the_broker_comes_back_and_every_message_is_handl
 
 
 def test_what_was_begun_on_a_lost_channel_is_not_acked_on_the_next(rig):
+    """RUN1: a tag of an earlier epoch is dropped."""
     """Tags begin anew with each channel: the third of the last is not the third of the next."""
 
     @handler(queue="single", message=Probe, key="order_id")
@@ -428,6 +432,7 @@ def test_external_calls_run_beside_each_other(rig):
 
 
 def test_a_message_under_a_foreign_live_lease_waits_for_its_end_uncounted(rig):
+    """EXT2: no attempt is counted for the wait."""
     lease(rig, "o00000", "+1.5 s")
     rig.relay()
     rig.consumer("call")
@@ -733,6 +738,7 @@ def test_an_error_that_cannot_be_put_into_words_is_its_message_s_failure(rig):
 
 
 def test_a_duplicate_that_arrives_as_its_message_is_settled_is_not_called_again(rig):
+    """EXT4: the inbox is read after the lease was taken."""
     lease(rig, "o00000", "+60 s")
     other = Session(rig.settings.database, name="other")
     with other.transaction() as tx:
@@ -785,6 +791,8 @@ def test_a_suspect_that_the_database_keeps_waiting_is_started_once(rig):
 
 
 def test_what_was_begun_before_runs_alone_and_the_rest_of_what_came_back_together(rig):
+    """STA2: nothing else of the process runs beside it."""
+
     @handler(queue="single", message=Probe, key="order_id")
     def watched(message, tx):
         running.append(message.order_id)

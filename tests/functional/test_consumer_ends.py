@@ -66,7 +66,7 @@ def test_a_handler_found_overdue_between_two_connections_is_an_end_with_its_code
             rig.settings, broker=replace(rig.settings.broker, hosts=(host, host), connect_timeout_s=1.0)
         )
         consumer = rig.consumer("single", handler_deadline_s=0.1)  # noticed as it tries the second
-        with consumer._watch.over([]):
+        with consumer._running.noted("single", []):
             wait_until(consumer.stopping.is_set, 20.0, what="the consumer to notice")
         assert consumer.join(10.0)
     assert isinstance(consumer.failure, HandlerOverdue)

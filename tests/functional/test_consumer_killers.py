@@ -65,6 +65,7 @@ def buried(rig, consumer, queue, neighbours):
 def test_what_kills_its_process_is_a_dead_letter_after_three_starts_that_were_counted(
     rig, supervise, queue, queue_type, way
 ):
+    """STA1: a start is committed before the message is read."""
     rig.use(queue_type)
     neighbours = probes(40)
     rig.relay()
@@ -88,6 +89,7 @@ def test_killers_among_each_other_cost_their_neighbours_nothing(rig, supervise):
 
 @pytest.mark.parametrize("queue", ["batch", "call"])
 def test_a_handler_that_never_returns_is_a_dead_letter_after_three_deadlines(rig, supervise, queue):
+    """RUN4: past its deadline a handler ends the process."""
     neighbours = probes(20)
     rig.relay()
     rig.publish(queue, *neighbours[:10], *probes(1, "spin", start=900), *neighbours[10:])

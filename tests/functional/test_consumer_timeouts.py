@@ -20,6 +20,7 @@ def impatient(rig):
 
 
 def test_deliveries_the_broker_takes_back_come_again_and_are_done_once(rig, impatient, caplog):
+    """EXT6: at most one call for each message is under way."""
     rig.publish("single", *probes(1, "sleep", seconds=2.5), *probes(4, start=1))
     consumer = rig.consumer("single", threads=2)
     with caplog.at_level(logging.ERROR):
@@ -53,6 +54,7 @@ _HELD = """
 
 
 def test_a_lease_that_a_commit_took_which_nobody_knows_of_is_its_owners_at_once(rig, held_commits):
+    """EXT6: such a lease is its holder's own to take again."""
     rig.publish("call", *probes(3))
     rig.consumer("call", lease_s=60.0)
     [(pid,)] = wait_until(lambda: rig.rows(_HELD), 20.0, what="a COMMIT that is not answered")

@@ -54,6 +54,7 @@ def test_work_stands_still_uncounted_while_the_database_cannot_answer(rig, datab
 
 
 def test_work_stands_still_uncounted_and_heartbeats_go_on_while_the_database_is_frozen(rig, database, caplog):
+    """RUN3: the loop never waits for PostgreSQL."""
     endure(rig, a_frozen_server(database), caplog, for_s=6.0)  # long enough for the broker to miss them
 
 

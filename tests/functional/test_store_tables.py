@@ -81,6 +81,7 @@ def test_two_queues_know_nothing_of_each_other(session):
 
 
 def test_a_leased_result_counts_although_its_message_was_postponed(session):
+    """EXT3: what happened outside is a fact."""
     in_transaction(session, inbox.settle, "q", [("m", 0)], "postponed")
     assert in_transaction(session, inbox.complete, "q", [("m", 0)]) == {"m"}
     assert in_transaction(session, inbox.complete, "q", [("m", 0)]) == set()

@@ -72,13 +72,13 @@ MUTATIONS = (
     # --- once, although the broker delivers twice ---
     Mutation(
         "inbox skipped", "ordermq/consumer/settle.py",
-        "            fresh = [work for work in works if work.envelope.message_id in new]",
-        "            fresh = list(works)",
+        "            fresh = [each for each in messages if each.envelope.message_id in new]",
+        "            fresh = list(messages)",
         (f"{CONSUMER}::test_each_message_has_its_effect_once_however_often_it_is_delivered",),
     ),
     Mutation(
         "duplicates in one batch not merged", "ordermq/consumer/received.py",
-        "        earlier = by_id.get(work.envelope.message_id)",
+        "        earlier = by_id.get(message_id)",
         "        earlier = None",
         ("tests/unit/test_received.py",),
     ),
@@ -90,9 +90,9 @@ MUTATIONS = (
     ),
     # --- acks ---
     Mutation(
-        "ack before commit", "ordermq/consumer/pool.py",
+        "ack before commit", "ordermq/consumer/worker.py",
         "            with timer.time():\n",
-        "            self._bench.report(some)\n            with timer.time():\n",
+        "            self._context.report(some)\n            with timer.time():\n",
         (f"{CONSUMER}::test_a_long_pause_gives_the_deliveries_back_and_ends_with_a_new_subscription",),
     ),
     Mutation(
@@ -103,8 +103,8 @@ MUTATIONS = (
     ),
     Mutation(
         "tags of a lost channel acked", "ordermq/consumer/runtime.py",
-        "            if work.epoch == self._epoch:\n",
-        "            if work.epoch:\n",
+        "            if message.epoch == self._epoch:\n",
+        "            if message.epoch:\n",
         (f"{CONSUMER}::test_what_was_begun_on_a_lost_channel_is_not_acked_on_the_next",),
     ),
     Mutation(
@@ -199,7 +199,7 @@ MUTATIONS = (
     # --- retries and dead letters ---
     Mutation(
         "retry acked and not written", "ordermq/consumer/settle.py",
-        "            tx.append([self._next_hop(*works[message_id]) for message_id in sorted(new)])\n",
+        "            tx.append([self._next_hop(*by_id[message_id]) for message_id in sorted(new)])\n",
         "",
         (RETRIED,),
     ),
@@ -217,7 +217,7 @@ MUTATIONS = (
     ),
     Mutation(
         "dead letter without on_dead", "ordermq/consumer/settle.py",
-        "                work.handler.on_dead(work.payload, reason, tx)",
+        "                message.handler.on_dead(message.payload, reason, tx)",
         "                pass",
         (GIVEN_UP,),
     ),

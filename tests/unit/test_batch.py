@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ordermq.consumer.batch import run_batch
-from ordermq.consumer.received import Work
+from ordermq.consumer.received import Readable
 from ordermq.consumer.settle import CANNOT_ANSWER, NotAllDone
 from ordermq.errors import CommitUnknown, Contention, DataRefused, StoreRefused, StoreUnavailable
 from ordermq.message.envelope import Envelope
@@ -45,11 +45,11 @@ class Fakes:
         self.duplicates = 0  # what only the inbox kept from being settled twice
         self.runs = 0
 
-    def run(self, works):
+    def run(self, messages):
         self.runs += 1
-        fresh = [work for work in works if work.tags[0] not in self.inbox]
-        self.duplicates += len(works) - len(fresh)
-        natures = [self.natures[work.tags[0]] for work in fresh]
+        fresh = [message for message in messages if message.tags[0] not in self.inbox]
+        self.duplicates += len(messages) - len(fresh)
+        natures = [self.natures[message.tags[0]] for message in fresh]
         for nature in natures:
             if nature.contends:
                 nature.contends -= 1
@@ -57,20 +57,24 @@ class Fakes:
             if nature.raises is not None:
                 raise nature.raises("as asked")
         if any(nature.answer != DONE for nature in natures):
-            raise NotAllDone([(work, nature.answer) for work, nature in zip(fresh, natures, strict=True)])
-        self._commit({work.tags[0]: DONE for work in fresh})
+            raise NotAllDone(
+                [(message, nature.answer) for message, nature in zip(fresh, natures, strict=True)]
+            )
+        self._commit({message.tags[0]: DONE for message in fresh})
 
     def settle(self, decided):
-        again = {work.tags[0]: outcome for work, outcome in decided if isinstance(outcome, Retry | Postpone)}
-        deaths = {work.tags[0]: outcome for work, outcome in decided if isinstance(outcome, Dead)}
+        again = {
+            message.tags[0]: outcome for message, outcome in decided if isinstance(outcome, Retry | Postpone)
+        }
+        deaths = {message.tags[0]: outcome for message, outcome in decided if isinstance(outcome, Dead)}
         assert len(again) + len(deaths) == len(decided)
         if again:
             self._commit(again)
         for tag, outcome in deaths.items():
             self._commit({tag: outcome})
 
-    def settle_failed(self, work, error):
-        self.settle([(work, outcome_of_error(error))])
+    def settle_failed(self, message, error):
+        self.settle([(message, outcome_of_error(error))])
 
     def policy_of(self, handler):
         return POLICY
@@ -85,15 +89,15 @@ class Fakes:
             raise trouble("the commit has happened")
 
 
-def works(count):
+def messages(count):
     return [
-        Work(Envelope(f"m{n}", "T", 1, f"o{n}", "", NOW), b"{}", 1, [n])
+        Readable(Envelope(f"m{n}", "T", 1, f"o{n}", "", NOW), b"{}", 1, (n,), False, None, None)
         for n in range(count)
     ]  # fmt: skip
 
 
 def persist(settler, batch):
-    """Run the same works again as long as BAT1 says they may be."""
+    """Run the same messages again as long as BAT1 says they may be."""
     while True:
         try:
             return run_batch(settler, batch)
@@ -115,16 +119,16 @@ troubles = st.sampled_from([None, None, StoreUnavailable, StoreRefused, CommitUn
 @given(st.lists(natures, min_size=1, max_size=12))
 @settings(max_examples=300)
 def test_every_message_is_settled_once_as_it_deserves_whoever_fails_beside_it(mixed):
-    patience = {tag: nature.contends for tag, nature in enumerate(mixed)}
+    contended = {tag: nature.contends for tag, nature in enumerate(mixed)}
     settler = Fakes(mixed)
-    run_batch(settler, works(len(mixed)))
+    run_batch(settler, messages(len(mixed)))
     assert settler.duplicates == 0
     assert sorted(settler.inbox) == list(range(len(mixed)))
     for tag, outcome in settler.inbox.items():
         nature = settler.natures[tag]
         if nature.raises is not None:
             assert outcome == outcome_of_error(nature.raises("as asked"))
-        elif patience[tag] > POLICY.immediate and outcome != nature.answer:
+        elif contended[tag] > POLICY.immediate and outcome != nature.answer:
             assert isinstance(outcome, Retry)
         else:
             assert outcome == nature.answer
@@ -135,7 +139,7 @@ def test_every_message_is_settled_once_as_it_deserves_whoever_fails_beside_it(mi
 def test_a_database_that_comes_and_goes_settles_nothing_twice_and_blames_nobody(mixed, troubles):
     innocent = {tag for tag, nature in enumerate(mixed) if nature.is_innocent}
     settler = Fakes(mixed, troubles)
-    persist(settler, works(len(mixed)))
+    persist(settler, messages(len(mixed)))
     assert sorted(settler.inbox) == list(range(len(mixed)))
     if troubles.count(Contention) <= POLICY.immediate:
         assert {tag for tag, outcome in settler.inbox.items() if outcome == DONE} >= innocent
@@ -144,7 +148,7 @@ def test_a_database_that_comes_and_goes_settles_nothing_twice_and_blames_nobody(
 @pytest.mark.parametrize("size", [1, 2, 7, 200])
 def test_the_culprit_is_found_by_halving_not_one_by_one(size):
     settler = Fakes([Nature(raises=RuntimeError), *(Nature() for _ in range(size - 1))])
-    run_batch(settler, works(size))
+    run_batch(settler, messages(size))
     assert settler.runs <= 2 * size.bit_length() + 1
     assert Counter(type(outcome).__name__ for outcome in settler.inbox.values()) == Counter(
         Retry=1, **({"Done": size - 1} if size > 1 else {})

@@ -88,6 +88,7 @@ def test_failures_in_a_row_open_it_and_any_answer_between_them_starts_anew(break
 
 
 def test_after_its_backoff_it_permits_one_probe_and_no_second(breaker, time):
+    """BRK1: one call at a time while it is not closed, none before the backoff has passed."""
     opened(breaker)
     time.now_s += 1.0  # the first ceiling
     probe = breaker.permit()
@@ -109,6 +110,7 @@ def test_a_probe_that_fails_opens_it_again_for_longer_up_to_the_cap(breaker, tim
 
 
 def test_one_message_that_fails_for_ever_keeps_the_others_waiting_no_longer_than_at_first(breaker, time):
+    """BRK4: a message that fails again lengthens no backoff."""
     never = GatewayUnavailable("try again later", 25.0)
     for _ in range(200):
         if breaker.may_call:
@@ -150,6 +152,7 @@ def test_a_service_that_asks_to_be_left_alone_is_up_to_the_cap(time, pause):
 
 
 def test_what_was_under_way_when_it_opened_neither_closes_nor_opens_it(breaker, time):
+    """BRK2: a call counts only in the state in which it was permitted."""
     late = [breaker.permit() for _ in range(2)]
     opened(breaker)
     breaker.ended(late[0], "l-0", "paid")
@@ -162,6 +165,7 @@ def test_what_was_under_way_when_it_opened_neither_closes_nor_opens_it(breaker, 
 
 
 def test_the_process_is_paused_from_opening_to_closing(breaker, pause, time):
+    """BRK3."""
     assert not pause.why
     opened(breaker)
     assert pause.why == "the bank gateway answers"
@@ -189,6 +193,7 @@ def test_a_pause_wants_a_message_once_every_cause_can_be_tried(pause):
 
 
 def test_a_queue_has_room_for_nothing_while_open_then_for_one_probe(pause):
+    """EXT5: while a breaker is not closed, one message at a time is taken."""
     breakers = Breakers(["bank", "post"], pause, failures=1, cap_s=0.001)
     assert breakers.room(8, 0) == 8
     call(breakers.of("bank"), DOWN)

@@ -1,18 +1,20 @@
 """How many calls are prepared ahead of the threads that make them, and which of them a stop leaves unmade."""
 
+import math
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ordermq.consumer import external
+from ordermq.clock import monotonic_s
 from ordermq.consumer.breaker import Breaker
-from ordermq.consumer.external import AHEAD_S, Call, CallPool
+from ordermq.consumer.calls import AHEAD_S, Call, CallPool, make_call
 from ordermq.consumer.pause import Pause
-from ordermq.consumer.received import Work
+from ordermq.consumer.received import Readable
 from ordermq.consumer.running import RunningHandlers
 from ordermq.errors import NotCalled
 from ordermq.message.envelope import Envelope
@@ -25,7 +27,7 @@ def callers():
     made = []
 
     def make(threads, call_s, in_flight=0):
-        one = CallPool(threads, "test", lambda: None, watch=None)
+        one = CallPool(threads, "test", lambda: None, running=None)
         one._call_s, one._in_flight = call_s, in_flight
         made.append(one)
         return one
@@ -40,7 +42,7 @@ def test_of_slow_calls_one_waits_for_each_thread(callers):
 
 
 def test_of_calls_never_made_yet_one_waits_for_each_thread(callers):
-    assert callers(8, call_s=external.math.inf).room(64) == 16
+    assert callers(8, call_s=math.inf).room(64) == 16
 
 
 def test_of_fast_calls_as_many_wait_as_a_batch_holds(callers):
@@ -65,7 +67,7 @@ def test_nothing_is_prepared_until_a_good_part_is_made(callers):
     made=st.integers(0, 400),
 )
 def test_there_is_room_once_a_thread_would_be_idle_and_never_beyond_the_limit(threads, call_s, most, made):
-    callers = CallPool(threads, "test", lambda: None, watch=None)
+    callers = CallPool(threads, "test", lambda: None, running=None)
     callers._call_s, callers._in_flight = call_s, made
     try:
         room = callers.room(most)
@@ -85,8 +87,10 @@ class Service:
 
     def __init__(self):
         self.answers = threading.Event()
+        self.requests = []
 
     def call(self, request):
+        self.requests.append(request)
         if request == "slow":
             self.answers.wait(10.0)
         return request
@@ -98,13 +102,15 @@ def calls():
     handler = Handler("q", Probe, None, is_external=True)
 
     def make(*requests):
-        works = [
-            Work(Envelope(f"m{n}", "Probe", 1, "", "", datetime.now(UTC)), b"", 1, [n], handler)
+        messages = [
+            Readable(
+                Envelope(f"m{n}", "Probe", 1, "", "", datetime.now(UTC)), b"", 1, (n,), False, handler, None
+            )
             for n in range(len(requests))
         ]
         return service, [
-            Call(work, None, service, breaker, request, start_by_s=external.math.inf)
-            for work, request in zip(works, requests, strict=True)
+            Call(message, None, service, breaker, request, start_by_s=math.inf)
+            for message, request in zip(messages, requests, strict=True)
         ]
 
     return make
@@ -118,6 +124,7 @@ def finished(callers, count):
 
 
 def test_of_what_is_prepared_at_a_stop_a_service_grown_slow_is_not_called_for_what_waits(calls):
+    """EXT1: no call starts later than AHEAD_S after the stop."""
     callers = CallPool(1, "test", lambda: None, RunningHandlers())
     service, prepared = calls("slow", "next", "last")
     callers.submit(prepared)
@@ -141,3 +148,12 @@ def test_what_is_prepared_at_a_stop_is_called_if_calls_are_fast(calls):
 
     assert finished(callers, 20) == ["fast"] * 20
     callers.stop()
+
+
+def test_a_call_whose_turn_comes_after_half_its_lease_is_not_made(calls):
+    """EXT1: the other half of the lease is for the call and for writing its result."""
+    service, [call] = calls("late")
+    ended = make_call(replace(call, start_by_s=monotonic_s()), RunningHandlers())
+    assert isinstance(ended.result, NotCalled)
+    assert ended.took_s is None
+    assert service.requests == []

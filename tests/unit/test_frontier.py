@@ -22,6 +22,7 @@ def test_what_is_finished_without_a_gap_is_one_cumulative_ack():
 
 
 def test_what_is_finished_above_a_gap_is_acked_alone_and_never_again():
+    """FRT2 and FRT3: no ack covers an unfinished tag, and no tag is acked twice."""
     frontier = frontier_of(1, 2, 3)
     frontier.finished([2, 3])
     assert frontier.acks() == [Ack(2, multiple=False), Ack(3, multiple=False)]

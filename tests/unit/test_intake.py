@@ -32,6 +32,7 @@ def test_a_worker_takes_the_oldest_first_and_no_more_than_it_asked_for():
 
 
 def test_a_probe_is_what_was_sent_again_least_and_of_those_the_oldest():
+    """EXT5: the likeliest never to have failed."""
     intake = an_intake(7, 1, 0, None, 0)
     assert [tags(intake.take_freshest()) for _ in range(5)] == [[3], [4], [5], [2], [1]]
 
@@ -41,7 +42,7 @@ def test_a_probe_is_taken_whatever_stands_in_the_header():
     assert sorted(tags(intake.take_freshest())[0] for _ in range(4)) == [1, 2, 3, 4]
 
 
-def test_whoever_waits_for_a_probe_goes_empty_when_nudged_and_when_closed():
+def test_whoever_waits_for_a_probe_goes_empty_when_woken_and_when_closed():
     intake = an_intake()
     intake.wake()
     assert intake.take_freshest() == []
@@ -50,7 +51,24 @@ def test_whoever_waits_for_a_probe_goes_empty_when_nudged_and_when_closed():
     assert intake.take_freshest() == []
 
 
+def test_what_is_drained_is_not_taken_and_what_was_taken_is_not_drained():
+    """INT1: a delivery is taken by one worker, or drained, never both."""
+    intake = an_intake(0, 0, 0)
+    assert tags(intake.take(1)) == [1]
+    assert tags(intake.drain()) == [2, 3]
+    assert intake.drain() == []
+
+
+def test_after_it_was_closed_nothing_is_taken_and_the_rest_is_handed_back_once():
+    """INT2."""
+    intake = an_intake(0, 0)
+    assert tags(intake.close()) == [1, 2]
+    intake.put([a_delivery(3)])
+    assert (intake.take(1), intake.take_freshest()) == ([], [])
+
+
 def test_what_one_worker_leaves_behind_wakes_the_next():
+    """INT3: while a delivery waits, a worker is awake or has been woken."""
     intake = an_intake()
     with ThreadPoolExecutor(4) as workers:
         taken = [workers.submit(intake.take, 2) for _ in range(3)]

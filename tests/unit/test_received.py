@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ordermq.amqp import wire
-from ordermq.consumer import received as works
+from ordermq.consumer import received
+from ordermq.consumer.received import Unreadable
 from ordermq.message.envelope import Delivery, Properties, Publishing
 from ordermq.message.headers import (
     ATTEMPT,
@@ -58,37 +59,36 @@ def delivery(tag, body=b'{"order_id":"o1"}', *, redelivered=False, headers=None,
 
 
 def plan(deliveries, queue, registry):
-    return works.plan(works.read(deliveries, queue, registry), queue, registry)
+    return received.plan(received.read(deliveries, queue, registry), queue, registry)
 
 
 def read(delivery, queue, registry):
     """Return what becomes of one delivery, decoded or found unreadable."""
-    todo = plan([delivery], queue, registry)
-    [work] = todo.unreadable or todo.batches[0][1]
-    return work
+    [message] = received.read([delivery], queue, registry)
+    return received.decode(message, queue, registry)
 
 
 def test_a_plain_body_from_any_client_is_handled():
-    [(found, [work])] = plan([delivery(1)], "stock", ONE).batches
+    [[message]] = plan([delivery(1)], "stock", ONE).batches
 
-    assert found.call is reserve
-    assert work.payload == Reserve(order_id="o1")
-    assert work.envelope.message_id.startswith("sha256:")
-    assert (work.envelope.correlation_id, work.envelope.attempt, work.envelope.hop) == ("o1", 1, 0)
+    assert message.handler.call is reserve
+    assert message.payload == Reserve(order_id="o1")
+    assert message.envelope.message_id.startswith("sha256:")
+    assert (message.envelope.correlation_id, message.envelope.attempt, message.envelope.hop) == ("o1", 1, 0)
 
 
 def test_the_same_bytes_without_an_id_are_one_message_with_two_tags():
-    [(_, [work])] = plan([delivery(1), delivery(2)], "stock", ONE).batches
-    assert work.tags == [1, 2]
+    [[message]] = plan([delivery(1), delivery(2)], "stock", ONE).batches
+    assert message.tags == (1, 2)
 
 
 def test_of_two_hops_of_one_message_the_later_is_handled():
     first = delivery(1, message_id="m", headers={HOP: 0})
     second = delivery(2, message_id="m", headers={HOP: 1, ATTEMPT: 2})
     for order in ([first, second], [second, first]):
-        [(_, [work])] = plan(order, "stock", ONE).batches
-        assert work.envelope.hop == 1
-        assert sorted(work.tags) == [1, 2]
+        [[message]] = plan(order, "stock", ONE).batches
+        assert message.envelope.hop == 1
+        assert sorted(message.tags) == [1, 2]
 
 
 def test_neighbours_of_unreadable_messages_keep_their_order_and_their_batches():
@@ -105,8 +105,8 @@ def test_neighbours_of_unreadable_messages_keep_their_order_and_their_batches():
         "stock",
         TWO,
     )
-    assert [[work.tags for work in works] for _, works in todo.batches] == [[[1], [3]], [[4]]]
-    assert {work.tags[0]: work.fault.split(":")[0] for work in todo.unreadable} == {
+    assert [[message.tags for message in batch] for batch in todo.batches] == [[(1,), (3,)], [(4,)]]
+    assert {message.tags[0]: message.fault.split(":")[0] for message in todo.unreadable} == {
         2: "MalformedMessage",
         5: "UnknownMessageType",
         6: "MalformedMessage",
@@ -134,24 +134,24 @@ def test_neighbours_of_unreadable_messages_keep_their_order_and_their_batches():
     ],
 )
 def test_an_envelope_out_of_bounds_is_unreadable_and_storable(bad, why):
-    [work] = plan([delivery(1, **bad)], "stock", ONE).unreadable
-    assert why in work.fault
-    assert work.envelope.message_id.isprintable()
-    assert 0 < len(work.envelope.message_id) <= 200
+    [message] = plan([delivery(1, **bad)], "stock", ONE).unreadable
+    assert why in message.fault
+    assert message.envelope.message_id.isprintable()
+    assert 0 < len(message.envelope.message_id) <= 200
 
 
 def test_an_instant_before_1970_can_be_read_and_sent_again():
-    [(_, [work])] = plan([delivery(1, headers={OCCURRED_AT: "1969-07-20T20:17:40Z"})], "stock", ONE).batches
-    properties = to_properties(work.envelope)
+    [[message]] = plan([delivery(1, headers={OCCURRED_AT: "1969-07-20T20:17:40Z"})], "stock", ONE).batches
+    properties = to_properties(message.envelope)
     assert properties.timestamp_s == 0
     assert properties.headers[OCCURRED_AT] == "1969-07-20T20:17:40+00:00"
 
 
 def test_an_unreadable_message_that_was_replayed_is_not_taken_for_its_first_delivery():
-    [work] = plan([delivery(1, headers={VERSION: 0, HOP: 1, REPLAY: 1})], "stock", ONE).unreadable
-    assert (work.envelope.hop, work.envelope.replay_no) == (1, 1)
-    [work] = plan([delivery(1, headers={HOP: "x", REPLAY: -1})], "stock", ONE).unreadable
-    assert (work.envelope.hop, work.envelope.replay_no) == (0, 0)
+    [message] = plan([delivery(1, headers={VERSION: 0, HOP: 1, REPLAY: 1})], "stock", ONE).unreadable
+    assert (message.envelope.hop, message.envelope.replay_no) == (1, 1)
+    [message] = plan([delivery(1, headers={HOP: "x", REPLAY: -1})], "stock", ONE).unreadable
+    assert (message.envelope.hop, message.envelope.replay_no) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -166,23 +166,23 @@ def test_an_unreadable_message_that_was_replayed_is_not_taken_for_its_first_deli
     ],
 )
 def test_what_the_broker_delivered_again_is_a_suspect(redelivered, headers, is_suspect):
-    [found] = works.read([delivery(1, redelivered=redelivered, headers=headers)], "stock", ONE)
+    [found] = received.read([delivery(1, redelivered=redelivered, headers=headers)], "stock", ONE)
     assert found.is_suspect is is_suspect
 
 
 def test_a_message_that_came_twice_is_a_suspect_if_either_is():
     for tags in ([1, 2], [2, 1]):
-        [found] = works.read([delivery(tag, redelivered=tag == 2) for tag in tags], "stock", ONE)
+        [found] = received.read([delivery(tag, redelivered=tag == 2) for tag in tags], "stock", ONE)
         assert (found.is_suspect, sorted(found.tags)) == (True, [1, 2])
 
 
 def test_a_last_error_travels_shortened_and_is_read_as_one_clean_line():
-    [(_, [work])] = plan(
+    [[message]] = plan(
         [delivery(1, headers={LAST_ERROR: "no\n\x1b[31mred\x00 password=hunter2 \u202e"})], "stock", ONE
     ).batches
-    assert work.envelope.last_error.isprintable()
-    assert "hunter2" not in work.envelope.last_error
-    sent = to_properties(replace(work.envelope, last_error="\U0001f300" * 400)).headers[LAST_ERROR]
+    assert message.envelope.last_error.isprintable()
+    assert "hunter2" not in message.envelope.last_error
+    sent = to_properties(replace(message.envelope, last_error="\U0001f300" * 400)).headers[LAST_ERROR]
     assert 200 < len(sent.encode()) <= 300
 
 
@@ -190,13 +190,13 @@ def test_a_last_error_travels_shortened_and_is_read_as_one_clean_line():
     ("value", "read"), [(7, None), (b"\xff", None), ("", None), (["x"], None), ("x", "x")]
 )
 def test_a_last_error_of_any_kind_makes_no_message_unreadable(value, read):
-    [(_, [work])] = plan([delivery(1, headers={LAST_ERROR: value})], "stock", ONE).batches
-    assert work.envelope.last_error == read
+    [[message]] = plan([delivery(1, headers={LAST_ERROR: value})], "stock", ONE).batches
+    assert message.envelope.last_error == read
 
 
 def test_a_last_error_is_bounded_whoever_sent_it():
-    [(_, [work])] = plan([delivery(1, headers={LAST_ERROR: "\x1b" * 1_000_000})], "stock", ONE).batches
-    assert len(work.envelope.last_error) <= MAX_ERROR_CHARS
+    [[message]] = plan([delivery(1, headers={LAST_ERROR: "\x1b" * 1_000_000})], "stock", ONE).batches
+    assert len(message.envelope.last_error) <= MAX_ERROR_CHARS
 
 
 # --- whatever comes -----------------------------------------------------------
@@ -271,15 +271,15 @@ def deliveries(draw):
 def test_whatever_is_delivered_is_sorted_out_and_costs_its_neighbours_nothing(strange, registry):
     neighbour = delivery(99, message_id="neighbour", type="Reserve")
     todo = plan([*strange, neighbour], "stock", registry)
-    readable = [work for _, works in todo.batches for work in works]
-    works = readable + todo.unreadable
-    assert sorted(tag for work in works for tag in work.tags) == [*range(1, len(strange) + 1), 99]
-    assert [99] in [work.tags for work in readable]
-    for work in works:
-        assert re.fullmatch("[ -~]{1,200}", work.envelope.message_id)
-        assert bool(work.fault) is (work in todo.unreadable)
-        assert len(work.fault) < 1000
-        work.fault.encode("utf-8", "strict")
+    readable = [message for batch in todo.batches for message in batch]
+    messages = readable + todo.unreadable
+    assert sorted(tag for message in messages for tag in message.tags) == [*range(1, len(strange) + 1), 99]
+    assert (99,) in [message.tags for message in readable]
+    for message in messages:
+        assert re.fullmatch("[ -~]{1,200}", message.envelope.message_id)
+    for message in todo.unreadable:
+        assert 0 < len(message.fault) < 1000
+        message.fault.encode("utf-8", "strict")
 
 
 def carried(properties):
@@ -293,12 +293,11 @@ def carried(properties):
 @settings(max_examples=150)
 def test_what_can_be_read_can_be_read_again_when_it_is_sent_again(strange):
     for each in strange:
-        work = read(each, "stock", ONE)
-        if work.handler is None:
+        message = read(each, "stock", ONE)
+        if isinstance(message, Unreadable):
             continue
-        again = read(replace(each, properties=carried(to_properties(work.envelope))), "stock", ONE)
-        assert again.fault == ""
-        assert (again.payload, again.envelope) == (work.payload, work.envelope)
+        again = read(replace(each, properties=carried(to_properties(message.envelope))), "stock", ONE)
+        assert (again.payload, again.envelope) == (message.payload, message.envelope)
 
 
 @pytest.mark.parametrize("header", [*OURS, "x-delivery-count", "x-other"])
@@ -307,4 +306,4 @@ def test_a_header_nested_as_deep_as_python_goes_is_no_more_than_unreadable(heade
     for _ in range(sys.getrecursionlimit() + 100):
         value = [value]
     todo = plan([delivery(1, headers={header: value}), delivery(2, message_id="b")], "stock", ONE)
-    assert [work.tags for work in todo.batches[-1][1]][-1] == [2]
+    assert [message.tags for message in todo.batches[-1]][-1] == (2,)

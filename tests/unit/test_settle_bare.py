@@ -1,12 +1,15 @@
-"""Handlers without an inbox: in which transaction a suspect's start is forgotten."""
+"""Settling: in which transaction a suspect's start is forgotten; and what it has no means to do."""
 
+import ast
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
 
 import pytest
 
-from ordermq.consumer.received import Work
+from ordermq.consumer import settle
+from ordermq.consumer.received import Readable
 from ordermq.consumer.running import RunningHandlers
 from ordermq.consumer.settle import Settler
 from ordermq.message.envelope import Envelope
@@ -57,7 +60,7 @@ class Recorder:
 
 def suspect(answer):
     envelope = Envelope(answer, "Probe", 1, "o1", "", datetime.now(UTC))
-    return Work(envelope, b"{}", 1, [1], BARE, payload=answer, is_suspect=True)
+    return Readable(envelope, b"{}", 1, (1,), True, BARE, answer)
 
 
 @pytest.mark.parametrize(
@@ -80,3 +83,10 @@ def test_a_start_is_forgotten_by_the_transaction_that_settles_its_message(answer
     Settler(session, "bare", RetryPolicy(), Random(), RunningHandlers()).run([suspect(answer)])
 
     assert session.transactions == transactions
+
+
+def test_settling_has_no_means_to_publish_or_to_ack():
+    """SET1."""
+    tree = ast.parse(Path(settle.__file__).read_text())
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not [name for name in imported if name.startswith("ordermq.amqp")]

@@ -44,7 +44,10 @@ class AlertSent:
 
 @external(queue=NOTIFY, message=AlertOperator, key="order_id", dependency="sms")
 class AlertOperatorHandler:
-    """Sends texts to ``shop.alert_phone``; without one there is nothing to do. Owned by the desk's thread."""
+    """Sends texts to ``shop.alert_phone``; without one there is nothing to do.
+
+    Owned by the thread that prepares calls.
+    """
 
     def __init__(self, gateway: SmsGateway, phone: str, *, every_s: float) -> None:
         self._gateway = gateway
