@@ -7,14 +7,21 @@ service that takes 20 ms and writes the same row, ``first`` says in a file when 
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.programs.job import worker_job
 from ordermq.message import Payload
 from ordermq.module import Module
 from ordermq.shop.settings import SECTION, ShopSettings
-from ordermq.store import Transaction
-from ordermq.task import DONE, Claim, Finished, Outcome, external, handler
+from ordermq.task import (
+    DONE,
+    Claim,
+    ExternalHandler,
+    Finished,
+    Outcome,
+    Transaction,
+    external,
+    handler,
+)
 
 BATCH = 200
 CALL_S = 0.02
@@ -43,12 +50,8 @@ def plain(messages: Sequence[Work], tx: Transaction) -> Sequence[Outcome]:
 
 
 @external(queue="outside", message=Work, key="order_id")
-class Outside:
+class Outside(ExternalHandler[Work, str, str]):
     """Calls a service that takes its time, and writes a row for each answer."""
-
-    @classmethod
-    def from_config(cls, config: Any) -> "Outside":
-        return cls()
 
     def prepare(self, claims: Sequence[Claim[Work]], tx: Transaction) -> list[str]:
         _wait_for_gate()
@@ -58,7 +61,7 @@ class Outside:
         time.sleep(CALL_S)
         return order_id
 
-    def complete(self, finished: Sequence[Finished[Work]], tx: Transaction) -> list[Outcome]:
+    def complete(self, finished: Sequence[Finished[Work, str]], tx: Transaction) -> list[Outcome]:
         tx.execute_values(_APPLY, [(each.result,) for each in finished])
         return [DONE] * len(finished)
 

@@ -13,8 +13,7 @@ from benchmarks.programs.stock import LOCK, TAKE, TAKE_MANY, products_of, units_
 from ordermq.cli.program import load_program
 from ordermq.consumer.runtime import Consumer
 from ordermq.observe.health import Health
-from ordermq.store import Transaction
-from ordermq.task import Done, Outcome, Registry, handler
+from ordermq.task import Done, Outcome, Registry, Transaction, handler
 from ordermq.task.handler import handlers_in
 
 BATCH = 200
@@ -42,12 +41,10 @@ def nothing_at_least_once(tally: Tally) -> Callable[..., Any]:
 
 
 def take_batch(tally: Tally) -> Callable[..., Any]:
-    def lock(orders: Sequence[Order], tx: Transaction) -> None:
+    @handler(queue=QUEUE, message=Order, key="order_id", batch=BATCH)
+    def handle(orders: Sequence[Order], tx: Transaction) -> Sequence[Outcome]:
         tally.begin()
         tx.fetch_all(LOCK, (products_of(orders),))
-
-    @handler(queue=QUEUE, message=Order, key="order_id", batch=BATCH, lock=lock)
-    def handle(orders: Sequence[Order], tx: Transaction) -> Sequence[Outcome]:
         tx.write_values(TAKE_MANY, units_of(orders))
         tx.after_commit(lambda: tally.hit(len(orders)))
         return [DONE] * len(orders)

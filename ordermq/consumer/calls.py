@@ -15,7 +15,8 @@ from ordermq.consumer.running import RunningHandlers
 from ordermq.errors import NotCalled, OutcomeUnknown
 from ordermq.failpoints import failpoint
 from ordermq.observe import metrics
-from ordermq.task.handler import Claim, ExternalHandler, Handler
+from ordermq.task.external import Claim, ExternalHandler
+from ordermq.task.handler import Handler
 from ordermq.task.invoke import invoke_call
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Call:
 
     message: Readable
     claim: Claim[Any]
-    instance: ExternalHandler
+    instance: ExternalHandler[Any, Any, Any]
     breaker: Breaker
     request: Any
     start_by_s: float  # monotonic

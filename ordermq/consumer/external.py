@@ -50,7 +50,7 @@ from ordermq.message.envelope import Delivery
 from ordermq.store import Transaction, inbox
 from ordermq.store.leases import Leases
 from ordermq.store.starts import NEVER, Started
-from ordermq.task.handler import Claim, ExternalHandler, Finished
+from ordermq.task.external import Claim, ExternalHandler, Finished
 from ordermq.task.invoke import invoke_complete, invoke_prepare
 from ordermq.task.outcome import Dead, Done, Outcome, Postpone
 
@@ -94,7 +94,7 @@ class ExternalWorker(HandlingWorker):
         self,
         context: WorkerContext,
         batch: int,
-        instances: Mapping[str, ExternalHandler],
+        instances: Mapping[str, ExternalHandler[Any, Any, Any]],
         calls: CallPool,
         breakers: Breakers,
         *,

@@ -11,6 +11,7 @@ from ordermq.consumer.external import ExternalWorker
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.plain import PlainWorker
 from ordermq.consumer.worker import Worker
+from ordermq.task.external import instance_of
 from ordermq.topology.names import DEAD
 
 
@@ -52,7 +53,7 @@ def build_workers(
     if context.queue == DEAD:
         return WorkerPool([DeadLetterWorker(context, str(n), batch) for n in range(threads)], context.intake)
     handlers = context.registry.of_queue(context.queue)
-    instances = {each.type: each.call.from_config(config) for each in handlers if each.is_external}
+    instances = {each.type: instance_of(each, config) for each in handlers if each.is_external}
     if not instances:
         return WorkerPool([PlainWorker(context, str(n), batch) for n in range(threads)], context.intake)
     breakers = Breakers(

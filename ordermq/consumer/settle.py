@@ -123,8 +123,6 @@ class Settler:
     ) -> list[Outcome]:
         payloads = [each.payload for each in messages]
         with self.running.noted(self.queue, messages):
-            if handler.lock is not None:
-                handler.lock(payloads, tx)
             return invoke_plain(handler, payloads, tx, lambda: self._deliveries(messages))
 
     def _deliveries(self, messages: Sequence[Readable]) -> list[DeliveryInfo]:

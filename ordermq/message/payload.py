@@ -18,7 +18,7 @@ Pure: no I/O.
 import json
 import re
 from functools import lru_cache
-from typing import Any, ClassVar, Never, TypeVar
+from typing import Any, ClassVar, Never, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -32,8 +32,15 @@ _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
-class Payload(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every message body. Subclasses declare typed fields and, from 2 on, ``VERSION``."""
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class Payload(msgspec.Struct, frozen=True):
+    """Base of every message body: a subclass declares typed fields, as a dataclass does.
+
+    Its name is the message's type, and ``VERSION`` (1 if it is not given) the version. Add a field
+    with a default without a new version; write ``VERSION = 2`` for a change that an old consumer
+    must not read: it keeps such messages as dead letters. Instances are immutable. As JSON at most
+    256 KiB. What is read from a queue is checked against the fields, strictly: MalformedMessage.
+    """
 
     VERSION: ClassVar[int] = 1
 

@@ -6,7 +6,7 @@ from ordermq.errors import OrderConflict, OrderNotFound
 from ordermq.shop.events import EventType
 from ordermq.shop.journal import Journal
 from ordermq.shop.saga import Status, can_happen
-from ordermq.store import Transaction
+from ordermq.task import Transaction
 
 _CANCELLED = frozenset({Status.CANCELLED, Status.REFUNDED})
 

@@ -8,7 +8,7 @@ from prometheus_client import Gauge
 from ordermq.observe import metrics
 from ordermq.shop import queries
 from ordermq.shop.settings import SECTION, ShopSettings
-from ordermq.store import Transaction
+from ordermq.task import Transaction
 
 stuck = metrics.gauge("orders_stuck", "Orders under way to which nothing happened for shop.stuck_after_s")
 attention = metrics.gauge("orders_attention", "Orders that need a person")

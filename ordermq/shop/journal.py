@@ -23,8 +23,8 @@ from ordermq.shop.alerts import Alert
 from ordermq.shop.commands import command_of
 from ordermq.shop.events import Event, EventType, Step, StoredEvent
 from ordermq.shop.saga import Readiness, State, Status, advance, readiness
-from ordermq.store import Transaction
 from ordermq.store.arrays import arrays_of, insert_into
+from ordermq.task import Transaction
 
 MAX_ATTENTION_CHARS = 500
 

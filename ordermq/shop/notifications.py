@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from ordermq.shop.commands import Template
-from ordermq.store import Transaction
+from ordermq.task import Transaction
 
 
 class NotificationState(StrEnum):

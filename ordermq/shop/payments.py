@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-from ordermq.store import Transaction
+from ordermq.task import Transaction
 
 
 class PaymentState(StrEnum):

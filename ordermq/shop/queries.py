@@ -11,7 +11,7 @@ from typing import Any
 
 from ordermq.errors import OrderNotFound
 from ordermq.shop.saga import Status
-from ordermq.store import Transaction
+from ordermq.task import Transaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from ordermq.shop.stock import lock_stock
-from ordermq.store import Transaction
 from ordermq.store.arrays import insert_into
+from ordermq.task import Transaction
 
 Quantities = dict[str, int]
 """Units by product_id."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, MutableMapping
 
 from ordermq.errors import BadInput
-from ordermq.store import Transaction
+from ordermq.task import Transaction
 
 MAX_LOADED = 2**53 - 1
 

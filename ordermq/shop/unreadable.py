@@ -8,7 +8,7 @@ however many such messages name it, it gets one event, one line and one text unt
 from ordermq.message import Envelope
 from ordermq.shop.events import EventType
 from ordermq.shop.journal import Journal
-from ordermq.store import Transaction
+from ordermq.task import Transaction
 
 
 def ask_for_person(queue: str, envelope: Envelope, reason: str, tx: Transaction) -> None:

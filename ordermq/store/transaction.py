@@ -1,7 +1,9 @@
 """One PostgreSQL transaction, as a handler and a shop's own code write through it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import psycopg2
@@ -14,7 +16,8 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from ordermq.errors import UnknownQueue, UsageError
-from ordermq.message.command import Command
+from ordermq.message.command import Command, derived_command_id
+from ordermq.observe import trace
 from ordermq.store import outgoing
 from ordermq.store._errors import translated
 from ordermq.store.arrays import arrays_of
@@ -52,6 +55,7 @@ class Transaction:
         self._is_void = False  # its first statement was refused before BEGIN was read
         self._held = [_BEGIN] if is_owned else []
         self.traces: dict[str, str] = dict(traces or {})
+        self._derived: Counter[str] = Counter()  # message ids that were derived here, each how often
         self.has_sent = False
         self.is_dry_run = False  # roll back at the end; may be set until then
         self.committed: list[Callable[[], None]] = []
@@ -127,17 +131,20 @@ class Transaction:
         else:
             self.write(insert.many, arrays_of(rows))
 
-    def send(self, commands: Iterable[Command]) -> None:
+    def send(self, commands: Command | Iterable[Command]) -> None:
         """Add messages to the outbox: they are sent if, and only if, this transaction commits.
 
         Raises UnknownQueue for a command to a queue that no consumer works, if the transaction
         knows the queues there are: its row would stand in the outbox for ever.
         """
-        self.append(self.outgoing(commands))
+        self.append(self.outgoing([commands] if isinstance(commands, Command) else commands))
 
     def outgoing(self, commands: Iterable[Command]) -> list[OutboxRow]:
         """Like ``send``, but return the rows: a statement of the caller's adds them to the outbox."""
-        rows = [outgoing.new_row(command, self.traces) for command in commands]
+        rows = [
+            outgoing.new_row(command if command.message_id else self._identified(command), self.traces)
+            for command in commands
+        ]
         if self._queues is not None:
             _check_queues(rows, self._queues)
         self.has_sent = self.has_sent or bool(rows)
@@ -163,6 +170,14 @@ class Transaction:
             return  # nothing was done
         with self._deadline(), self._connection.cursor() as cursor:
             self._run(cursor, b"COMMIT")
+
+    def _identified(self, command: Command) -> Command:
+        """Return a command without an id with the one that it gets by the rule that stands at Command."""
+        cause = self.traces.get(command.correlation_id) or trace.new()
+        message_id = derived_command_id(command, cause)
+        self._derived[message_id] += 1
+        count = self._derived[message_id]
+        return replace(command, message_id=message_id if count == 1 else f"{message_id}.{count}")
 
     @property
     def _status(self) -> int:

@@ -1,122 +1,47 @@
-"""How a module offers its handlers: one decorator for each of the two kinds.
+"""What the framework knows of a handler, and how a project's module offers it."""
 
-A plain handler works inside one transaction::
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import update_wrapper
+from typing import Any, Generic, ParamSpec, TypeVar
 
-    @handler(queue="inventory", message=ReserveStock, key="order_id", batch=200)
-    def reserve_stock(messages: Sequence[ReserveStock], tx: Transaction) -> Sequence[Outcome]: ...
-
-Without ``batch`` it takes one message and returns one outcome. With it, it takes
-what has arrived, up to that many, and returns one outcome for each, in order.
-
-What has no effect in the database, and may happen twice, needs neither transaction
-nor inbox row, and is an order of magnitude faster without them::
-
-    @handler(queue="cache", message=ProductChanged, batch=500, inbox=False)
-    def forget(messages: Sequence[ProductChanged]) -> Sequence[Outcome]: ...
-
-An external handler talks to the world outside and never holds a transaction while
-it does::
-
-    @external(queue="payment", message=CapturePayment, key="order_id")
-    class CapturePaymentHandler:
-        def prepare(self, claims, tx): ...    # write the intents; for each claim what to call, or an Outcome
-        def call(self, request): ...          # no transaction, many at once, on a caller thread
-        def complete(self, finished, tx): ... # write the results; an Outcome for each
-"""
-
-import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
-
-from ordermq.errors import ConfigError
+from ordermq.errors import ConfigError, UsageError
+from ordermq.message.command import Command
 from ordermq.message.envelope import Envelope
 from ordermq.message.payload import Payload
-from ordermq.task.outcome import Outcome
 from ordermq.task.retry import RetryOptions
+from ordermq.task.transaction import Transaction
 
 P = TypeVar("P", bound=Payload)
-F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
+A = ParamSpec("A")
+R_co = TypeVar("R_co", covariant=True)
 
-OnDead = Callable[[Any, str, Any], None]
-Lock = Callable[[Sequence[Any], Any], None]
+OnDead = Callable[[P, str, Transaction], None]
 
 DEFAULT = RetryOptions()
 
-_MARK = "__ordermq_handler__"
-
-
-@dataclass(frozen=True)
-class Claim(Generic[P]):
-    """One message an external handler holds the lease on.
-
-    ``resumed`` says that an earlier owner's lease ran out: it may or may not have
-    called. ``deadline_s`` is how long one call may take, in seconds.
-    """
-
-    message: P
-    envelope: Envelope
-    resumed: bool
-    deadline_s: float
-
-
-@dataclass(frozen=True)
-class Finished(Generic[P]):
-    """A claim whose call has ended, with what ``call`` returned or the exception it raised."""
-
-    claim: Claim[P]
-    result: Any
-
-
-class ExternalHandler(Protocol):
-    """What ``@external`` expects of a class; one instance serves all threads of a process.
-
-    ``from_config`` makes it from the process's settings (``ordermq.config.Loaded``).
-    ``prepare`` and ``complete`` get whatever has arrived or finished, up to a few
-    hundred, sorted by correlation id, and answer for each in order. They run in a
-    transaction and must be short: a handful of statements for all, not for each.
-    If one raises, the others are tried without the culprit.
-
-    What ``call`` raises is passed to ``complete`` as the result, as one of three:
-    GatewayUnavailable (it had no effect), GatewayRefused (it never will) or OutcomeUnknown.
-    Raised as such they pass as they are; any other error is OutcomeUnknown unless the
-    handler's ``retry`` names its type. NotCalled, a GatewayUnavailable, says that the call
-    was never made; ``complete`` should answer it with Retry or Postpone, neither of which
-    counts then. ``complete`` must write by key: it is told the same result again if nobody
-    knows whether its commit happened.
-    """
-
-    @classmethod
-    def from_config(cls, config: Any) -> "ExternalHandler": ...
-
-    def prepare(self, claims: Sequence[Claim[Any]], tx: Any) -> Sequence[Any]: ...
-
-    def call(self, request: Any) -> Any: ...
-
-    def complete(self, finished: Sequence[Finished[Any]], tx: Any) -> Sequence[Outcome]: ...
+MARK = "__ordermq_handler__"  # the attribute by which a decorated function or class names its Handler
 
 
 @dataclass(frozen=True)
 class Handler:
     """A registered handler. ``batch`` 0 means one message a call.
 
-    ``key`` names the payload's field that holds the correlation id; ``lock`` takes the
-    row locks of a batch, in order, before the handler runs; ``on_dead`` writes what
-    follows from giving the message up, in the transaction that stores the dead letter.
-    ``retry`` is what it says of its retries. ``dependency`` names the service that an
-    external handler calls; those of one process that name the same one share a breaker.
-    Without ``inbox`` it gets no transaction, and is called again for a message that comes again.
-    ``takes_delivery`` says that a plain handler has the parameter ``delivery`` or ``deliveries``.
+    ``call`` is the function, or the class of an external handler. ``key`` names the payload's
+    field that holds the correlation id. ``on_dead`` writes what follows from giving the message
+    up, in the transaction that stores the dead letter. ``retry`` is what the handler says of its
+    retries. ``dependency`` names the service that an external handler calls; the handlers of one
+    process that name the same one share a breaker. Without ``inbox`` a handler gets no
+    transaction, and is called again for a message that comes again. ``takes_delivery`` says that
+    a plain handler has the parameter ``delivery`` or ``deliveries``.
     """
 
     queue: str
     message: type[Payload]
-    call: Any
+    call: Callable[..., Any]
     batch: int = 0
     key: str | None = None
-    lock: Lock | None = None
-    on_dead: OnDead | None = None
+    on_dead: OnDead[Any] | None = None
     is_external: bool = False
     retry: RetryOptions = DEFAULT
     dependency: str = ""
@@ -125,77 +50,74 @@ class Handler:
 
     @property
     def type(self) -> str:
+        """The message's type, as it stands in the message's properties."""
         return self.message.__name__
 
     def correlation_id(self, payload: Payload, envelope: Envelope) -> str:
-        """Return the id of what the message is about: the payload's word, else the envelope's."""
+        """Return the id of what the message is about: the payload's key, or else the envelope's."""
         return str(getattr(payload, self.key)) if self.key else envelope.correlation_id
 
+    def command(
+        self, payload: Payload, *, message_id: str | None, correlation_id: str | None, delay_s: float
+    ) -> Command:
+        """Return the command that has this handler handle ``payload``. Raises UsageError for another type."""
+        if not isinstance(payload, self.message):
+            raise UsageError(f"queue {self.queue!r} takes {self.type} here, not {type(payload).__name__}")
+        if correlation_id is None:
+            correlation_id = str(getattr(payload, self.key)) if self.key else ""
+        return Command(self.queue, message_id or "", correlation_id, payload, delay_s)
 
-def handler(
-    *,
-    queue: str,
-    message: type[Payload],
-    batch: int = 0,
-    key: str | None = None,
-    lock: Lock | None = None,
-    on_dead: OnDead | None = None,
-    retry: RetryOptions = DEFAULT,
-    inbox: bool = True,
-) -> Callable[[F], F]:
-    """Offer a function as the handler of ``message`` on ``queue``. See the module."""
-    _check(message, key)
-    if lock is not None and not inbox:
-        raise ConfigError(f"the handler of {message.__name__} has no transaction to lock rows in")
-    made = Handler(queue, message, None, batch, key, lock, on_dead, retry=retry, inbox=inbox)
 
-    def mark(function: F) -> F:
-        setattr(
-            function, _MARK, replace(made, call=function, takes_delivery=_takes_delivery(function, batch))
+class HandlerFunction(Generic[P, A, R_co]):
+    """A function with ``@handler``: call it as before, or have ``command`` make messages for it."""
+
+    def __init__(self, function: Callable[A, R_co], handler: Handler) -> None:
+        update_wrapper(self, function)
+        self._function = function
+        self._handler = handler
+        setattr(self, MARK, handler)
+
+    def __call__(self, *args: A.args, **kwargs: A.kwargs) -> R_co:
+        """Call the function itself, without anything that a consumer does around it."""
+        return self._function(*args, **kwargs)
+
+    def command(
+        self,
+        payload: P,
+        *,
+        message_id: str | None = None,
+        correlation_id: str | None = None,
+        delay_s: float = 0.0,
+    ) -> Command:
+        """Return the command that has this handler handle ``payload``: ``tx.send(f.command(...))``.
+
+        ``correlation_id`` is the payload's key unless it is given. The consumer takes the message
+        ``delay_s`` seconds after the commit at the earliest. Without ``message_id`` the command gets
+        one where it is sent, by the rule that stands at Command. Raises UsageError if ``payload``
+        is not what this handler takes.
+        """
+        return self._handler.command(
+            payload, message_id=message_id, correlation_id=correlation_id, delay_s=delay_s
         )
-        return function
 
-    return mark
-
-
-def external(
-    *,
-    queue: str,
-    message: type[Payload],
-    key: str | None = None,
-    on_dead: OnDead | None = None,
-    retry: RetryOptions = DEFAULT,
-    dependency: str | None = None,
-) -> Callable[[type[T]], type[T]]:
-    """Offer a class as the external handler of ``message`` on ``queue``. See the module.
-
-    ``dependency`` is the queue's name if it is not given.
-    """
-    _check(message, key)
-    made = Handler(
-        queue, message, None, key=key, on_dead=on_dead, is_external=True,
-        retry=retry, dependency=dependency or queue,
-    )  # fmt: skip
-
-    def mark(cls: type[T]) -> type[T]:
-        setattr(cls, _MARK, replace(made, call=cls))
-        return cls
-
-    return mark
+    def __repr__(self) -> str:
+        return (
+            f"<handler {self._handler.call.__qualname__} of {self._handler.type} on {self._handler.queue!r}>"
+        )
 
 
-def handlers_in(namespace: dict[str, Any]) -> list[Handler]:
-    """Return the handlers among a module's names, in the order they were defined."""
-    marked = [
-        getattr(value, _MARK) for value in namespace.values() if callable(value) and hasattr(value, _MARK)
-    ]
-    return [each for each in marked if isinstance(each, Handler)]
-
-
-def _takes_delivery(function: Callable[..., Any], batch: int) -> bool:
-    return ("deliveries" if batch else "delivery") in inspect.signature(function).parameters
-
-
-def _check(message: type[Payload], key: str | None) -> None:
+def check_key(message: type[Payload], key: str | None) -> None:
+    """Raise ConfigError if ``message`` has no field ``key``."""
     if key is not None and key not in message.__struct_fields__:
         raise ConfigError(f"{message.__name__} has no field {key!r} to be its key")
+
+
+def handler_of(offered: object) -> Handler | None:
+    """Return the Handler of a decorated function or class; None for anything else."""
+    found = getattr(offered, MARK, None) if callable(offered) else None
+    return found if isinstance(found, Handler) else None
+
+
+def handlers_in(namespace: Mapping[str, Any]) -> list[Handler]:
+    """Return the handlers among a module's names, in the order they were defined."""
+    return [found for value in namespace.values() if (found := handler_of(value)) is not None]

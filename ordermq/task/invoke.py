@@ -10,10 +10,13 @@ from typing import Any
 from ordermq.errors import HandlerMisbehaved, NotCalled, OutcomeUnknown
 from ordermq.message.payload import Payload
 from ordermq.task.delivery import DeliveryInfo
-from ordermq.task.handler import Claim, Finished, Handler
+from ordermq.task.external import Claim, ExternalHandler, Finished
+from ordermq.task.handler import Handler
 from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
 from ordermq.task.retry import describe, result_of
 from ordermq.task.transaction import Transaction
+
+Instance = ExternalHandler[Any, Any, Any]
 
 
 def invoke_plain(
@@ -40,7 +43,7 @@ def invoke_plain(
     return checked([DONE if outcome is None else outcome for outcome in outcomes], len(messages))
 
 
-def invoke_prepare(instance: Any, claims: Sequence[Claim[Any]], tx: Transaction) -> list[Any]:
+def invoke_prepare(instance: Instance, claims: Sequence[Claim[Any]], tx: Transaction) -> list[Any]:
     """Have an external handler prepare ``claims``; return a request or an Outcome for each, in order.
 
     Raises HandlerMisbehaved, and whatever the handler raises.
@@ -52,7 +55,7 @@ def invoke_prepare(instance: Any, claims: Sequence[Claim[Any]], tx: Transaction)
     return answers
 
 
-def invoke_call(instance: Any, handler: Handler, request: Any) -> Any:
+def invoke_call(instance: Instance, handler: Handler, request: Any) -> Any:
     """Make one call of an external handler; return what ``complete`` is handed. Never raises.
 
     That is what ``call`` returned, or else GatewayUnavailable, GatewayRefused or OutcomeUnknown,
@@ -69,7 +72,9 @@ def invoke_call(instance: Any, handler: Handler, request: Any) -> Any:
         return unknown
 
 
-def invoke_complete(instance: Any, finished: Sequence[Finished[Any]], tx: Transaction) -> list[Outcome]:
+def invoke_complete(
+    instance: Instance, finished: Sequence[Finished[Any, Any]], tx: Transaction
+) -> list[Outcome]:
     """Have an external handler write the results of its calls; return an outcome for each, in order.
 
     A call that was not made costs no attempt: Retry or Postpone becomes a Postpone without delay

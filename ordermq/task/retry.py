@@ -150,17 +150,17 @@ def outcome_of_error(error: BaseException, retrying: RetryOptions | None = None)
     return Retry(describe(error), retry_after_s(error))
 
 
-GatewayResult = GatewayUnavailable | GatewayRefused | OutcomeUnknown
+CallFailure = GatewayUnavailable | GatewayRefused | OutcomeUnknown
 
 
-def result_of(error: Exception, retrying: RetryOptions) -> GatewayResult:
+def result_of(error: Exception, retrying: RetryOptions) -> CallFailure:
     """Return what a call ended in, as ``complete`` is told it; ``error`` is its cause.
 
     Unknown unless somebody has said otherwise: a call repeated in error cannot be taken back.
     """
-    if isinstance(error, GatewayResult):
+    if isinstance(error, CallFailure):
         return error
-    result: GatewayResult
+    result: CallFailure
     match retrying.verdict(error):
         case Verdict.RETRYABLE:
             result = GatewayUnavailable(describe(error), retry_after_s(error))

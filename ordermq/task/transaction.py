@@ -70,10 +70,11 @@ class Transaction(Protocol):
         Values are str, int, bool, bytes, aware datetime or None.
         """
 
-    def send(self, commands: Iterable[Command]) -> None:
-        """Send messages if, and only if, this transaction commits: they are written to the outbox.
+    def send(self, commands: Command | Iterable[Command]) -> None:
+        """Send one message or many if, and only if, this transaction commits: the outbox gets them.
 
-        Raises MalformedMessage for a payload over 256 KiB or an id that no consumer accepts.
+        Raises MalformedMessage for a payload over 256 KiB or an id that no consumer accepts, and
+        UnknownQueue for a queue that has no handler and is not in the setting ``topology.queues``.
         """
 
     def after_commit(self, call: Callable[[], None]) -> None:

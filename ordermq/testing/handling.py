@@ -1,11 +1,11 @@
 """Run a handler in a test as a consumer does, without a broker and without a process."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -17,7 +17,8 @@ from ordermq.message.payload import Payload
 from ordermq.observe import trace
 from ordermq.store import Session, Transaction
 from ordermq.task.delivery import DeliveryInfo
-from ordermq.task.handler import Claim, Finished, Handler, handlers_in
+from ordermq.task.external import Claim, ExternalHandler, Finished
+from ordermq.task.handler import Handler, HandlerFunction, handler_of
 from ordermq.task.invoke import invoke_call, invoke_complete, invoke_plain, invoke_prepare
 from ordermq.task.outcome import DONE, Outcome
 from ordermq.task.retry import outcome_of_error
@@ -32,6 +33,9 @@ _LIMITS = ConsumerSettings()  # the deadlines a consumer has that nobody configu
 # Not a message's failure: a consumer waits for the database, and a test wants to see its mistake.
 _PASSES = (StoreUnavailable, StoreRefused, HandlerMisbehaved)
 
+P = TypeVar("P", bound=Payload)
+
+Instance = ExternalHandler[Any, Any, Any]
 Check = Callable[[Transaction], None]
 
 
@@ -61,8 +65,8 @@ class Ran:
 
 
 def run_handler(
-    handler: Any,
-    *messages: Payload,
+    handler: HandlerFunction[P, ..., Any] | ExternalHandler[P, Any, Any],
+    *messages: P,
     session: Session | DatabaseSettings,
     commit: bool = False,
     resumed: bool = False,
@@ -105,7 +109,7 @@ def run_handler(
         for number, message in enumerate(messages)
     ]
     run = _Run(marked, session, commit, check)
-    if marked.is_external:
+    if isinstance(handler, ExternalHandler):
         run.external(handler, items, resumed)
     else:
         run.by_halves(run.plain, items)
@@ -119,8 +123,12 @@ class _Item:
     envelope: Envelope
 
 
-class _RollBack(Exception):
-    """Ends a transaction whose writes were only to be seen."""
+class _NotAllDone(Exception):
+    """Rolls a transaction back as a consumer does: what was only written is not even sent."""
+
+    def __init__(self, outcomes: list[Outcome]) -> None:
+        super().__init__()
+        self.outcomes = outcomes
 
 
 class _Run:
@@ -134,13 +142,13 @@ class _Run:
         self._is_checking = False
         self._has_checked = False
         self._outcomes: dict[int, Outcome] = {}
-        self._finished: dict[int, Finished[Any]] = {}  # calls that were made
+        self._finished: dict[int, Finished[Any, Any]] = {}  # calls that were made
         self._sent: list[Sent] = []
         self._errors: list[BaseException] = []
 
     def ran(self, items: Sequence[_Item]) -> Ran:
         if not self._has_checked and self._check is not None:
-            with self._transaction([], keep=lambda: False) as tx:
+            with self._transaction([], is_kept=False) as tx:
                 self._check(tx)
         outcomes = [self._outcomes[item.number] for item in items]
         results = [self._finished[number].result for number in sorted(self._finished)]
@@ -174,21 +182,20 @@ class _Run:
             pending = [item for item in pending if item.number not in self._outcomes]
 
     def _attempt(self, items: Sequence[_Item]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-
-        def all_done() -> bool:
-            return all(outcome == DONE for outcome in outcomes)
-
-        with self._transaction(items, keep=lambda: self._commit and all_done()) as tx:
-            messages = [each.message for each in items]
-            outcomes += invoke_plain(self._handler, messages, tx, partial(self._deliveries, items))
-            if all_done():
+        messages = [each.message for each in items]
+        try:
+            with self._transaction(items, is_kept=self._commit) as tx:
+                outcomes = invoke_plain(self._handler, messages, tx, partial(self._deliveries, items))
+                if any(outcome != DONE for outcome in outcomes):
+                    raise _NotAllDone(outcomes)
                 self._look(tx)
-        return outcomes
+                return outcomes
+        except _NotAllDone as exc:
+            return exc.outcomes
 
-    def external(self, instance: Any, items: Sequence[_Item], resumed: bool) -> None:
+    def external(self, instance: Instance, items: Sequence[_Item], resumed: bool) -> None:
         def begin(some: Sequence[_Item]) -> None:
-            with self._transaction(some, keep=lambda: self._commit) as tx:
+            with self._transaction(some, is_kept=self._commit) as tx:
                 self._prepare(instance, some, resumed, tx)
                 if self._commit:
                     self._flush(tx)
@@ -196,7 +203,7 @@ class _Run:
                     self._complete(instance, some, tx)
 
         def end(some: Sequence[_Item]) -> None:
-            with self._transaction(some, keep=lambda: True) as tx:
+            with self._transaction(some, is_kept=True) as tx:
                 self._complete(instance, some, tx)
 
         # As a consumer sorts them: its processes lock in one order.
@@ -204,7 +211,7 @@ class _Run:
         if self._commit and self._finished:
             self.by_halves(end, [item for item in items if item.number in self._finished])
 
-    def _prepare(self, instance: Any, items: Sequence[_Item], resumed: bool, tx: Transaction) -> None:
+    def _prepare(self, instance: Instance, items: Sequence[_Item], resumed: bool, tx: Transaction) -> None:
         """Prepare and call; a call that was made before, for a larger part, is not made again."""
         claims = [Claim(item.message, item.envelope, resumed, _LIMITS.call_timeout_s) for item in items]
         answers = invoke_prepare(instance, claims, tx)
@@ -216,7 +223,7 @@ class _Run:
             else:
                 self._finished[item.number] = Finished(claim, _called(instance, self._handler, answer))
 
-    def _complete(self, instance: Any, items: Sequence[_Item], tx: Transaction) -> None:
+    def _complete(self, instance: Instance, items: Sequence[_Item], tx: Transaction) -> None:
         called = [item.number for item in items if item.number in self._finished]
         if called:
             outcomes = invoke_complete(instance, [self._finished[number] for number in called], tx)
@@ -227,16 +234,9 @@ class _Run:
         deadline = Deadline(_LIMITS.handler_deadline_s)
         return [DeliveryInfo.of(item.envelope, deadline) for item in items]
 
-    @contextmanager
-    def _transaction(self, items: Sequence[_Item], *, keep: Callable[[], bool]) -> Iterator[Transaction]:
+    def _transaction(self, items: Sequence[_Item], *, is_kept: bool) -> AbstractContextManager[Transaction]:
         traces = {item.envelope.correlation_id: item.envelope.traceparent for item in items}
-        try:
-            with self._session.transaction(traces=traces) as tx:
-                yield tx
-                if not keep():
-                    raise _RollBack
-        except _RollBack:
-            return
+        return self._session.transaction(traces=traces, dry_run=not is_kept)
 
     def _look(self, tx: Transaction) -> None:
         self._flush(tx)
@@ -247,12 +247,12 @@ class _Run:
 
     def _flush(self, tx: Transaction) -> None:
         """Have all statements run and all constraints checked: what fails is the handler's failure."""
-        tx.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        tx.check()
         for queue, type_, message_id, body in tx.fetch_all(_SENT):
             self._sent.append(Sent(queue, type_, message_id, json.loads(body)))
 
 
-def _called(instance: Any, handler: Handler, request: Any) -> Any:
+def _called(instance: Instance, handler: Handler, request: Any) -> Any:
     result = invoke_call(instance, handler, request)
     cause = result.__cause__ if isinstance(result, BaseException) else None
     if cause is not None and not isinstance(cause, Exception | SystemExit):
@@ -260,14 +260,13 @@ def _called(instance: Any, handler: Handler, request: Any) -> Any:
     return result
 
 
-def _marked(handler: Any) -> Handler:
+def _marked(handler: object) -> Handler:
     if isinstance(handler, type):
         raise UsageError("run_handler() needs an instance of an external handler, not its class")
-    # An instance carries its class's mark, but is not callable itself.
-    found = handlers_in({"": handler if callable(handler) else type(handler)})
-    if not found:
+    found = handler_of(type(handler) if isinstance(handler, ExternalHandler) else handler)
+    if found is None:
         raise UsageError(f"{handler!r} is neither a function with @handler nor an instance with @external")
-    return found[0]
+    return found
 
 
 def _envelope(marked: Handler, message: Payload, number: int, attempt: int, replay_no: int) -> Envelope:

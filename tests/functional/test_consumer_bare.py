@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from ordermq.errors import ConfigError
-from ordermq.task import DONE, Retry, handler
+from ordermq.task import DONE, Retry
 from ordermq.testing import run_handler, wait_until
-from tests.support.probe import BARE, Probe, handle_bare
+from tests.support.probe import BARE, handle_bare
 from tests.support.runtime import probes
 
 
@@ -67,8 +66,3 @@ def test_it_is_tried_alone_like_any_other(rig):
     ran = run_handler(handle_bare, *probes(2), *probes(1, "retry", start=2), session=rig.session)
 
     assert ran.outcomes == [DONE, DONE, Retry("asked to retry", 0.05)]
-
-
-def test_it_has_no_transaction_to_lock_rows_in():
-    with pytest.raises(ConfigError, match="no transaction"):
-        handler(queue="bare", message=Probe, inbox=False, lock=lambda messages, tx: None)

@@ -5,8 +5,18 @@ import sys
 import pytest
 
 from ordermq.errors import GatewayRefused, GatewayUnavailable, HandlerMisbehaved, OutcomeUnknown
-from ordermq.task import DONE, Dead, Postpone, Registry, Retry, RetryOptions, external, handler
-from ordermq.task.delivery import DeliveryInfo
+from ordermq.task import (
+    DONE,
+    Dead,
+    DeliveryInfo,
+    ExternalHandler,
+    Postpone,
+    Registry,
+    Retry,
+    RetryOptions,
+    external,
+    handler,
+)
 from ordermq.task.handler import handlers_in
 from ordermq.testing import run_handler, wait_until
 from tests.support.probe import Probe
@@ -103,11 +113,7 @@ def test_complete_is_handed_what_a_consumer_hands_it_when_a_call_raises(rig, err
     handed = []
 
     @external(queue="call", message=Probe, key="order_id", retry=OPTIONS)
-    class Raising:
-        @classmethod
-        def from_config(cls, config):
-            return cls()
-
+    class Raising(ExternalHandler):
         def prepare(self, claims, tx):
             return [each.message for each in claims]
 

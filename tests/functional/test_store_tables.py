@@ -155,9 +155,7 @@ def test_a_sent_command_continues_the_trace_of_its_order_only(session):
     assert trace.parse(other.traceparent).trace_id != trace.parse(traceparent).trace_id
 
 
-@pytest.mark.parametrize(
-    ("message_id", "order_id"), [("two words", "o"), ("m", "ö"), ("m", "x" * 201), ("", "o")]
-)
+@pytest.mark.parametrize(("message_id", "order_id"), [("two words", "o"), ("m", "ö"), ("m", "x" * 201)])
 def test_a_command_no_consumer_could_read_is_refused_where_it_is_written(session, message_id, order_id):
     with pytest.raises(MalformedMessage, match="_id is not"), session.transaction() as tx:
         tx.send([Command("q", message_id, order_id, Note(order_id="o"))])

@@ -10,7 +10,7 @@ import time
 
 from ordermq.message.payload import Payload
 from ordermq.module import Module
-from ordermq.task import DONE, Dead, Postpone, Retry, external, handler
+from ordermq.task import DONE, Dead, ExternalHandler, Postpone, Retry, external, handler
 
 SCHEMA = """
     CREATE TABLE effects (order_id text, queue text, at timestamptz DEFAULT clock_timestamp());
@@ -85,12 +85,8 @@ def handle_bare(messages):
 
 
 @external(queue="call", message=Probe, key="order_id", on_dead=_bury)
-class CallOut:
+class CallOut(ExternalHandler):
     """Its call sleeps ``seconds``; what it decides is decided in ``complete``."""
-
-    @classmethod
-    def from_config(cls, config):
-        return cls()
 
     def prepare(self, claims, tx):
         rows = [(each.message.order_id, each.resumed) for each in claims]

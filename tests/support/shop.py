@@ -21,6 +21,7 @@ from ordermq.shop.reconcile import reconcile
 from ordermq.store import Session, Transaction, migrate
 from ordermq.store.session import connect
 from ordermq.task import DONE, Claim, Dead, Finished, Outcome
+from ordermq.task.invoke import invoke_call
 from ordermq.testing import wait_until
 
 REGISTRY = registry_of([module])
@@ -150,10 +151,7 @@ class Shop:
         return [(claim, answer_to[id(claim)]) for claim in claims]
 
     def call(self, message, request):
-        try:
-            return self.external[message.envelope.type].call(request)
-        except Exception as exc:
-            return exc
+        return invoke_call(self.external[message.envelope.type], message.handler, request)
 
     def complete(self, message, claim, result):
         (outcome,) = self.complete_all((claim, result))

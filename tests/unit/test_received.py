@@ -27,7 +27,7 @@ from ordermq.message.headers import (
 )
 from ordermq.message.payload import Payload
 from ordermq.task import DONE, Registry, handler
-from ordermq.task.handler import handlers_in
+from ordermq.task.handler import handler_of, handlers_in
 
 
 class Reserve(Payload):
@@ -71,7 +71,7 @@ def read(delivery, queue, registry):
 def test_a_plain_body_from_any_client_is_handled():
     [[message]] = plan([delivery(1)], "stock", ONE).batches
 
-    assert message.handler.call is reserve
+    assert message.handler is handler_of(reserve)
     assert message.payload == Reserve(order_id="o1")
     assert message.envelope.message_id.startswith("sha256:")
     assert (message.envelope.correlation_id, message.envelope.attempt, message.envelope.hop) == ("o1", 1, 0)

@@ -12,9 +12,10 @@ Invariants
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Self
 
 from ordermq.clock import monotonic_s, utc_now
+from ordermq.config import Loaded
 from ordermq.errors import GatewayRefused, GatewayUnavailable
 from ordermq.shop import queries
 from ordermq.shop.commands import NOTIFY, AlertOperator
@@ -22,8 +23,19 @@ from ordermq.shop.gateways import SmsGateway
 from ordermq.shop.handlers.notify import SmsRequest
 from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.shop.templates import render_alert
-from ordermq.store import Transaction
-from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Postpone, Retry, external
+from ordermq.task import (
+    DONE,
+    CallFailure,
+    Claim,
+    Dead,
+    ExternalHandler,
+    Finished,
+    Outcome,
+    Postpone,
+    Retry,
+    Transaction,
+    external,
+)
 from ordermq.task.retry import describe
 
 
@@ -43,7 +55,7 @@ class AlertSent:
 
 
 @external(queue=NOTIFY, message=AlertOperator, key="order_id", dependency="sms")
-class AlertOperatorHandler:
+class AlertOperatorHandler(ExternalHandler[AlertOperator, AlertRequest, AlertSent]):
     """Sends texts to ``shop.alert_phone``; without one there is nothing to do.
 
     Owned by the thread that prepares calls.
@@ -57,7 +69,7 @@ class AlertOperatorHandler:
         self._told_at: datetime | None = None  # when the newest text that was sent was made
 
     @classmethod
-    def from_config(cls, config: Any) -> "AlertOperatorHandler":
+    def from_config(cls, config: Loaded) -> Self:
         settings: ShopSettings = config.section(SECTION)
         return cls(SmsGateway.from_settings(settings), settings.alert_phone, every_s=settings.alert_every_s)
 
@@ -84,7 +96,9 @@ class AlertOperatorHandler:
         self._gateway.send(sms.to, sms.text, reference=sms.reference, timeout_s=sms.timeout_s)
         return AlertSent(request.made_at)
 
-    def complete(self, finished: Sequence[Finished[AlertOperator]], tx: Transaction) -> list[Outcome]:
+    def complete(
+        self, finished: Sequence[Finished[AlertOperator, AlertSent]], tx: Transaction
+    ) -> list[Outcome]:
         for each in finished:
             if isinstance(each.result, AlertSent):
                 self._told_at = max(self._told_at or each.result.made_at, each.result.made_at)
@@ -102,7 +116,7 @@ class AlertOperatorHandler:
         return AlertRequest(SmsRequest(self._phone, text, reference, claim.deadline_s), made_at)
 
 
-def _outcome(result: Any) -> Outcome:
+def _outcome(result: AlertSent | CallFailure) -> Outcome:
     match result:
         case AlertSent():
             return DONE
@@ -110,5 +124,5 @@ def _outcome(result: Any) -> Outcome:
             return Dead(str(result))
         case GatewayUnavailable():
             return Postpone(str(result), result.retry_after_s)
-        case _:
+        case _:  # OutcomeUnknown
             return Retry(describe(result))  # perhaps sent: rather twice than never

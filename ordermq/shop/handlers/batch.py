@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 from ordermq.shop.events import FAILED, EventType, Step
 from ordermq.shop.journal import Journal, LockedOrder
 from ordermq.shop.saga import Readiness, can_happen
-from ordermq.store import Transaction
-from ordermq.task import DONE, Dead, Outcome, Postpone
+from ordermq.task import DONE, Dead, Outcome, Postpone, Transaction
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ told after the order was cancelled it is refunded.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from ordermq.clock import Deadline
 from ordermq.errors import GatewayRefused, GatewayUnavailable
@@ -22,8 +21,7 @@ from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandle
 from ordermq.shop.journal import Journal
 from ordermq.shop.payments import Due, Payments, PaymentState
 from ordermq.shop.saga import Status
-from ordermq.store import Transaction
-from ordermq.task import DONE, Claim, Dead, Outcome, Postpone, external
+from ordermq.task import DONE, CallFailure, Claim, Dead, Outcome, Postpone, Transaction, external
 from ordermq.task.retry import describe
 
 
@@ -48,7 +46,7 @@ NEVER_SEEN = NeverSeen()
     queue=PAYMENT, message=CapturePayment, key="order_id", on_dead=partial(give_up, Step.CAPTURE),
     retry=UNTIL_KNOWN, dependency=DEPENDENCY,
 )  # fmt: skip
-class CapturePaymentHandler(PaymentHandler):
+class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captured | Declined | NeverSeen]):
     """Takes an order's total from its card, once."""
 
     def prepare(
@@ -78,10 +76,16 @@ class CapturePaymentHandler(PaymentHandler):
             return NEVER_SEEN
         return self._gateway.capture(request.capture, timeout_s=deadline.left_s)
 
-    def _told(self, order_id: str, result: Any, journal: Journal, locked: Payments) -> Outcome:
+    def _apply_result(
+        self,
+        order_id: str,
+        result: Captured | Declined | NeverSeen | CallFailure,
+        journal: Journal,
+        locked: Payments,
+    ) -> Outcome:
         payment = locked.rows.get(order_id)
         if payment is None or payment.state in (PaymentState.CAPTURED, PaymentState.REFUNDED):
-            return DONE  # told before
+            return DONE  # this result was written before
         is_pending = Step.CAPTURE in journal.orders[order_id].state.pending
         match result:
             case Captured(capture_id):
@@ -105,7 +109,7 @@ class CapturePaymentHandler(PaymentHandler):
                 return Dead(str(result))
             case GatewayUnavailable():
                 return Postpone(str(result), result.retry_after_s)
-            case _:
+            case _:  # OutcomeUnknown
                 locked.set(order_id, PaymentState.UNKNOWN, reason=describe(result))
                 return Postpone(describe(result))
         return DONE

@@ -14,8 +14,7 @@ from ordermq.shop.handlers.batch import BATCH, StepBatch, give_up
 from ordermq.shop.reservations import ReservationEnd
 from ordermq.shop.saga import Status
 from ordermq.shop.stock import allocate, lock_stock
-from ordermq.store import Transaction
-from ordermq.task import Outcome, handler
+from ordermq.task import Outcome, Transaction, handler
 
 
 @handler(

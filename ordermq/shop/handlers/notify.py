@@ -6,8 +6,9 @@ again: it is recorded as unknown, and a human gets to see it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Self
 
+from ordermq.config import Loaded
 from ordermq.errors import GatewayRefused, GatewayUnavailable
 from ordermq.shop import notifications
 from ordermq.shop.commands import NOTIFY, SendNotification
@@ -18,8 +19,18 @@ from ordermq.shop.journal import Journal
 from ordermq.shop.notifications import Key, Notifications, NotificationState
 from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.shop.templates import render
-from ordermq.store import Transaction
-from ordermq.task import DONE, Claim, Dead, Finished, Outcome, Postpone, external
+from ordermq.task import (
+    DONE,
+    CallFailure,
+    Claim,
+    Dead,
+    ExternalHandler,
+    Finished,
+    Outcome,
+    Postpone,
+    Transaction,
+    external,
+)
 from ordermq.task.retry import describe
 
 
@@ -47,14 +58,14 @@ def give_up(message: SendNotification, reason: str, tx: Transaction) -> None:
 
 
 @external(queue=NOTIFY, message=SendNotification, key="order_id", on_dead=give_up, dependency="sms")
-class SendNotificationHandler:
+class SendNotificationHandler(ExternalHandler[SendNotification, SmsRequest, SmsSent]):
     """Sends one SMS for each message. One instance serves all threads."""
 
     def __init__(self, gateway: SmsGateway) -> None:
         self._gateway = gateway
 
     @classmethod
-    def from_config(cls, config: Any) -> "SendNotificationHandler":
+    def from_config(cls, config: Loaded) -> Self:
         settings: ShopSettings = config.section(SECTION)
         return cls(SmsGateway.from_settings(settings))
 
@@ -82,7 +93,9 @@ class SendNotificationHandler:
             )
         )
 
-    def complete(self, finished: Sequence[Finished[SendNotification]], tx: Transaction) -> list[Outcome]:
+    def complete(
+        self, finished: Sequence[Finished[SendNotification, SmsSent]], tx: Transaction
+    ) -> list[Outcome]:
         """Write what became of each."""
         results = [(_key(each.claim.message), each.result) for each in finished]
         order_ids = {order_id for (order_id, _), _ in results}
@@ -126,7 +139,12 @@ def _begin(
     return DONE
 
 
-def _end(key: Key, result: Any, journal: Journal, told: Notifications) -> Outcome:
+def _end(
+    key: Key,
+    result: SmsSent | CallFailure,
+    journal: Journal,
+    told: Notifications,
+) -> Outcome:
     order_id, template = key
     match result:
         case SmsSent(provider_id):
@@ -143,7 +161,7 @@ def _end(key: Key, result: Any, journal: Journal, told: Notifications) -> Outcom
         case GatewayRefused():
             told.set(key, NotificationState.FAILED, reason=str(result))
             return Dead(str(result))
-        case _:
+        case _:  # OutcomeUnknown
             _unknown(key, describe(result), journal, told)
     return DONE
 

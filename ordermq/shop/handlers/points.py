@@ -6,8 +6,7 @@ from functools import partial
 from ordermq.shop.commands import POINTS, AwardPoints
 from ordermq.shop.events import EventType, Step
 from ordermq.shop.handlers.batch import BATCH, StepBatch, give_up
-from ordermq.store import Transaction
-from ordermq.task import Outcome, handler
+from ordermq.task import Outcome, Transaction, handler
 
 MINOR_UNITS_PER_POINT = 100
 

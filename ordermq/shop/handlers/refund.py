@@ -7,7 +7,6 @@ said only when no capture can be on its way any more.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from ordermq.clock import Deadline
 from ordermq.errors import GatewayRefused, GatewayUnavailable
@@ -18,8 +17,7 @@ from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler
 from ordermq.shop.journal import Journal
 from ordermq.shop.payments import Payment, Payments, PaymentState
-from ordermq.store import Transaction
-from ordermq.task import DONE, Claim, Dead, Outcome, Postpone, external
+from ordermq.task import DONE, CallFailure, Claim, Dead, Outcome, Postpone, Transaction, external
 from ordermq.task.retry import describe
 
 
@@ -51,7 +49,7 @@ NOTHING_TAKEN = NothingTaken()
     queue=PAYMENT, message=RefundPayment, key="order_id", on_dead=partial(give_up, Step.REFUND),
     retry=UNTIL_KNOWN, dependency=DEPENDENCY,
 )  # fmt: skip
-class RefundPaymentHandler(PaymentHandler):
+class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundMade | NothingTaken]):
     """Gives back what was taken for an order, once."""
 
     def prepare(
@@ -86,10 +84,16 @@ class RefundPaymentHandler(PaymentHandler):
         )
         return RefundMade(refunded, capture_id)
 
-    def _told(self, order_id: str, result: Any, journal: Journal, locked: Payments) -> Outcome:
+    def _apply_result(
+        self,
+        order_id: str,
+        result: RefundMade | NothingTaken | CallFailure,
+        journal: Journal,
+        locked: Payments,
+    ) -> Outcome:
         payment = locked.rows.get(order_id)
         if payment is None or Step.REFUND not in journal.orders[order_id].state.pending:
-            return DONE  # told before
+            return DONE  # this result was written before
         match result:
             case RefundMade(Refunded(refund_id), capture_id):
                 locked.set(order_id, PaymentState.REFUNDED, capture_id=capture_id, refund_id=refund_id)
@@ -108,8 +112,8 @@ class RefundPaymentHandler(PaymentHandler):
                 return Dead(str(result))
             case GatewayUnavailable():
                 return Postpone(str(result), result.retry_after_s)
-            case _:
-                return Postpone(describe(result))  # sent again under its key
+            case _:  # OutcomeUnknown
+                return Postpone(describe(result))  # the refund is sent again under its key
         return DONE
 
 

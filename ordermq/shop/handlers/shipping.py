@@ -8,8 +8,7 @@ from ordermq.shop.commands import SHIPPING, CreateShipment
 from ordermq.shop.events import EventType, Step
 from ordermq.shop.handlers.batch import BATCH, StepBatch, give_up
 from ordermq.shop.reservations import ReservationEnd
-from ordermq.store import Transaction
-from ordermq.task import Outcome, handler
+from ordermq.task import Outcome, Transaction, handler
 
 _CREATE = "INSERT INTO shop.shipments (order_id) VALUES %s RETURNING order_id, shipment_number"
 
