@@ -14,19 +14,49 @@ from typing import Any, NamedTuple
 from ordermq.errors import BadInput
 from ordermq.message.envelope import Envelope
 from ordermq.message.payload import MAX_BODY_BYTES
-from ordermq.store.outgoing import OutboxRow
+from ordermq.store.outgoing import ENVELOPE, OutboxRow
 from ordermq.store.transaction import Transaction
 
-_KEEP = """
-    INSERT INTO ordermq.dead_letters (queue, message_id, replay_no, type, version, correlation_id,
-        traceparent, occurred_at, attempt, hop, first_failed_at, body, reason)
-    VALUES %s
-    ON CONFLICT (queue, message_id, replay_no) DO NOTHING
-"""
 
-_COLUMNS = """dead_letter_id, queue, message_id, replay_no, type, version, correlation_id, traceparent,
-    occurred_at, attempt, hop, first_failed_at, body, reason, died_at, replayed_at, replayed_by,
-    replay_reason, discarded_at, discarded_by, discard_reason, fingerprint"""
+class DeadLetter(NamedTuple):
+    """A row of the table."""
+
+    dead_letter_id: int
+    queue: str
+    message_id: str
+    replay_no: int
+    type: str
+    version: int
+    correlation_id: str
+    traceparent: str
+    occurred_at: datetime
+    attempt: int
+    hop: int
+    first_failed_at: datetime | None
+    body: bytes
+    reason: str
+    died_at: datetime
+    replayed_at: datetime | None
+    replayed_by: str | None
+    replay_reason: str | None
+    discarded_at: datetime | None
+    discarded_by: str | None
+    discard_reason: str | None
+    fingerprint: str
+
+    @property
+    def is_open(self) -> bool:
+        """True until the letter is replayed or discarded."""
+        return self.replayed_at is None and self.discarded_at is None
+
+
+_COLUMNS = ", ".join(DeadLetter._fields)
+_KEPT = [name for name in ENVELOPE if name != "last_error"]  # its text is in the letter's reason
+
+_KEEP = f"""
+    INSERT INTO ordermq.dead_letters (queue, {", ".join(_KEPT)}, body, reason) VALUES %s
+    ON CONFLICT (queue, message_id, replay_no) DO NOTHING
+"""  # noqa: S608 # constants; values are bound
 
 _MATCHES = """(%(ids)s::bigint[] IS NULL OR dead_letter_id = ANY(%(ids)s))
        AND (%(queue)s::text IS NULL OR queue = %(queue)s)
@@ -79,38 +109,6 @@ _OPEN = """
 """
 
 
-class DeadLetter(NamedTuple):
-    """A row of the table."""
-
-    dead_letter_id: int
-    queue: str
-    message_id: str
-    replay_no: int
-    type: str
-    version: int
-    correlation_id: str
-    traceparent: str
-    occurred_at: datetime
-    attempt: int
-    hop: int
-    first_failed_at: datetime | None
-    body: bytes
-    reason: str
-    died_at: datetime
-    replayed_at: datetime | None
-    replayed_by: str | None
-    replay_reason: str | None
-    discarded_at: datetime | None
-    discarded_by: str | None
-    discard_reason: str | None
-    fingerprint: str
-
-    @property
-    def is_open(self) -> bool:
-        """Nobody has decided about it yet."""
-        return self.replayed_at is None and self.discarded_at is None
-
-
 @dataclass(frozen=True, slots=True)
 class Group:
     """Dead letters of one fingerprint: those that died of the same cause. ``reason`` is the newest's."""
@@ -156,12 +154,9 @@ EVERY = Filter()
 def keep(tx: Transaction, queue: str, letters: Sequence[tuple[Envelope, bytes, str]]) -> None:
     """Store (envelope, body, reason) of messages given up. One already stored is left as it is."""
     rows = [
-        (
-            queue, e.message_id, e.replay_no, e.type, e.version, e.correlation_id, e.traceparent,
-            e.occurred_at, e.attempt, e.hop, e.first_failed_at, body, reason,
-        )
-        for e, body, reason in letters
-    ]  # fmt: skip
+        (queue, *[getattr(envelope, name) for name in _KEPT], body, reason)
+        for envelope, body, reason in letters
+    ]
     tx.write_values(_KEEP, rows)
 
 

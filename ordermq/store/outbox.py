@@ -14,15 +14,14 @@ Invariants
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_INTRANS
 from psycopg2.extensions import connection as Connection
 
 from ordermq.errors import StoreUnavailable, UsageError
-from ordermq.message.envelope import Envelope
-from ordermq.store.outgoing import COLUMNS, OutboxRow
+from ordermq.store.outgoing import COLUMNS, OutboxRow, row_of
 from ordermq.store.session import Session
 from ordermq.store.transaction import Transaction
 
@@ -98,7 +97,7 @@ def claim(tx: Transaction, limit: int) -> list[ClaimedRow] | None:
         )
     if idle:
         return None
-    return [ClaimedRow(record[1], record[2], _row(record[3:])) for record in records]
+    return [ClaimedRow(record[1], record[2], row_of(record[3:])) for record in records]
 
 
 def delete(tx: Transaction, outbox_ids: Sequence[int]) -> None:
@@ -122,12 +121,3 @@ def count_refused(tx: Transaction, limit: int = 100_000) -> int:
     """Return how many rows the broker would not take so far, counted up to ``limit``."""
     row = tx.fetch_one(_COUNT_REFUSED, (limit,))
     return int(row[0]) if row else 0
-
-
-def _row(record: Sequence[Any]) -> OutboxRow:
-    envelope = Envelope(
-        message_id=record[1], type=record[2], version=record[3], correlation_id=record[4],
-        traceparent=record[5], occurred_at=record[6], attempt=record[7], hop=record[8],
-        replay_no=record[9], first_failed_at=record[10], last_error=record[11],
-    )  # fmt: skip
-    return OutboxRow(record[0], envelope, bytes(record[12]))

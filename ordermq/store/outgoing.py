@@ -1,7 +1,10 @@
 """Messages on their way into the ``outbox`` table: the rows, and the one statement that adds them."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, get_args
+
+import msgspec
 
 from ordermq.clock import utc_now
 from ordermq.message.command import Command
@@ -11,11 +14,15 @@ from ordermq.message.payload import encode
 from ordermq.observe import trace
 from ordermq.store.arrays import insert_into
 
-_TYPES = {
-    "routing_key": "text", "message_id": "text", "type": "text", "version": "int", "correlation_id": "text",
-    "traceparent": "text", "occurred_at": "timestamptz", "attempt": "int", "hop": "int", "replay_no": "int",
-    "first_failed_at": "timestamptz", "last_error": "text", "body": "bytea",
-}  # fmt: skip
+_OF_PYTHON: dict[Any, str] = {str: "text", int: "int", datetime: "timestamptz"}
+
+# The columns of an envelope and their types, in its order.
+ENVELOPE = {
+    field.name: _OF_PYTHON[(get_args(field.type) or (field.type,))[0]]
+    for field in msgspec.structs.fields(Envelope)
+}
+
+_TYPES = {"routing_key": "text", **ENVELOPE, "body": "bytea"}
 
 COLUMNS = ", ".join(_TYPES)
 
@@ -25,7 +32,7 @@ INSERT = insert_into("ordermq.outbox", **_TYPES)
 APPEND_LATER = f"""
     INSERT INTO ordermq.outbox ({COLUMNS}, available_at) VALUES %s
 """  # noqa: S608 # COLUMNS is a constant
-LATER_TEMPLATE = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, now() + %s * interval '1 second')"
+LATER_TEMPLATE = f"({'%s, ' * len(_TYPES)}now() + %s * interval '1 second')"
 
 
 class OutboxRow(NamedTuple):
@@ -59,8 +66,9 @@ def new_row(command: Command, traces: Mapping[str, str]) -> OutboxRow:
 
 def values(row: OutboxRow) -> tuple[Any, ...]:
     """Return the row's values in the order of ``COLUMNS``."""
-    e = row.envelope
-    return (
-        row.routing_key, e.message_id, e.type, e.version, e.correlation_id, e.traceparent, e.occurred_at,
-        e.attempt, e.hop, e.replay_no, e.first_failed_at, e.last_error, row.body,
-    )  # fmt: skip
+    return (row.routing_key, *msgspec.structs.astuple(row.envelope), row.body)
+
+
+def row_of(record: Sequence[Any]) -> OutboxRow:
+    """Return the row whose ``values`` stand in ``record``, in the order of ``COLUMNS``."""
+    return OutboxRow(record[0], Envelope(*record[1:-1]), bytes(record[-1]))

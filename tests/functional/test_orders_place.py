@@ -23,7 +23,6 @@ from ordermq.shop import (
     place_orders,
 )
 from ordermq.store import Session, join_transaction
-from ordermq.store.outgoing import COLUMNS
 from ordermq.testing import wait_until
 from tests.support.shop import an_order, open_shop
 
@@ -102,14 +101,6 @@ def test_every_value_of_an_order_stands_in_its_own_column(shop, place):
     assert len({traceparent.split("-")[1] for (traceparent,) in traces}) == 1
     [message] = shop.take("inventory")
     assert (message.envelope.correlation_id, message.envelope.attempt, message.envelope.hop) == ("o-1", 1, 0)
-
-
-def test_a_message_s_values_are_those_the_outbox_has(shop):
-    # The function that adds many orders names the outbox's columns for itself.
-    with shop.session.transaction() as tx:
-        arguments = tx.fetch_one("SELECT proargnames FROM pg_proc WHERE oid = 'shop.place_orders'::regproc")
-    assert arguments is not None
-    assert [each.removeprefix("m_") for each in arguments[0] if each.startswith("m_")] == COLUMNS.split(", ")
 
 
 def test_one_order_is_written_as_many_are(shop):

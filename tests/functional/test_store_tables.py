@@ -26,7 +26,7 @@ from ordermq.store import Session, Transaction, actions, dead_letters, inbox, le
 from ordermq.store.arrays import insert_into
 from ordermq.store.dead_letters import Filter
 from ordermq.store.migrate import Migration
-from ordermq.store.outgoing import COLUMNS
+from ordermq.store.outgoing import COLUMNS, OutboxRow, values
 from ordermq.store.starts import Started
 from ordermq.store.transaction import MANY_ROWS
 from ordermq.testing import wait_until
@@ -583,3 +583,28 @@ def test_what_postgresql_cannot_store_is_refused_in_an_array_as_in_any_statement
         with pytest.raises(DataRefused), session.transaction() as tx:
             tx.execute("CREATE TEMPORARY TABLE added (t text) ON COMMIT DROP")
             tx.add(insert_into("added", t="text"), [(bad,)] * MANY_ROWS)
+
+
+def test_the_envelope_the_outbox_and_the_type_of_a_message_have_the_same_columns(session):
+    # Columns are listed where PostgreSQL needs them: Python's lists come from Envelope.
+    columns = """
+        SELECT attname, format_type(atttypid, -1) FROM pg_attribute
+         WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum
+    """
+    with session.transaction() as tx:
+        message = tx.fetch_all(columns, ("ordermq.message",))
+        table = tx.fetch_all(columns, ("ordermq.outbox",))
+    assert [name for name, _ in message] == COLUMNS.split(", ")
+    assert table[: len(message)] == message
+
+
+def test_a_message_sent_by_sql_is_the_one_that_python_would_have_sent(session):
+    row = OutboxRow("gifts", envelope(attempt=2, hop=3, replay_no=1, first_failed_at=utc_now()), b"{}")
+    places = ", ".join(["%s"] * len(values(row)))
+    with session.transaction() as tx:
+        tx.append([row])
+        tx.execute(f"SELECT ordermq.send(ROW({places})::ordermq.message)", values(row))
+    with session.transaction() as tx:
+        by_python, by_sql = outbox.claim(tx, 10)
+    assert by_sql.row == by_python.row == row
+    assert by_sql.outbox_id > by_python.outbox_id

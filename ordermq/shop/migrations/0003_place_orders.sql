@@ -3,7 +3,7 @@
 -- spares it 0.4 of the 0.8 ms an order takes there (docs/performance.md).
 
 -- Adds the orders that are new, and what stands below them; returns their order_ids. The arrays hold a
--- column each: o_ of orders and contacts, i_ of items, e_ of events, m_ of messages.
+-- column each: o_ of orders and contacts, i_ of items, e_ of events.
 CREATE FUNCTION shop.place_orders(
     new_status          text,
     new_pending         text[],
@@ -29,20 +29,7 @@ CREATE FUNCTION shop.place_orders(
     e_type              text[],
     e_step              text[],
     e_occurred_at       timestamptz[],
-    e_body              bytea[],
-    m_routing_key       text[],
-    m_message_id        text[],
-    m_type              text[],
-    m_version           integer[],
-    m_correlation_id    text[],
-    m_traceparent       text[],
-    m_occurred_at       timestamptz[],
-    m_attempt           integer[],
-    m_hop               integer[],
-    m_replay_no         integer[],
-    m_first_failed_at   timestamptz[],
-    m_last_error        text[],
-    m_body              bytea[]
+    e_body              bytea[]
 ) RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
@@ -76,15 +63,6 @@ BEGIN
           FROM unnest(e_order_id, e_version, e_type, e_step, e_occurred_at, e_body)
             AS v (order_id, version, type, step, occurred_at, body)
           JOIN added USING (order_id)
-    ), messages AS (
-        INSERT INTO ordermq.outbox (routing_key, message_id, type, version, correlation_id, traceparent,
-            occurred_at, attempt, hop, replay_no, first_failed_at, last_error, body)
-        SELECT v.*
-          FROM unnest(m_routing_key, m_message_id, m_type, m_version, m_correlation_id, m_traceparent,
-                      m_occurred_at, m_attempt, m_hop, m_replay_no, m_first_failed_at, m_last_error, m_body)
-            AS v (routing_key, message_id, type, version, correlation_id, traceparent,
-                  occurred_at, attempt, hop, replay_no, first_failed_at, last_error, body)
-         WHERE v.correlation_id IN (SELECT order_id FROM added)
     )
     SELECT added.order_id FROM added;
 END

@@ -2,7 +2,7 @@
 -- What place_order writes of one order. Plain inserts of one document's fields cost PostgreSQL less than
 -- shop.place_orders with its arrays, and whoever calls it half (docs/performance.md).
 
--- An order, its contact, its first event (e_) and its first message (m_): the keys of the document. The
+-- An order, its contact, its first event (e_) and its first message: the keys of the document. The
 -- items are arrays of product_id, quantity, unit_price_minor and freight_minor, in the order of their lines.
 CREATE TYPE shop.placement AS (
     order_id        text,
@@ -20,12 +20,7 @@ CREATE TYPE shop.placement AS (
     items           json,
     e_type          text,
     e_occurred_at   timestamptz,
-    m_routing_key   text,
-    m_message_id    text,
-    m_type          text,
-    m_version       integer,
-    m_traceparent   text,
-    m_occurred_at   timestamptz
+    message         ordermq.message
 );
 
 -- Adds the order if it is new, and what stands below it; returns whether it was.
@@ -54,10 +49,8 @@ BEGIN
       FROM json_array_elements(new.items) WITH ORDINALITY AS v (item, line_no);
     INSERT INTO shop.order_events (order_id, version, type, occurred_at, body)
     VALUES (new.order_id, 1, new.e_type, new.e_occurred_at, e_body);
-    INSERT INTO ordermq.outbox (routing_key, message_id, type, version, correlation_id, traceparent,
-        occurred_at, body)
-    VALUES (new.m_routing_key, new.m_message_id, new.m_type, new.m_version, new.order_id, new.m_traceparent,
-        new.m_occurred_at, m_body);
+    new.message.body := m_body;
+    PERFORM ordermq.send(new.message);
     RETURN true;
 END
 $$;

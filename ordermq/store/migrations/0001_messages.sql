@@ -10,8 +10,25 @@ CREATE TABLE ordermq.inbox (
     PRIMARY KEY (queue, message_id)
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_insert_scale_factor = 0.02);
 
+-- A message in the outbox: the queue, the fields of Envelope in their order, and the payload as JSON in UTF-8.
+CREATE TYPE ordermq.message AS (
+    routing_key     text,
+    message_id      text,
+    type            text,
+    version         integer,
+    correlation_id  text,
+    traceparent     text,
+    occurred_at     timestamptz,
+    attempt         integer,
+    hop             integer,
+    replay_no       integer,
+    first_failed_at timestamptz,
+    last_error      text,
+    body            bytea
+);
+
+-- The columns of a message stand first and in its order; the others have defaults.
 CREATE TABLE ordermq.outbox (
-    outbox_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     routing_key     text        NOT NULL,
     message_id      text        NOT NULL,
     type            text        NOT NULL,
@@ -23,7 +40,9 @@ CREATE TABLE ordermq.outbox (
     hop             integer     NOT NULL DEFAULT 0,
     replay_no       integer     NOT NULL DEFAULT 0,
     first_failed_at timestamptz,
+    last_error      text,
     body            bytea       NOT NULL,
+    outbox_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     available_at    timestamptz NOT NULL DEFAULT now(),
     refusals        integer     NOT NULL DEFAULT 0,
     refused_reason  text
@@ -31,6 +50,14 @@ CREATE TABLE ordermq.outbox (
 
 CREATE INDEX outbox_available ON ordermq.outbox (available_at, outbox_id);
 CREATE INDEX outbox_refused ON ordermq.outbox (correlation_id, outbox_id) WHERE refusals > 0;
+
+-- Adds a message to the outbox: it is sent if, and only if, the transaction commits. For SQL functions:
+-- PostgreSQL keeps the plan of a PL/pgSQL function as long as a connection lives. Python inserts directly.
+CREATE FUNCTION ordermq.send(message ordermq.message) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO ordermq.outbox SELECT message.*;
+END
+$$;
 
 CREATE TABLE ordermq.dead_letters (
     dead_letter_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,7 +1,5 @@
 -- safe while old code runs: yes
--- Why a message waits, what operators did about dead letters, and who did what when.
-
-ALTER TABLE ordermq.outbox ADD COLUMN last_error text;
+-- What operators did about dead letters, and who did what when.
 
 -- Dead letters of one fingerprint died of the same cause: queue, type and the reason without
 -- what differs from message to message (numbers, ids, quoted values).
