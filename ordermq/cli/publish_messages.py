@@ -12,7 +12,7 @@ from ordermq.cli.program import load_program
 from ordermq.cli.progress import Input, Pace, progress
 from ordermq.cli.rejects import RejectsFile
 from ordermq.cli.run import EXIT_CODES
-from ordermq.cli.sending import Address, Sender, read_letters, read_whole
+from ordermq.cli.sending import Address, Sender, read_publishings, read_whole
 from ordermq.clock import monotonic_s
 from ordermq.errors import BadInput, ConnectionLost, OrderMQError, PublishError, PublishReturned
 
@@ -67,7 +67,7 @@ def command(
     began_s = monotonic_s()
     stopped: BaseException | None = None
     with Input(file) as source, closing(RejectsFile(rejects_path, source)) as rejects:
-        found = [read_whole(source, address)] if whole else read_letters(source, address)
+        found = [read_whole(source, address)] if whole else read_publishings(source, address)
         sender = Sender(publisher.publish_many if publisher else None, rejects=rejects, pace=Pace(rate))
         try:
             with publisher or nullcontext(), progress(source) as step:
@@ -85,12 +85,13 @@ def command(
 
 def _summarise(sender: Sender, rejects: RejectsFile, seconds: float, *, as_json: bool, dry_run: bool) -> None:
     where = str(rejects.path) if rejects.count else None
-    fates = {fate.value: sender.fates[fate] for fate in PublishOutcome}
+    counts = {each.value: sender.outcomes[each] for each in PublishOutcome} | {"rejected": sender.rejected}
     if as_json:
-        counts = {"in": sender.read, **fates, "rejected": sender.rejected}
-        write_json({**counts, "rejects": where, "seconds": round(seconds, 3), "dry_run": dry_run})
+        write_json(
+            {"in": sender.read, **counts, "rejects": where, "seconds": round(seconds, 3), "dry_run": dry_run}
+        )
         return
-    parts = [f"{name} {count}" for name, count in {**fates, "rejected": sender.rejected}.items() if count]
+    parts = [f"{name} {count}" for name, count in counts.items() if count]
     write(
         f"in {sender.read} = {' + '.join(parts) or '0'}{' (dry run: nothing was sent)' if dry_run else ''};"
         f" {seconds:.1f} s, {sender.read / max(seconds, 0.001):.0f}/s"
@@ -100,15 +101,18 @@ def _summarise(sender: Sender, rejects: RejectsFile, seconds: float, *, as_json:
 
 
 def _judge(sender: Sender, rejects: RejectsFile, *, strict: bool) -> None:
-    """Raise what the fates mean for the command."""
-    fates = sender.fates
-    if lost := fates[PublishOutcome.NACKED] + fates[PublishOutcome.UNKNOWN] + fates[PublishOutcome.UNSENT]:
-        raise PublishError(f"{lost} messages were not confirmed; run the same again (see {rejects.path})")
-    if fates[PublishOutcome.RETURNED]:
+    """Raise the error that the outcomes mean for the command."""
+    outcomes = sender.outcomes
+    unconfirmed = (PublishOutcome.NACKED, PublishOutcome.UNKNOWN, PublishOutcome.UNSENT)
+    if lost := sum(outcomes[each] for each in unconfirmed):
+        raise PublishError(
+            f"{lost} messages were not confirmed; run the same command again (see {rejects.path})"
+        )
+    if returned := outcomes[PublishOutcome.RETURNED]:
         raise PublishReturned(
-            f"{fates[PublishOutcome.RETURNED]} messages matched no queue; is the routing key right, and was"
+            f"{returned} messages matched no queue; is the routing key right, and was"
             " 'ordermq topology apply' run?"
         )
-    bad = sender.rejected + fates[PublishOutcome.REFUSED]
+    bad = sender.rejected + outcomes[PublishOutcome.REFUSED]
     if bad and (strict or bad == sender.read):
         raise BadInput(f"{bad} of {sender.read} messages were rejected; see {rejects.path}")

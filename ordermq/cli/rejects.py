@@ -1,4 +1,4 @@
-"""The records that could not be taken, as JSON lines next to the work."""
+"""The file of the records that a bulk command refused, as JSON lines."""
 
 import json
 import os
@@ -7,24 +7,28 @@ from pathlib import Path
 from typing import TextIO
 
 from ordermq.cli.progress import Input
+from ordermq.cli.records import Reject
 from ordermq.errors import UsageError
-from ordermq.shop.intake import Reject
 
 _MOST_REASONS = 20
 
 
 class RejectsFile:
-    """Writes {line, reason, order_id, record} for each reject; without one, no file appears.
+    """Writes {line, reason, record} of each reject; without a reject, no file appears.
 
-    A file of an earlier run is replaced. Only its owner can read it: records hold
-    personal data. ``reasons`` counts them by the words before the first colon.
+    A file of an earlier run is replaced. Only its owner can read it, because records hold
+    personal data. ``reasons`` counts the rejects by the words before the first colon.
     """
 
-    def __init__(self, path: Path, source: Input) -> None:
-        """Raises UsageError if ``path`` is the file that is read: the first reject would empty it."""
+    def __init__(self, path: Path, source: Input, *, id_name: str | None = None) -> None:
+        """With ``id_name`` also the record's own id is written, under that name.
+
+        Raises UsageError if ``path`` is the file that is read: the first reject would empty it.
+        """
         if source.is_file(path):
             raise UsageError(f"--rejects {path} is the file to be read; name another")
         self.path = path
+        self._id_name = id_name
         self.count = 0
         self.reasons: Counter[str] = Counter()
         self._file: TextIO | None = None
@@ -34,12 +38,8 @@ class RejectsFile:
         self.count += 1
         reason = reject.reason.partition(":")[0]
         self.reasons[reason if reason in self.reasons or len(self.reasons) < _MOST_REASONS else "others"] += 1
-        record = {
-            "line": reject.line,
-            "reason": reject.reason,
-            "order_id": reject.order_id,
-            "record": reject.record,
-        }
+        record_id = {self._id_name: reject.record_id} if self._id_name else {}
+        record = {"line": reject.line, "reason": reject.reason, **record_id, "record": reject.record}
         try:
             if self._file is None:
                 self._file = self._open()

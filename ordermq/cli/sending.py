@@ -8,6 +8,7 @@ from itertools import islice
 
 from ordermq.amqp import PublishOutcome, PublishOutcomes
 from ordermq.cli.progress import Pace, Progress
+from ordermq.cli.records import ByteStream, Line, Reject, read_lines, reject
 from ordermq.cli.rejects import RejectsFile
 from ordermq.clock import utc_now
 from ordermq.errors import BadInput, ConnectionLost, MessageError
@@ -15,8 +16,6 @@ from ordermq.failpoints import failpoint
 from ordermq.message import MAX_BODY_BYTES, Properties, Publishing
 from ordermq.message.headers import CONTENT_TYPE, MAX_ID_CHARS, derived_message_id
 from ordermq.message.payload import check_strict
-from ordermq.shop.intake import ByteStream, Line, Reject, read_lines
-from ordermq.shop.intake.record import reject
 
 BATCH = 1000
 
@@ -24,8 +23,8 @@ PublishMany = Callable[[list[Publishing]], PublishOutcomes]
 
 
 @dataclass(frozen=True)
-class Letter:
-    """A publishing and the line it comes from."""
+class FromLine:
+    """A publishing and the line of the file that it was made from."""
 
     line: int
     publishing: Publishing
@@ -33,93 +32,94 @@ class Letter:
 
 @dataclass(frozen=True)
 class Address:
-    """Where messages go and what they are said to be; see ``ordermq-publish messages``."""
+    """Where messages go, their type, and the field that holds their id; see ``ordermq-publish messages``."""
 
     exchange: str
     routing_key: str
     type: str | None = None
     message_id_field: str | None = None
 
-    def letter(self, line: int, body: bytes, message_id: str | None = None) -> Letter:
-        """Return the publishing of ``body``; without an id of its own, the one its bytes give."""
+    def publishing(self, line: int, body: bytes, message_id: str | None = None) -> FromLine:
+        """Return the publishing of ``body``; without ``message_id`` its id is derived from its bytes."""
         properties = Properties(
             message_id=message_id or derived_message_id(body),
             type=self.type,
             content_type=CONTENT_TYPE,
             timestamp_s=int(utc_now().timestamp()),
         )
-        return Letter(line, Publishing(self.exchange, self.routing_key, properties, body))
+        return FromLine(line, Publishing(self.exchange, self.routing_key, properties, body))
 
 
-def read_letters(stream: ByteStream, address: Address) -> Iterator[Letter | Reject]:
-    """Yield a letter for each line, which must be strict JSON, or why there is none."""
+def read_publishings(stream: ByteStream, address: Address) -> Iterator[FromLine | Reject]:
+    """Yield a publishing of each line, or a reject if the line is not strict JSON."""
     for line in read_lines(stream):
         if isinstance(line, Reject):
             yield line
             continue
         body = line.text.strip().encode()
         try:
-            yield address.letter(line.number, body, _message_id(check_strict(body), address.message_id_field))
+            message_id = _message_id(check_strict(body), address.message_id_field)
+            yield address.publishing(line.number, body, message_id)
         except (MessageError, BadInput) as exc:
             yield reject(line, exc)
 
 
-def read_whole(stream: ByteStream, address: Address) -> Letter:
+def read_whole(stream: ByteStream, address: Address) -> FromLine:
     """Return the file as one message, byte for byte. Raises BadInput over the size limit."""
     body = b""
     while len(body) <= MAX_BODY_BYTES and (more := stream.read1(MAX_BODY_BYTES)):
         body += more
     if len(body) > MAX_BODY_BYTES:
         raise BadInput(f"the file is over the {MAX_BODY_BYTES} bytes a message may have")
-    return address.letter(1, body)
+    return address.publishing(1, body)
 
 
 class Sender:
-    """Publishes letters batch by batch. ``fates`` counts them and is true after every batch."""
+    """Publishes batch by batch. ``outcomes`` counts what became of the messages, correct after each batch."""
 
     def __init__(self, publish_many: PublishMany | None, *, rejects: RejectsFile, pace: Pace) -> None:
-        """Without ``publish_many`` nothing is sent: every letter counts as confirmed."""
+        """Without ``publish_many`` nothing is sent, and every message counts as confirmed."""
         self.read = 0
         self.rejected = 0
         self.line = 0
-        self.fates: Counter[PublishOutcome] = Counter()
+        self.outcomes: Counter[PublishOutcome] = Counter()
         self._publish_many = publish_many
         self._rejects = rejects
         self._pace = pace
 
-    def send(self, found: Iterable[Letter | Reject], progress: Progress) -> None:
-        """Publish every letter. Raises ConnectionLost, with the rest unread, if one was not sent at all."""
+    def send(self, found: Iterable[FromLine | Reject], progress: Progress) -> None:
+        """Publish all messages. Raises ConnectionLost, with the rest unread, if one was not sent at all."""
         rest = iter(found)
         while batch := list(islice(rest, self._pace.batch(BATCH))):
-            letters = [each for each in batch if isinstance(each, Letter)]
+            messages = [each for each in batch if isinstance(each, FromLine)]
             for each in batch:
                 if isinstance(each, Reject):
                     self._rejects.add(each)
             self.read += len(batch)
-            self.rejected += len(batch) - len(letters)
-            self._publish(letters)
+            self.rejected += len(batch) - len(messages)
+            self._publish(messages)
             self.line = batch[-1].line
             progress(self.read)
             self._pace.wait(len(batch))
 
-    def _publish(self, letters: list[Letter]) -> None:
+    def _publish(self, messages: list[FromLine]) -> None:
         if self._publish_many is None:
-            self.fates[PublishOutcome.CONFIRMED] += len(letters)
+            self.outcomes[PublishOutcome.CONFIRMED] += len(messages)
             return
-        fates = self._publish_many([each.publishing for each in letters])
+        outcomes = self._publish_many([each.publishing for each in messages])
         failpoint("sending.after_confirm")
-        self.fates.update(fates)
-        for index, (letter, fate) in enumerate(zip(letters, fates, strict=True)):
-            if fate is not PublishOutcome.CONFIRMED:
-                self._rejects.add(_unconfirmed(letter, fate, fates.reasons.get(index, "")))
-        if PublishOutcome.UNSENT in fates:
-            reason = next(iter(fates.reasons.values()), "no connection")
+        self.outcomes.update(outcomes)
+        for index, (message, outcome) in enumerate(zip(messages, outcomes, strict=True)):
+            if outcome is not PublishOutcome.CONFIRMED:
+                self._rejects.add(_unconfirmed(message, outcome, outcomes.reasons.get(index, "")))
+        if PublishOutcome.UNSENT in outcomes:
+            reason = next(iter(outcomes.reasons.values()), "no connection")
             raise ConnectionLost(f"publishing stopped: {reason}")
 
 
-def _unconfirmed(letter: Letter, fate: PublishOutcome, reason: str) -> Reject:
-    text = letter.publishing.body[:2000].decode("utf-8", "replace")
-    return reject(Line(letter.line, text), f"{fate.value}: {reason}")
+def _unconfirmed(message: FromLine, outcome: PublishOutcome, reason: str) -> Reject:
+    text = message.publishing.body[:2000].decode("utf-8", "replace")
+    return reject(Line(message.line, text), f"{outcome.value}: {reason}")
 
 
 def _message_id(value: object, field: str | None) -> str | None:

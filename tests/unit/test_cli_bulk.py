@@ -1,4 +1,4 @@
-"""The parts of bulk commands: rejects, pace, letters, tables."""
+"""The parts of bulk commands: rejects, pace, publishings, tables."""
 
 import io
 import json
@@ -16,13 +16,14 @@ from ordermq.amqp import PublishOutcome, PublishOutcomes
 from ordermq.cli.output import write_table
 from ordermq.cli.progress import Input, Pace
 from ordermq.cli.publish import app
+from ordermq.cli.records import Reject
 from ordermq.cli.rejects import RejectsFile
-from ordermq.cli.sending import Address, Letter, Sender, read_letters, read_whole
+from ordermq.cli.sending import Address, FromLine, Sender, read_publishings, read_whole
 from ordermq.clock import monotonic_s
 from ordermq.errors import BadInput, ConnectionLost, UsageError
 from ordermq.message import MAX_BODY_BYTES
 from ordermq.shop.cli.placing import Placer
-from ordermq.shop.intake import Reject, read_orders
+from ordermq.shop.intake import read_orders
 from ordermq.shop.intake.generate import generate, json_line
 
 ADDRESS = Address("orders", "inventory", type="ReserveStock")
@@ -37,7 +38,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def rejects(source, tmp_path):
-    return RejectsFile(tmp_path / "rejects.jsonl", source)
+    return RejectsFile(tmp_path / "rejects.jsonl", source, id_name="order_id")
 
 
 def nothing(records):
@@ -111,7 +112,7 @@ def test_a_pace_holds_back_what_comes_too_fast():
 
 
 def test_the_same_line_is_always_the_same_message():
-    first, second, other = read_letters(io.BytesIO(b'{"a": 1}\n  {"a": 1}\n{"a": 2}\n'), ADDRESS)
+    first, second, other = read_publishings(io.BytesIO(b'{"a": 1}\n  {"a": 1}\n{"a": 2}\n'), ADDRESS)
     assert first.publishing.properties.message_id == second.publishing.properties.message_id
     assert first.publishing.properties.message_id != other.publishing.properties.message_id
     assert (first.publishing.exchange, first.publishing.routing_key) == ("orders", "inventory")
@@ -121,8 +122,8 @@ def test_the_same_line_is_always_the_same_message():
 def test_a_message_takes_its_id_from_the_field_it_is_told():
     address = Address("orders", "gifts", message_id_field="id")
     lines = b'{"id": "x-1"}\n{"id": 7}\n{"id": null}\n{"id": ""}\n[1]\n'
-    found = list(read_letters(io.BytesIO(lines), address))
-    assert [each.publishing.properties.message_id for each in found if isinstance(each, Letter)] == [
+    found = list(read_publishings(io.BytesIO(lines), address))
+    assert [each.publishing.properties.message_id for each in found if isinstance(each, FromLine)] == [
         "x-1",
         "7",
     ]
@@ -130,7 +131,7 @@ def test_a_message_takes_its_id_from_the_field_it_is_told():
 
 
 def test_what_is_no_json_is_refused_by_line_and_sent_only_as_a_whole():
-    found = list(read_letters(io.BytesIO(b'{"a": 1}\nhello\n'), ADDRESS))
+    found = list(read_publishings(io.BytesIO(b'{"a": 1}\nhello\n'), ADDRESS))
     assert isinstance(found[1], Reject)
     assert read_whole(io.BytesIO(b"\xff\x00\n"), ADDRESS).publishing.body == b"\xff\x00\n"
     with pytest.raises(BadInput, match="over the"):
@@ -150,9 +151,9 @@ def test_fates_and_rejects_add_up_and_what_was_not_confirmed_is_kept(rejects):
         rejects=rejects,
         pace=Pace(0),
     )
-    sender.send(read_letters(io.BytesIO(b"1\n2\nno\n3\n"), ADDRESS), nothing)
+    sender.send(read_publishings(io.BytesIO(b"1\n2\nno\n3\n"), ADDRESS), nothing)
     rejects.close()
-    assert sender.read == 4 == sender.rejected + sum(sender.fates.values())
+    assert sender.read == 4 == sender.rejected + sum(sender.outcomes.values())
     kept = [json.loads(line) for line in rejects.path.read_text().splitlines()]
     assert [(each["line"], each["reason"]) for each in kept if each["line"] != 3] == [
         (2, "returned: why"),
@@ -161,11 +162,9 @@ def test_fates_and_rejects_add_up_and_what_was_not_confirmed_is_kept(rejects):
 
 
 def test_a_connection_that_is_gone_ends_the_sending(rejects):
-    sender = Sender(
-        lambda letters: fates(*[PublishOutcome.UNSENT] * len(letters)), rejects=rejects, pace=Pace(0)
-    )
+    sender = Sender(lambda batch: fates(*[PublishOutcome.UNSENT] * len(batch)), rejects=rejects, pace=Pace(0))
     with closing(rejects), pytest.raises(ConnectionLost, match="publishing stopped: why"):
-        sender.send(read_letters(io.BytesIO(b"1\n2\n"), ADDRESS), nothing)
+        sender.send(read_publishings(io.BytesIO(b"1\n2\n"), ADDRESS), nothing)
 
 
 def test_strict_refuses_what_lenient_accounts_for(tmp_path):

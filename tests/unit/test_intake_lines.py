@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ordermq.cli.records import MAX_LINE_BYTES, Line, Reject, read_lines
 from ordermq.errors import BadInput
-from ordermq.shop.intake.lines import MAX_LINE_BYTES, Line, Reject, read_lines
 
 
 def lines(data: bytes) -> list[Line | Reject]:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ordermq.cli.records import Reject
 from ordermq.errors import BadInput
-from ordermq.shop.intake import Entry, Reject, read_orders
+from ordermq.shop.intake import Entry, read_orders
 from ordermq.shop.intake.generate import generate, json_line
 
 HEADER = "order_id,customer_id,currency,product_id,quantity,unit_price,card_token,phone"
@@ -33,7 +34,7 @@ def brief(found: list[Entry | Reject]) -> list[tuple[int, str | None, str]]:
     return [
         (each.line, each.order.order_id, "taken")
         if isinstance(each, Entry)
-        else (each.line, each.order_id, each.reason)
+        else (each.line, each.record_id, each.reason)
         for each in found
     ]
 
@@ -64,7 +65,7 @@ def test_a_json_order_is_refused_with_the_field_that_is_wrong() -> None:
         (found,) = read(json.dumps({**order, **change}))
         assert isinstance(found, Reject)
         assert said in found.reason
-        assert found.order_id == order["order_id"]
+        assert found.record_id == order["order_id"]
 
 
 def test_consecutive_rows_of_a_table_are_one_order() -> None:
@@ -187,7 +188,7 @@ cells = st.sampled_from(
 @given(st.lists(cells, max_size=12))
 def test_every_row_belongs_to_exactly_one_order_or_reject(rows: list[str]) -> None:
     found = table(*rows)
-    named = [each.order.order_id if isinstance(each, Entry) else each.order_id for each in found]
+    named = [each.order.order_id if isinstance(each, Entry) else each.record_id for each in found]
     # Rows of one order with only strays between them are one record.
     orders = [row[0] for row in rows if row[0] in "AB"]
     assert [name for name in named if name] == [order_id for order_id, _ in groupby(orders)]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ordermq.cli.records import Line, Reject
 from ordermq.errors import BadInput
-from ordermq.shop.intake import Entry, Line, Reject, read_orders
+from ordermq.shop.intake import Entry, read_orders
 from ordermq.shop.intake.olist import read_olist
 from ordermq.shop.model import Order
 from ordermq.shop.money import minor_units, written
@@ -112,7 +113,7 @@ def test_a_price_that_is_no_amount_is_refused() -> None:
 def test_a_reject_names_its_order_and_keeps_the_beginning_of_its_record() -> None:
     found = read_one({**GOOD, "items": [], "status": "x" * 2000})
     assert isinstance(found, Reject)
-    assert found.order_id == "a1"
+    assert found.record_id == "a1"
     assert len(found.record) < 600
 
 

@@ -15,13 +15,13 @@ from time import sleep
 
 from ordermq.backoff import Backoff
 from ordermq.cli.progress import Pace, Progress
+from ordermq.cli.records import Reject, beginning
 from ordermq.cli.rejects import RejectsFile
 from ordermq.clock import monotonic_s
 from ordermq.errors import Contention, DataRefused, OrderConflict, StoreUnavailable
 from ordermq.failpoints import failpoint
-from ordermq.shop.intake import Entry, Reject
+from ordermq.shop.intake import Entry
 from ordermq.shop.intake.generate import json_line
-from ordermq.shop.intake.lines import shortened
 from ordermq.shop.model import Order
 from ordermq.shop.place import Placed, place_orders
 from ordermq.store import Session, outbox
@@ -126,5 +126,5 @@ def _line(reject: Reject) -> int:
 
 def _refused(entry: Entry, reason: str) -> Reject:
     return Reject(
-        entry.line, reason, shortened(json_line(entry.order).decode().rstrip()), entry.order.order_id
+        entry.line, reason, beginning(json_line(entry.order).decode().rstrip()), entry.order.order_id
     )

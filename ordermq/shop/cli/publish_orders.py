@@ -79,7 +79,7 @@ def command(
     session = None if dry_run else _session(config_path)
     began_s = monotonic_s()
     stopped: BaseException | None = None
-    with Input(file) as source, closing(RejectsFile(rejects_path, source)) as rejects:
+    with Input(file) as source, closing(RejectsFile(rejects_path, source, id_name="order_id")) as rejects:
         placer = Placer(session, rejects=rejects, pace=Pace(rate), patience_s=patience)
         try:
             with progress(source) as step:

@@ -10,11 +10,12 @@ import click
 from ordermq.cli.options import as_json, common, dry_run, limit
 from ordermq.cli.output import note, write, write_json, write_table
 from ordermq.cli.progress import Input
+from ordermq.cli.records import Line, Reject, read_lines
 from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import BadInput
 from ordermq.shop import load_stock, queries
 from ordermq.shop.cli.program import load_shop
-from ordermq.shop.intake import FORMATS, Entry, Line, Reject, read_lines, read_orders
+from ordermq.shop.intake import FORMATS, Entry, read_orders
 from ordermq.shop.intake.demand import demand_of, stock_for
 
 HEADER = "product_id,units"

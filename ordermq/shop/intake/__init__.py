@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ordermq.shop.intake.lines import ByteStream, Line, Reject, read_lines
+from ordermq.cli.records import ByteStream, Line, Reject, read_lines
 from ordermq.shop.intake.native import read_native
 from ordermq.shop.intake.olist import read_olist
 from ordermq.shop.intake.record import Entry
 
-__all__ = ["FORMATS", "ByteStream", "Entry", "Line", "Reject", "read_lines", "read_orders"]
+__all__ = ["FORMATS", "Entry", "read_orders"]
 
 FORMATS: Mapping[str, Callable[[Iterable[Line | Reject]], Iterator[Entry | Reject]]] = {
     "native": read_native,

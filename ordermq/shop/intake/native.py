@@ -14,9 +14,9 @@ with other names are ignored. ``intake.table`` describes CSV.
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from ordermq.cli.records import Line, Reject, reject
 from ordermq.errors import BadInput
-from ordermq.shop.intake.lines import Line, Reject
-from ordermq.shop.intake.record import Entry, decode, order_id_in, reject
+from ordermq.shop.intake.record import Entry, decode, order_id_in
 from ordermq.shop.intake.table import read_table
 from ordermq.shop.model import Order
 

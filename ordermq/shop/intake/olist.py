@@ -19,9 +19,9 @@ from decimal import Decimal
 
 import msgspec
 
+from ordermq.cli.records import Line, Reject, reject
 from ordermq.errors import BadInput
-from ordermq.shop.intake.lines import Line, Reject
-from ordermq.shop.intake.record import Entry, decode, order_id_in, reject
+from ordermq.shop.intake.record import Entry, decode, order_id_in
 from ordermq.shop.model import Contact, Item, Order
 from ordermq.shop.money import minor_units, written
 

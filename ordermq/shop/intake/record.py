@@ -5,9 +5,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ordermq.cli.records import beginning
 from ordermq.errors import BadInput, MessageError
 from ordermq.message.payload import check_strict
-from ordermq.shop.intake.lines import Line, Reject, shortened
 from ordermq.shop.model import Order
 
 T = TypeVar("T")
@@ -19,11 +19,6 @@ class Entry:
 
     line: int
     order: Order
-
-
-def reject(line: Line, reason: object, order_id: str | None = None) -> Reject:
-    """Return the reject of a line that could be read but holds no valid order."""
-    return Reject(line.number, str(reason), shortened(line.text), order_id)
 
 
 def decode(text: str, kind: type[T]) -> T:
@@ -45,4 +40,4 @@ def order_id_in(text: str) -> str | None:
     except (msgspec.DecodeError, RecursionError):
         return None
     order_id = value.get("order_id") if isinstance(value, dict) else None
-    return shortened(order_id) if isinstance(order_id, str) else None
+    return beginning(order_id) if isinstance(order_id, str) else None

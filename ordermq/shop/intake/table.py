@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from ordermq.cli.records import Line, Reject, reject
 from ordermq.errors import BadInput
-from ordermq.shop.intake.lines import Line, Reject
-from ordermq.shop.intake.record import Entry, reject
+from ordermq.shop.intake.record import Entry
 from ordermq.shop.model import MAX_ITEMS, Contact, Item, Order
 from ordermq.shop.money import minor_units
 

@@ -1,4 +1,4 @@
-"""A file of any size as lines of text, each either readable or refused with a reason.
+"""The records of a file of any size: lines of text, each either readable or refused with a reason. Pure.
 
 The content says whether a file is plain or gzip. Memory holds one chunk and one line: a
 line over ``MAX_LINE_BYTES`` is skipped while it is read. Only a line feed ends a line; a
@@ -34,12 +34,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A record that was refused: its line, the reason, and how the record begins."""
+    """A record that was refused: its line, the reason, how it begins, and its own id if it has one."""
 
     line: int
     reason: str
     record: str
-    order_id: str | None = None
+    record_id: str | None = None
 
 
 class ByteStream(Protocol):
@@ -55,12 +55,17 @@ def read_lines(stream: ByteStream) -> Iterator[Line | Reject]:
     for number, (data, broken) in enumerate(_split(_chunks(stream)), start=1):
         text = data.decode("utf-8", "replace")
         if reason := broken or _unreadable(data):
-            yield Reject(number, reason, shortened(text))
+            yield Reject(number, reason, beginning(text))
         elif text and not text.isspace():
             yield Line(number, text)
 
 
-def shortened(record: str) -> str:
+def reject(line: Line, reason: object, record_id: str | None = None) -> Reject:
+    """Return the reject of a line that could be read but holds no valid record."""
+    return Reject(line.number, str(reason), beginning(line.text), record_id)
+
+
+def beginning(record: str) -> str:
     """Return the beginning of ``record``, as long as a reject keeps it."""
     if len(record) <= LONGEST_RECORD_CHARS:
         return record
