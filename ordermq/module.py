@@ -47,7 +47,8 @@ class Module:
                       either of which may be missing: COMMANDS for ``ordermq NAME``, each a click
                       command named ``command`` in the package's module NAME; PUBLISH_COMMANDS
                       for ``ordermq-publish NAME``, in the package's module publish_NAME
-    checks            functions that ``ordermq reconcile`` calls; see ``ordermq.store.checks``
+    checks            functions ``f(tx, config, ask_services)`` that return checks for ``ordermq
+                      reconcile``; see ``ordermq.store.checks``
     sandbox           class that stands in for the services outside on a development stack
     correlation_name  name of the log field that holds the correlation id
     """

@@ -6,11 +6,9 @@ import click
 
 from ordermq.cli.options import as_json, common
 from ordermq.cli.output import shortened, write, write_json
+from ordermq.cli.program import load_program
 from ordermq.cli.run import EXIT_CODES
-from ordermq.shop.cli.program import load_shop
-from ordermq.shop.gateways import PaymentGateway, SmsGateway
-from ordermq.shop.reconcile import reconcile
-from ordermq.shop.settings import SECTION, ShopSettings
+from ordermq.store.checks import reconcile
 
 
 @click.command(
@@ -24,24 +22,28 @@ Examples:
 {EXIT_CODES}""",
 )
 @click.option(
-    "--without-gateways", is_flag=True, help="Leave out what only the payment and SMS services can tell."
+    "--without-gateways",
+    is_flag=True,
+    help="Leave out the checks that ask services outside, such as a payment service.",
 )
 @as_json
 @common
 def command(without_gateways: bool, as_json: bool, config_path: str | None) -> None:
-    """Check that no order was lost, doubled or forgotten; exit 1 if one was.
+    """Check that nothing was lost, doubled or forgotten; exit 1 if something was.
 
-    Compares orders, history, stock, payments and messages with each other and with
-    the gateways' own books. For a system at rest: orders under way are reported.
+    Makes the checks of the framework (outbox, leases, starts, inbox, dead letters) and those
+    that the modules bring; the shop compares orders, history, stock, payments and
+    messages with each other and with the services' own books. Made for a system at
+    rest: what is under way is reported.
 
     JSON: one object {ok, checks: [{name, wrong, offenders, note}]}.
     """
-    program = load_shop(config_path)
-    shop: ShopSettings = program.loaded.section(SECTION)
+    program = load_program(config_path)
     report = reconcile(
         program.session("ordermq reconcile"),
-        ledger=None if without_gateways else PaymentGateway.from_settings(shop).ledger(),
-        texts=None if without_gateways else SmsGateway.from_settings(shop).sent(),
+        [check for module in program.modules for check in module.load_each("checks")],
+        program.loaded,
+        ask_services=not without_gateways,
     )
     if as_json:
         write_json({"ok": report.is_ok, "checks": [asdict(each) for each in report.checks]})

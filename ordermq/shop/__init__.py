@@ -39,6 +39,11 @@ module = Module(
     gauges="ordermq.shop.gauges:read",
     on_unreadable="ordermq.shop.unreadable:ask_for_person",
     commands="ordermq.shop.cli",
+    checks=[
+        "ordermq.shop.reconcile:check_orders",
+        "ordermq.shop.reconcile:check_books",
+        "ordermq.shop.reconcile:check_messages",
+    ],
     sandbox="ordermq.shop.sandbox.private:PrivateSandbox",
     correlation_name="order_id",
 )

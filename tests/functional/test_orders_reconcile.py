@@ -4,11 +4,11 @@ import secrets
 
 import pytest
 
-from ordermq.shop import cancel_order
+from ordermq.shop import cancel_order, module
 from ordermq.shop.gateways import LedgerEntry
-from ordermq.shop.reconcile import reconcile
 from ordermq.shop.resolve import resolve_order
 from ordermq.shop.sandbox.private import PrivateSandbox
+from ordermq.store.checks import reconcile
 from ordermq.testing.plugin import Database
 from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.place import Place
@@ -21,7 +21,7 @@ EVERY_CHECK = {
     "shipments_belong_to_paid_orders",
     "payments_agree_with_orders", "captured_at_most_once", "captures_belong_to_orders", "payment_books_agree",
     "notified_at_most_once", "message_books_agree", "outbox_empty", "nothing_in_hand",
-    "dead_letters_explained",
+    "dead_letters_explained", "nothing_being_sent", "dead_letters_kept",
 }  # fmt: skip
 
 
@@ -80,11 +80,7 @@ def plant(shop, *statements):
 
 
 def wrong(shop, **books):
-    report = reconcile(
-        shop.session,
-        ledger=books.get("ledger", shop.payment.ledger()),
-        texts=books.get("texts", shop.sms.sent()),
-    )
+    report = shop.reconcile(**books)
     return {check.name: check.offenders for check in report.checks if not check.is_ok}
 
 
@@ -100,8 +96,9 @@ def test_everything_agrees_after_a_mixed_run(shop):
     assert notes["captured_at_most_once"] == "3 captures, 1 refunds"
 
 
-def test_the_gateways_ledgers_may_be_left_out(shop):
-    report = reconcile(shop.session, ledger=None, texts=None)
+def test_the_services_need_not_be_asked(shop):
+    checks = module.load_each("checks")
+    report = reconcile(shop.session, checks, None, ask_services=False)
     assert report.is_ok
     assert {check.name for check in report.checks} == EVERY_CHECK - {
         "captured_at_most_once", "captures_belong_to_orders", "payment_books_agree",
@@ -139,6 +136,11 @@ FAULTS = {
     ],
     "nothing_in_hand": [
         "INSERT INTO ordermq.leases VALUES ('payment', 'completed:2:payment', 'somebody', now())"
+    ],
+    "nothing_being_sent": ["UPDATE shop.notifications SET state = 'sending' WHERE order_id = 'completed'"],
+    "dead_letters_kept": [
+        "INSERT INTO ordermq.inbox (queue, message_id, hop, outcome)"
+        " VALUES ('points', 'completed:9:points', 0, 'dead')"
     ],
     "dead_letters_explained": [
         "INSERT INTO ordermq.dead_letters (queue, message_id, type, version, correlation_id, traceparent,"
@@ -257,6 +259,6 @@ def test_a_message_that_waits_for_its_time_is_noted_and_not_wrong(shop):
 
 def test_offenders_are_bounded_and_counted(shop):
     books = [[entry("capture", f"nobody-{n}") for n in range(50)]]
-    report = reconcile(shop.session, ledger=[*shop.payment.ledger(), *books], texts=None)
+    report = shop.reconcile(ledger=[*shop.payment.ledger(), *books])
     (check,) = [check for check in report.checks if check.name == "captures_belong_to_orders"]
     assert (check.wrong, len(check.offenders)) == (50, 20)

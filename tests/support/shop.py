@@ -17,8 +17,9 @@ from ordermq.shop.handlers import (
     RefundPaymentHandler,
     SendNotificationHandler,
 )
-from ordermq.shop.reconcile import reconcile
+from ordermq.shop.reconcile import check_messages, check_orders, message_books, payment_books
 from ordermq.store import Session, Transaction, migrate
+from ordermq.store.checks import reconcile
 from ordermq.store.session import connect
 from ordermq.task import DONE, Claim, Dead, Finished, Outcome
 from ordermq.task.invoke import invoke_call
@@ -110,12 +111,17 @@ class Shop:
         with self.session.transaction() as tx:
             return {row.product_id: (row.on_hand, row.reserved, row.shipped) for row in queries.stock(tx)}
 
-    def reconcile(self):
-        return reconcile(
-            self.session,
-            ledger=self.payment.ledger() if self.sandbox else None,
-            texts=self.sms.sent() if self.sandbox else None,
-        )
+    def reconcile(self, *, ledger=None, texts=None):
+        """Make every check, against these books in place of the sandbox's; without either, against none."""
+        if self.sandbox:
+            ledger = self.payment.ledger() if ledger is None else ledger
+            texts = self.sms.sent() if texts is None else texts
+
+        def check_books(tx, config, ask_services):
+            yield from payment_books(tx, ledger) if ledger is not None else ()
+            yield from message_books(tx, texts) if texts is not None else ()
+
+        return reconcile(self.session, [check_orders, check_books, check_messages], None, ask_services=False)
 
     # --- what relay and consumers do ---
 

@@ -134,16 +134,7 @@ MESSAGE_BOOKS = {
 }
 
 MESSAGES = {
-    "outbox_empty": """
-        SELECT message_id || ': ' || CASE WHEN refusals = 0 THEN 'waits for the relay'
-                                          ELSE 'refused ' || refusals || ' times: ' || refused_reason END
-          FROM ordermq.outbox WHERE available_at <= now() OR refusals > 0
-    """,
-    "nothing_in_hand": """
-        SELECT queue || ' ' || message_id || ': leased' FROM ordermq.leases
-        UNION ALL
-        SELECT queue || ' ' || message_id || ': begun ' || starts || ' times' FROM ordermq.starts
-        UNION ALL
+    "nothing_being_sent": """
         SELECT n.order_id || ' ' || n.template || ': being sent'
           FROM shop.notifications AS n JOIN shop.orders AS o USING (order_id)
          WHERE n.state = 'sending' AND o.status IN ('completed', 'cancelled', 'refunded') AND o.pending = '{}'
@@ -161,14 +152,6 @@ NOTES = {
         SELECT count(*) || ' orders, '
                || count(*) FILTER (WHERE attention_reason IS NOT NULL) || ' need attention'
           FROM shop.orders
-    """,
-    "outbox_empty": """
-        SELECT count(*) || ' messages wait for their time' FROM ordermq.outbox
-         WHERE available_at > now() AND refusals = 0
-    """,
-    "dead_letters_explained": """
-        SELECT count(*) || ' open dead letters' FROM ordermq.dead_letters
-         WHERE replayed_at IS NULL AND discarded_at IS NULL
     """,
     "captured_at_most_once": """
         SELECT count(*) FILTER (WHERE kind = 'capture') || ' captures, '

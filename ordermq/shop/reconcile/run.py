@@ -1,20 +1,19 @@
-"""Check every invariant of the shop against its database and the gateways' own books.
+"""The shop's checks for ``ordermq reconcile``: its tables, and the books of the services it calls.
 
-For a system that has come to rest: while orders are under way it reports those that
-moved while it read. All queries see one snapshot; the gateways' books are copied into
-temporary tables a page at a time, so memory does not grow with the orders.
+The books are copied into temporary tables a page at a time, so memory does not grow
+with the orders.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from ordermq.shop.gateways import LedgerEntry
+from ordermq.shop.gateways import LedgerEntry, PaymentGateway, SmsGateway
 from ordermq.shop.reconcile import checks
 from ordermq.shop.reconcile.history import disagreement
-from ordermq.shop.reconcile.report import MAX_OFFENDERS, Check, ReconcileReport
-from ordermq.store import Session, Transaction
-
-_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+from ordermq.shop.settings import SECTION, ShopSettings
+from ordermq.store import Transaction
+from ordermq.store.checks import MAX_OFFENDERS, Check, checks_of
 
 _LEDGER = """
     CREATE TEMPORARY TABLE ledger (order_id text, kind text, amount_minor bigint, currency text)
@@ -33,45 +32,40 @@ _HISTORIES = """
 """
 
 
-def reconcile(
-    session: Session,
-    *,
-    ledger: Iterable[list[LedgerEntry]] | None,
-    texts: Iterable[list[str]] | None,
-) -> ReconcileReport:
-    """Make every check. Blocks for seconds with many orders; changes nothing.
-
-    ``ledger`` are the payment service's books (``PaymentGateway.ledger()``), ``texts``
-    the references of what the SMS service sent (``SmsGateway.sent()``), by pages; None
-    leaves their checks out. Raises StoreError, or what reading the books raises.
-    """
-    found: list[Check] = []
-    with session.transaction() as tx:
-        tx.execute(_SNAPSHOT)
-        found += _made(checks.ORDERS, tx)
-        found.append(_history(tx))
-        if ledger is not None:
-            _copy_ledger(ledger, tx)
-            found += _made(checks.PAYMENT_BOOKS, tx)
-        if texts is not None:
-            _copy_texts(texts, tx)
-            found += _made(checks.MESSAGE_BOOKS, tx)
-        found += _made(checks.MESSAGES, tx)
-    return ReconcileReport(tuple(found))
+def check_orders(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Check]:
+    """Yield the checks of orders, their history, stock and payments against each other."""
+    yield from checks_of(tx, checks.ORDERS, checks.NOTES)
+    yield _history(tx)
 
 
-def _made(queries: Mapping[str, str], tx: Transaction) -> list[Check]:
-    return [_check(name, query, tx) for name, query in queries.items()]
+def check_books(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Check]:
+    """Yield the checks against the books of the payment service and the SMS service, which are asked."""
+    if ask_services:
+        settings: ShopSettings = config.section(SECTION)
+        yield from payment_books(tx, PaymentGateway.from_settings(settings).ledger())
+        yield from message_books(tx, SmsGateway.from_settings(settings).sent())
 
 
-def _check(name: str, query: str, tx: Transaction) -> Check:
-    row = tx.fetch_one(
-        f"""WITH wrong (what) AS ({query})
-            SELECT (SELECT count(*) FROM wrong),
-                   ARRAY(SELECT what FROM wrong ORDER BY what LIMIT {MAX_OFFENDERS})"""  # noqa: S608 # constants
-    )
-    note = tx.fetch_one(checks.NOTES[name]) if name in checks.NOTES else None
-    return Check(name, row[0] if row else 0, tuple(row[1]) if row else (), note[0] if note else "")
+def check_messages(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Check]:
+    """Yield the checks of what is still to be sent, and of dead letters against their orders."""
+    return checks_of(tx, checks.MESSAGES, checks.NOTES)
+
+
+def payment_books(tx: Transaction, ledger: Iterable[list[LedgerEntry]]) -> Iterator[Check]:
+    """Yield the checks against ``ledger``, the pages of ``PaymentGateway.ledger()``."""
+    tx.execute(_LEDGER)
+    for page in ledger:
+        rows = [(entry.order_id, entry.kind, entry.amount_minor, entry.currency) for entry in page]
+        tx.execute_values("INSERT INTO ledger (order_id, kind, amount_minor, currency) VALUES %s", rows)
+    yield from checks_of(tx, checks.PAYMENT_BOOKS, checks.NOTES)
+
+
+def message_books(tx: Transaction, texts: Iterable[list[str]]) -> Iterator[Check]:
+    """Yield the checks against ``texts``, the references that ``SmsGateway.sent()`` returns by pages."""
+    tx.execute(_TEXTS)
+    for page in texts:
+        tx.execute_values("INSERT INTO texts (reference) VALUES %s", [(reference,) for reference in page])
+    yield from checks_of(tx, checks.MESSAGE_BOOKS, checks.NOTES)
 
 
 def _history(tx: Transaction) -> Check:
@@ -85,16 +79,3 @@ def _history(tx: Transaction) -> Check:
             offenders += [f"{order_id}: {fault}" for order_id in order_ids]
     note = f"{len(histories)} different histories"
     return Check("history_agrees", wrong.total(), tuple(sorted(offenders)[:MAX_OFFENDERS]), note)
-
-
-def _copy_ledger(pages: Iterable[list[LedgerEntry]], tx: Transaction) -> None:
-    tx.execute(_LEDGER)
-    for page in pages:
-        rows = [(entry.order_id, entry.kind, entry.amount_minor, entry.currency) for entry in page]
-        tx.execute_values("INSERT INTO ledger (order_id, kind, amount_minor, currency) VALUES %s", rows)
-
-
-def _copy_texts(pages: Iterable[list[str]], tx: Transaction) -> None:
-    tx.execute(_TEXTS)
-    for page in pages:
-        tx.execute_values("INSERT INTO texts (reference) VALUES %s", [(reference,) for reference in page])

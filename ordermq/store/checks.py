@@ -1,0 +1,105 @@
+"""``ordermq reconcile``: whether what the tables hold agrees. The framework's own checks are here.
+
+A check is a query for what breaks one invariant, one text a fault; its name is what
+operators see. A module brings functions ``f(tx, config, ask_services)`` that return
+checks: ``config`` are the settings (``ordermq.config.Loaded``), ``ask_services`` says
+whether services outside may be asked.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ordermq.store.session import Session
+from ordermq.store.transaction import Transaction
+
+MAX_OFFENDERS = 20
+
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+
+_QUERIES = {
+    "outbox_empty": """
+        SELECT message_id || ': ' || CASE WHEN refusals = 0 THEN 'waits for the relay'
+                                          ELSE 'refused ' || refusals || ' times: ' || refused_reason END
+          FROM ordermq.outbox WHERE available_at <= now() OR refusals > 0
+    """,
+    "nothing_in_hand": """
+        SELECT queue || ' ' || message_id || ': leased' FROM ordermq.leases
+        UNION ALL
+        SELECT queue || ' ' || message_id || ': begun ' || starts || ' times' FROM ordermq.starts
+    """,
+    # 'ordermq db prune' deletes no dead letter younger than a day.
+    "dead_letters_kept": """
+        SELECT i.queue || ' ' || i.message_id || ': given up, and there is no dead letter'
+          FROM ordermq.inbox AS i
+         WHERE i.outcome = 'dead' AND i.settled_at > now() - interval '1 day'
+           AND NOT EXISTS (SELECT FROM ordermq.dead_letters AS d
+                            WHERE d.queue = i.queue AND d.message_id = i.message_id)
+    """,
+}
+
+_NOTES = {
+    "outbox_empty": """
+        SELECT count(*) || ' messages wait for their time' FROM ordermq.outbox
+         WHERE available_at > now() AND refusals = 0
+    """,
+    "dead_letters_kept": """
+        SELECT count(*) || ' open dead letters' FROM ordermq.dead_letters
+         WHERE replayed_at IS NULL AND discarded_at IS NULL
+    """,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One invariant: how many things break it, and the first of them. ``note`` is for a person."""
+
+    name: str
+    wrong: int
+    offenders: tuple[str, ...]
+    note: str = ""
+
+    @property
+    def is_ok(self) -> bool:
+        return self.wrong == 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileReport:
+    """All checks, in the order in which they were made."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def is_ok(self) -> bool:
+        return all(check.is_ok for check in self.checks)
+
+
+MakeChecks = Callable[[Transaction, Any, bool], Iterable[Check]]
+
+
+def reconcile(
+    session: Session, modules: Iterable[MakeChecks], config: Any, *, ask_services: bool
+) -> ReconcileReport:
+    """Make the modules' checks and the framework's. Blocks for seconds with many rows; changes nothing.
+
+    For a system at rest: what moves while the tables are read is reported. All queries see
+    one snapshot. Raises StoreError, or what a module's check raises.
+    """
+    with session.transaction() as tx:
+        tx.execute(_SNAPSHOT)
+        found = [check for make in modules for check in make(tx, config, ask_services)]
+        found += checks_of(tx, _QUERIES, _NOTES)
+    return ReconcileReport(tuple(found))
+
+
+def checks_of(tx: Transaction, queries: Mapping[str, str], notes: Mapping[str, str]) -> Iterator[Check]:
+    """Yield a check for each query by its name, with the text that the note's query of this name returns."""
+    for name, query in queries.items():
+        row = tx.fetch_one(
+            f"""WITH wrong (what) AS ({query})
+                SELECT (SELECT count(*) FROM wrong),
+                       ARRAY(SELECT what FROM wrong ORDER BY what LIMIT {MAX_OFFENDERS})"""  # noqa: S608 # constants
+        )
+        note = tx.fetch_one(notes[name]) if name in notes else None
+        yield Check(name, row[0] if row else 0, tuple(row[1]) if row else (), note[0] if note else "")
