@@ -83,7 +83,9 @@ def serving(program: Program, name: str) -> Iterator[Process]:
     Blocks for one look at the database: its tables must be those this code knows.
     """
     packages = {each.partition(".")[0] for each in program.settings.modules}
-    logs.configure(program.settings.observe, name, packages=packages)
+    logs.configure(
+        program.settings.observe, name, packages=packages, correlation_name=program.correlation_name
+    )
     failpoints.warn()
     debug = click.get_current_context().ensure_object(Invocation).debug
     try:

@@ -1,13 +1,13 @@
 """Logs: one line a record on stderr, JSON for machines or text for a person.
 
-Every record carries timestamp (RFC 3339, UTC, milliseconds), level, logger, message
-and service, and whatever ``bind`` put around the call: trace_id, order_id,
-message_id, queue. ``extra=`` adds more. An exception is one field.
+Every record carries timestamp (RFC 3339, UTC, milliseconds), level, logger, message and
+service. The fields that ``bind`` put around the call follow: trace_id, correlation_id,
+message_id, queue; then those of ``extra=``. An exception is one field.
 
 Invariants
-    LOG1  A log call never raises, whatever it is given and whatever stderr has become.
-    LOG2  A record is one write: processes that share a stderr do not mix their lines.
-    LOG3  What a publisher sent is never written unescaped, a known credential never at all.
+    LOG1  A log call never raises, whatever its arguments are and even if stderr is closed.
+    LOG2  A record is one write, so processes that share a stderr do not mix their lines.
+    LOG3  Text that a publisher sent is written escaped; a known credential is never written.
 """
 
 import logging
@@ -27,6 +27,7 @@ from ordermq.config.settings import ObserveSettings
 from ordermq.observe.text import LONGEST_MESSAGE, block, field, line, printed
 
 STDERR = 2
+CORRELATION_ID = "correlation_id"
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 _bound: ContextVar[Mapping[str, object]] = ContextVar("ordermq_log_fields", default=_NOTHING)
@@ -38,7 +39,7 @@ _log = logging.getLogger(__name__)
 def bind(**fields: object) -> Iterator[None]:
     """Put ``fields`` on every record of this thread inside the block; a None leaves a field as it was.
 
-    The usual ones are ``message_id``, ``order_id``, ``queue`` and ``trace_id``. A
+    The usual ones are ``message_id``, ``correlation_id``, ``queue`` and ``trace_id``. A
     thread started inside the block does not inherit them.
     """
     token = _bound.set(
@@ -50,15 +51,23 @@ def bind(**fields: object) -> Iterator[None]:
         _bound.reset(token)
 
 
-def configure(settings: ObserveSettings, service: str, *, packages: Iterable[str] = ()) -> None:
-    """Send this process's logs to stderr. Call once, before the first thread; again replaces it.
+def configure(
+    settings: ObserveSettings,
+    service: str,
+    *,
+    packages: Iterable[str] = (),
+    correlation_name: str = CORRELATION_ID,
+) -> None:
+    """Send this process's logs to stderr. Call it before the first thread; a second call replaces the first.
 
     Loggers of ordermq and of ``packages`` (a user's handlers) write from
-    ``settings.log_level`` on, all others from WARNING. Exceptions that nobody caught,
-    in any thread, and Python warnings become records too.
+    ``settings.log_level`` on, all others from WARNING. Uncaught exceptions of any thread and
+    Python's warnings become records too. The field ``correlation_id`` is written under
+    ``correlation_name``, as a shop writes its order ids.
     """
     handler = StderrHandler()
-    handler.setFormatter(JsonFormat(service) if settings.log_format == "json" else TextFormat(service))
+    formats = JsonFormat if settings.log_format == "json" else TextFormat
+    handler.setFormatter(formats(service, correlation_name))
     root = logging.getLogger()
     for old in [each for each in root.handlers if isinstance(each, StderrHandler)]:
         root.removeHandler(old)
@@ -66,7 +75,7 @@ def configure(settings: ObserveSettings, service: str, *, packages: Iterable[str
     root.setLevel(logging.WARNING)
     for package in {"ordermq", *packages}:
         logging.getLogger(package).setLevel(settings.log_level)
-    # pika writes the first bytes of a returned message's body here: personal data.
+    # pika logs the first bytes of a returned message's body here; they may be personal data.
     logging.getLogger("pika.adapters.blocking_connection").addFilter(_is_without_body)
     logging.captureWarnings(True)
     sys.excepthook = _uncaught
@@ -76,8 +85,8 @@ def configure(settings: ObserveSettings, service: str, *, packages: Iterable[str
 class StderrHandler(logging.Handler):
     """Write each record to file descriptor 2 with one call; a record that cannot be written is dropped.
 
-    Not to ``sys.stderr``: its buffer keeps what a full disk or a closed pipe refused,
-    fails again at exit and turns the exit code into 120.
+    It does not write to ``sys.stderr``, whose buffer keeps what a full disk or a closed pipe
+    refused, fails again at exit and turns the exit code into 120.
     """
 
     def __init__(self, descriptor: int = STDERR) -> None:
@@ -85,41 +94,45 @@ class StderrHandler(logging.Handler):
         self._descriptor = descriptor
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write ``record``. Never raises (LOG1)."""
         try:
             text = self.format(record)
-        except Exception as exc:  # LOG1: a wrong %-argument, or whatever a field's type raises
+        except Exception as exc:  # LOG1: a wrong %-argument, or an error of a field's own type
             text = self.format(_unformattable(record, exc))
         data = memoryview(text.encode("utf-8", "backslashreplace") + b"\n")
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError:
-            pass  # LOG1: a closed pipe or a full disk; there is nowhere left to say so
+            pass  # LOG1: a closed pipe or a full disk; there is no place left to report it
 
 
 class JsonFormat(JsonFormatter):
     """One JSON object a line, ASCII only."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, correlation_name: str = CORRELATION_ID) -> None:
         super().__init__(json_ensure_ascii=True)
         self._service = service
+        self._correlation_name = correlation_name
 
     def add_fields(
         self, log_data: dict[str, object], record: logging.LogRecord, message_dict: dict[str, object]
     ) -> None:
-        """Fill ``log_data``; called by python-json-logger for each record."""
-        log_data.update(record_fields(record, self._service))
+        """Fill ``log_data``; python-json-logger calls it for each record."""
+        log_data.update(record_fields(record, self._service, self._correlation_name))
 
 
 class TextFormat(logging.Formatter):
     """``12:00:00.123 WARNING ordermq.relay: message  key=value``, an exception indented below."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, correlation_name: str = CORRELATION_ID) -> None:
         super().__init__()
         self._service = service
+        self._correlation_name = correlation_name
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = record_fields(record, self._service)
+        """Return the lines of ``record``."""
+        fields = record_fields(record, self._service, self._correlation_name)
         timestamp, level, logger, message, _, *names = fields
         exception = str(fields.get("exception", ""))
         extras = "".join(f"  {name}={fields[name]}" for name in names if name != "exception")
@@ -127,8 +140,10 @@ class TextFormat(logging.Formatter):
         return "\n    ".join([head, *exception.split("\n")]) if exception else head
 
 
-def record_fields(record: logging.LogRecord, service: str) -> dict[str, object]:
-    """Return what is written of ``record``, safe to write: the fixed fields, the bound, then the extras."""
+def record_fields(
+    record: logging.LogRecord, service: str, correlation_name: str = CORRELATION_ID
+) -> dict[str, object]:
+    """Return the fields of ``record``, safe to write: the fixed ones, the bound, then the extras."""
     extras = {name: value for name, value in vars(record).items() if name not in _RESERVED}
     fields: dict[str, object] = {
         "timestamp": _rfc3339(record.created),
@@ -138,7 +153,7 @@ def record_fields(record: logging.LogRecord, service: str) -> dict[str, object]:
         "service": service,
     }
     for name, value in {**_bound.get(), **extras}.items():
-        fields.setdefault(line(name), field(value))
+        fields.setdefault(correlation_name if name == CORRELATION_ID else line(name), field(value))
     if record.exc_info:
         fields["exception"] = block(logging.Formatter().formatException(record.exc_info))
     return fields

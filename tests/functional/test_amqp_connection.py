@@ -53,6 +53,7 @@ def close_by_broker(ordermq_stack, settings):
 
 
 def test_the_states_of_a_short_life(make, settings):
+    """CON2: the observer sees every state the connection has."""
     states = []
     manager = make(settings, on_state=states.append)
     assert manager.state is ConnectionState.NEW
@@ -83,6 +84,7 @@ def test_an_observer_that_fails_does_not_take_the_connection_down(make, settings
 
 
 def test_a_tick_without_events_takes_its_time_and_a_wake_ends_it(make, settings):
+    """CON1: any thread may wake the owner."""
     manager = make(settings)
     manager.connect(NEVER)
     started_s = monotonic_s()
@@ -132,6 +134,7 @@ def test_a_connection_closed_by_the_broker_comes_back(make, settings, ordermq_st
 
 
 def test_a_dropped_connection_is_gone_at_once_and_channels_with_it(make, settings):
+    """CON3: a channel ends with its connection."""
     manager = make(settings)
     manager.connect(NEVER)
     channel = manager.open_channel()

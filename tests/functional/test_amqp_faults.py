@@ -107,6 +107,7 @@ def test_a_frozen_broker_ends_a_publish_as_unknown_within_its_deadline(publisher
 
 
 def test_after_a_freeze_no_late_confirm_reaches_a_later_publishing(publisher, proxy, broker_settings):
+    """PUB4: what was in flight on the dropped connection is unknown."""
     proxy.blackhole()
     outcomes = publisher.publish_many([message(f"frozen-{n}") for n in range(20)], timeout_s=0.5)
     assert set(outcomes) == {PublishOutcome.UNKNOWN}
@@ -127,6 +128,7 @@ def test_after_a_freeze_no_late_confirm_reaches_a_later_publishing(publisher, pr
 
 
 def test_a_short_deadline_of_one_caller_costs_the_others_nothing(settings):
+    """PUB1: a caller holds the lock for no longer than it takes to queue or to close its batch."""
     outcomes = []
     with Publisher(replace(settings, confirm_timeout_s=10.0), name="test") as publisher:
         publisher.publish(message("warm-up"))
@@ -178,6 +180,7 @@ def test_a_reset_in_mid_flight_makes_unknown_what_was_in_flight_and_loses_nothin
 
 
 def test_a_caller_is_released_in_time_while_the_connection_attempt_still_hangs(settings, proxy):
+    """PUB2: the caller closes its batch itself."""
     proxy.blackhole()
     with Publisher(replace(settings, connect_timeout_s=5.0), name="test") as publisher:
         with at_most(1.0), pytest.raises(ConnectionLost, match="not sent"):
@@ -268,6 +271,7 @@ def test_a_broker_that_goes_away_during_login_is_not_a_refused_login(settings, p
 
 
 def test_a_blocked_connection_ends_in_connection_blocked_and_recovers(publisher, alarm, ordermq_stack):
+    """PUB3: nothing is written to a blocked connection."""
     alarm()
     # The broker blocks a connection on its next publishing; that one is sent and unknown.
     with contextlib.suppress(PublishError, ConnectionBlocked):
@@ -285,6 +289,7 @@ def test_a_blocked_connection_ends_in_connection_blocked_and_recovers(publisher,
 def test_a_queue_without_a_leader_ends_publishing_in_time_and_takes_it_again_when_it_has_one(
     settings, ordermq_stack
 ):
+    """PUB4: a publishing without a confirm ends the connection."""
     direct = ConnectionManager(settings, name="admin")
     direct.connect(threading.Event())
     quorum = {"x-queue-type": "quorum"}

@@ -122,6 +122,7 @@ def test_a_publishing_to_a_full_queue_is_nacked(publisher):
 def test_a_queue_whose_limit_is_lifted_while_it_is_full_takes_publishings_again(
     publisher, broker, vhost, monkeypatch
 ):
+    """PUB5: a channel that received a nack is replaced."""
     monkeypatch.setattr("ordermq.amqp.publisher.RENEW_S", 0.2)
     limit = f"policies/{vhost.name}/small"
     small = {"max-length": 1, "overflow": "reject-publish"}

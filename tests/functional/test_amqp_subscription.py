@@ -82,6 +82,7 @@ def depth(manager):
 
 
 def test_deliveries_come_in_order_with_epoch_tag_and_properties(manager, broker, work):
+    """SUB2: every delivery is taken once, in the order of the broker."""
     publish(
         broker, "a", "b", type="T", correlation_id="order-1", timestamp_s=1_700_000_000, headers={"n": 2**40}
     )
@@ -99,6 +100,7 @@ def test_deliveries_come_in_order_with_epoch_tag_and_properties(manager, broker,
 
 
 def test_an_acked_delivery_is_gone_and_a_nacked_one_comes_again(manager, broker, work):
+    """SUB3: the next tick sends the acks."""
     publish(broker, "a", "b", "c")
     subscription = started(manager)
     taken = collect(manager, subscription, 3)
@@ -173,6 +175,7 @@ def test_a_queue_that_does_not_exist_says_how_to_create_it(manager):
 
 
 def test_deleting_the_queue_is_a_lost_channel_not_a_silent_end(manager, work):
+    """SUB1: a subscription lives as long as its channel."""
     subscription = started(manager)
     assert subscription.is_alive
     manager.open_channel().call("queue_delete", 5.0, queue="work")

@@ -7,6 +7,7 @@ import pytest
 
 from ordermq.amqp import ConnectionState
 from ordermq.config.settings import Secret
+from ordermq.store import outbox
 from ordermq.testing import wait_until
 from ordermq.testing.proxy import FaultProxy
 from tests.support.runtime import PREFIX, probes
@@ -64,16 +65,23 @@ def test_behind_an_alarm_it_says_once_that_it_stands_still_and_once_that_it_goes
     assert len(said(caplog, "relay goes on after")) == 1
 
 
-def test_behind_a_frozen_broker_no_row_is_lost(hasty, proxy, caplog):
+def test_behind_a_frozen_broker_no_row_is_lost(hasty, proxy, caplog, monkeypatch):
+    """REL5: after an outage one row is claimed, and after its confirm as many as usual."""
+    claim, limits = outbox.claim, []
+    monkeypatch.setattr(outbox, "claim", lambda tx, limit: limits.append(limit) or claim(tx, limit))
     relay = hasty.relay()
     wait_until(lambda: relay._health.ready().is_good, 20, what="an active relay")
     proxy.blackhole()
     hasty.send("batch", *probes(300))
     wait_until(lambda: said(caplog, "stands still"), 20, what="a word about it")
     assert hasty.value(ROWS) == 300
+    claimed_before = len(limits)
     proxy.heal()
     wait_sent(hasty, 300)
     assert relay.failure is None
+    usual = limits[0]
+    assert limits[claimed_before] == 1
+    assert usual in limits[claimed_before:]
 
 
 def test_a_queue_without_a_leader_costs_no_row_and_is_served_soon_after_it_has_one(hasty, caplog):

@@ -146,7 +146,7 @@ def test_a_standby_shows_signs_of_life_and_hears_the_stop_however_long_it_waits(
 
 
 def test_many_messages_of_one_order_on_a_slow_broker_outlast_no_transaction(rig):
-    """Each is confirmed before the next: together they take longer than a transaction may idle."""
+    """REL4: Each is confirmed before the next: together they take longer than a transaction may idle."""
     rig.settings = replace(rig.settings, database=replace(rig.settings.database, idle_in_transaction_s=2.0))
     with rig.session.transaction() as tx:
         tx.send([Command("single", f"m{n:03}", "one", Probe(order_id=f"{n:03}")) for n in range(40)])
@@ -164,7 +164,7 @@ def test_many_messages_of_one_order_on_a_slow_broker_outlast_no_transaction(rig)
 
 
 def test_a_claim_a_slow_broker_cannot_take_in_time_is_left_in_part_and_is_no_outage(rig, caplog):
-    # 300 rows at 100 KB/s take 2 s; a claim may take 1 s, and in its second half only waits for confirms.
+    # REL4: 300 rows at 100 KB/s take 2 s. A claim may take 1 s; in its second half it only waits for confirms.
     rig.settings = replace(rig.settings, database=replace(rig.settings.database, idle_in_transaction_s=2.0))
     with rig.session.transaction() as tx:
         tx.send([Command("single", f"m{n:03}", f"o{n}", Probe(order_id=f"o{n}")) for n in range(300)])
@@ -217,6 +217,7 @@ def shown(name):
 
 
 def test_rows_published_without_a_confirm_stay_and_are_published_again(rig):
+    """OUT1, REL2: a row is deleted only after its confirm."""
     broker = rig.settings.broker
     with FaultProxy(rig.stack.broker.port) as proxy:
         rig.settings = replace(

@@ -162,6 +162,7 @@ def test_a_command_no_consumer_could_read_is_refused_where_it_is_written(session
 
 
 def test_a_refused_row_holds_back_the_later_ones_of_its_order_and_no_other(session):
+    """OUT2: the rows of one correlation id keep their order."""
     send(session, note("a1", "a"), note("b1", "b"), note("a2", "a"), note("m", ""), note("n", ""))
     [first, *_] = in_transaction(session, outbox.claim, 1)
     in_transaction(session, outbox.refused, [(first.outbox_id, "nacked", 30.0)])
@@ -249,6 +250,7 @@ def test_a_claim_has_the_columns_of_a_message(session):
 
 
 def test_a_claim_of_large_bodies_holds_fewer_rows_and_at_least_one(session, monkeypatch):
+    """REL6: a claim is bounded in bytes."""
     send(session, *(note(f"m{n}", "o" * 200) for n in range(5)))
     [row, *_] = in_transaction(session, outbox.claim, 5)
     size = len(row.row.body)

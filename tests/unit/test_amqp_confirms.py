@@ -111,7 +111,9 @@ def test_a_late_return_does_not_mark_a_later_publishing_of_another_key():
 
 
 class Broker(RuleBasedStateMachine):
-    """Publishings of one channel after the other, and a broker that tells their outcomes in any order.
+    """Publishings of one channel after the other, and a broker that confirms and returns them in any order.
+
+    CNF2: each publishing is resolved exactly once.
 
     ``written`` and the rest are the model of one channel, by tag. Of publishings with the same
     key each has an outcome of its own: a binding may come or go between them.

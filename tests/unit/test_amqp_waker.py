@@ -12,6 +12,7 @@ def is_readable(waker, timeout_s=0.0):
 
 
 def test_a_wake_is_seen_once_and_cleared():
+    """WAK2: many wakes are one."""
     waker = Waker()
     assert not is_readable(waker)
 

@@ -83,6 +83,18 @@ def test_the_timestamp_is_rfc_3339_in_utc_with_milliseconds(configured):
     assert records(lines())[0]["timestamp"] == "2023-11-14T22:13:20.000Z"
 
 
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_the_correlation_id_is_written_under_the_name_a_module_gives_it(configured, log_format):
+    written = configured(log_format, correlation_name="order_id")
+    with logs.bind(correlation_id="A-1"):
+        log.info("bound")
+    log.info("extra", extra={"correlation_id": "A-2"})
+    first, second = written()
+    assert all("order_id" in line and "correlation_id" not in line for line in (first, second))
+    assert "A-1" in first
+    assert "A-2" in second
+
+
 def test_bound_fields_nest_and_end_with_their_block(configured):
     lines = configured()
 
@@ -112,6 +124,7 @@ def test_an_extra_cannot_pose_as_a_fixed_field(configured):
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_what_a_publisher_sent_cannot_forge_a_line_or_drive_the_terminal(configured, log_format):
+    """LOG3: what a publisher sent is escaped."""
     lines = configured(log_format)
     evil = 'x\n{"level": "INFO", "message": "all is well"}\x1b[2J\u202e'
 
@@ -144,6 +157,7 @@ def test_an_exception_is_part_of_its_record(configured, log_format):
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_no_credential_reaches_the_log_by_any_way(configured, log_format):
+    """LOG3: a known credential is never written."""
     lines = configured(log_format)
     password = Secret("hunter2-hunter2").reveal()
 
@@ -203,6 +217,7 @@ class Raises:
     ("message", "args"), [("%d", ("x",)), ("%s %s", ("x",)), ("%s", (Raises(),)), (Raises(), ())]
 )
 def test_a_record_that_cannot_be_formatted_is_reported_and_raises_nothing(configured, message, args):
+    """LOG1: a log call never raises."""
     lines = configured()
 
     log.info(message, *args)
@@ -241,6 +256,18 @@ def run(last: str, stderr: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(program, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=60, check=False)
 
 
+def test_a_record_is_one_write_however_long_it_is(configured, monkeypatch):
+    """LOG2: processes that share a stderr do not mix their lines."""
+    configured()
+    writes = []
+    monkeypatch.setattr(os, "write", lambda descriptor, data: writes.append(bytes(data)) or len(data))
+    log.info("x" * 5000, extra={"order_id": "o-1"})
+    monkeypatch.undo()
+    [line] = writes
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+
+
 def test_a_reader_that_went_away_costs_the_records_and_not_the_process():
     reader, writer = os.pipe()
     os.close(reader)
@@ -259,6 +286,7 @@ def test_a_full_disk_costs_the_records_and_not_the_process():
 
 
 def test_a_closed_stderr_costs_the_records_and_not_the_process():
+    """LOG1: nor does it when stderr is closed."""
     finished = run("os.close(2); logging.getLogger('ordermq.x').warning('late')", subprocess.DEVNULL)
 
     assert (finished.returncode, finished.stdout) == (0, "done\n")
