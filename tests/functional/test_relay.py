@@ -164,7 +164,7 @@ def test_many_messages_of_one_order_on_a_slow_broker_outlast_no_transaction(rig)
 
 
 def test_a_claim_a_slow_broker_cannot_take_in_time_is_left_in_part_and_is_no_outage(rig, caplog):
-    # REL4: 300 rows at 100 KB/s take 2 s. A claim may take 1 s; in its second half it only waits for confirms.
+    # REL4: 300 rows at 100 KB/s take 2 s. A claim may take 1 s, the second half of it for confirms only.
     rig.settings = replace(rig.settings, database=replace(rig.settings.database, idle_in_transaction_s=2.0))
     with rig.session.transaction() as tx:
         tx.send([Command("single", f"m{n:03}", f"o{n}", Probe(order_id=f"o{n}")) for n in range(300)])
