@@ -255,8 +255,8 @@ MUTATIONS = (
     Mutation(
         "a text sent again although the first may have been sent", "ordermq/shop/handlers/notify.py",
         """    elif state is NotificationState.SENDING:
-        # Whoever wrote that may have called and not lived to tell.
-        _unknown(key, "its sender did not come back", journal, told)
+        # The worker that wrote this may have sent the text, and died before it wrote the result.
+        _unknown(key, "its sender did not come back", journal, notified)
     elif state in (None, NotificationState.FAILED):  # NTF2
 """,
         "    elif state in (None, NotificationState.FAILED, NotificationState.SENDING):\n",

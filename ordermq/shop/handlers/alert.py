@@ -1,12 +1,13 @@
 """Queue ``notify``: text the operator that an order needs a person.
 
-At least once, unlike what customers are told: a second text does no harm, a missing
-one does. But a thousand do: when many orders fail together, the first is told at once,
-and one text later how many there are. Writes nothing of the order.
+A text to the operator is sent at least once, unlike a customer's: a missing text does
+harm, a second one does not. A thousand would. So when many orders fail together, the
+first alert is sent at once, and one later text says how many others there are. Nothing
+is written to the order.
 
 Invariants
-    ALR1  An alert is done without a text of its own only if it waited already when a text was
-        made that has been sent since: that text counted its order.
+    ALR1  An alert is done without a text of its own only if it was waiting already when a text
+        was made that has been sent since, because that text counted its order.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from ordermq.errors import GatewayRefused, GatewayUnavailable
 from ordermq.shop import queries
 from ordermq.shop.commands import NOTIFY, AlertOperator
 from ordermq.shop.gateways import SmsGateway
+from ordermq.shop.handlers.batch import outcome_of_failed
 from ordermq.shop.handlers.notify import SmsRequest
 from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.shop.templates import render_alert
@@ -27,7 +29,6 @@ from ordermq.task import (
     DONE,
     CallFailure,
     Claim,
-    Dead,
     ExternalHandler,
     Finished,
     Outcome,
@@ -41,7 +42,7 @@ from ordermq.task.retry import describe
 
 @dataclass(frozen=True, slots=True)
 class AlertRequest:
-    """A text to the operator; ``made_at``: it tells of what was known then."""
+    """A text to the operator; it counts the orders that waited at ``made_at``."""
 
     sms: SmsRequest
     made_at: datetime
@@ -49,7 +50,7 @@ class AlertRequest:
 
 @dataclass(frozen=True, slots=True)
 class AlertSent:
-    """The service took the text that was made then."""
+    """The service accepted the text that was made at ``made_at``."""
 
     made_at: datetime
 
@@ -65,8 +66,8 @@ class AlertOperatorHandler(ExternalHandler[AlertOperator, AlertRequest, AlertSen
         self._gateway = gateway
         self._phone = phone
         self._every_s = every_s
-        self._next_s = 0.0  # monotonic
-        self._told_at: datetime | None = None  # when the newest text that was sent was made
+        self._next_s = 0.0  # monotonic: the earliest time of the next text
+        self._covered_until: datetime | None = None  # when the newest of the texts that were sent was made
 
     @classmethod
     def from_config(cls, config: Loaded) -> Self:
@@ -76,16 +77,16 @@ class AlertOperatorHandler(ExternalHandler[AlertOperator, AlertRequest, AlertSen
     def prepare(
         self, claims: Sequence[Claim[AlertOperator]], tx: Transaction
     ) -> list[AlertRequest | Outcome]:
-        """Let one tell of all; until its time has come they wait."""
+        """Send one text for all alerts that wait; until it is due they wait."""
         if not self._phone:
-            return [DONE for _ in claims]  # the log line is all that was asked for
+            return [DONE for _ in claims]  # without a phone an alert is a log line only
         answers: list[AlertRequest | Outcome] = []
         for claim in claims:
             now_s = monotonic_s()
-            if self._is_told(claim):
+            if self._is_covered(claim):
                 answers.append(DONE)
             elif now_s < self._next_s:
-                answers.append(Postpone("told with those to come", self._next_s - now_s))
+                answers.append(Postpone("waits for the next text", self._next_s - now_s))
             else:
                 self._next_s = now_s + self._every_s
                 answers.append(self._request(claim, tx))
@@ -101,15 +102,18 @@ class AlertOperatorHandler(ExternalHandler[AlertOperator, AlertRequest, AlertSen
     ) -> list[Outcome]:
         for each in finished:
             if isinstance(each.result, AlertSent):
-                self._told_at = max(self._told_at or each.result.made_at, each.result.made_at)
+                made_at = each.result.made_at
+                self._covered_until = max(self._covered_until or made_at, made_at)
         return [_outcome(each.result) for each in finished]
 
-    def _is_told(self, claim: Claim[AlertOperator]) -> bool:
+    def _is_covered(self, claim: Claim[AlertOperator]) -> bool:
         waits_since = claim.envelope.first_failed_at
-        return waits_since is not None and self._told_at is not None and waits_since < self._told_at
+        if waits_since is None or self._covered_until is None:
+            return False
+        return waits_since < self._covered_until
 
     def _request(self, claim: Claim[AlertOperator], tx: Transaction) -> AlertRequest:
-        alert, made_at = claim.message, utc_now()  # before counting: what waits by now is counted
+        alert, made_at = claim.message, utc_now()  # before the count, which then holds all that wait now
         others = max(queries.count_attention(tx) - 1, 0)
         text = render_alert(order_id=alert.order_id, event=alert.event, others=others)
         reference = f"alert:{alert.order_id}:{alert.version}"
@@ -120,9 +124,7 @@ def _outcome(result: AlertSent | CallFailure) -> Outcome:
     match result:
         case AlertSent():
             return DONE
-        case GatewayRefused():
-            return Dead(str(result))
-        case GatewayUnavailable():
-            return Postpone(str(result), result.retry_after_s)
+        case GatewayRefused() | GatewayUnavailable():
+            return outcome_of_failed(result)
         case _:  # OutcomeUnknown
-            return Retry(describe(result))  # perhaps sent: rather twice than never
+            return Retry(describe(result))  # perhaps sent; twice is better than never

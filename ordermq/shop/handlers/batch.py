@@ -1,10 +1,11 @@
-"""What the handlers of many orders share: which orders to work on, and each message's outcome."""
+"""What the shop's handlers share: the orders of a batch, and the outcomes of its messages."""
 
 import logging
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from ordermq.errors import GatewayRefused, GatewayUnavailable
 from ordermq.shop.events import FAILED, EventType, Step
 from ordermq.shop.journal import Journal, LockedOrder
 from ordermq.shop.saga import Readiness, can_happen
@@ -19,12 +20,12 @@ R = TypeVar("R")
 
 
 class StepBatch:
-    """The orders of one batch of commands for ``step``, locked.
+    """The locked orders of one batch of commands for ``step``.
 
-    ``ready`` are the orders to do the step for, each once, as their messages came.
-    A command that was done before or is no longer wanted is Done; one that came too
-    early is postponed; one of an order nobody knows is Dead. ``late`` is an event that
-    still counts when the step has ended, because it was given up and then replayed.
+    ``ready`` are the orders to do the step for, each once, in the order of their messages.
+    A command that was done before or is no longer wanted is Done, one that came too early
+    is postponed, and one of an unknown order is Dead. ``late`` is an event that still
+    counts after the step has ended, because the step was given up and then replayed.
     """
 
     def __init__(
@@ -44,14 +45,15 @@ class StepBatch:
         )
 
     def order(self, order_id: str) -> LockedOrder:
+        """Return one of the orders."""
         return self._journal.orders[order_id]
 
     def record(self, order_id: str, event_type: EventType, **data: Any) -> None:
-        """Let the step of an order end with an event."""
+        """Record the event that ends the step of an order."""
         self._journal.record(order_id, event_type, self._step, **data)
 
     def write(self) -> list[Outcome]:
-        """Write what was recorded; return one outcome for each message, in their order."""
+        """Write the recorded events; return one outcome for each message, in their order."""
         self._journal.write()
         return [outcome or DONE for outcome in self._outcomes]
 
@@ -59,7 +61,7 @@ class StepBatch:
 def outcome_from_state(
     journal: Journal, order_id: str, step: Step, late: EventType | None = None
 ) -> Outcome | None:
-    """Return what becomes of a command without doing its step; None if the step is to be done."""
+    """Return the outcome of a command whose step is not to be done; None if it is to be done."""
     order = journal.orders.get(order_id)
     if order is None:
         return Dead(f"no order {order_id[:80]!r}")
@@ -72,11 +74,18 @@ def outcome_from_state(
             return Postpone(f"order is {order.state.status}: too early to {step}")
 
 
-def once_each(keys: Iterable[K], answers: Mapping[K, R | Outcome]) -> list[R | Outcome]:
-    """Return what each message of a batch is answered; its key says what it wants done.
+def outcome_of_failed(error: GatewayRefused | GatewayUnavailable) -> Outcome:
+    """Return the outcome of a message whose call had no effect: Dead if another one is refused too."""
+    if isinstance(error, GatewayRefused):
+        return Dead(str(error))
+    return Postpone(str(error), error.retry_after_s)
 
-    A request is given to one message: another that wants the same is Done, because the
-    first carries it on.
+
+def once_each(keys: Iterable[K], answers: Mapping[K, R | Outcome]) -> list[R | Outcome]:
+    """Return the answer to each message of a batch; messages with the same key want the same.
+
+    Only the first of them gets the request. The others are Done, because the first does
+    the work for them.
     """
     left = dict(answers)
     given = []
@@ -88,15 +97,15 @@ def once_each(keys: Iterable[K], answers: Mapping[K, R | Outcome]) -> list[R | O
 
 
 def give_up(step: Step, message: Any, reason: str, tx: Transaction) -> None:
-    """The ``on_dead`` of every step: record that it was given up, and what follows from that.
+    """The ``on_dead`` of every step: record that the step was given up, and what follows from it.
 
-    A step that is not pending changes nothing in the order, but a dead letter of a
-    known order always gets a human's attention. One of an order nobody knows is only logged.
+    If the step is not pending, the order only asks for a person: a dead letter always
+    does. A dead letter of an unknown order is only logged.
     """
     journal = Journal(tx, [message.order_id])
     order = journal.orders.get(message.order_id)
     if order is None:
-        tx.after_commit(partial(log.critical, "dead letter of an order nobody knows: %s", reason))
+        tx.after_commit(partial(log.critical, "dead letter of an unknown order: %s", reason))
         return
     if step in order.state.pending:
         journal.record(order.order_id, FAILED[step], step, attention=reason)

@@ -1,8 +1,8 @@
 """Queue ``payment``, taking the money: intent, then the gateway, then the result.
 
-A timeout is unknown, never failed: the next call asks the gateway by the same key
-and captures only what it has never seen. A capture is never too late to be written:
-told after the order was cancelled it is refunded.
+A time-out is unknown, never failed: the next call asks the gateway by the same key, and
+captures only what the gateway has never seen. A result is never too late to be written:
+a capture that is reported after the order was cancelled is refunded.
 """
 
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from ordermq.shop.commands import PAYMENT, CapturePayment
 from ordermq.shop.events import EventType, Step
 from ordermq.shop.gateways import Captured, Declined
 from ordermq.shop.gateways.payment import Capture
-from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
+from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state, outcome_of_failed
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler
 from ordermq.shop.journal import Journal
 from ordermq.shop.payments import Due, Payments, PaymentState
 from ordermq.shop.saga import Status
-from ordermq.task import DONE, CallFailure, Claim, Dead, Outcome, Postpone, Transaction, external
+from ordermq.task import DONE, CallFailure, Claim, Outcome, Postpone, Transaction, external
 from ordermq.task.retry import describe
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureRequest:
-    """``ask_first``: it may have been tried before. ``may_capture``: the order still wants it."""
+    """``ask_first``: the capture may have been tried before. ``may_capture``: the order still wants it."""
 
     capture: Capture
     ask_first: bool
@@ -52,7 +52,7 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
     def prepare(
         self, claims: Sequence[Claim[CapturePayment]], tx: Transaction
     ) -> list[CaptureRequest | Outcome]:
-        """Write the intents; return what to ask or capture."""
+        """Write the intents; return what to ask the gateway or to capture."""
         claimed = {claim.message.order_id: claim for claim in claims}
         due = payments.due(claimed, tx)
         called = {order_id: each for order_id, each in due.items() if _needs_call(each)}
@@ -60,13 +60,13 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
             order_id: _request(each, claimed[order_id].deadline_s) for order_id, each in called.items()
         }
         answers |= _without_call([order_id for order_id in claimed if order_id not in called], tx)
-        # No order that is to be called is locked: one cancelled in this instant is refunded
-        # when its capture is told.
+        # The orders of these calls are not locked. One that is cancelled at this instant is refunded
+        # when its capture is reported.
         payments.intend([each for each in called.values() if _is_wanted(each.status)], tx)
         return once_each((claim.message.order_id for claim in claims), answers)
 
     def call(self, request: CaptureRequest) -> Captured | Declined | NeverSeen:
-        """Ask first where it may have been tried before; capture what the gateway has never seen."""
+        """Ask for a capture that may have been tried before; capture what the gateway has never seen."""
         deadline = Deadline(request.timeout_s)
         if request.ask_first:
             found = self._gateway.find(request.capture.key, timeout_s=deadline.left_s)
@@ -106,9 +106,9 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
                     journal.record(order_id, EventType.PAYMENT_SKIPPED, Step.CAPTURE, reason="cancelled")
             case GatewayRefused():
                 locked.set(order_id, PaymentState.UNKNOWN, reason=str(result))
-                return Dead(str(result))
+                return outcome_of_failed(result)
             case GatewayUnavailable():
-                return Postpone(str(result), result.retry_after_s)
+                return outcome_of_failed(result)
             case _:  # OutcomeUnknown
                 locked.set(order_id, PaymentState.UNKNOWN, reason=describe(result))
                 return Postpone(describe(result))

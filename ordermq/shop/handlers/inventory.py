@@ -1,7 +1,7 @@
-"""Queue ``inventory``: reserve an order's stock, and give it back.
+"""Queue ``inventory``: reserve an order's stock, and release it.
 
-A batch is decided in memory, order by order, and written with a handful of
-statements; what an order gets depends on what those before it in the batch were given.
+A batch is decided in memory, order by order, and written with a few statements. An order
+can get only what the orders before it in the batch have left.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from ordermq.task import Outcome, Transaction, handler
     queue=INVENTORY, message=ReserveStock, key="order_id", batch=BATCH, on_dead=partial(give_up, Step.RESERVE)
 )
 def reserve_stock(messages: Sequence[ReserveStock], tx: Transaction) -> Sequence[Outcome]:
-    """Reserve all items of each order or none. An order cancelled meanwhile gets nothing."""
+    """Reserve all items of each order or none. An order that was cancelled gets nothing."""
     batch = StepBatch(messages, Step.RESERVE, tx)
     placed = [each for each in batch.ready if batch.order(each).state.status is Status.PLACED]
     wanted = reservations.wanted(placed, tx)
@@ -43,7 +43,7 @@ def reserve_stock(messages: Sequence[ReserveStock], tx: Transaction) -> Sequence
     queue=INVENTORY, message=ReleaseStock, key="order_id", batch=BATCH, on_dead=partial(give_up, Step.RELEASE)
 )
 def release_stock(messages: Sequence[ReleaseStock], tx: Transaction) -> Sequence[Outcome]:
-    """Give back what is still reserved for each order."""
+    """Release what is still reserved for each order."""
     batch = StepBatch(messages, Step.RELEASE, tx)
     reservations.end(batch.ready, ReservationEnd.RELEASED, tx)
     for order_id in batch.ready:

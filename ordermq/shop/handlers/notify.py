@@ -1,7 +1,7 @@
-"""Queue ``notify``: tell the customer by SMS, at most once an order and template.
+"""Queue ``notify``: send the customer a text, at most once for each order and template.
 
-The service has no idempotency keys, so whatever may have been sent is never sent
-again: it is recorded as unknown, and a human gets to see it.
+The service has no idempotency keys, so a text that may have been sent is never sent
+again: it is recorded as unknown, and a person has to look.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,9 @@ from ordermq.task import (
     DONE,
     CallFailure,
     Claim,
-    Dead,
     ExternalHandler,
     Finished,
     Outcome,
-    Postpone,
     Transaction,
     external,
 )
@@ -36,7 +34,7 @@ from ordermq.task.retry import describe
 
 @dataclass(frozen=True, slots=True)
 class SmsRequest:
-    """One message to send."""
+    """One text to send."""
 
     to: str = field(repr=False)
     text: str = field(repr=False)
@@ -46,20 +44,20 @@ class SmsRequest:
 
 @dataclass(frozen=True, slots=True)
 class SmsSent:
-    """The service took it under this id."""
+    """The service accepted the text under this id."""
 
     provider_id: str
 
 
 def give_up(message: SendNotification, reason: str, tx: Transaction) -> None:
-    """The ``on_dead`` of a notification: the order goes on, and a human gets to see it."""
+    """The ``on_dead`` of a notification: the order goes on, and a person has to look."""
     batch.give_up(message.template.step, message, reason, tx)
     notifications.give_up(message.order_id, message.template, reason, tx)
 
 
 @external(queue=NOTIFY, message=SendNotification, key="order_id", on_dead=give_up, dependency="sms")
 class SendNotificationHandler(ExternalHandler[SendNotification, SmsRequest, SmsSent]):
-    """Sends one SMS for each message. One instance serves all threads."""
+    """Sends one text for each message. One instance serves all threads."""
 
     def __init__(self, gateway: SmsGateway) -> None:
         self._gateway = gateway
@@ -72,17 +70,17 @@ class SendNotificationHandler(ExternalHandler[SendNotification, SmsRequest, SmsS
     def prepare(
         self, claims: Sequence[Claim[SendNotification]], tx: Transaction
     ) -> list[SmsRequest | Outcome]:
-        """Write what is being sent; return what to send."""
+        """Write which texts are about to be sent; return them."""
         claimed = {_key(claim.message): claim for claim in claims}
         order_ids = {order_id for order_id, _ in claimed}
         journal = Journal(tx, order_ids)
-        told = Notifications(order_ids, tx)
+        notified = Notifications(order_ids, tx)
         phones = notifications.phones(order_ids, tx)
         answers = {
-            key: _begin(key, phones.get(key[0]), journal, told, claim.deadline_s)
+            key: _begin(key, phones.get(key[0]), journal, notified, claim.deadline_s)
             for key, claim in claimed.items()
         }
-        told.write()
+        notified.write()
         journal.write()
         return batch.once_each((_key(claim.message) for claim in claims), answers)
 
@@ -96,13 +94,13 @@ class SendNotificationHandler(ExternalHandler[SendNotification, SmsRequest, SmsS
     def complete(
         self, finished: Sequence[Finished[SendNotification, SmsSent]], tx: Transaction
     ) -> list[Outcome]:
-        """Write what became of each."""
+        """Write the result of each text."""
         results = [(_key(each.claim.message), each.result) for each in finished]
         order_ids = {order_id for (order_id, _), _ in results}
         journal = Journal(tx, order_ids)
-        told = Notifications(order_ids, tx)
-        outcomes = [_end(key, result, journal, told) for key, result in results]
-        told.write()
+        notified = Notifications(order_ids, tx)
+        outcomes = [_end(key, result, journal, notified) for key, result in results]
+        notified.write()
         journal.write()
         return outcomes
 
@@ -112,28 +110,28 @@ def _key(message: SendNotification) -> Key:
 
 
 def _begin(
-    key: Key, phone: str | None, journal: Journal, told: Notifications, timeout_s: float
+    key: Key, phone: str | None, journal: Journal, notified: Notifications, timeout_s: float
 ) -> SmsRequest | Outcome:
     order_id, template = key
     outcome = batch.outcome_from_state(journal, order_id, template.step, EventType.NOTIFICATION_SENT)
     if outcome is not None:
         return outcome
     order = journal.orders[order_id]
-    state = told.state(key)
+    state = notified.state(key)
     if template.step not in order.state.pending and state is not NotificationState.FAILED:
-        return DONE  # only what was given up unsent may be sent late
+        return DONE  # after its step only a text that was certainly not sent may be sent
     if state is NotificationState.SENT:
-        # Adopted from the service's books: the database is from a backup, the customer knows.
+        # The text was adopted from the service's ledger after a backup, so the customer has it.
         journal.record(order_id, EventType.NOTIFICATION_SENT, template.step, template=template)
     elif phone is None:
         if state is None:
-            told.set(key, NotificationState.SKIPPED, reason="no phone number")
+            notified.set(key, NotificationState.SKIPPED, reason="no phone number")
             journal.record(order_id, EventType.NOTIFICATION_SKIPPED, template.step, template=template)
     elif state is NotificationState.SENDING:
-        # Whoever wrote that may have called and not lived to tell.
-        _unknown(key, "its sender did not come back", journal, told)
+        # The worker that wrote this may have sent the text, and died before it wrote the result.
+        _unknown(key, "its sender did not come back", journal, notified)
     elif state in (None, NotificationState.FAILED):  # NTF2
-        told.set(key, NotificationState.SENDING)
+        notified.set(key, NotificationState.SENDING)
         text = render(template, order_id=order_id, amount_minor=order.total_minor, currency=order.currency)
         return SmsRequest(phone, text, f"{order_id}:{template}", timeout_s)
     return DONE
@@ -143,32 +141,29 @@ def _end(
     key: Key,
     result: SmsSent | CallFailure,
     journal: Journal,
-    told: Notifications,
+    notified: Notifications,
 ) -> Outcome:
     order_id, template = key
     match result:
         case SmsSent(provider_id):
-            is_news = told.state(key) is not NotificationState.SENT
-            told.set(key, NotificationState.SENT, provider_id=provider_id)
+            is_news = notified.state(key) is not NotificationState.SENT
+            notified.set(key, NotificationState.SENT, provider_id=provider_id)
             if is_news:
                 journal.record(
                     order_id, EventType.NOTIFICATION_SENT, template.step,
                     template=template, provider_id=provider_id,
                 )  # fmt: skip
-        case GatewayUnavailable():
-            told.set(key, NotificationState.FAILED, reason=str(result))
-            return Postpone(str(result), result.retry_after_s)
-        case GatewayRefused():
-            told.set(key, NotificationState.FAILED, reason=str(result))
-            return Dead(str(result))
+        case GatewayRefused() | GatewayUnavailable():
+            notified.set(key, NotificationState.FAILED, reason=str(result))
+            return batch.outcome_of_failed(result)
         case _:  # OutcomeUnknown
-            _unknown(key, describe(result), journal, told)
+            _unknown(key, describe(result), journal, notified)
     return DONE
 
 
-def _unknown(key: Key, reason: str, journal: Journal, told: Notifications) -> None:
+def _unknown(key: Key, reason: str, journal: Journal, notified: Notifications) -> None:
     order_id, template = key
-    told.set(key, NotificationState.UNKNOWN, reason=reason)
+    notified.set(key, NotificationState.UNKNOWN, reason=reason)
     journal.record(
         order_id, EventType.NOTIFICATION_UNKNOWN, template.step, attention=reason, template=template
     )

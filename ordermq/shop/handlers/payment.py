@@ -1,8 +1,8 @@
-"""What taking money and giving it back have in common.
+"""What capturing and refunding have in common.
 
-A payment service that cannot be reached, or does not say what it did, costs no
-attempt: it is asked again, less and less often, until it is known what became of the
-money. Only what it refuses for good is given up.
+A payment service that cannot be reached, or whose answer does not arrive, costs no
+attempt: it is asked again, less and less often, until the result is known. A step is
+given up only when the service refuses it for good.
 """
 
 from abc import abstractmethod

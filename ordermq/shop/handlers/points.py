@@ -1,4 +1,4 @@
-"""Queue ``points``: what a customer earns with a paid order."""
+"""Queue ``points``: the points that a customer earns with a paid order."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,7 +18,7 @@ _AWARD = """
 
 @handler(queue=POINTS, message=AwardPoints, key="order_id", batch=BATCH, on_dead=partial(give_up, Step.AWARD))
 def award_points(messages: Sequence[AwardPoints], tx: Transaction) -> Sequence[Outcome]:
-    """Credit each paid order once; an operator's replay also after it was given up and completed."""
+    """Credit each paid order once. A replayed dead letter may credit it after the order was completed."""
     batch = StepBatch(messages, Step.AWARD, tx, late=EventType.POINTS_AWARDED)
     rows = []
     for order_id in batch.ready:

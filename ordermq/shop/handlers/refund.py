@@ -1,7 +1,7 @@
 """Queue ``payment``, giving the money back, if any was taken.
 
-Where nobody knows whether it was taken the gateway is asked. "Nothing to refund" is
-said only when no capture can be on its way any more.
+If it is unknown whether money was taken, the gateway is asked. "Nothing to refund" is
+recorded only when no capture can be on its way any more.
 """
 
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from ordermq.errors import GatewayRefused, GatewayUnavailable
 from ordermq.shop.commands import PAYMENT, RefundPayment
 from ordermq.shop.events import EventType, Step
 from ordermq.shop.gateways import Captured, Refunded
-from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
+from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state, outcome_of_failed
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler
 from ordermq.shop.journal import Journal
 from ordermq.shop.payments import Payment, Payments, PaymentState
-from ordermq.task import DONE, CallFailure, Claim, Dead, Outcome, Postpone, Transaction, external
+from ordermq.task import DONE, CallFailure, Claim, Outcome, Postpone, Transaction, external
 from ordermq.task.retry import describe
 
 
 @dataclass(frozen=True, slots=True)
 class RefundRequest:
-    """``capture_id`` None: the gateway has to be asked whether there is a capture."""
+    """What to refund; if ``capture_id`` is None, the gateway is asked first whether there is a capture."""
 
     payment: Payment
     capture_id: str | None
@@ -32,7 +32,7 @@ class RefundRequest:
 
 @dataclass(frozen=True, slots=True)
 class RefundMade:
-    """The refund, and the capture it gave back."""
+    """The refund, and the capture that was refunded."""
 
     refunded: Refunded
     capture_id: str
@@ -67,7 +67,7 @@ class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundMa
         return once_each((claim.message.order_id for claim in claims), answers)
 
     def call(self, request: RefundRequest) -> RefundMade | NothingTaken:
-        """Find the capture if it is not known, and refund it under a key of its own."""
+        """Ask for the capture if it is not known, and refund it under a key of its own."""
         deadline = Deadline(request.timeout_s)
         payment, capture_id = request.payment, request.capture_id
         if capture_id is None:
@@ -103,15 +103,13 @@ class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundMa
                     amount_minor=payment.amount_minor, currency=payment.currency,
                 )  # fmt: skip
             case NothingTaken():
-                # A capture told since the gateway was asked is refunded, not overwritten.
+                # A capture that was reported since the gateway was asked is refunded, not overwritten.
                 if payment.state is PaymentState.CAPTURED or payment.is_settling:
                     return Postpone("a capture tried before may still arrive at the gateway", self._settles_s)
                 locked.set(order_id, PaymentState.FAILED, reason="the gateway has no capture")
                 journal.record(order_id, EventType.REFUND_SKIPPED, Step.REFUND, reason="nothing was taken")
-            case GatewayRefused():
-                return Dead(str(result))
-            case GatewayUnavailable():
-                return Postpone(str(result), result.retry_after_s)
+            case GatewayRefused() | GatewayUnavailable():
+                return outcome_of_failed(result)
             case _:  # OutcomeUnknown
                 return Postpone(describe(result))  # the refund is sent again under its key
         return DONE

@@ -1,4 +1,4 @@
-"""Queue ``shipping``: an order's stock leaves the house under one shipment number."""
+"""Queue ``shipping``: create an order's shipment, and book its stock as shipped."""
 
 from collections.abc import Sequence
 from functools import partial
