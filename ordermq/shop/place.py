@@ -34,8 +34,8 @@ _STATUS = str(_PLACED.state.status)
 _PENDING = [str(step) for step in sorted(_PLACED.state.pending)]
 [_FIRST_STEP] = _PLACED.sends
 
-# A customer is waiting, so a single order is one statement and one round trip. The functions stand in
-# the migrations 0004 and 0003. For a single order a document costs less than arrays, here and there.
+# A customer is waiting, so a single order is one statement and one round trip. The functions are in the
+# migrations 0004 and 0003. For a single order a document costs less than arrays, in Python and in SQL.
 _ADD_ONE = "SELECT shop.place_order(%s, %s, %s, %s)"
 _ADD_MANY = f"SELECT shop.place_orders({', '.join(['%s'] * 25)})"
 

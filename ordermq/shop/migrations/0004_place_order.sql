@@ -1,9 +1,9 @@
 -- safe while old code runs: yes
--- What place_order writes of one order. Plain inserts of one document's fields cost PostgreSQL less than
--- shop.place_orders with its arrays, and whoever calls it half (docs/performance.md).
+-- What placing one order writes. Plain inserts of one document's fields cost PostgreSQL less time than the
+-- arrays of shop.place_orders, and the caller half as much (docs/performance.md).
 
--- An order, its contact, its first event (e_) and its first message: the keys of the document. The
--- items are arrays of product_id, quantity, unit_price_minor and freight_minor, in the order of their lines.
+-- The keys of the document: an order, its contact, its first event (e_) and its first message. Each item is
+-- an array of product_id, quantity, unit_price_minor and freight_minor, in the order of the lines.
 CREATE TYPE shop.placement AS (
     order_id        text,
     customer_id     text,
@@ -23,7 +23,7 @@ CREATE TYPE shop.placement AS (
     message         ordermq.message
 );
 
--- Adds the order if it is new, and what stands below it; returns whether it was.
+-- Adds the order if it is new, with its contact, items, event and message; returns whether it was new.
 CREATE FUNCTION shop.place_order(
     document            json,
     o_content_sha256    bytea,
