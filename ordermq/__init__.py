@@ -1,3 +1,103 @@
-"""Order processing on RabbitMQ and PostgreSQL that never loses or doubles an order."""
+"""Order processing on RabbitMQ and PostgreSQL that never loses or doubles an order.
+
+The names of this package are its public API; docs/api.md says what each of them does. Each is
+imported on first use, so ``import ordermq`` loads neither a driver nor a library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ordermq.errors import (
+        ConfigError,
+        GatewayRefused,
+        GatewayUnavailable,
+        HandlerMisbehaved,
+        NotCalled,
+        OrderMQError,
+        OutcomeUnknown,
+    )
+    from ordermq.message.command import Command
+    from ordermq.message.payload import Payload
+    from ordermq.module import Module
+    from ordermq.store.outbox import wake_relay
+    from ordermq.store.transaction import join_transaction
+    from ordermq.task.delivery import DeliveryInfo
+    from ordermq.task.external import Claim, ExternalHandler, Finished, external
+    from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
+    from ordermq.task.plain import handler
+    from ordermq.task.retry import CallFailure, RetryOptions
+    from ordermq.task.transaction import Transaction
+    from ordermq.testing.handling import run_handler
+
+__all__ = [  # noqa: RUF022 # in the order of docs/api.md, under its headings
+    # Handlers
+    "handler",
+    "external",
+    "ExternalHandler",
+    "Claim",
+    "Finished",
+    "DeliveryInfo",
+    "RetryOptions",
+    # Outcomes
+    "DONE",
+    "Done",
+    "Retry",
+    "Postpone",
+    "Dead",
+    "Outcome",
+    # Messages
+    "Payload",
+    "Command",
+    # Transactions
+    "Transaction",
+    "join_transaction",
+    "wake_relay",
+    # Modules
+    "Module",
+    # Tests
+    "run_handler",
+    # Errors
+    "OrderMQError",
+    "ConfigError",
+    "HandlerMisbehaved",
+    "GatewayUnavailable",
+    "GatewayRefused",
+    "OutcomeUnknown",
+    "NotCalled",
+    "CallFailure",
+]
+
+_PLACES = {
+    "ordermq.errors": (
+        "ConfigError", "GatewayRefused", "GatewayUnavailable", "HandlerMisbehaved", "NotCalled",
+        "OrderMQError", "OutcomeUnknown",
+    ),
+    "ordermq.message.command": ("Command",),
+    "ordermq.message.payload": ("Payload",),
+    "ordermq.module": ("Module",),
+    "ordermq.store.outbox": ("wake_relay",),
+    "ordermq.store.transaction": ("join_transaction",),
+    "ordermq.task.delivery": ("DeliveryInfo",),
+    "ordermq.task.external": ("Claim", "ExternalHandler", "Finished", "external"),
+    "ordermq.task.outcome": ("DONE", "Dead", "Done", "Outcome", "Postpone", "Retry"),
+    "ordermq.task.plain": ("handler",),
+    "ordermq.task.retry": ("CallFailure", "RetryOptions"),
+    "ordermq.task.transaction": ("Transaction",),
+    "ordermq.testing.handling": ("run_handler",),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'ordermq' has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
