@@ -144,6 +144,8 @@ def instance_of(handler: Handler, config: Loaded) -> ExternalHandler[Any, Any, A
 def _check_class(cls: type, message: type[Payload]) -> None:
     if not issubclass(cls, ExternalHandler):
         raise ConfigError(f"{cls.__name__} is not a subclass of ExternalHandler")
+    if missing := sorted(cls.__abstractmethods__):
+        raise ConfigError(f"{cls.__name__} does not define {', '.join(missing)}")
     payload = _payload_of(cls)
     if isinstance(payload, type) and payload is not message:
         raise ConfigError(f"{cls.__name__} handles {payload.__name__}, not {message.__name__}")
