@@ -27,16 +27,6 @@ WEIGHT = 0.2  # of the last call in the average of how long calls take
 LEAST_CALL_S = 1e-4
 
 
-@dataclass(frozen=True, slots=True)
-class CallLimits:
-    """The lease on a message and the deadline of one call, in seconds; and when to stop calling."""
-
-    lease_s: float
-    call_timeout_s: float
-    breaker_failures: int
-    breaker_cap_s: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
     """A prepared call: its lease and its intent are committed."""

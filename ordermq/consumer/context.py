@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 
-from ordermq.config.settings import DatabaseSettings
+from ordermq.backoff import Backoff
+from ordermq.config.settings import Settings
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.pause import Pause
 from ordermq.consumer.received import Received
@@ -20,29 +21,36 @@ from ordermq.task.retry import RetryPolicy
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """See the module. ``report`` takes the messages that were settled, to have them acked."""
+    """See the module. ``owner`` names the process in leases; ``report`` has settled messages acked."""
 
     queue: str
     registry: Registry
+    settings: Settings
+    owner: str
     intake: Intake
     pause: Pause
     stopping: threading.Event
-    policy: RetryPolicy
-    database: DatabaseSettings
     report: Callable[[Sequence[Received]], None]
     running: RunningHandlers
-    prefix: str = ""
-    other_queues: tuple[str, ...] = ()  # queues that exist without a handler
     lock: SharedExclusiveLock = field(default_factory=SharedExclusiveLock)
 
     @cached_property
     def queues(self) -> frozenset[str]:
-        """The queues that exist, by their short names."""
-        return frozenset((*self.registry.queues, *self.other_queues))
+        """The queues that exist, with a handler or without, by their short names."""
+        return frozenset((*self.registry.queues, *self.settings.topology.queues))
+
+    @cached_property
+    def policy(self) -> RetryPolicy:
+        """The retry policy of the settings, which a handler's own options change."""
+        retry = self.settings.retry
+        backoff = Backoff(retry.base_s, retry.cap_s)
+        return RetryPolicy(retry.attempts, backoff, retry.postpone_s, retry.max_age_s, retry.immediate)
 
     def settler(self, name: str) -> Settler:
         """Return a settler of this queue's messages on a session of its own."""
-        session = Session(self.database, name=f"ordermq-consumer {self.queue} {name}", queues=self.queues)
+        session = Session(
+            self.settings.database, name=f"ordermq-consumer {self.queue} {name}", queues=self.queues
+        )
         return self.settler_on(session, self.queue)
 
     def settler_on(self, session: Session, queue: str) -> Settler:

@@ -68,7 +68,7 @@ class DeadLetterWorker(Worker):
 
     def _keep(self, delivery: Delivery) -> None:
         context = self._context
-        queue = origin(delivery, context.prefix, context.queues)
+        queue = origin(delivery, context.settings.topology.prefix, context.queues)
         settler = context.settler_on(self._settler.session, queue)
         [received] = read([delivery], queue, context.registry)
         if queue == DEAD:

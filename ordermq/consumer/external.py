@@ -36,7 +36,7 @@ from ordermq.clock import monotonic_s
 from ordermq.consumer import starts
 from ordermq.consumer.batch import run_by_halves
 from ordermq.consumer.breaker import Breakers
-from ordermq.consumer.calls import Call, CallLimits, CallPool, FinishedCall, make_call
+from ordermq.consumer.calls import Call, CallPool, FinishedCall, make_call
 from ordermq.consumer.context import WorkerContext
 from ordermq.consumer.held import HeldLeases
 from ordermq.consumer.pause import Abandoned, persist
@@ -97,16 +97,13 @@ class ExternalWorker(HandlingWorker):
         instances: Mapping[str, ExternalHandler[Any, Any, Any]],
         calls: CallPool,
         breakers: Breakers,
-        *,
-        limits: CallLimits,
-        owner: str,
     ) -> None:
         super().__init__(context, "external", batch)
         self._instances = instances  # by message type
         self._calls = calls
         self._breakers = breakers
-        self._limits = limits
-        self._held = HeldLeases(context.queue, owner, limits)
+        self._settings = context.settings.consumer
+        self._held = HeldLeases(context.queue, context.owner, self._settings)
 
     # --- the rounds ---------------------------------------------------------------
 
@@ -181,7 +178,7 @@ class ExternalWorker(HandlingWorker):
     def _prepare_once(self, preparation: Preparation, messages: Sequence[Readable]) -> None:
         messages = [each for each in messages if each.message_id in preparation.left]
         # Before the transaction, whose beginning is where PostgreSQL counts the lease from.
-        start_by_s = monotonic_s() + self._limits.lease_s / 2
+        start_by_s = monotonic_s() + self._settings.lease_s / 2
         with self._settler.session.transaction(traces=traces_of(messages)) as tx:
             leased = self._held.take(tx, messages)
             duplicates = self._drop_settled(tx, messages)
@@ -233,7 +230,7 @@ class ExternalWorker(HandlingWorker):
         """Have the handler write its intents; return the calls to make, and what it answered at once."""
         if not messages:
             return [], []
-        handler, timeout_s = messages[0].handler, self._limits.call_timeout_s
+        handler, timeout_s = messages[0].handler, self._settings.call_timeout_s
         instance, breaker = self._instances[handler.type], self._breakers.of(handler.dependency)
         claims = [
             Claim(each.payload, each.envelope, each.message_id in leased.resumed, timeout_s)
@@ -305,7 +302,7 @@ class ExternalWorker(HandlingWorker):
     def _settle_uncompleted(
         self, left: dict[str, FinishedCall], finished: FinishedCall, error: BaseException
     ) -> None:
-        lease_ends_s = finished.call.start_by_s + self._limits.lease_s / 2
+        lease_ends_s = finished.call.start_by_s + self._settings.lease_s / 2
         if isinstance(error, Contention) and monotonic_s() < lease_ends_s:
             raise error  # the lock will go, and what happened outside is still ours to write
         self._settle_failed(left, finished.message, error)

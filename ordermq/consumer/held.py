@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ordermq.consumer.calls import CallLimits
+from ordermq.config.settings import ConsumerSettings
 from ordermq.consumer.received import Received
 from ordermq.store import Transaction, leases
 
@@ -13,10 +13,11 @@ class HeldLeases:
     A lease this process holds for a message it has not called is its own to take again (EXT6).
     """
 
-    def __init__(self, queue: str, owner: str, limits: CallLimits) -> None:
+    def __init__(self, queue: str, owner: str, settings: ConsumerSettings) -> None:
         self._queue = queue
         self._owner = owner
-        self._limits = limits
+        self._lease_s = settings.lease_s
+        self._call_timeout_s = settings.call_timeout_s
         # message_id to whether our lease was taken over from another owner; its commit may be unknown
         self._held: dict[str, bool] = {}
         self._called: set[str] = set()  # message_ids of the calls under way
@@ -26,20 +27,19 @@ class HeldLeases:
 
         One under which a call is under way counts as foreign: the message was delivered again.
         """
-        limits = self._limits
         ids = [each.message_id for each in messages if each.message_id not in self._called]
         again = leases.retake(
             tx, self._queue, [each for each in ids if each in self._held],
-            owner=self._owner, lease_s=limits.lease_s,
+            owner=self._owner, lease_s=self._lease_s,
         )  # fmt: skip
         free = [each for each in ids if each not in again]
-        taken = leases.take(tx, self._queue, free, owner=self._owner, lease_s=limits.lease_s)
+        taken = leases.take(tx, self._queue, free, owner=self._owner, lease_s=self._lease_s)
         self._held |= dict.fromkeys(taken.fresh, False) | dict.fromkeys(taken.resumed, True)
         called = self._called.intersection(each.message_id for each in messages)
         return leases.Leases(
             fresh=taken.fresh | {each for each in again if not self._held[each]},
             resumed=taken.resumed | {each for each in again if self._held[each]},
-            foreign_s=taken.foreign_s | dict.fromkeys(called, limits.call_timeout_s),
+            foreign_s=taken.foreign_s | dict.fromkeys(called, self._call_timeout_s),
         )
 
     def release(self, tx: Transaction, messages: Iterable[Received]) -> None:

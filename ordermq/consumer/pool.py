@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ordermq.consumer.breaker import Breakers
-from ordermq.consumer.calls import CallLimits, CallPool
+from ordermq.consumer.calls import CallPool
 from ordermq.consumer.context import WorkerContext
 from ordermq.consumer.deadletter import DeadLetterWorker
 from ordermq.consumer.external import ExternalWorker
@@ -44,9 +44,7 @@ class WorkerPool:
         return self._intake.is_closed or all(worker.thread.is_alive() for worker in self._workers)
 
 
-def build_workers(
-    context: WorkerContext, *, threads: int, batch: int, limits: CallLimits, owner: str, config: Any
-) -> WorkerPool:
+def build_workers(context: WorkerContext, *, threads: int, batch: int, config: Any) -> WorkerPool:
     """Return the workers of a queue, not started: one ExternalWorker with ``threads`` threads that
     make calls if any handler is external, else ``threads`` workers that take up to ``batch``
     messages at once."""
@@ -56,10 +54,10 @@ def build_workers(
     instances = {each.type: instance_of(each, config) for each in handlers if each.is_external}
     if not instances:
         return WorkerPool([PlainWorker(context, str(n), batch) for n in range(threads)], context.intake)
+    settings = context.settings.consumer
     breakers = Breakers(
         (each.dependency for each in handlers if each.is_external),
-        context.pause, failures=limits.breaker_failures, cap_s=limits.breaker_cap_s,
+        context.pause, failures=settings.breaker_failures, cap_s=settings.breaker_cap_s,
     )  # fmt: skip
     calls = CallPool(threads, context.queue, context.intake.wake, context.running)
-    worker = ExternalWorker(context, batch, instances, calls, breakers, limits=limits, owner=owner)
-    return WorkerPool([worker], context.intake)
+    return WorkerPool([ExternalWorker(context, batch, instances, calls, breakers)], context.intake)

@@ -30,16 +30,15 @@ from typing import Any
 
 from ordermq.amqp import ConnectionManager, Subscription, subscribe
 from ordermq.amqp.state import ConnectionState
-from ordermq.backoff import Backoff
 from ordermq.clock import Deadline, monotonic_s
-from ordermq.config.settings import RetrySettings, Settings
+from ordermq.config.settings import Settings
 from ordermq.consumer import starts
-from ordermq.consumer.calls import AHEAD_MOST, CallLimits
+from ordermq.consumer.calls import AHEAD_MOST
 from ordermq.consumer.context import WorkerContext
 from ordermq.consumer.frontier import AckFrontier
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.pause import Pause
-from ordermq.consumer.pool import WorkerPool, build_workers
+from ordermq.consumer.pool import build_workers
 from ordermq.consumer.received import Received
 from ordermq.consumer.running import HandlerRun, RunningHandlers
 from ordermq.errors import (
@@ -56,7 +55,6 @@ from ordermq.message.envelope import Delivery
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
 from ordermq.task.registry import Registry
-from ordermq.task.retry import RetryPolicy
 from ordermq.topology.names import DEAD, queue_name
 
 log = logging.getLogger(__name__)
@@ -140,29 +138,19 @@ class Consumer(ThreadService):
         self._running = RunningHandlers(settings.consumer.handler_deadline_s)
         # Overdue runs seen inside a callback, which must not raise; the loop raises them.
         self._overdue: list[HandlerRun] = []
-        self._workers = self._build_workers(registry, config)
-
-    def _build_workers(self, registry: Registry, config: Any) -> WorkerPool:
-        settings, consumer = self._settings, self._settings.consumer
         context = WorkerContext(
-            queue=self.queue,
-            registry=registry,
-            intake=self._intake,
-            pause=self._pause,
-            stopping=self.stopping,
-            policy=policy_of(settings.retry),
-            database=settings.database,
-            report=self.report,
-            running=self._running,
-            prefix=settings.topology.prefix,
-            other_queues=settings.topology.queues,
+            queue,
+            registry,
+            settings,
+            owner,
+            self._intake,
+            self._pause,
+            self.stopping,
+            self.report,
+            self._running,
         )
-        limits = CallLimits(
-            consumer.lease_s, consumer.call_timeout_s, consumer.breaker_failures, consumer.breaker_cap_s
-        )
-        size = self._size
-        return build_workers(
-            context, threads=size.threads, batch=size.batch, limits=limits, owner=self._owner, config=config
+        self._workers = build_workers(
+            context, threads=self._size.threads, batch=self._size.batch, config=config
         )
 
     def stop(self) -> None:
@@ -381,12 +369,6 @@ class Consumer(ThreadService):
             raise AssertionError(f"consumer cannot go from {self.state.value} to {to.value}")
         log.info("%s -> %s", self.state.value, to.value)
         self.state = to
-
-
-def policy_of(retry: RetrySettings) -> RetryPolicy:
-    """Return the retry policy that the settings describe."""
-    backoff = Backoff(retry.base_s, retry.cap_s)
-    return RetryPolicy(retry.attempts, backoff, retry.postpone_s, retry.max_age_s, retry.immediate)
 
 
 def _named(messages: Sequence[Received]) -> str:

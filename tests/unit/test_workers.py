@@ -4,8 +4,7 @@ import threading
 
 import pytest
 
-from ordermq.config.settings import DatabaseSettings
-from ordermq.consumer.calls import CallLimits
+from ordermq.config.settings import Settings
 from ordermq.consumer.context import WorkerContext
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.pause import Pause
@@ -13,26 +12,24 @@ from ordermq.consumer.pool import build_workers
 from ordermq.consumer.running import RunningHandlers
 from ordermq.task.handler import handlers_in
 from ordermq.task.registry import Registry
-from ordermq.task.retry import RetryPolicy
 from tests.support import probe
 
 REGISTRY = Registry(handlers_in(vars(probe)))
-LIMITS = CallLimits(lease_s=1.0, call_timeout_s=0.5, breaker_failures=5, breaker_cap_s=1.0)
 
 
 def workers_of(queue):
     context = WorkerContext(
-        queue=queue,
-        registry=REGISTRY,
-        intake=Intake(),
-        pause=Pause(queue),
-        stopping=threading.Event(),
-        policy=RetryPolicy(),
-        database=DatabaseSettings(),
-        report=lambda messages: None,
-        running=RunningHandlers(),
+        queue,
+        REGISTRY,
+        Settings(),
+        "test",
+        Intake(),
+        Pause(queue),
+        threading.Event(),
+        print,
+        RunningHandlers(),
     )
-    return build_workers(context, threads=3, batch=10, limits=LIMITS, owner="test", config=None)._workers
+    return build_workers(context, threads=3, batch=10, config=None)._workers
 
 
 @pytest.mark.parametrize(
