@@ -68,7 +68,7 @@ def test_a_message_that_raises_is_retried_by_the_outbox_and_then_dead_and_costs_
     assert rig.wait_for_effects(queue, 30) == [each.order_id for each in good]
     wait_until(lambda: dead_letters(rig, queue), 20, what="a dead letter")
     assert dead_letters(rig, queue) == {"o00900": "gave up after 3 attempts: RuntimeError: asked to raise"}
-    assert rig.rows("SELECT order_id FROM graves") == [("o00900",)]
+    assert rig.rows("SELECT order_id FROM deaths") == [("o00900",)]
     assert rig.value("SELECT attempt FROM ordermq.dead_letters") == 3
     assert settled(rig, queue)["o00900"] == "dead"
 
@@ -148,7 +148,7 @@ def test_a_handler_s_own_retry_policy_is_over_the_settings(rig):
     }
 
 
-def test_what_a_call_raises_is_told_as_its_handler_named_it_and_else_as_unknown(rig):
+def test_complete_gets_the_error_of_a_call_as_its_handler_named_it_and_else_as_unknown(rig):
     @external(
         queue="call", message=Probe, key="order_id",
         retry=RetryOptions(
@@ -182,7 +182,7 @@ def test_a_full_disk_pauses_the_work_under_its_own_name(rig):
     @handler(queue="single", message=Probe, key="order_id")
     def writing(message, tx):
         tx.execute(
-            "DO $$ BEGIN IF EXISTS (SELECT FROM graves) THEN"
+            "DO $$ BEGIN IF EXISTS (SELECT FROM deaths) THEN"
             " RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END IF; END $$"
         )
         tx.execute("INSERT INTO effects (order_id, queue) VALUES (%s, 'single')", (message.order_id,))
@@ -191,14 +191,14 @@ def test_a_full_disk_pauses_the_work_under_its_own_name(rig):
         return REGISTRY.get_sample_value("ordermq_paused", {"queue": "single", "reason": reason})
 
     with rig.session.transaction() as tx:
-        tx.execute("INSERT INTO graves VALUES ('full', 'full')")
+        tx.execute("INSERT INTO deaths VALUES ('full', 'full')")
     consumer = rig.consumer("single", registry=Registry(handlers_in({"writing": writing})))
     rig.publish("single", *probes(1))
     wait_until(lambda: "paused" in str(consumer._health.ready().reasons), 20, what="the pause")
     assert "the database has room on its disk" in str(consumer._health.ready().reasons)
     assert (paused("disk full"), paused("database") or 0) == (1, 0)
     with rig.session.transaction() as tx:
-        tx.execute("DELETE FROM graves")
+        tx.execute("DELETE FROM deaths")
     assert rig.wait_for_effects("single", 1) == ["o00000"]
     wait_until(lambda: consumer._health.ready().is_good, 10, what="ready again")
     assert paused("disk full") == 0
@@ -222,7 +222,9 @@ def test_unreadable_messages_are_dead_letters_with_their_bytes_and_neighbours_ar
     rig.consumer("batch")
 
     rig.wait_for_effects("batch", 6)
-    wait_until(lambda: len(dead_letters(rig, "batch")) == len(poison), 20, what="every poison in its grave")
+    wait_until(
+        lambda: len(dead_letters(rig, "batch")) == len(poison), 20, what="a dead letter of every poison"
+    )
     bodies = {bytes(row[0]) for row in rig.rows("SELECT body FROM ordermq.dead_letters")}
     assert bodies == {body for _, body in poison}
 
@@ -460,7 +462,7 @@ def test_what_a_call_raises_reaches_complete_and_attempts_are_bounded(rig):
     wait_until(lambda: dead_letters(rig, "call"), 20, what="a dead letter")
     assert "gave up after 3 attempts" in dead_letters(rig, "call")["o00000"]
     assert rig.value("SELECT count(*) FROM calls WHERE order_id = 'o00000'") == 3
-    assert rig.rows("SELECT order_id FROM graves") == [("o00000",)]
+    assert rig.rows("SELECT order_id FROM deaths") == [("o00000",)]
     assert rig.value("SELECT count(*) FROM ordermq.leases") == 0
 
 
@@ -553,13 +555,13 @@ def test_a_lock_that_keeps_a_message_from_being_settled_is_waited_for(rig):
 
 @pytest.mark.parametrize("queue", ["single", "call"])
 def test_a_lock_in_what_follows_from_a_death_does_not_skip_it(rig, queue):
-    with contend(rig, "LOCK TABLE graves"):
+    with contend(rig, "LOCK TABLE deaths"):
         rig.consumer(queue, threads=1)
         rig.publish(queue, *probes(1, "dead"))
         wait_for_lock_timeouts(rig, 3)
     wait_until(lambda: dead_letters(rig, queue), 20, what="the dead letter")
     assert dead_letters(rig, queue) == {"o00000": "asked to die"}
-    assert rig.rows("SELECT order_id, reason FROM graves") == [("o00000", "asked to die")]
+    assert rig.rows("SELECT order_id, reason FROM deaths") == [("o00000", "asked to die")]
 
 
 def test_the_result_of_a_call_is_kept_while_a_lock_keeps_it_from_being_written(rig):
@@ -675,7 +677,7 @@ def test_a_complete_that_answers_nothing_loses_no_message(rig):
     assert rig.value("SELECT count(*) FROM ordermq.leases") == 0
 
 
-def test_a_call_that_ends_its_thread_is_an_outcome_nobody_knows(rig):
+def test_a_call_that_ends_its_thread_has_an_unknown_outcome(rig):
     rig.relay()
     rig.consumer("call", registry=registry_of(Exiting), threads=1)
     rig.publish("call", *probes(3))

@@ -41,7 +41,7 @@ def test_a_retry_comes_back_through_the_outbox_and_a_death_is_kept_and_neighbour
 
     wait_until(lambda: rig.value("SELECT count(*) FROM ordermq.dead_letters") == 2, 20.0)
 
-    assert rig.rows("SELECT order_id FROM graves ORDER BY 1") == [("o00020",), ("o00021",)]
+    assert rig.rows("SELECT order_id FROM deaths ORDER BY 1") == [("o00020",), ("o00021",)]
     assert rig.rows("SELECT message_id, outcome FROM ordermq.inbox ORDER BY 1") == [
         ("o00020", "dead"), ("o00021", "dead"),
     ]  # fmt: skip

@@ -36,7 +36,7 @@ def test_what_another_client_rejects_is_a_dead_letter_with_all_that_follows(rig,
     rig.rabbit.reject(f"{PREFIX}.single", 2)
     wait_until(lambda: len(letters(rig)) == 2, 20.0, what="two dead letters")
     assert letters(rig) == [("single", "o00000", REJECTED), ("single", "o00001", REJECTED)]
-    assert rig.rows("SELECT order_id FROM graves ORDER BY 1") == [("o00000",), ("o00001",)]
+    assert rig.rows("SELECT order_id FROM deaths ORDER BY 1") == [("o00000",), ("o00001",)]
     wait_until_drained(rig)
 
 
@@ -50,7 +50,7 @@ def test_what_was_done_already_is_no_dead_letter_and_what_came_twice_is_one(rig)
     wait_until(lambda: letters(rig), 20.0, what="a dead letter")
     wait_until_drained(rig)
     assert [message_id for _, message_id, _ in letters(rig)] == ["o00001"]
-    assert rig.rows("SELECT order_id FROM graves") == [("o00001",)]
+    assert rig.rows("SELECT order_id FROM deaths") == [("o00001",)]
 
 
 def test_unreadable_bytes_are_kept_as_they_are(rig):
@@ -82,7 +82,7 @@ def test_what_may_have_been_called_goes_back_to_the_handler_that_can_ask(rig):
     assert letters(rig) == []
 
 
-def burying(on_dead):
+def with_on_dead(on_dead):
     """Return a registry whose one handler, of queue ``single``, has ``on_dead`` follow from a death."""
 
     @handler(queue="single", message=Probe, key="order_id", on_dead=on_dead)
@@ -99,7 +99,7 @@ def dead_suspects(rig, *payloads):
         rig.rabbit.publish(Publishing(DEAD, "single", properties, body))
 
 
-def test_what_was_begun_before_is_buried_alone(rig):
+def test_what_was_begun_before_becomes_a_dead_letter_alone(rig):
     def watched(message, reason, tx):
         running.append(message.order_id)
         time.sleep(0.1)
@@ -110,7 +110,7 @@ def test_what_was_begun_before_is_buried_alone(rig):
     with rig.session.transaction() as tx:
         starts.begin(tx, "single", ["o00000", "o00001"])
     dead_suspects(rig, *probes(6))
-    rig.consumer("dead", threads=6, registry=burying(watched))
+    rig.consumer("dead", threads=6, registry=with_on_dead(watched))
     wait_until(lambda: len(letters(rig)) == 6, 20.0, what="six dead letters")
     assert (beside["o00000"], beside["o00001"]) == ({"o00000"}, {"o00001"})
     assert rig.value("SELECT count(*) FROM ordermq.starts") == 0
@@ -121,7 +121,10 @@ def test_what_follows_from_a_death_and_never_returns_is_held_against_the_message
     rig.publish("single", *probes(1))
     rig.rabbit.reject(f"{PREFIX}.single")
     consumer = rig.consumer(
-        "dead", handler_deadline_s=0.2, registry=burying(lambda *_: may_go.wait(30.0)), drain_deadline_s=5.0
+        "dead",
+        handler_deadline_s=0.2,
+        registry=with_on_dead(lambda *_: may_go.wait(30.0)),
+        drain_deadline_s=5.0,
     )
     try:
         assert consumer.join(20.0)

@@ -31,7 +31,7 @@ def supervise(rig, tmp_path):
         each.close()
 
 
-def graves(rig):
+def dead_letters(rig):
     return dict(rig.rows("SELECT message_id, reason FROM ordermq.dead_letters"))
 
 
@@ -40,12 +40,12 @@ def in_hand(rig):
 
 
 @contextmanager
-def buried(rig, consumer, queue, neighbours):
+def one_dead_letter(rig, consumer, queue, neighbours):
     """Keep the consumer running until one message is dead; then its neighbours must be well."""
-    consumer.keep_running(lambda: len(graves(rig)) == 1 and len(rig.effects(queue)) == len(neighbours))
-    yield graves(rig)
+    consumer.keep_running(lambda: len(dead_letters(rig)) == 1 and len(rig.effects(queue)) == len(neighbours))
+    yield dead_letters(rig)
     assert rig.effects(queue) == [each.order_id for each in neighbours]
-    assert rig.rows("SELECT order_id FROM graves") == [("o00900",)]  # on_dead has run
+    assert rig.rows("SELECT order_id FROM deaths") == [("o00900",)]  # on_dead has run
     wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.{queue}") == 0, 20.0, what="an empty queue")
     assert consumer.stop() == 0
     assert in_hand(rig) == 0
@@ -71,7 +71,7 @@ def test_what_kills_its_process_is_a_dead_letter_after_three_starts_that_were_co
     rig.relay()
     rig.publish(queue, *neighbours[:20], *probes(1, way, start=900), *neighbours[20:])
     consumer = supervise(queue)
-    with buried(rig, consumer, queue, neighbours) as found:
+    with one_dead_letter(rig, consumer, queue, neighbours) as found:
         assert found == {"o00900": "started 3 times and never ended: it kills the process"}
     assert consumer.codes == [CODES[way]] * 4  # at first it was one of many, and nobody counted
 
@@ -80,8 +80,8 @@ def test_killers_among_each_other_cost_their_neighbours_nothing(rig, supervise):
     neighbours = probes(60)
     rig.publish("single", *neighbours[:10], *probes(2, "exit", start=900), *neighbours[10:])
     consumer = supervise("single", ORDERMQ_CONSUMER_PREFETCH="40")
-    consumer.keep_running(lambda: len(graves(rig)) == 2 and len(rig.effects("single")) == 60)
-    assert set(graves(rig)) == {"o00900", "o00901"}
+    consumer.keep_running(lambda: len(dead_letters(rig)) == 2 and len(rig.effects("single")) == 60)
+    assert set(dead_letters(rig)) == {"o00900", "o00901"}
     assert rig.effects("single") == [each.order_id for each in neighbours]
     assert consumer.stop() == 0
     assert in_hand(rig) == 0
@@ -94,7 +94,7 @@ def test_a_handler_that_never_returns_is_a_dead_letter_after_three_deadlines(rig
     rig.relay()
     rig.publish(queue, *neighbours[:10], *probes(1, "spin", start=900), *neighbours[10:])
     consumer = supervise(queue, **DEADLINE)
-    with buried(rig, consumer, queue, neighbours) as found:
+    with one_dead_letter(rig, consumer, queue, neighbours) as found:
         assert found == {"o00900": "started 3 times and never ended: it ran past its deadline"}
     assert consumer.codes == [75] * 3
     told = [line["message"] for line in consumer.logged() if line["level"] == "CRITICAL"]
@@ -113,7 +113,7 @@ def test_a_handler_that_outlasts_many_deploys_is_no_killer(rig, supervise):
         assert in_hand(rig) == 0
     consumer.start()
     assert rig.wait_for_effects("single", 1) == ["o00000"]
-    assert graves(rig) == {}
+    assert dead_letters(rig) == {}
     wait_until(lambda: in_hand(rig) == 0, 10.0, what="no start without end")
 
 
@@ -127,7 +127,7 @@ def subscriptions(consumer):
     return sum("subscribed" in line["message"] for line in consumer.logged())
 
 
-def test_a_deadline_the_brokers_patience_does_not_allow_is_refused_at_the_start(rig, supervise):
+def test_a_deadline_that_the_consumer_timeout_does_not_allow_is_refused_at_the_start(rig, supervise):
     consumer = supervise("single", ORDERMQ_CONSUMER_HANDLER_DEADLINE_S="1000")
     consumer.start()
     consumer._process.wait(20.0)

@@ -41,7 +41,7 @@ def test_every_poison_ends_as_one_dead_letter_and_costs_neighbours_and_memory_no
     pipeline.place([an_order(f"o-{n}") for n in range(20, 40)])
 
     pipeline.wait_for(40, "reserved")
-    wait_until(lambda: graves(pipeline) >= len(messages), 20, what="every poison in its grave")
+    wait_until(lambda: dead_letters(pipeline) >= len(messages), 20, what="a dead letter of every poison")
     grown_mb = peak_mb(consumer) - before_mb
     assert consumer.poll() is None
     assert pipeline.stop("inventory") == {"inventory": 0}
@@ -53,7 +53,7 @@ def test_every_poison_ends_as_one_dead_letter_and_costs_neighbours_and_memory_no
     assert grown_mb < GROWS_BY_MB
 
 
-def graves(pipeline):
+def dead_letters(pipeline):
     return pipeline.value("SELECT count(*) FROM ordermq.dead_letters")
 
 

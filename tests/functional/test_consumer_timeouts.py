@@ -53,7 +53,7 @@ _HELD = """
 """
 
 
-def test_a_lease_that_a_commit_took_which_nobody_knows_of_is_its_owners_at_once(rig, held_commits):
+def test_a_lease_that_an_unanswered_commit_took_is_its_owners_at_once(rig, held_commits):
     """EXT6: such a lease is its holder's own to take again."""
     rig.publish("call", *probes(3))
     rig.consumer("call", lease_s=60.0)

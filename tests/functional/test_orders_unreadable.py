@@ -176,7 +176,7 @@ def telling(told):
 
 def test_a_hook_that_fails_keeps_no_message_from_becoming_a_dead_letter(rig):
     def failing(queue, envelope, reason, tx):
-        tx.execute("INSERT INTO graves (order_id, reason) VALUES (%s, %s)", (envelope.correlation_id, reason))
+        tx.execute("INSERT INTO deaths (order_id, reason) VALUES (%s, %s)", (envelope.correlation_id, reason))
         raise RuntimeError("nobody is listening")
 
     rig.consumer("single", registry=telling(failing))
@@ -184,7 +184,7 @@ def test_a_hook_that_fails_keeps_no_message_from_becoming_a_dead_letter(rig):
     wait_for_letters(rig, 1)
     reason = rig.value("SELECT reason FROM ordermq.dead_letters")
     assert reason.endswith("; then on_unreadable failed: RuntimeError: nobody is listening")
-    assert rig.rows("SELECT FROM graves") == []
+    assert rig.rows("SELECT FROM deaths") == []
 
 
 def test_a_hook_that_kills_the_process_is_left_out_in_the_end(rig):

@@ -14,7 +14,7 @@ from ordermq.task import DONE, Dead, ExternalHandler, Postpone, Retry, external,
 
 SCHEMA = """
     CREATE TABLE effects (order_id text, queue text, at timestamptz DEFAULT clock_timestamp());
-    CREATE TABLE graves (order_id text NOT NULL, reason text NOT NULL);
+    CREATE TABLE deaths (order_id text NOT NULL, reason text NOT NULL);
     CREATE TABLE calls (order_id text NOT NULL, resumed boolean NOT NULL)
 """
 
@@ -27,8 +27,8 @@ class Probe(Payload):
     seconds: float = 0.0
 
 
-def _bury(message, reason, tx):
-    tx.execute("INSERT INTO graves VALUES (%s, %s)", (message.order_id, reason))
+def _write_death(message, reason, tx):
+    tx.execute("INSERT INTO deaths VALUES (%s, %s)", (message.order_id, reason))
 
 
 def _decide(message):
@@ -57,7 +57,7 @@ def end(message):
                 pass
 
 
-@handler(queue="batch", message=Probe, key="order_id", batch=50, on_dead=_bury)
+@handler(queue="batch", message=Probe, key="order_id", batch=50, on_dead=_write_death)
 def handle_batch(messages, tx):
     for message in messages:
         if message.do == "data":
@@ -69,7 +69,7 @@ def handle_batch(messages, tx):
     return outcomes
 
 
-@handler(queue="single", message=Probe, key="order_id", on_dead=_bury)
+@handler(queue="single", message=Probe, key="order_id", on_dead=_write_death)
 def handle_single(message, tx):
     tx.execute("INSERT INTO effects (order_id, queue) VALUES (%s, 'single')", (message.order_id,))
     return _decide(message)
@@ -78,13 +78,13 @@ def handle_single(message, tx):
 BARE: list[str] = []  # order ids, in the order in which handle_bare saw them
 
 
-@handler(queue="bare", message=Probe, key="order_id", batch=50, on_dead=_bury, inbox=False)
+@handler(queue="bare", message=Probe, key="order_id", batch=50, on_dead=_write_death, inbox=False)
 def handle_bare(messages):
     BARE.extend(each.order_id for each in messages)
     return [_decide(message) for message in messages]
 
 
-@external(queue="call", message=Probe, key="order_id", on_dead=_bury)
+@external(queue="call", message=Probe, key="order_id", on_dead=_write_death)
 class CallOut(ExternalHandler):
     """Its call sleeps ``seconds``; what it decides is decided in ``complete``."""
 

@@ -118,7 +118,7 @@ troubles = st.sampled_from([None, None, StoreUnavailable, StoreRefused, CommitUn
 
 @given(st.lists(natures, min_size=1, max_size=12))
 @settings(max_examples=300)
-def test_every_message_is_settled_once_as_it_deserves_whoever_fails_beside_it(mixed):
+def test_every_message_is_settled_once_by_its_own_outcome_whatever_fails_beside_it(mixed):
     contended = {tag: nature.contends for tag, nature in enumerate(mixed)}
     settler = Fakes(mixed)
     run_batch(settler, messages(len(mixed)))
@@ -136,7 +136,7 @@ def test_every_message_is_settled_once_as_it_deserves_whoever_fails_beside_it(mi
 
 @given(st.lists(natures, min_size=1, max_size=8), st.lists(troubles, max_size=8))
 @settings(max_examples=300)
-def test_a_database_that_comes_and_goes_settles_nothing_twice_and_blames_nobody(mixed, troubles):
+def test_a_database_that_comes_and_goes_settles_nothing_twice_and_fails_no_innocent_message(mixed, troubles):
     innocent = {tag for tag, nature in enumerate(mixed) if nature.is_innocent}
     settler = Fakes(mixed, troubles)
     persist(settler, messages(len(mixed)))

@@ -30,7 +30,7 @@ def test_of_calls_as_usual_a_batch_waits_behind_the_batch_that_is_called():
 
 
 @given(threads=st.integers(1, 256), consumer_timeout_s=st.floats(10, 86_400), part=st.floats(0.001, 0.25))
-def test_the_last_delivery_is_settled_in_half_the_brokers_patience_however_slow_the_calls(
+def test_the_last_delivery_is_settled_in_half_the_consumer_timeout_however_slow_the_calls(
     threads, consumer_timeout_s, part
 ):
     call_timeout_s = consumer_timeout_s * part  # no more, for a lease is at most twice that

@@ -42,7 +42,7 @@ def test_a_probe_is_taken_whatever_stands_in_the_header():
     assert sorted(tags(intake.take_freshest())[0] for _ in range(4)) == [1, 2, 3, 4]
 
 
-def test_whoever_waits_for_a_probe_goes_empty_when_woken_and_when_closed():
+def test_a_worker_that_waits_for_a_probe_returns_empty_when_woken_and_when_closed():
     intake = an_intake()
     intake.wake()
     assert intake.take_freshest() == []

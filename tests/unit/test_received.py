@@ -194,7 +194,7 @@ def test_a_last_error_of_any_kind_makes_no_message_unreadable(value, read):
     assert message.envelope.last_error == read
 
 
-def test_a_last_error_is_bounded_whoever_sent_it():
+def test_a_last_error_of_any_sender_is_bounded():
     [[message]] = plan([delivery(1, headers={LAST_ERROR: "\x1b" * 1_000_000})], "stock", ONE).batches
     assert len(message.envelope.last_error) <= MAX_ERROR_CHARS
 
