@@ -87,6 +87,11 @@ lint: $(VENV)/.ready ## Style, types and layers
 
 check: lint test ## What must be green before a commit
 
+docs: $(VENV)/.ready ## Write docs/api.md, docs/configuration.md and config/ordermq.toml anew
+	@$(BIN)/ordermq config reference > docs/configuration.md
+	@$(BIN)/ordermq config example > config/ordermq.toml
+	@$(BIN)/python docs/generate_api.py
+
 format: $(VENV)/.ready ## Rewrite the code in the house format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
@@ -101,4 +106,4 @@ clean: ## Remove everything that was made here, the private stack's data too
 	@rm -rf $(VENV) .venv-pika-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup bootstrap broker demo test chaos chaos-smoke soak bench test-pika mutants lint check format dist clean
+.PHONY: help setup bootstrap broker demo test chaos chaos-smoke soak bench test-pika mutants lint check docs format dist clean

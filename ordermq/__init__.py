@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ordermq.store.transaction import join_transaction
     from ordermq.task.delivery import DeliveryInfo
     from ordermq.task.external import Claim, ExternalHandler, Finished, external
+    from ordermq.task.handler import HandlerFunction
     from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
     from ordermq.task.plain import handler
     from ordermq.task.retry import CallFailure, RetryOptions
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [  # noqa: RUF022 # in the order of docs/api.md, under its headings
     # Handlers
     "handler",
+    "HandlerFunction",
     "external",
     "ExternalHandler",
     "Claim",
@@ -82,6 +84,7 @@ _PLACES = {
     "ordermq.store.transaction": ("join_transaction",),
     "ordermq.task.delivery": ("DeliveryInfo",),
     "ordermq.task.external": ("Claim", "ExternalHandler", "Finished", "external"),
+    "ordermq.task.handler": ("HandlerFunction",),
     "ordermq.task.outcome": ("DONE", "Dead", "Done", "Outcome", "Postpone", "Retry"),
     "ordermq.task.plain": ("handler",),
     "ordermq.task.retry": ("CallFailure", "RetryOptions"),

@@ -8,7 +8,11 @@ they are re-raised as one of these, with the original as ``__cause__``.
 
 
 class OrderMQError(Exception):
-    """Root of the hierarchy."""
+    """Root of all errors of ordermq.
+
+    ``retryable`` says whether the same call can succeed later without a person; ``exit_code`` is
+    what a command returns for it.
+    """
 
     retryable = False
     exit_code = 70
@@ -27,7 +31,7 @@ class BadInput(OrderMQError):
 
 
 class ConfigError(OrderMQError):
-    """A setting is missing or invalid; the message names its key, value and source."""
+    """A setting, a module or a handler is declared wrongly; the message names it and its source."""
 
     exit_code = 78
 
@@ -272,7 +276,7 @@ class GatewayError(OrderMQError):
 class GatewayUnavailable(GatewayError):
     """The request had no effect: nothing was sent, or the service said to come back.
 
-    ``retry_after_s`` is what it asked for, in seconds; None if it did not say.
+    ``retry_after_s`` is the wait that the service asked for, in seconds; None if it asked for none.
     """
 
     retryable = True

@@ -94,9 +94,10 @@ class ExternalHandler(ABC, Generic[P, Request, Result]):
         correlation_id: str | None = None,
         delay_s: float = 0.0,
     ) -> Command:
-        """Return the command that has this handler handle ``payload``; see HandlerFunction.command.
+        """Return the command that has this handler handle ``payload``, as ``HandlerFunction.command`` does.
 
-        Raises UsageError if ``payload`` is not what this handler takes, or the class is not decorated.
+        Raises UsageError if ``payload`` is not what this handler takes, ConfigError if the class is
+        not decorated.
         """
         made = handler_of(cls)
         if made is None:

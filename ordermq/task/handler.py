@@ -69,7 +69,10 @@ class Handler:
 
 
 class HandlerFunction(Generic[P, A, R_co]):
-    """A function with ``@handler``: call it as before, or have ``command`` make messages for it."""
+    """A function with ``@handler``: call it as before, or have ``command`` make messages for it.
+
+    Its call runs the function alone, without anything that a consumer does around it.
+    """
 
     def __init__(self, function: Callable[A, R_co], handler: Handler) -> None:
         update_wrapper(self, function)
@@ -78,7 +81,6 @@ class HandlerFunction(Generic[P, A, R_co]):
         setattr(self, MARK, handler)
 
     def __call__(self, *args: A.args, **kwargs: A.kwargs) -> R_co:
-        """Call the function itself, without anything that a consumer does around it."""
         return self._function(*args, **kwargs)
 
     def command(

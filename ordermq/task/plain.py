@@ -127,15 +127,15 @@ def handler(
     on_dead: OnDead[P] | None = None,
     retry: RetryOptions = DEFAULT,
     inbox: bool = True,
-) -> Any:
+) -> Callable[..., HandlerFunction[P, ..., Any]]:
     """Offer a function as the handler of ``message`` on ``queue``.
 
-    ``(message, tx) -> Outcome``                     one message; None is Done
-    ``(messages, tx) -> Sequence[Outcome]``          with ``batch``: up to so many, an outcome for each
-    ``(message)``, ``(messages)``                    with ``inbox=False``: no transaction, so nothing is
-                                                     written, and a message may be handled twice
-    ``..., delivery: DeliveryInfo``                  any of them, to be given the context of its message;
-    ``..., deliveries: Sequence[DeliveryInfo]``      in a batch of each
+    (message, tx) -> Outcome                    one message; None is Done
+    (messages, tx) -> Sequence[Outcome]         with batch: up to so many messages, an outcome for each
+    (message), (messages)                       with inbox=False: no transaction, and a message may be
+                                                handled twice
+    (..., delivery: DeliveryInfo)               any of them, to be given the context of the message
+    (..., deliveries: Sequence[DeliveryInfo])   the same of a batch: one for each message
 
     ``key`` names the payload's field that holds the correlation id. ``on_dead(message, reason, tx)``
     writes what follows from giving a message up, in the transaction that keeps the dead letter.

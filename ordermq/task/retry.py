@@ -61,9 +61,18 @@ _FRAMEWORK: Mapping[type[BaseException], Verdict] = {
 class RetryOptions:
     """What one handler says of its retries; None leaves it to the ``[retry]`` settings.
 
-    ``immediate`` is how often a deadlock or a lock timeout is tried again at once, before
-    it costs anything. ``retryable``, ``fatal`` and ``unknown`` name types of errors; what
-    a plain handler leaves unknown was rolled back, so it is tried again.
+    attempts       after so many failures the message becomes a dead letter; at least 1
+    base_s, cap_s  the wait before a retry is a random time up to base_s * 2^(attempt - 1), at
+                   most cap_s; in seconds
+    max_age_s      a message retried or postponed for longer than this, in seconds, becomes a dead letter
+    immediate      a deadlock or a lock timeout is tried again at once so often, before it counts
+    retryable      types of errors that had no effect; the same may succeed later
+    fatal          types of errors that had no effect and never will: the message becomes a dead letter
+    unknown        types of errors of a ``call`` whose effect is not known
+
+    An error is judged by the most specific of its types that is named. What is named nowhere is
+    retryable from a plain handler, because everything was rolled back, and unknown from a ``call``.
+    Raises ConfigError for a type that is named twice, or a number below the least.
     """
 
     attempts: int | None = None
@@ -151,6 +160,7 @@ def outcome_of_error(error: BaseException, retrying: RetryOptions | None = None)
 
 
 CallFailure = GatewayUnavailable | GatewayRefused | OutcomeUnknown
+"""What ``complete`` of an external handler is handed instead of a result, if the call failed."""
 
 
 def result_of(error: Exception, retrying: RetryOptions) -> CallFailure:

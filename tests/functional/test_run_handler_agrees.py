@@ -85,7 +85,7 @@ def test_what_a_plain_handler_raises_is_the_outcome_that_a_consumer_settles(rig,
     assert ran.outcomes == [kind(f"{type(error).__name__}: {error}")]
 
 
-@pytest.mark.parametrize("returned", [[DONE, DONE], [], ["done"], [Retry(1)]])
+@pytest.mark.parametrize("returned", [[DONE, DONE], [], None, ["done"], [Retry(1)]])
 def test_a_wrong_answer_is_raised_where_a_consumer_retries_with_the_same_words(rig, returned):
     @handler(queue="batch", message=Probe, key="order_id", batch=10, retry=OPTIONS)
     def miscounting(messages, tx):
@@ -222,3 +222,27 @@ def test_a_handler_that_asks_gets_the_context_of_its_message(rig, batch):
     ]
     assert all(each.is_replayed and each.first_failed_at for each in seen)
     assert all(0 < each.deadline.left_s < 3600 for each in seen)
+
+
+def test_a_consumer_gives_the_context_to_a_handler_that_asks(rig):
+    seen = []
+
+    @handler(queue="single", message=Probe, key="order_id")
+    def single(message, tx, delivery: DeliveryInfo):
+        seen.append(delivery)
+
+    @handler(queue="batch", message=Probe, key="order_id", batch=10)
+    def many(messages, tx, deliveries):
+        seen.extend(deliveries)
+        return [DONE] * len(messages)
+
+    for queue, offered in (("single", single), ("batch", many)):
+        rig.publish(queue, *probes(1), attempt=3, hop=4, replay_no=1)
+        rig.consumer(queue, registry=registry_of(offered), handler_deadline_s=60.0)
+    wait_until(lambda: len(seen) == 2, 20, what="both handlers")
+
+    for info in seen:
+        assert (info.message_id, info.correlation_id) == ("o00000", "o00000")
+        assert (info.attempt, info.hop, info.replay_no, info.is_replayed) == (3, 4, 1, True)
+        assert 0 < info.deadline.left_s <= 60.0
+        assert info.traceparent
