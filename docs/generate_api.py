@@ -63,7 +63,7 @@ def class_entry(node: ast.ClassDef) -> str:
     """Return what stands in the page on a class: its fields, its docstring and its public methods."""
     bases = f"({', '.join(ast.unparse(base) for base in node.bases)})" if node.bases else ""
     fields = [
-        f"    {ast.unparse(each)}"
+        f"    {ast.unparse(each)}".replace("'", '"')
         for each in node.body
         if isinstance(each, ast.AnnAssign) and not ast.unparse(each.target).startswith("_")
     ]
