@@ -28,8 +28,8 @@ EXIT_CODE = 137
 
 #: Every failpoint, and what has happened and what has not when a process is lost there.
 POINTS = {
+    "bulk.after_commit": "a bulk command has committed a batch and has not reported it",
     "place.before_commit": "an order is written, the application's transaction not committed",
-    "placing.after_commit": "orders are committed, ordermq-publish has not reported it",
     "relay.after_claim": "rows are claimed, none published",
     "publisher.mid_write": "some messages of a window are written, others not",
     "publisher.after_write": "messages are written, no confirm was read",

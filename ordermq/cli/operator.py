@@ -1,4 +1,4 @@
-"""Changing things by hand: who does it, and being asked before many are changed."""
+"""The person who runs a command: their name, and their consent before many rows are changed."""
 
 import os
 import pwd
@@ -8,10 +8,6 @@ import sys
 import click
 
 from ordermq.config.environment import sudo_user
-
-
-class NotToBeDone(Exception):  # no error: it makes the transaction of a dry run roll back
-    """Raised at the end of a dry run's transaction."""
 
 
 def actor() -> str:
@@ -26,9 +22,9 @@ def actor() -> str:
 
 
 def ask(question: str, *, yes: bool) -> None:
-    """Go on if the person at the terminal agrees, or has said ``--yes``. Raises click.Abort or UsageError."""
+    """Return if the person at the terminal agrees, or gave ``--yes``. Raises click.Abort or UsageError."""
     if yes:
         return
     if sys.stdin is None or not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Nobody is there to be asked: say --yes.")
+        raise click.UsageError(f"{question} There is no terminal to ask at; add --yes.")
     click.confirm(question, abort=True, err=True)

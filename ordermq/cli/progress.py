@@ -1,4 +1,4 @@
-"""How bulk commands show that they move, and how fast they are allowed to."""
+"""What bulk commands read, and the bar that shows how far they are."""
 
 import os
 import stat
@@ -7,19 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from time import sleep
 from typing import Protocol, Self, cast
 
 import click
 
-from ordermq.clock import monotonic_s
 from ordermq.errors import UsageError
 
 STDIN = "-"
 
 
 class Input:
-    """The file or the standard input a bulk command reads, and how far it has; closed at its block's end."""
+    """The file or standard input that a bulk command reads, and how far it has read.
+
+    A context manager: the file is closed at the end of its block.
+    """
 
     def __init__(self, path: str) -> None:
         """Open ``path``; ``-`` is standard input. Raises UsageError if it cannot be opened."""
@@ -46,7 +47,7 @@ class Input:
         return self._status.st_size if self._status and is_regular else None
 
     def is_file(self, path: Path) -> bool:
-        """Whether ``path`` is the file that is read."""
+        """Return whether ``path`` is the file that is read."""
         try:
             return self._status is not None and os.path.samestat(self._status, path.stat())
         except OSError:
@@ -60,14 +61,17 @@ class Input:
 
 
 class Progress(Protocol):
-    """Told after each step how many records are done."""
+    """Called after each step with the number of records."""
 
     def __call__(self, records: int) -> None: ...
 
 
 @contextmanager
 def progress(source: Input) -> Iterator[Progress]:
-    """Show a bar on stderr by the bytes read of ``source``; nothing unless stderr is a terminal."""
+    """Show on stderr a bar of the bytes read from ``source``; nothing unless stderr is a terminal.
+
+    The function it yields is called with the number of records done so far.
+    """
     if not sys.stderr.isatty() or source.size_bytes is None:
         yield lambda records: None
         return
@@ -90,9 +94,9 @@ def progress(source: Input) -> Iterator[Progress]:
 
 @contextmanager
 def counting(label: str, total: int) -> Iterator[Progress]:
-    """Show a bar on stderr that ends at ``total``; nothing unless stderr is a terminal.
+    """Show on stderr a bar that ends at ``total``; nothing unless stderr is a terminal.
 
-    Told after each step how many it was.
+    The function it yields is called with the number of records of each step.
     """
     if not sys.stderr.isatty():
         yield lambda records: None
@@ -101,27 +105,8 @@ def counting(label: str, total: int) -> Iterator[Progress]:
         yield lambda records: bar.update(records)  # noqa: PLW0108 # the bar names its argument otherwise
 
 
-class Pace:
-    """Holds a loop to so many records a second; 0 means as fast as it goes."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._began_s = monotonic_s()
-        self._count = 0
-
-    def batch(self, most: int) -> int:
-        """Return how many records to take at once: a slow pace is kept by small steps, not by long waits."""
-        return most if not self._rate else max(1, min(most, int(self._rate / 5)))
-
-    def wait(self, records: int) -> None:
-        """Sleep until ``records`` more are due."""
-        if self._rate:
-            self._count += records
-            sleep(max(0.0, self._began_s + self._count / self._rate - monotonic_s()))
-
-
 def _stdin() -> BufferedReader:
-    if sys.stdin is None:  # a process may be started without one
+    if sys.stdin is None:  # a process may be started without standard input
         raise UsageError("there is no standard input to read")
     return cast(BufferedReader, sys.stdin.buffer)
 

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import click
 
+from ordermq.cli.bulk import Pace
 from ordermq.cli.operator import actor
 from ordermq.cli.options import DURATION, TEXT, as_json, common, dry_run, rate
 from ordermq.cli.output import note, seconds, write_json, write_table
 from ordermq.cli.program import load_program
-from ordermq.cli.progress import Pace, counting
+from ordermq.cli.progress import counting
 from ordermq.cli.run import EXIT_CODES
 from ordermq.store import Session, actions, migrate, retention
 from ordermq.store.retention import Horizon, Table

@@ -7,9 +7,10 @@ import click
 
 from ordermq.amqp import Publisher, PublishOutcome
 from ordermq.cli import options
+from ordermq.cli.bulk import Pace
 from ordermq.cli.output import note, write, write_json
 from ordermq.cli.program import load_program
-from ordermq.cli.progress import Input, Pace, progress
+from ordermq.cli.progress import Input, progress
 from ordermq.cli.rejects import RejectsFile
 from ordermq.cli.run import EXIT_CODES
 from ordermq.cli.sending import Address, Sender, read_publishings, read_whole
@@ -28,9 +29,9 @@ Examples:
 {EXIT_CODES}""",
 )
 @click.argument("file", metavar="FILE|-")
-@click.option("--routing-key", required=True, help="Queue to reach, as in consumer --queue.")
-@click.option("--type", "type_", help="Message type; a queue with one type needs none.")
-@click.option("--message-id-field", metavar="NAME", help="Field of the body that is its message_id.")
+@click.option("--routing-key", required=True, help="Queue to publish to, as in 'ordermq-consumer --queue'.")
+@click.option("--type", "type_", help="Message type; not needed for a queue that takes one type.")
+@click.option("--message-id-field", metavar="NAME", help="Field of the body that holds the message_id.")
 @click.option("--whole", is_flag=True, help="The file is one message, byte for byte.")
 @options.rate
 @options.rejects
@@ -54,10 +55,10 @@ def command(
 ) -> None:
     """Publish each line of FILE, a JSON document, to the exchange, and wait for the confirms.
 
-    Without --message-id-field a message's id comes from its bytes, so that publishing
-    the same file twice is done once by the consumers. What the broker does not confirm
-    goes to the rejects file like a line that is no JSON. Exit 69 if a message reached
-    no queue, 75 if one was not confirmed: run it again.
+    Without --message-id-field the id of a message is made from its bytes: consumers
+    handle a file that was published twice only once. Lines that are not JSON, and
+    messages that the broker does not confirm, go to the rejects file. Exit 69 if a
+    message reached no queue, 75 if one was not confirmed: run the command again.
 
     JSON: {in, confirmed, returned, nacked, refused, unsent, unknown, rejected, rejects, seconds, dry_run}.
     """
@@ -78,7 +79,7 @@ def command(
     if publisher is not None and isinstance(publisher.failure, OrderMQError):
         raise publisher.failure
     if stopped is not None:
-        note(f"stopped after line {sender.line}; run it again: the consumers drop what comes twice")
+        note(f"stopped after line {sender.line}; run it again: consumers handle a repeated message once")
         raise stopped
     _judge(sender, rejects, strict=strict)
 

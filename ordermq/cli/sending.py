@@ -4,10 +4,10 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from ordermq.amqp import PublishOutcome, PublishOutcomes
-from ordermq.cli.progress import Pace, Progress
+from ordermq.cli.bulk import Pace, batches, taking
+from ordermq.cli.progress import Progress
 from ordermq.cli.records import ByteStream, Line, Reject, read_lines, reject
 from ordermq.cli.rejects import RejectsFile
 from ordermq.clock import utc_now
@@ -89,8 +89,7 @@ class Sender:
 
     def send(self, found: Iterable[FromLine | Reject], progress: Progress) -> None:
         """Publish all messages. Raises ConnectionLost, with the rest unread, if one was not sent at all."""
-        rest = iter(found)
-        while batch := list(islice(rest, self._pace.batch(BATCH))):
+        for batch in batches(taking(found), most=BATCH, pace=self._pace):
             messages = [each for each in batch if isinstance(each, FromLine)]
             for each in batch:
                 if isinstance(each, Reject):
@@ -100,7 +99,6 @@ class Sender:
             self._publish(messages)
             self.line = batch[-1].line
             progress(self.read)
-            self._pace.wait(len(batch))
 
     def _publish(self, messages: list[FromLine]) -> None:
         if self._publish_many is None:

@@ -23,20 +23,20 @@ def shop(ordermq_stack, vhost, database, tmp_path):
 
 
 @pytest.fixture
-def graves(shop, database):
+def letters(shop, database):
     """Three dead letters of one cause, one of another, and one that nobody can ever read."""
     session = Session(database.settings, name="test")
     with session.transaction() as tx:
         for number, reason in enumerate(
             ("timeout after 1 s", "timeout after 2 s", "timeout after 30 s", "no")
         ):
-            bury(tx, f"m{number}", reason)
-        bury(tx, "broken", "MalformedMessage", version=0, type="")
+            keep(tx, f"m{number}", reason)
+        keep(tx, "broken", "MalformedMessage", version=0, type="")
     yield session
     session.close()
 
 
-def bury(tx, message_id, reason, **changes):
+def keep(tx, message_id, reason, **changes):
     fixed = {"type": "AwardPoints", "version": 1, "correlation_id": "o-1", "traceparent": trace.new()}
     envelope = Envelope(message_id=message_id, occurred_at=utc_now(), **(fixed | changes))
     dead_letters.keep(tx, "points", [(envelope, SECRET, reason)])
@@ -49,13 +49,13 @@ def recorded(shop, action):
 
 
 @pytest.mark.parametrize("option", ["--queue", "--error", "--fingerprint", "--order", "--message-id"])
-def test_an_empty_filter_is_refused_and_chooses_nothing(shop, graves, option):
+def test_an_empty_filter_is_refused_and_chooses_nothing(shop, letters, option):
     refused = shop.run("ordermq", "dead", "discard", option, "", "--reason", "an unset variable", "--yes")
     assert (refused.returncode, "is empty" in refused.stderr) == (64, True)
     assert len(shop.lines("ordermq", "dead", "list")) == 5
 
 
-def test_a_group_is_replayed_by_its_fingerprint_and_what_was_done_is_recorded(shop, graves):
+def test_a_group_is_replayed_by_its_fingerprint_and_what_was_done_is_recorded(shop, letters):
     group = shop.lines("ordermq", "dead", "group", "--error", "timeout")[0]
     assert (group["count"], group["queue"], group["reason"]) == (3, "points", "timeout after 30 s")
     replay = ("ordermq", "dead", "replay", "--fingerprint", group["fingerprint"], "--reason", "it is back")
@@ -75,7 +75,7 @@ def test_a_group_is_replayed_by_its_fingerprint_and_what_was_done_is_recorded(sh
     assert shop.ok(*replay, "--yes") == "none\n"
 
 
-def test_what_can_never_be_handled_is_refused_and_the_others_are_replayed(shop, graves):
+def test_what_can_never_be_handled_is_refused_and_the_others_are_replayed(shop, letters):
     found = shop.run("ordermq", "dead", "replay", "--all", "--reason", "all of it", "--yes")
     assert found.returncode == 65
     assert "4 replayed" in found.stdout
@@ -99,7 +99,7 @@ def test_a_bulk_that_does_not_say_which_or_why_is_refused(shop, argv):
     assert shop.run("ordermq", "dead", *argv).returncode == 64
 
 
-def test_a_body_is_shown_only_when_asked_for_and_that_is_recorded(shop, graves):
+def test_a_body_is_shown_only_when_asked_for_and_that_is_recorded(shop, letters):
     (letter,) = shop.lines("ordermq", "dead", "list", "--message-id", "m0")
     number = str(letter["dead_letter_id"])
     shown = shop.ok("ordermq", "dead", "show", number), json.dumps(letter), shop.ok("ordermq", "dead", "list")
@@ -113,7 +113,7 @@ def test_a_body_is_shown_only_when_asked_for_and_that_is_recorded(shop, graves):
     assert recorded(shop, "dead.show_body") == [(f"dead_letter {number}", "ticket 7")]
 
 
-def test_a_number_that_is_none_stops_the_whole_command(shop, graves):
+def test_a_number_that_is_none_stops_the_whole_command(shop, letters):
     (letter,) = shop.lines("ordermq", "dead", "list", "--message-id", "m0")
     found = shop.run("ordermq", "dead", "replay", str(letter["dead_letter_id"]), "999999", "--reason", "x")
     assert found.returncode == 1
@@ -121,7 +121,7 @@ def test_a_number_that_is_none_stops_the_whole_command(shop, graves):
     assert recorded(shop, "dead.replay") == []
 
 
-def test_what_dies_again_is_a_dead_letter_of_its_own_under_the_same_message_id(shop, graves):
+def test_what_dies_again_is_a_dead_letter_of_its_own_under_the_same_message_id(shop, letters):
     shop.start("ordermq-consumer", "--queue", "points")
     shop.start("ordermq-relay")
     # There is no order o-1: each replay ends in another death.

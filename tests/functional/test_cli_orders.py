@@ -101,7 +101,7 @@ def test_an_order_can_be_cancelled_once_and_a_missing_one_not(shop):
     assert shop.json("ordermq", "order", "show", order_id)["order"]["status"] == "placed"
     assert shop.ok(*cancel) == f"order {order_id} is cancelled\n"
     for again in (cancel, (*cancel, "--dry-run")):
-        assert shop.ok(*again) == f"order {order_id} is cancelled already: nothing is changed\n"
+        assert shop.ok(*again) == f"order {order_id} is cancelled already: nothing was changed\n"
     assert shop.ok("ordermq", "actions").count("order.cancel") == 1
     missing = shop.run("ordermq", "order", "cancel", "nobody", "--reason", "x")
     assert missing.returncode == 1
@@ -276,7 +276,7 @@ def test_what_stands_still_and_who_is_waited_for_is_listed_checked_and_measured(
     assert "would be resolved: reservation_failed: no" in shop.ok(*resolve, "--dry-run")
     resolved = shop.json(*resolve)
     assert (resolved["order_id"], len(resolved["discarded"])) == (asked, 1)
-    assert shop.ok(*resolve) == f"order {asked} needs nobody\n"
+    assert shop.ok(*resolve) == f"order {asked} does not need a person: nothing was changed\n"
     assert shop.lines("ordermq", "order", "list", "--attention") == []
     assert (
         shop.lines("ordermq", "actions", "--subject", f"order {asked}")[0]["reason"] == "called the customer"

@@ -86,7 +86,7 @@ def test_a_tool_that_dies_around_a_commit_or_a_confirm_is_run_again_and_adds_not
 
     assert publish("place.before_commit").returncode == EXIT_CODE
     assert pipeline.value("SELECT count(*) FROM shop.orders") == 0
-    assert publish("placing.after_commit").returncode == EXIT_CODE
+    assert publish("bulk.after_commit").returncode == EXIT_CODE
     assert pipeline.value("SELECT count(*) FROM shop.orders") == COUNT
     again = publish()
     assert '"duplicate": 6' in again.stdout, again.stdout

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordermq.amqp import PublishOutcome, PublishOutcomes
+from ordermq.cli.bulk import Pace
 from ordermq.cli.output import write_table
-from ordermq.cli.progress import Input, Pace
+from ordermq.cli.progress import Input
 from ordermq.cli.publish import app
 from ordermq.cli.records import Reject
 from ordermq.cli.rejects import RejectsFile
@@ -89,7 +90,7 @@ def test_counts_add_up_whatever_is_read(lines):
         Input(os.devnull) as source,
         closing(RejectsFile(Path(folder) / "rejects", source)) as rejects,
     ):
-        placer = Placer(None, rejects=rejects, pace=Pace(0), patience_s=0)
+        placer = Placer(None, rejects=rejects, pace=Pace(0), retry_for_s=0)
         data = b"".join([json_line(next(generate(1, 9))), *lines])  # so that it is native JSON at all
         placer.place(read_orders(io.BytesIO(data), "native"), nothing)
     counts = placer.counts

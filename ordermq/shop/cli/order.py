@@ -1,4 +1,4 @@
-"""``ordermq order``: where orders stand, and what a person does about one."""
+"""``ordermq order``: the state of orders, and what a person may do about one."""
 
 import json
 from collections.abc import Iterator
@@ -8,17 +8,18 @@ from typing import Any
 
 import click
 
-from ordermq.cli.operator import NotToBeDone, actor
+from ordermq.cli.bulk import commit
+from ordermq.cli.operator import actor
 from ordermq.cli.options import as_json, common, dry_run, limit, reason
 from ordermq.cli.output import seconds, shortened, write, write_json, write_table
 from ordermq.cli.run import EXIT_CODES
-from ordermq.shop import Status, cancel_order, queries
+from ordermq.shop import Cancelled, Status, cancel_order, queries
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.resuming import adopt_texts, resume, stuck
 from ordermq.shop.money import written
 from ordermq.shop.queries import OrderDetail
 from ordermq.shop.resolve import resolve_order
-from ordermq.store import actions, outbox
+from ordermq.store import Transaction, actions
 
 
 @click.group("order", epilog=EXIT_CODES)
@@ -38,10 +39,10 @@ Examples:
 @as_json
 @common
 def show(order_id: str, as_json: bool, config_path: str | None) -> None:
-    """Show all there is to know about ORDER_ID; exit 1 if there is no such order.
+    """Show all that is known about ORDER_ID; exit 1 if there is no such order.
 
     JSON: one object {order, items, events, messages, payment, notifications,
-    shipment_number, points}; an event's body is the JSON as it was written.
+    shipment_number, points}; the body of an event is the JSON that was written.
     """
     program = load_shop(config_path)
     with program.session("ordermq order").transaction() as tx:
@@ -66,8 +67,10 @@ Examples:
 
 {EXIT_CODES}""",
 )
-@click.option("--state", type=click.Choice([each.value for each in Status]), help="Only orders so.")
-@click.option("--attention", is_flag=True, help="Only orders that wait for a person.")
+@click.option(
+    "--state", type=click.Choice([each.value for each in Status]), help="Only orders in this state."
+)
+@click.option("--attention", is_flag=True, help="Only orders that need a person.")
 @limit
 @as_json
 @common
@@ -79,9 +82,9 @@ def list_(
     as_json: bool,
     config_path: str | None,
 ) -> None:
-    """List orders, the last changed first.
+    """List orders, the latest change first.
 
-    JSON lines: one object an order.
+    JSON lines: one object for each order.
     """
     with load_shop(config_path).session("ordermq order").transaction() as tx:
         rows = queries.select(tx, status=Status(state) if state else None, attention=attention, limit=limit)
@@ -118,7 +121,7 @@ Examples:
 def counts(as_json: bool, config_path: str | None) -> None:
     """Count orders by state. Reads the whole table.
 
-    JSON: one object of state and count.
+    JSON: one object {state: count}.
     """
     with load_shop(config_path).session("ordermq order").transaction() as tx:
         found = queries.count_by_status(tx)
@@ -141,26 +144,24 @@ Examples:
 @dry_run
 @common
 def cancel(order_id: str, reason: str, dry_run: bool, config_path: str | None) -> None:
-    """Cancel ORDER_ID, if it is not paid yet; asking twice is asking once.
+    """Cancel ORDER_ID if it is not paid yet. To cancel it again changes nothing.
 
-    Exit 1 if there is no such order, 65 once it is paid.
+    Exit 1 if there is no such order, 65 if it is paid.
     """
     session = load_shop(config_path).session("ordermq order")
-    try:
-        with session.transaction() as tx:
-            cancelled = cancel_order(order_id, tx, reason)
-            if not cancelled.is_duplicate:
-                actions.record(tx, actor(), "order.cancel", [f"order {order_id}"], reason)
-            if dry_run:
-                raise NotToBeDone
-    except NotToBeDone:
-        pass
+
+    def cancelled_in(tx: Transaction) -> Cancelled:
+        cancelled = cancel_order(order_id, tx, reason)
+        if not cancelled.is_duplicate:
+            actions.record(tx, actor(), "order.cancel", [f"order {order_id}"], reason)
+        return cancelled
+
+    cancelled = commit(session, cancelled_in, dry_run=dry_run)
     if cancelled.is_duplicate:
-        write(f"order {order_id} is {cancelled.status.value} already: nothing is changed")
+        write(f"order {order_id} is {cancelled.status.value} already: nothing was changed")
     elif dry_run:
         write(f"order {order_id} would be {cancelled.status.value}")
     else:
-        outbox.wake_relay(session)
         write(f"order {order_id} is {cancelled.status.value}")
 
 
@@ -184,27 +185,22 @@ Examples:
 @as_json
 @common
 def resolve(*, order_id: str, reason: str, dry_run: bool, as_json: bool, config_path: str | None) -> None:
-    """Say that ORDER_ID, which needed a person, needs nobody any more.
+    """Record that ORDER_ID, which needed a person, does not need one any more.
 
-    Its open dead letters are discarded for the same reason; both stay in its history,
-    so write nothing personal. Exit 65 while a step that was given up must still be
-    done (release, refund, ship): the error says which dead letter to replay.
+    The open dead letters of the order are discarded for the same reason. The reason stays in
+    the order's history, so write no personal data. Exit 65 while a step that was given up
+    must still be done (release, refund, ship): the error names the dead letter to replay.
 
     JSON: one object {order_id, attention_reason, discarded}.
     """
     session = load_shop(config_path).session("ordermq order")
-    try:
-        with session.transaction() as tx:
-            resolved = resolve_order(order_id, tx, by=actor(), reason=reason)
-            if dry_run:
-                raise NotToBeDone
-    except NotToBeDone:
-        pass
+    with session.transaction(dry_run=dry_run) as tx:
+        resolved = resolve_order(order_id, tx, by=actor(), reason=reason)
     if as_json:
         write_json(asdict(resolved))
         return
     if resolved.attention_reason is None:
-        write(f"order {order_id} needs nobody")
+        write(f"order {order_id} does not need a person: nothing was changed")
         return
     word = "would be" if dry_run else "is"
     write(f"order {order_id} {word} resolved: {shortened(resolved.attention_reason, 200)}")
@@ -262,7 +258,7 @@ def _tables(detail: OrderDetail) -> None:
             ],
         ),
         (
-            ("told", "state", "at (UTC)"),
+            ("notification", "state", "at (UTC)"),
             [(each.template, each.state, seconds(each.updated_at)) for each in detail.notifications],
         ),
     ]

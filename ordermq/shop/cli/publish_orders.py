@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from ordermq.cli import options
+from ordermq.cli.bulk import Pace
 from ordermq.cli.output import note, write, write_json
-from ordermq.cli.progress import Input, Pace, progress
+from ordermq.cli.progress import Input, progress
 from ordermq.cli.rejects import RejectsFile
 from ordermq.cli.run import EXIT_CODES
 from ordermq.clock import monotonic_s
@@ -28,8 +29,8 @@ Examples:
   ordermq-publish orders orders.csv --dry-run --strict
 
 \b
-Exit 0 says that every record is accounted for, rejects included; 65 that no
-record of the file could be read, or with --strict that one was rejected.
+Exit 0 means that every record was counted, rejects included. Exit 65 means that no
+record of the file could be read, or with --strict that a record was rejected.
 
 {EXIT_CODES}""",
 )
@@ -47,7 +48,7 @@ record of the file could be read, or with --strict that one was rejected.
     type=click.FloatRange(0),
     default=60.0,
     show_default=True,
-    help="Seconds to wait for a database that does not answer.",
+    help="How long to try again while the database does not answer, in seconds.",
 )
 @options.rate
 @options.rejects
@@ -69,9 +70,9 @@ def command(
 ) -> None:
     """Place every order of FILE; - is standard input; gzip is recognised.
 
-    Reads as a stream, places in batches. Bad records go to the rejects file with
-    their line and reason and stop nobody. Run it again after an interruption, or for
-    good measure: an order that is placed already counts as a duplicate.
+    Reads FILE as a stream and places the orders in batches. Bad records go to the
+    rejects file with their line and reason, and the others are placed. After an
+    interruption run it again: an order that was placed before counts as a duplicate.
 
     JSON: {in, accepted, duplicate, rejected, reasons, rejects, seconds, dry_run};
     in = accepted + duplicate + rejected.
@@ -80,7 +81,7 @@ def command(
     began_s = monotonic_s()
     stopped: BaseException | None = None
     with Input(file) as source, closing(RejectsFile(rejects_path, source, id_name="order_id")) as rejects:
-        placer = Placer(session, rejects=rejects, pace=Pace(rate), patience_s=patience)
+        placer = Placer(session, rejects=rejects, pace=Pace(rate), retry_for_s=patience)
         try:
             with progress(source) as step:
                 placer.place(read_orders(source, format_), step)
@@ -88,7 +89,7 @@ def command(
             stopped = exc
     _summarise(placer.counts, rejects, monotonic_s() - began_s, as_json=as_json, dry_run=dry_run)
     if stopped is not None:
-        note(f"stopped after line {placer.counts.line}; run it again to go on: nothing is placed twice")
+        note(f"stopped after line {placer.counts.line}; run it again to go on: no order is placed twice")
         raise stopped
     _judge(placer.counts, rejects, format_, strict=strict)
 
@@ -127,6 +128,6 @@ def _summarise(counts: Counts, rejects: RejectsFile, seconds: float, *, as_json:
 
 def _judge(counts: Counts, rejects: RejectsFile, format_: str, *, strict: bool) -> None:
     if counts.read and counts.rejected == counts.read:
-        raise BadInput(f"not one of {counts.read} records could be taken as {format_}; see {rejects.path}")
+        raise BadInput(f"none of the {counts.read} records could be read as {format_}; see {rejects.path}")
     if strict and counts.rejected:
         raise BadInput(f"{counts.rejected} of {counts.read} records were rejected; see {rejects.path}")

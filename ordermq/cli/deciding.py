@@ -1,0 +1,220 @@
+"""``ordermq dead replay`` and ``discard``: what a person decides about dead letters, one or many."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from ordermq.cli.bulk import Pace, batches, commit
+from ordermq.cli.filters import filters
+from ordermq.cli.operator import actor, ask
+from ordermq.cli.options import as_json, common, dry_run, rate, reason, yes
+from ordermq.cli.output import write, write_json
+from ordermq.cli.program import Program, load_program
+from ordermq.cli.progress import counting
+from ordermq.cli.run import EXIT_CODES
+from ordermq.errors import BadInput, ConfigError, DeadLetterNotFound
+from ordermq.store import Session, Transaction, actions, dead_letters
+from ordermq.store.dead_letters import DeadLetter, Filter
+
+BATCH = 100  # dead letters in one transaction
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is decided about dead letters, by whom and why. ``make`` returns an outcome for each of them.
+
+    ``word`` is the outcome of one that was changed.
+    """
+
+    action: str
+    word: str
+    by: str
+    reason: str
+    make: Callable[[Transaction, Sequence[DeadLetter]], list[str]]
+
+
+Decided = tuple[DeadLetter, str]
+"""A dead letter and its outcome: replayed, discarded, replayed before, discarded before, refused: why."""
+
+
+def decides(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the arguments and options that replay and discard have in common."""
+    for option in (
+        common, as_json, dry_run, yes, rate, reason,
+        click.option("--limit", "most", type=click.IntRange(1), help="Decide about at most this many."),
+        click.option("--all", "every", is_flag=True, help="Decide about all that are open."),
+        filters,
+        click.argument("dead_letter_ids", type=int, nargs=-1, metavar="[ID]..."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command(
+    epilog=f"""\b
+Examples:
+  ordermq dead replay 17 18 --reason "gateway is back" --dry-run
+  ordermq dead replay --fingerprint 3f1c22ab90de --rate 50 --reason "mended"
+  ordermq dead replay --queue payment --newer-than 2h --reason "mended" --yes
+
+{EXIT_CODES}"""
+)
+@decides
+def replay(*, reason: str, config_path: str | None, **scope: Any) -> None:
+    """Send dead letters again, each under its own message_id to the queue where it died.
+
+    Give numbers, filters or --all. The relay publishes the messages; their attempts begin
+    at 1, and a message that dies again is a new dead letter. Dead letters that were
+    replayed or discarded before are left alone. Works in small transactions: an
+    interrupted command can be run again. Exit 65 if one can never be handled.
+
+    JSON lines: one object {dead_letter_id, queue, message_id, correlation_id, outcome} each.
+    """
+    program, by = load_program(config_path), actor()
+
+    def make(tx: Transaction, letters: Sequence[DeadLetter]) -> list[str]:
+        return [_replay(tx, program, each, by=by, reason=reason) for each in letters]
+
+    _decide(program, Decision("dead.replay", "replayed", by, reason, make), **scope)
+
+
+@click.command(
+    epilog=f"""\b
+Examples:
+  ordermq dead discard 17 --reason "a test message"
+  ordermq dead discard --fingerprint 3f1c22ab90de --reason "a test" --dry-run
+
+{EXIT_CODES}"""
+)
+@decides
+def discard(*, reason: str, config_path: str | None, **scope: Any) -> None:
+    """Close dead letters without sending them again. They are kept, but are no longer open.
+
+    Give numbers, filters or --all. What waits for one of these messages, such as a step of an
+    order, goes on waiting. Works in small transactions: an interrupted command can be run
+    again.
+
+    JSON lines: one object {dead_letter_id, queue, message_id, correlation_id, outcome} each.
+    """
+    program, by = load_program(config_path), actor()
+
+    def make(tx: Transaction, letters: Sequence[DeadLetter]) -> list[str]:
+        numbers = [each.dead_letter_id for each in letters]
+        done = dead_letters.discard(tx, numbers, by=by, reason=reason)
+        return ["discarded" if each.dead_letter_id in done else _closed(each) for each in letters]
+
+    _decide(program, Decision("dead.discard", "discarded", by, reason, make), **scope)
+
+
+def _decide(
+    program: Program,
+    decision: Decision,
+    *,
+    matching: Filter,
+    dead_letter_ids: tuple[int, ...],
+    every: bool,
+    most: int | None,
+    rate: float,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Decide about the chosen dead letters; print the outcome of each, or how many had which outcome."""
+    chosen = _chosen(matching, dead_letter_ids, every=every)
+    session = program.session("ordermq dead")
+    total, last = _count(session, chosen, dead_letter_ids)
+    total = min(total, most or total)
+    if total and not dry_run and not dead_letter_ids:
+        ask(f"{total} dead letters will be {decision.word}. Go on?", yes=yes)
+    outcomes: Counter[str] = Counter()
+    with counting(decision.action, total) as step:
+        for letter, outcome in _decided(
+            session, decision, chosen, last=last, left=total, pace=Pace(rate), dry_run=dry_run
+        ):
+            step(1)
+            outcomes[outcome.partition(":")[0]] += 1
+            if as_json:
+                write_json(_document(letter, outcome))
+            elif dead_letter_ids or outcome.startswith("refused"):
+                write(f"{outcome} {letter.dead_letter_id}: {letter.type} to {letter.queue}")
+    if not as_json and not dead_letter_ids:
+        write(", ".join(f"{count} {word}" for word, count in sorted(outcomes.items())) or "none")
+    if refused := outcomes["refused"]:
+        raise BadInput(f"{refused} dead letters can never be handled: send what they meant as new messages")
+
+
+def _chosen(matching: Filter, numbers: tuple[int, ...], *, every: bool) -> Filter:
+    if bool(numbers) + (not matching.is_empty) + every != 1:
+        raise click.UsageError("say which dead letters: give numbers, or filters, or --all")
+    return Filter(ids=numbers, closed=True) if numbers else matching
+
+
+def _count(session: Session, chosen: Filter, numbers: tuple[int, ...]) -> tuple[int, int]:
+    """Return how many are chosen, and the highest number. Raises DeadLetterNotFound for a wrong number."""
+    with session.transaction() as tx:
+        total, last = dead_letters.count(tx, chosen)
+        if total < len(set(numbers)):
+            known = {each.dead_letter_id for each in dead_letters.select(tx, chosen, limit=total)}
+            missing = min(set(numbers) - known)
+            raise DeadLetterNotFound(f"no dead letter {missing}; see: ordermq dead list --closed")
+    return total, last
+
+
+def _decided(
+    session: Session, decision: Decision, chosen: Filter, *, last: int, left: int, pace: Pace, dry_run: bool
+) -> Iterator[Decided]:
+    """Decide about up to ``left`` of the chosen; yield each outcome once it is committed."""
+    after = 0
+
+    def take(limit: int) -> list[Decided]:
+        nonlocal after, left
+
+        def decide(tx: Transaction) -> list[Decided]:
+            letters = dead_letters.take(tx, chosen, after=after, last=last, limit=min(limit, left))
+            return _record(tx, decision, letters)
+
+        decided = commit(session, decide, dry_run=dry_run) if left else []
+        after = decided[-1][0].dead_letter_id if decided else after
+        left -= len(decided)
+        return decided
+
+    for batch in batches(take, most=BATCH, pace=pace):
+        for letter, outcome in batch:
+            would = "would be " if dry_run and outcome == decision.word else ""
+            yield letter, would + outcome
+
+
+def _record(tx: Transaction, decision: Decision, letters: Sequence[DeadLetter]) -> list[Decided]:
+    """Make the decision about ``letters`` and record who made it."""
+    decided = list(zip(letters, decision.make(tx, letters), strict=True))
+    changed = [subject(letter) for letter, outcome in decided if outcome == decision.word]
+    actions.record(tx, decision.by, decision.action, changed, decision.reason)
+    return decided
+
+
+def _replay(tx: Transaction, program: Program, letter: DeadLetter, *, by: str, reason: str) -> str:
+    if not letter.is_open:
+        return _closed(letter)
+    try:
+        program.registry.of_queue(letter.queue)
+        is_sent = dead_letters.replay(tx, letter, by=by, reason=reason)
+    except (BadInput, ConfigError) as exc:
+        return f"refused: {exc}"
+    return "replayed" if is_sent else "replayed before"
+
+
+def _closed(letter: DeadLetter) -> str:
+    return "replayed before" if letter.replayed_at else "discarded before"
+
+
+def subject(letter: DeadLetter) -> str:
+    """Return the name of a dead letter in the record of actions."""
+    return f"dead_letter {letter.dead_letter_id}"
+
+
+def _document(letter: DeadLetter, outcome: str) -> dict[str, Any]:
+    names = ("dead_letter_id", "queue", "message_id", "correlation_id")
+    return {**{name: getattr(letter, name) for name in names}, "outcome": outcome}
