@@ -22,8 +22,7 @@ if TYPE_CHECKING:  # the command line reads modules before it needs any driver
     from prometheus_client import Gauge
 
     from ordermq.message.envelope import Envelope
-
-CORRELATION_ID = "correlation_id"
+    from ordermq.task.transaction import Transaction
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
@@ -57,12 +56,12 @@ class Module:
     handlers: Sequence[Any] = ()
     settings: type | str | None = None
     migrations: str | None = None
-    gauges: "Callable[[Any, Any], Mapping[Gauge, float]] | str | None" = None
-    on_unreadable: "Callable[[str, Envelope, str, Any], None] | str | None" = None
+    gauges: "Callable[[Transaction, Any], Mapping[Gauge, float]] | str | None" = None
+    on_unreadable: "Callable[[str, Envelope, str, Transaction], None] | str | None" = None
     commands: str | None = None
     checks: Sequence[Any] = ()
     sandbox: type | str | None = None
-    correlation_name: str = CORRELATION_ID
+    correlation_name: str = "correlation_id"
 
     def __post_init__(self) -> None:
         if _NAME.fullmatch(self.name) is None or self.name == "ordermq":

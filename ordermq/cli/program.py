@@ -12,7 +12,8 @@ from ordermq.cli.modules import load_settings
 from ordermq.config.loader import Loaded
 from ordermq.config.settings import Settings
 from ordermq.errors import ConfigError
-from ordermq.module import CORRELATION_ID, Module
+from ordermq.module import Module
+from ordermq.observe.logs import CORRELATION_ID
 from ordermq.store import Session, Transaction, migrate
 from ordermq.store.migrate import Migration
 from ordermq.task import Handler, Registry
@@ -55,8 +56,12 @@ class Program:
         return next((name for name in chosen if name != CORRELATION_ID), CORRELATION_ID)
 
     def session(self, name: str) -> Session:
-        """Return a session on the database; it connects when first used."""
-        return Session(self.settings.database, name=name)
+        """Return a session on the database; it connects when first used.
+
+        Its transactions send to the queues of the handlers and of ``topology.queues``, to no others.
+        """
+        queues = frozenset((*self.registry.queues, *self.settings.topology.queues))
+        return Session(self.settings.database, name=name, queues=queues)
 
     def topology(self) -> Topology:
         """Return what should exist on the broker: a queue for each that has a handler or is in a setting."""
