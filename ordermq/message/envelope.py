@@ -6,7 +6,7 @@ a plain JSON body and any tool can read one.
 
     message_id      property message_id          unique per queue; the inbox's key
     type            property type                name of the payload type
-    correlation_id  property correlation_id      the order the message belongs to
+    correlation_id  property correlation_id      id of what the message is about, as an order's
     occurred_at     property timestamp (s) and header x-ordermq-occurred-at (RFC 3339)
     version         header x-ordermq-version     of the payload type
     attempt         header x-ordermq-attempt     1, 2 ...: failures count, postponements do not
@@ -42,10 +42,10 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class Properties(msgspec.Struct, frozen=True):
-    """The AMQP basic properties ordermq reads or writes; a missing one is None.
+    """The AMQP basic properties that ordermq reads or writes; a missing one is None.
 
-    Values from the wire are untrusted: text may be any text, and headers may hold
-    any AMQP value. ``delivery_mode`` is not here: every publishing is persistent.
+    Values from the wire are untrusted: text may be any text, and headers may hold any AMQP
+    value. ``delivery_mode`` is missing here, because every publishing is persistent.
     """
 
     message_id: str | None = None
@@ -67,10 +67,10 @@ class Publishing(msgspec.Struct, frozen=True):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """A message the broker delivered and waits to have settled.
+    """A message that the broker delivered and that is not acknowledged yet.
 
-    ``tag`` means something only on the channel it came from: ``epoch`` is that
-    channel's number in this process, rising with each subscription.
+    ``tag`` has a meaning only on the channel it came from. ``epoch`` is the number of that
+    channel in this process; it rises with each subscription.
     """
 
     tag: int

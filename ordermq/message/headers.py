@@ -1,8 +1,8 @@
 """Envelope to AMQP properties and back.
 
-Everything read from the wire is untrusted. What a foreign client may leave out is
-derived; what it sends in the wrong type or out of bounds makes the message
-malformed, because guessing an attempt or an id could lose or double work.
+Everything read from the wire is untrusted. A value that a foreign client leaves out is
+derived. A value of the wrong type or out of bounds makes the message malformed, because a
+guessed attempt or id could lose or double work.
 
 Pure: the caller passes the present instant.
 """
@@ -29,7 +29,7 @@ LAST_ERROR = "x-ordermq-last-error"
 TRACEPARENT = "traceparent"
 
 MAX_ERROR_CHARS = 500
-_MAX_ERROR_BYTES = 300  # of the header: all headers of a message have to fit into one frame
+_MAX_ERROR_BYTES = 300  # in the header: all headers of a message have to fit into one frame
 MAX_ID_CHARS = 200  # an AMQP short string holds 255 bytes; ids also stand in indexes and logs
 _MAX_COUNT = 1_000_000
 _IDENTIFIER = re.compile(r"[!-~]{1,200}")
@@ -63,9 +63,9 @@ def to_properties(envelope: Envelope) -> Properties:
 def read_envelope(delivery: Delivery, *, only_type: str | None, now: datetime) -> Envelope:
     """Return the envelope of ``delivery``.
 
-    A message without message_id gets one derived from its bytes: the same bytes sent
-    twice are one message. One without type is of ``only_type``, the only one its
-    queue has. Raises MalformedMessage for anything outside the bounds above.
+    A message without message_id gets one derived from its bytes: the same bytes sent twice are
+    one message. A message without type is of ``only_type``, the only type its queue takes, or None
+    if it takes more. Raises MalformedMessage for anything outside the bounds above.
     """
     properties = delivery.properties
     headers = properties.headers
@@ -106,7 +106,7 @@ def derived_message_id(body: bytes) -> str:
 
 
 def sent_again(headers: Mapping[str, object]) -> tuple[int, int]:
-    """Return (hop, replay_no) of a message whose envelope is malformed; 0 for one that is, too."""
+    """Return (hop, replay_no) of a message whose envelope is malformed; a malformed number is 0."""
 
     def count(name: str) -> int:
         try:
@@ -118,10 +118,10 @@ def sent_again(headers: Mapping[str, object]) -> tuple[int, int]:
 
 
 def came_back(delivery: Delivery) -> bool:
-    """Whether the broker has delivered this before and got it back.
+    """Whether the broker has delivered this message before and got it back.
 
-    Every kind of queue says so with its flag. How often it did only quorum queues say,
-    and what they count has changed twice, so nothing rests on it.
+    Queues of every type say so with a flag. Only quorum queues say how often, and what they
+    count has changed twice, so nothing here depends on the number.
     """
     if delivery.redelivered:
         return True
@@ -132,7 +132,7 @@ def came_back(delivery: Delivery) -> bool:
 
 def _check_content(properties: Properties) -> None:
     if properties.content_type == CONTENT_TYPE and properties.content_encoding is None:
-        return  # what we send
+        return  # as ordermq sends it
     content_type = (properties.content_type or CONTENT_TYPE).split(";")[0].strip().lower()
     if content_type not in (CONTENT_TYPE, "application/octet-stream", "text/plain"):
         raise MalformedMessage(f"content_type {content_type[:64]!r} is not {CONTENT_TYPE}")
@@ -159,24 +159,24 @@ def _instant(headers: Mapping[str, object], name: str) -> datetime | None:
     if value is None:
         return None
     try:
-        # Of anything but text not even the repr is asked for: it may be nested without end.
+        # Anything but text is not even shown: its repr may be nested without end.
         instant = datetime.fromisoformat(value if isinstance(value, str) else "")
         if instant.tzinfo is not None:
             return instant.astimezone(UTC)
-    except (ValueError, OverflowError) as exc:  # also one that in UTC is before year 1 or after 9999
+    except (ValueError, OverflowError) as exc:  # also an instant that in UTC is before year 1 or after 9999
         raise MalformedMessage(f"header {name} is not an RFC 3339 instant") from exc
     raise MalformedMessage(f"header {name} has no time zone")
 
 
 def _timestamp(timestamp_s: int | None) -> datetime | None:
-    # Some clients write milliseconds; a year past 9999 is no instant of ours.
+    # Some clients write milliseconds, which are read as a year past 9999: no such instant exists here.
     if timestamp_s is None or not 0 <= timestamp_s < 253_402_300_800:
         return None
     return datetime.fromtimestamp(timestamp_s, UTC)
 
 
 def _hint(value: object) -> str | None:
-    # Nothing is decided by it, so whatever else stands there makes no message malformed.
+    # Nothing is decided by the hint, so a wrong value does not make the message malformed.
     return bounded_error(value) if isinstance(value, str) and value else None
 
 

@@ -28,7 +28,7 @@ MAX_BODY_BYTES = 256 * 1024
 MAX_DEPTH = 64
 
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-# Its end is optional: else each quote of a string without one would be searched from anew.
+# The closing quote is optional. Otherwise a string without one would be searched again from each quote.
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
@@ -74,8 +74,8 @@ def decode(body: bytes, payload_type: type[P]) -> P:
         raise MalformedMessage(f"not a {payload_type.__name__}: {exc}") from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise MalformedMessage(f"not JSON: {exc}") from exc
-    # What re-encodes to the same bytes holds no unknown field, no key twice and no
-    # odd escape: our own messages need no second look, only foreign ones do.
+    # A body that encodes to the same bytes again holds no unknown field, no key twice and no odd
+    # escape. Messages of ordermq need no second look; only those of foreign clients do.
     if b"\\u" in body or _encoder.encode(payload) != body:
         check_strict(body)
     return payload

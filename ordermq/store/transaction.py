@@ -1,6 +1,5 @@
 """One PostgreSQL transaction, as a handler and a shop's own code write through it."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -55,7 +54,7 @@ class Transaction:
         self._is_void = False  # its first statement was refused before BEGIN was read
         self._held = [_BEGIN] if is_owned else []
         self.traces: dict[str, str] = dict(traces or {})
-        self._derived: Counter[str] = Counter()  # message ids that were derived here, each how often
+        self._derived: dict[str, int] = {}  # message ids that were derived here, and how often each was
         self.has_sent = False
         self.is_dry_run = False  # roll back at the end; may be set until then
         self.committed: list[Callable[[], None]] = []
@@ -175,8 +174,7 @@ class Transaction:
         """Return a command without an id with the one that it gets by the rule that stands at Command."""
         cause = self.traces.get(command.correlation_id) or trace.new()
         message_id = derived_command_id(command, cause)
-        self._derived[message_id] += 1
-        count = self._derived[message_id]
+        count = self._derived[message_id] = self._derived.get(message_id, 0) + 1
         return replace(command, message_id=message_id if count == 1 else f"{message_id}.{count}")
 
     @property

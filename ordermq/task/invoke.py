@@ -13,7 +13,7 @@ from ordermq.task.delivery import DeliveryInfo
 from ordermq.task.external import Claim, ExternalHandler, Finished
 from ordermq.task.handler import Handler
 from ordermq.task.outcome import DONE, Dead, Done, Outcome, Postpone, Retry
-from ordermq.task.retry import describe, result_of
+from ordermq.task.retry import describe, failure_of
 from ordermq.task.transaction import Transaction
 
 Instance = ExternalHandler[Any, Any, Any]
@@ -65,7 +65,7 @@ def invoke_call(instance: Instance, handler: Handler, request: Any) -> Any:
         try:
             return instance.call(request)
         except Exception as exc:
-            return result_of(exc, handler.retry)
+            return failure_of(exc, handler.retry)
     except BaseException as exc:  # sys.exit() and the like end no thread, nor does an error without words
         unknown = OutcomeUnknown(_ended_in(exc))
         unknown.__cause__ = exc

@@ -1,18 +1,18 @@
 """Which handler takes which message. Pure."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from ordermq.errors import ConfigError, UnknownMessageType, UnsupportedVersion
 from ordermq.message.envelope import Envelope
 from ordermq.task.handler import Handler
+from ordermq.task.transaction import Transaction
 from ordermq.topology.names import check_queue
 
-OnUnreadable = Callable[[str, Envelope, str, Any], None]
+OnUnreadable = Callable[[str, Envelope, str, Transaction], None]
 
 
 class Registry:
-    """Handlers by queue and message type, and the modules' functions for messages that none can read."""
+    """Handlers by queue and message type, and what modules do about messages that no handler can read."""
 
     def __init__(self, handlers: Iterable[Handler], on_unreadable: Iterable[OnUnreadable] = ()) -> None:
         self.on_unreadable = tuple(on_unreadable)

@@ -4,14 +4,14 @@ outcome     counted   comes back after                                          
 Retry       yes       full-jitter backoff by attempt, or the delay it asks for  attempts or age are used up
 Postpone    no        full-jitter backoff by hop, or the delay it asks for      age is used up
 
-The age is reckoned from the first time the message was sent again, not from when it
-was written: a day without a consumer, or a replay, gives nothing up.
+The age is counted from the first time the message was sent again, not from when it was
+written. So a day without a consumer, or a replay, makes no dead letter.
 
-What a handler raises is classified by its type: the most specific class named wins,
-a handler's own word over these:
+What a handler raises is classified by its type. The most specific class that is named wins; what
+the handler's RetryOptions name wins over these:
 
 MessageError, DataRefused    fatal        the same data never succeeds
-anything else                retryable; raised by the ``call`` of an external handler: unknown
+anything else                retryable, but unknown if ``call`` of an external handler raised it
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,8 +35,9 @@ from ordermq.message.envelope import Envelope
 from ordermq.task.outcome import Dead, Outcome, Postpone, Retry
 
 MAX_REASON_CHARS = 500
-LONGEST_DELAY_S = 30 * 86_400.0  # also what becomes of infinity, which PostgreSQL cannot add to an instant
-LONGEST_RETRY_AFTER_S = 3600.0  # of what somebody else asks for
+# An infinite delay becomes this one too, because PostgreSQL cannot add infinity to an instant.
+LONGEST_DELAY_S = 30 * 86_400.0
+LONGEST_RETRY_AFTER_S = 3600.0  # the longest wait that an error can ask for
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ class Verdict(Enum):
 
     RETRYABLE = "it had no effect; the same may succeed later"
     FATAL = "it had no effect, and never will"
-    UNKNOWN = "nobody knows whether it had its effect"
+    UNKNOWN = "it is not known whether it had its effect"
 
 
 _FRAMEWORK: Mapping[type[BaseException], Verdict] = {
@@ -95,7 +96,7 @@ class RetryOptions:
                 raise ConfigError(f"{name} is {value}; the least is {least}")
 
     def verdict(self, error: BaseException) -> Verdict | None:
-        """Return what the most specific class named says of ``error``; None if none is."""
+        """Return what the most specific named class of ``error`` says; None if none of them is named."""
         named = {**_FRAMEWORK, **dict(self._named())}
         return next((named[each] for each in type(error).__mro__ if each in named), None)
 
@@ -119,22 +120,20 @@ class RetryPolicy:
     max_age_s: float = 86_400.0
     immediate: int = 2
 
-    def of(self, retrying: RetryOptions) -> "RetryPolicy":
-        """Return this policy with what a handler says otherwise."""
+    def of(self, options: RetryOptions) -> "RetryPolicy":
+        """Return this policy with the values that a handler sets itself."""
         return replace(
             self,
-            attempts=_or(retrying.attempts, self.attempts),
-            backoff=Backoff(
-                _or(retrying.base_s, self.backoff.base_s), _or(retrying.cap_s, self.backoff.cap_s)
-            ),
-            max_age_s=_or(retrying.max_age_s, self.max_age_s),
-            immediate=_or(retrying.immediate, self.immediate),
+            attempts=_or(options.attempts, self.attempts),
+            backoff=Backoff(_or(options.base_s, self.backoff.base_s), _or(options.cap_s, self.backoff.cap_s)),
+            max_age_s=_or(options.max_age_s, self.max_age_s),
+            immediate=_or(options.immediate, self.immediate),
         )
 
     def resolve(self, outcome: Outcome, envelope: Envelope, now: datetime, random: Random) -> Outcome:
-        """Return what becomes of ``outcome``: a delay filled in, or Dead once a limit is passed.
+        """Return what becomes of ``outcome``: a delay is filled in, or it is Dead once a limit is passed.
 
-        Whatever the handler put into it, the delay and a Dead's reason can be stored.
+        The delay and the reason of a Dead can be stored, whatever the handler has put into them.
         """
         age_s = (now - envelope.first_failed_at).total_seconds() if envelope.first_failed_at else 0.0
         match outcome:
@@ -152,9 +151,9 @@ class RetryPolicy:
         return Dead(_storable(outcome.reason)) if isinstance(outcome, Dead) else outcome
 
 
-def outcome_of_error(error: BaseException, retrying: RetryOptions | None = None) -> Outcome:
-    """Return what a handler decided by raising ``error``, outside of any call."""
-    if (retrying or RetryOptions()).verdict(error) is Verdict.FATAL:
+def outcome_of_error(error: BaseException, options: RetryOptions | None = None) -> Outcome:
+    """Return the outcome of a handler that raised ``error``, except from ``call``."""
+    if (options or RetryOptions()).verdict(error) is Verdict.FATAL:
         return Dead(describe(error))
     return Retry(describe(error), retry_after_s(error))
 
@@ -163,15 +162,16 @@ CallFailure = GatewayUnavailable | GatewayRefused | OutcomeUnknown
 """What ``complete`` of an external handler is handed instead of a result, if the call failed."""
 
 
-def result_of(error: Exception, retrying: RetryOptions) -> CallFailure:
-    """Return what a call ended in, as ``complete`` is told it; ``error`` is its cause.
+def failure_of(error: Exception, options: RetryOptions) -> CallFailure:
+    """Return what ``complete`` is handed for a call that raised ``error``, which becomes its cause.
 
-    Unknown unless somebody has said otherwise: a call repeated in error cannot be taken back.
+    An error whose type is named nowhere is OutcomeUnknown, because a call that was repeated by
+    mistake cannot be taken back.
     """
     if isinstance(error, CallFailure):
         return error
     result: CallFailure
-    match retrying.verdict(error):
+    match options.verdict(error):
         case Verdict.RETRYABLE:
             result = GatewayUnavailable(describe(error), retry_after_s(error))
         case Verdict.FATAL:
@@ -183,7 +183,7 @@ def result_of(error: Exception, retrying: RetryOptions) -> CallFailure:
 
 
 def retry_after_s(error: BaseException) -> float | None:
-    """Return the seconds that an error asks to be left alone, by its attribute of this name; bounded."""
+    """Return the wait in seconds that an error asks for by its attribute of this name, bounded; or None."""
     asked = getattr(error, "retry_after_s", None)
     if isinstance(asked, bool) or not isinstance(asked, int | float):
         return None
@@ -191,10 +191,10 @@ def retry_after_s(error: BaseException) -> float | None:
 
 
 def describe(error: BaseException) -> str:
-    """Return the error's type and first line, bounded: what stands in rows and logs."""
+    """Return the type and the first line of an error, bounded, as they stand in rows and logs."""
     try:
         lines = str(error).strip().splitlines()
-    except Exception:  # somebody else's code: what cannot be put into words is an error all the same
+    except Exception:  # the error's own code failed; its type is all there is to say
         lines = []
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return _storable(text)
@@ -205,8 +205,8 @@ def _or(value: T | None, default: T) -> T:
 
 
 def _storable(text: str) -> str:
-    # PostgreSQL's text holds neither a NUL nor half of a surrogate pair. Redacted before it is
-    # cut, for half a secret is not recognised.
+    # PostgreSQL's text holds neither a NUL nor half of a surrogate pair. The text is redacted before
+    # it is cut, because half a secret is not recognised.
     clean = text[: 4 * MAX_REASON_CHARS].replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
     return redact(clean)[:MAX_REASON_CHARS]
 

@@ -28,9 +28,9 @@ _SENT = """
       FROM ordermq.outbox WHERE xmin = pg_current_xact_id()::xid ORDER BY outbox_id
 """
 
-_LIMITS = ConsumerSettings()  # the deadlines a consumer has that nobody configured
+_LIMITS = ConsumerSettings()  # the deadlines of a consumer with the default settings
 
-# Not a message's failure: a consumer waits for the database, and a test wants to see its mistake.
+# These are no failures of a message: a consumer waits for its database, and a test is to show a mistake.
 _PASSES = (StoreUnavailable, StoreRefused, HandlerMisbehaved)
 
 P = TypeVar("P", bound=Payload)

@@ -39,13 +39,17 @@ def tell(message, tx):
     return DONE
 
 
-class Caller(ExternalHandler):
+class Methods:
     def prepare(self, claims, tx):
         return [DONE] * len(claims)
 
     def call(self, request): ...
 
     def complete(self, finished, tx): ...
+
+
+class Caller(Methods, ExternalHandler):
+    """Leaves open what it handles."""
 
 
 def sending(*commands):
@@ -131,11 +135,11 @@ def test_a_function_with_handler_is_still_called_as_before():
 P = TypeVar("P", bound=Payload)
 
 
-class OfGifts(ExternalHandler[WrapGift, str, str]):
+class OfGifts(Methods, ExternalHandler[WrapGift, str, str]):
     """Names its payload."""
 
 
-class Open(ExternalHandler[P, str, str], Generic[P]):
+class Open(Methods, ExternalHandler[P, str, str], Generic[P]):
     """Leaves its payload to its subclasses."""
 
 
@@ -148,6 +152,11 @@ def test_an_external_class_of_another_payload_is_refused(wrong):
     external(queue="calls", message=WrapGift)(wrong)
     with pytest.raises(ConfigError, match="handles WrapGift, not News"):
         external(queue="calls", message=News)(wrong)
+
+
+def test_an_external_class_that_lacks_a_method_is_refused():
+    with pytest.raises(ConfigError, match="does not define call, complete, prepare"):
+        external(queue="calls", message=News)(type("Empty", (ExternalHandler,), {}))
 
 
 def test_what_is_no_external_handler_is_refused():

@@ -29,8 +29,8 @@ from ordermq.task.retry import (
     RetryPolicy,
     Verdict,
     describe,
+    failure_of,
     outcome_of_error,
-    result_of,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -169,18 +169,18 @@ def test_what_a_call_raises_is_unknown_unless_its_handler_names_it():
         (MINE, GatewayRefused),
         (RetryOptions(unknown=(OSError,)), OutcomeUnknown),
     ]:
-        result = result_of(error, mine)
+        result = failure_of(error, mine)
         assert type(result) is kind
         assert str(result) == "Broken: gone"
         assert result.__cause__ is error
-    assert result_of(Slow(), RetryOptions(retryable=(Slow,))).retry_after_s == 7.0
+    assert failure_of(Slow(), RetryOptions(retryable=(Slow,))).retry_after_s == 7.0
 
 
 @pytest.mark.parametrize(
     "error", [GatewayUnavailable("x", 3.0), GatewayRefused("x"), OutcomeUnknown("x"), NotCalled("x")]
 )
 def test_ordermq_s_own_gateway_errors_pass_as_they_are(error):
-    assert result_of(error, RetryOptions(fatal=(Exception,))) is error
+    assert failure_of(error, RetryOptions(fatal=(Exception,))) is error
 
 
 def test_what_a_handler_does_not_say_of_its_retries_is_the_settings_word():
