@@ -37,6 +37,8 @@ MOST_FAILED = 1000  # message ids remembered for each outage
 
 
 class CircuitState(Enum):
+    """The states of the table above."""
+
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half-open"

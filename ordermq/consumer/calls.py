@@ -144,6 +144,7 @@ class CallPool:
         return limit - self._in_flight if self._in_flight <= refill_at else 0
 
     def submit(self, calls: Sequence[Call]) -> None:
+        """Have calls made as soon as a thread is free."""
         self._in_flight += len(calls)
         for call in calls:
             self._waiting.put(call)

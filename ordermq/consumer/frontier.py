@@ -37,9 +37,11 @@ class AckFrontier:
         return len(self._open)
 
     def delivered(self, tag: int) -> None:
+        """Add a delivery; tags come in rising order (FRT1)."""
         self._open[tag] = None
 
     def finished(self, tags: Iterable[int]) -> None:
+        """Note deliveries that are settled; the next ``acks()`` covers them."""
         self._finished.update(tags)
 
     def returned(self, tag: int) -> None:

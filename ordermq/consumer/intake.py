@@ -30,6 +30,7 @@ class Intake:
         self._changed = threading.Condition()
 
     def put(self, deliveries: Iterable[Delivery]) -> None:
+        """Add deliveries behind those that wait."""
         with self._changed:
             self._waiting.extend(deliveries)
             self._changed.notify()
@@ -74,6 +75,7 @@ class Intake:
 
     @property
     def is_closed(self) -> bool:
+        """True once ``close`` was called."""
         return self._is_closed
 
     def _wait(self) -> None:

@@ -23,6 +23,7 @@ class WorkerPool:
         self._intake = intake
 
     def start(self) -> None:
+        """Start each worker's thread."""
         for worker in self._workers:
             worker.thread.start()
 

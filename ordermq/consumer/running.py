@@ -28,6 +28,7 @@ class HandlerRun:
 
     @property
     def lasted_s(self) -> float:
+        """Seconds since the call began."""
         return monotonic_s() - self.since_s
 
     @property
@@ -59,8 +60,10 @@ class RunningHandlers:
                 self._runs.pop(ident, None)
 
     def runs(self) -> list[HandlerRun]:
+        """Return the calls that have not returned."""
         with self._lock:
             return list(self._runs.values())
 
     def overdue(self) -> list[HandlerRun]:
+        """Return the calls that have lasted past the deadline."""
         return [run for run in self.runs() if run.lasted_s > self.deadline_s]

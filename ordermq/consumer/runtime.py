@@ -64,6 +64,8 @@ MOST_NAMED = 50  # message ids in one log line
 
 
 class ConsumerState(Enum):
+    """The states of the table above."""
+
     STARTING = "starting"
     RUNNING = "running"
     DRAINING = "draining"
@@ -164,6 +166,7 @@ class Consumer(ThreadService):
         self._manager.wake()
 
     def main(self) -> None:
+        """Connect, subscribe and work until stopped, again after each lost connection (RUN2)."""
         self._workers.start()
         down_since_s = monotonic_s()
         try:
