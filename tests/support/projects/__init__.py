@@ -1,0 +1,1 @@
+"""Projects of their own, as a user of ordermq writes them."""

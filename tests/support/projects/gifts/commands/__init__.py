@@ -1,0 +1,3 @@
+"""The commands of the gifts."""
+
+COMMANDS = {"gifts": "Count gifts."}
