@@ -506,7 +506,7 @@ def lease(rig, message_id, until):
 
 
 def contend(rig, statement):
-    """Hold a lock in a transaction of its own until ``release()``; the consumers' patience is short."""
+    """Hold a lock in a transaction of its own until ``release()``; the consumers wait 0.2 s for it."""
     rig.settings = replace(rig.settings, database=replace(rig.settings.database, lock_timeout_s=0.2))
     holder = Session(rig.settings.database, name="holder")
     held = ExitStack()
@@ -562,6 +562,28 @@ def test_a_lock_in_what_follows_from_a_death_does_not_skip_it(rig, queue):
     wait_until(lambda: dead_letters(rig, queue), 20, what="the dead letter")
     assert dead_letters(rig, queue) == {"o00000": "asked to die"}
     assert rig.rows("SELECT order_id, reason FROM deaths") == [("o00000", "asked to die")]
+
+
+def test_a_lock_that_keeps_a_dead_letter_from_being_written_has_no_other_message_called_again(rig):
+    prepared, called = [], []
+
+    @external(queue="call", message=Probe, key="order_id")
+    class Refusing(CallOut):
+        def prepare(self, claims, tx):
+            prepared.extend(each.message.order_id for each in claims)
+            return [Dead("never") if each.message.do == "dead" else each.message for each in claims]
+
+        def call(self, message):
+            called.append(message.order_id)
+
+    registry = Registry(handlers_in({"refusing": Refusing}))
+    rig.publish("call", *probes(1), *probes(1, "dead", start=1))
+    with contend(rig, "LOCK TABLE ordermq.dead_letters"):
+        rig.consumer("call", registry=registry, threads=1)
+        wait_until(lambda: prepared.count("o00001") >= 2, 60, what="the second try of the dead letter")
+    wait_until(lambda: dead_letters(rig, "call"), 20, what="the dead letter")
+    rig.wait_for_effects("call", 1)
+    assert (prepared.count("o00000"), called) == (1, ["o00000"])
 
 
 def test_the_result_of_a_call_is_kept_while_a_lock_keeps_it_from_being_written(rig):
