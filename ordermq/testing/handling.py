@@ -1,6 +1,7 @@
 """Run a handler in a test as a consumer does, without a broker and without a process."""
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from ordermq.task.handler import Handler, HandlerFunction, handler_of
 from ordermq.task.invoke import invoke_call, invoke_complete, invoke_plain, invoke_prepare
 from ordermq.task.outcome import DONE, Outcome
 from ordermq.task.retry import outcome_of_error
+
+log = logging.getLogger(__name__)
 
 _SENT = """
     SELECT routing_key, type, message_id, convert_from(body, 'UTF8')
@@ -164,6 +167,7 @@ class _Run:
             if self._is_checking:
                 raise
             if len(items) == 1:
+                log.warning("handler failed: %s", type(exc).__name__, exc_info=exc)
                 self._errors.append(exc)
                 self._outcomes[items[0].number] = outcome_of_error(exc, self._handler.retry)
                 return
