@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.case import Case, Contender, Missing, Wrong
-from benchmarks.ground import Arena, ProgramFailed
+from benchmarks.ground import Arena
 from benchmarks.report import Figure, Outcome
+from ordermq.testing.stack.errors import StackError
 
 Say = Callable[[str], None]
 
@@ -61,7 +62,7 @@ def _sample(contender: Contender, arena: Arena, n: int, scores: _Scores) -> bool
     except Missing as exc:
         scores.left_out.append(Failure(contender.name, str(exc)))
         return False
-    except (ProgramFailed, Wrong) as exc:
+    except (StackError, Wrong) as exc:
         scores.failures.append(Failure(contender.name, str(exc)))
         return False
     for suffix, value in figures.items():

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Wrong
-from benchmarks.crew import Crew, Hand
 from benchmarks.ground import Ground
+from benchmarks.processes import MeasuredProcess, Processes
 from ordermq.amqp import Publisher, PublishOutcome
 from ordermq.clock import utc_now
 from ordermq.message.envelope import Envelope, Publishing
 from ordermq.message.headers import to_properties
 from ordermq.observe import trace
 from ordermq.store import Session
-from ordermq.testing.stack.fleet import program
+from ordermq.testing.stack.commands import program
 
 PREFIX = "orders"
 HANDLERS = {"ORDERMQ_MODULES": "benchmarks.programs.gated"}
@@ -28,7 +28,7 @@ _CHUNK = 5000
 class Gated:
     """A ground with tables and queues, and a gate that is still closed."""
 
-    crew: Crew
+    processes: Processes
     session: Session
     gate: Path
 
@@ -39,7 +39,7 @@ class Gated:
 
     def fill(self, queue: str, count: int, name: str = "m") -> None:
         """Publish ``count`` messages to a queue. Raises Wrong unless all are confirmed."""
-        with Publisher(self.crew.ground.broker, name="benchmark") as publisher:
+        with Publisher(self.processes.ground.broker, name="benchmark") as publisher:
             for start in range(0, count, _CHUNK):
                 some = [_publishing(queue, f"{name}-{n}") for n in range(start, min(count, start + _CHUNK))]
                 outcomes = publisher.publish_many(some, timeout_s=60.0)
@@ -48,25 +48,25 @@ class Gated:
 
     def wait_unconsumed(self, queue: str) -> None:
         """Wait until the broker knows of no consumer: of one that was killed it learns a little later."""
-        self.crew.wait(lambda: self.consumers(queue) == 0, 30.0, f"nobody consumes {queue}", every_s=0.2)
+        self.processes.wait(lambda: self.consumers(queue) == 0, 30.0, f"nobody consumes {queue}", every_s=0.2)
 
-    def consume(self, queue: str, processes: int = 1, threads: int = 1) -> list[Hand]:
+    def consume(self, queue: str, processes: int = 1, threads: int = 1) -> list[MeasuredProcess]:
         """Start consumers, which take what they may hold and wait at the gate."""
-        hands = [
-            self.crew.start(
+        started = [
+            self.processes.start(
                 queue, [program("ordermq-consumer"), "--queue", queue, "--threads", str(threads)],
                 env=HANDLERS, gate=str(self.gate),
             )
             for _ in range(processes)
         ]  # fmt: skip
-        self.crew.wait(
+        self.processes.wait(
             lambda: self.consumers(queue) == processes, 60.0, f"{processes} consumers of {queue}", every_s=0.2
         )
-        return hands
+        return started
 
     def consumers(self, queue: str) -> int:
         """Return how many consumers the broker knows on a queue."""
-        ground = self.crew.ground
+        ground = self.processes.ground
         text = ground.stack.broker.ctl(
             "list_queues", "-q", "-p", ground.name, "name", "consumers", "--no-table-headers"
         )
@@ -81,7 +81,7 @@ class Gated:
 
     def wait_effects(self, count: int) -> None:
         """Wait until so many messages have had their effect."""
-        self.crew.wait(
+        self.processes.wait(
             lambda: self.value("SELECT count(*) FROM effects") >= count,
             300.0,
             f"{count} effects",
@@ -100,15 +100,17 @@ class Gated:
 @contextmanager
 def gated(ground: Ground) -> Iterator[Gated]:
     """Prepare tables and queues; end every process that was started there."""
-    with Crew(ground) as crew, closing(Session(ground.database, name="benchmark")) as session:
+    with Processes(ground) as processes, closing(Session(ground.database, name="benchmark")) as session:
         for argv in (("ordermq", "db", "migrate"), ("ordermq", "topology", "apply")):
-            hand = crew.start(argv[1], [program(argv[0]), *argv[1:]], env=HANDLERS, gate="", is_lasting=False)
-            crew.wait(lambda hand=hand: hand.process.poll() is not None, 120.0, f"{argv[1]} is done")
+            process = processes.start(
+                argv[1], [program(argv[0]), *argv[1:]], env=HANDLERS, gate="", is_lasting=False
+            )
+            processes.wait_ended(process, 120.0)
         with session.transaction() as tx:
             tx.execute(
                 "CREATE TABLE effects (order_id text PRIMARY KEY, at timestamptz DEFAULT clock_timestamp())"
             )
-        yield Gated(crew, session, crew.folder / "gate")
+        yield Gated(processes, session, processes.folder / "gate")
 
 
 def _publishing(queue: str, name: str) -> Publishing:

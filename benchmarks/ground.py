@@ -15,14 +15,15 @@ from urllib.parse import quote
 
 from ordermq.config.environment import inherited
 from ordermq.config.settings import BrokerSettings, DatabaseSettings
-from ordermq.testing.stack.fleet import program
+from ordermq.testing.stack.commands import run_command
+from ordermq.testing.stack.errors import StackError
 from ordermq.testing.stack.private import PrivateStack, temporary_stack
 
 _NUMBERS = count(1)
 
 
-class ProgramFailed(Exception):
-    """A program of a sample ended badly; the text is what it said."""
+class ProgramFailed(StackError):
+    """A program of a sample ended badly; the text is the end of its output."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,8 @@ class Ground:
         return answer
 
     def command(self, *argv: str) -> None:
-        """Run one of ordermq's commands. Raises ProgramFailed."""
-        done = subprocess.run(
-            [program(argv[0]), *argv[1:]], env=dict(self.env), capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            raise ProgramFailed(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+        """Run one of ordermq's commands. Raises StackError unless it ends well."""
+        run_command(*argv, env=self.env)
 
 
 class Arena:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.case import Wrong
-from benchmarks.crew import Crew
 from benchmarks.ground import Ground
+from benchmarks.processes import Processes
 from ordermq.shop.stock import load_stock
 from ordermq.store import Session
 
@@ -31,7 +31,7 @@ DRAMATIQ = (
 class Shop:
     """A pipeline that is running."""
 
-    crew: Crew
+    processes: Processes
     peer: str
     session: Session
 
@@ -43,7 +43,7 @@ class Shop:
 
     def wait_finished(self, count: int) -> None:
         """Wait until so many orders have come to their end. Raises ProgramFailed; of a few after 40 s."""
-        self.crew.wait(
+        self.processes.wait(
             lambda: self.value("SELECT count(*) FROM shop.orders WHERE terminal_at IS NOT NULL") >= count,
             40.0 + count / 10,
             f"{count} orders are finished",
@@ -53,7 +53,7 @@ class Shop:
     def place_all(self, count: int, seed: int = SEED) -> None:
         """Take ``count`` orders at once, and wait for the last to be finished."""
         before = self.value("SELECT count(*) FROM shop.orders")
-        self.crew.run("place_all", peer=self.peer, count=count, seed=seed)
+        self.processes.run("place_all", peer=self.peer, count=count, seed=seed)
         self.wait_finished(before + count)
 
     def check(self) -> None:
@@ -97,10 +97,10 @@ def ordermq_shop(ground: Ground) -> Iterator[Shop]:
     """The relay and one consumer a queue, as ``make demo`` runs them, but for the services outside."""
     ground.command("ordermq", "topology", "apply")
     with _shop(ground, "") as shop:
-        shop.crew.start_command("relay", "ordermq-relay", ORDERMQ_MODULES=_HANDLERS)
+        shop.processes.start_command("relay", "ordermq-relay", ORDERMQ_MODULES=_HANDLERS)
         for queue in _QUEUES:
             threads = "8" if queue in ("payment", "notify") else "1"
-            shop.crew.start_command(
+            shop.processes.start_command(
                 queue, "ordermq-consumer", "--queue", queue, "--threads", threads,
                 ORDERMQ_MODULES=_HANDLERS,
             )  # fmt: skip
@@ -112,7 +112,7 @@ def ordermq_shop(ground: Ground) -> Iterator[Shop]:
 def celery_shop(ground: Ground) -> Iterator[Shop]:
     with _shop(ground, "celery") as shop:
         for queue in _QUEUES:
-            shop.crew.start_module(
+            shop.processes.start_module(
                 queue, "celery", "-A", "benchmarks.programs.celery_shop", "worker", "-Q", queue,
                 "-n", f"{queue}@%h", "-P", "threads", "-c", "4", "-l", "WARNING",
                 "--without-gossip", "--without-mingle", "--without-heartbeat", peer="celery",
@@ -124,7 +124,7 @@ def celery_shop(ground: Ground) -> Iterator[Shop]:
 @contextmanager
 def dramatiq_shop(ground: Ground) -> Iterator[Shop]:
     with _shop(ground, "dramatiq") as shop:
-        shop.crew.start(
+        shop.processes.start(
             "dramatiq",
             [
                 sys.executable, "-m", "dramatiq", "benchmarks.programs.dramatiq_shop",
@@ -147,10 +147,10 @@ SHOPS: dict[str, tuple[Callable[[Ground], Any], str]] = {
 @contextmanager
 def _shop(ground: Ground, peer: str) -> Iterator[Shop]:
     ground.command("ordermq", "db", "migrate")
-    with closing(Session(ground.database, name="benchmark")) as session, Crew(ground) as crew:
+    with closing(Session(ground.database, name="benchmark")) as session, Processes(ground) as processes:
         with session.transaction() as tx:
             load_stock([(f"prod-{n:04}", 10**9) for n in range(1, 501)], tx)
-        yield Shop(crew, peer, session)
+        yield Shop(processes, peer, session)
 
 
 def _warm_up(shop: Shop) -> None:

@@ -87,7 +87,7 @@ def _by_turns(runs: Mapping[str, Gated], measure: Callable[[Gated], list[float]]
 
 def _relayed(run: Gated, k: int) -> list[float]:
     before = run.value(_WAITING)
-    ran = run.crew.run("relay_backlog", k=k, parts=PARTS)
+    ran = run.processes.run("relay_backlog", k=k, parts=PARTS)
     gone, left = ran["warm"] + ran["relayed"], run.value(_WAITING)
     if left != before - gone:
         raise Wrong(f"{left} rows are left of {before}, and {gone} were relayed")
@@ -100,10 +100,10 @@ def _consumed(run: Gated, k: int) -> list[float]:
     _execute(run, "TRUNCATE effects")
     _execute(run, "DELETE FROM ordermq.inbox WHERE message_id NOT LIKE 'old-%'")
     run.gate.unlink(missing_ok=True)
-    [hand] = run.consume("plain")
+    [process] = run.consume("plain")
     opened = run.open()
     run.wait_effects(PARTS * k)
-    run.crew.kill(hand)
+    run.processes.kill(process)
     run.wait_unconsumed("plain")
     ends = [opened, *(run.effect_at(k * part) for part in range(1, PARTS + 1))]
     run.fill("plain", run.value("SELECT count(*) FROM effects"), f"{opened:.0f}")
@@ -123,8 +123,8 @@ def _fill(run: Gated, sql: str, rows: int, table: str) -> None:
         tx.execute("SET LOCAL statement_timeout = 0")
         tx.execute(sql, (rows,))
     # What autovacuum has long done when a table has grown to that in earnest.
-    run.crew.ground.stack.postgres.sql(
-        f"VACUUM ANALYZE {table}", database=run.crew.ground.name, superuser=True, timeout_s=300.0
+    run.processes.ground.stack.postgres.sql(
+        f"VACUUM ANALYZE {table}", database=run.processes.ground.name, superuser=True, timeout_s=300.0
     )
 
 

@@ -6,8 +6,8 @@ import urllib.request
 from collections.abc import Callable, Mapping
 
 from benchmarks.case import Case, Contender, Wrong, below
-from benchmarks.crew import Crew
 from benchmarks.ground import Ground
+from benchmarks.processes import Processes
 from ordermq.testing.stack.ports import free_ports
 
 SETTLE_S = 2.0
@@ -20,18 +20,18 @@ def _sample_of(*argv: str) -> Callable[[Ground, int], Mapping[str, float]]:
         for command in (("db", "migrate"), ("topology", "apply")):
             ground.command("ordermq", *command)
         port = free_ports(1)[0]
-        with Crew(ground) as crew:
-            hand = crew.start_command(argv[0], *argv, ORDERMQ_OBSERVE_HTTP_PORT=str(port))
-            crew.wait(lambda: _is_ready(port), 60.0, f"{argv[0]} is ready")
+        with Processes(ground) as processes:
+            process = processes.start_command(argv[0], *argv, ORDERMQ_OBSERVE_HTTP_PORT=str(port))
+            processes.wait(lambda: _is_ready(port), 60.0, f"{argv[0]} is ready")
             time.sleep(SETTLE_S)
-            queries, cpu_s, began_s = _queries(ground), hand.cpu_s(), time.monotonic()
+            queries, cpu_s, began_s = _queries(ground), process.cpu_s(), time.monotonic()
             time.sleep(n)
-            cpu_s, seconds = hand.cpu_s() - cpu_s, time.monotonic() - began_s
+            cpu_s, seconds = process.cpu_s() - cpu_s, time.monotonic() - began_s
             queries = _queries(ground) - queries
             if not _is_ready(port):
                 raise Wrong(f"{argv[0]} is not ready any more")
             return {
-                "cpu": 100 * cpu_s / seconds, "resident": hand.resident_mb(), "queries": queries / seconds,
+                "cpu": 100 * cpu_s / seconds, "resident": process.resident_mb(), "queries": queries / seconds,
             }  # fmt: skip
 
     return sample

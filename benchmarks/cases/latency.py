@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.case import Case, Contender, Wrong, at_most
-from benchmarks.crew import Crew
 from benchmarks.ground import Ground
+from benchmarks.processes import Processes
 from benchmarks.shops import SHOPS, Shop
 
 RATE, CALM_RATE = 200.0, 10.0
@@ -47,7 +47,7 @@ def _sample_of(opened: Callable[[Ground], Any]) -> Callable[[Ground, int], Mappi
 
 def _offered(shop: Shop, name: str, rate: float, count: int, seed: int) -> dict[str, float]:
     before = shop.value("SELECT count(*) FROM shop.orders")
-    placed = shop.crew.run("place_steadily", peer=shop.peer, count=count, rate=rate, seed=seed)
+    placed = shop.processes.run("place_steadily", peer=shop.peer, count=count, rate=rate, seed=seed)
     shop.wait_finished(before + count)
     committed: dict[str, float] = placed["committed"]
     with shop.session.transaction() as tx:
@@ -69,9 +69,9 @@ def at(seconds: Sequence[float], part: float) -> float:
 
 def _pika(ground: Ground, n: int) -> Mapping[str, float]:
     figures: dict[str, float] = {}
-    with Crew(ground) as crew:
+    with Processes(ground) as processes:
         for name, rate, count in (("calm", CALM_RATE, max(20, n // 8)), ("200", RATE, n)):
-            waits = crew.run("pass_on_pika", count=count, rate=rate)["waits"]
+            waits = processes.run("pass_on_pika", count=count, rate=rate)["waits"]
             if len(waits) != count:
                 raise Wrong(f"{len(waits)} of {count} messages came")
             figures |= {f"{name}_p50": at(waits, 0.5), f"{name}_p99": at(waits, 0.99)}

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 
 from benchmarks.case import Case, Contender, Wrong, at_least, at_most
-from benchmarks.crew import Crew
 from benchmarks.ground import Ground
+from benchmarks.processes import Processes
 from ordermq.store import Session
 
 WRITERS = (1, 16)
@@ -21,13 +21,13 @@ def _sample_of(how: str) -> Callable[[Ground, int], Mapping[str, float]]:
         ground.command("ordermq", "db", "migrate")
         figures: dict[str, float] = {}
         placed = 0
-        with Crew(ground) as crew:
+        with Processes(ground) as processes:
             for disk in ("", "_fsync_2ms"):
                 _slow_down(ground, FSYNC_MS if disk else 0.0)
                 for writers in WRITERS:
                     count = n * (4 if writers > 1 else 1)  # a second at the least
                     seed = 1000 * (1 + len(figures))
-                    ran = crew.run("take_orders", how=how, writers=writers, count=count, seed=seed)
+                    ran = processes.run("take_orders", how=how, writers=writers, count=count, seed=seed)
                     figures[f"{writers}{disk}_p50"] = 1000 * ran["p50"]
                     figures[f"{writers}{disk}_per_s"] = ran["per_s"]
                     placed += ran["placed"]

@@ -9,54 +9,56 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks.case import Case, Contender, Wrong, at_most
-from benchmarks.crew import Crew
 from benchmarks.gated import HANDLERS, gated
 from benchmarks.ground import Ground
-from ordermq.testing.stack.fleet import program
+from benchmarks.processes import Processes
+from ordermq.testing.stack.commands import program
 
 HELPS = 5
 ACK_S = 1.0  # for what was handled to be acked, or it would come again
 
-Send = Callable[[Crew], None]
+Send = Callable[[Processes], None]
 
 
-def _first_handled(crew: Crew, name: str, argv: Sequence[str], send: Send, **start: object) -> float:
+def _first_handled(
+    processes: Processes, name: str, argv: Sequence[str], send: Send, **start: object
+) -> float:
     """Start it twice, each time with a message in its queue; return what the second start took."""
-    file = crew.folder / "handled"
+    file = processes.folder / "handled"
     took_s = 0.0
     for _ in range(2):
-        send(crew)
+        send(processes)
         file.unlink(missing_ok=True)
         began_s = time.time()
-        hand = crew.start(
+        process = processes.start(
             name, argv, gate="", file=str(file), is_lasting=False, **start  # type: ignore[arg-type] # passed on
         )  # fmt: skip
-        crew.wait(file.exists, 120.0, f"{name} has handled its first message", every_s=0.01)
+        processes.wait(file.exists, 120.0, f"{name} has handled its first message", every_s=0.01)
         took_s = float(file.read_text()) - began_s
-        if hand.process.poll() is not None:
-            raise Wrong(f"{name} ended with {hand.process.returncode}:\n{hand.last_words}")
+        if process.pid is None:
+            raise Wrong(f"{name} ended with {process.exit_code}:\n{process.log_tail()}")
         time.sleep(ACK_S)
-        crew.kill(hand)
+        processes.kill(process)
     return took_s
 
 
 def _ordermq(ground: Ground, _n: int) -> Mapping[str, float]:
     with gated(ground) as run:
 
-        def send(_crew: Crew) -> None:
+        def send(_processes: Processes) -> None:
             run.fill("first", 1, name=f"at-{time.time_ns()}")
 
         argv = [program("ordermq-consumer"), "--queue", "first"]
-        return {"": _first_handled(run.crew, "ordermq-consumer", argv, send, env=HANDLERS)}
+        return {"": _first_handled(run.processes, "ordermq-consumer", argv, send, env=HANDLERS)}
 
 
 def _peer_of(peer: str, argv: Sequence[str]) -> Callable[[Ground, int], Mapping[str, float]]:
     def sample(ground: Ground, _n: int) -> Mapping[str, float]:
-        def send(crew: Crew) -> None:
-            crew.run("send_first", peer=peer, file="")
+        def send(processes: Processes) -> None:
+            processes.run("send_first", peer=peer, file="")
 
-        with Crew(ground) as crew:
-            return {"": _first_handled(crew, peer, argv, send)}
+        with Processes(ground) as processes:
+            return {"": _first_handled(processes, peer, argv, send)}
 
     return sample
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,8 @@ from ordermq.shop.stock import load_stock
 from ordermq.store import Session
 from ordermq.testing import wait_until
 from ordermq.testing.stack.account import server_account
-from ordermq.testing.stack.fleet import Fleet, Member, program
+from ordermq.testing.stack.commands import run_command
+from ordermq.testing.stack.fleet import Fleet, Member
 from ordermq.testing.stack.place import Place
 from ordermq.testing.stack.private import PrivateStack, guarded
 from ordermq.testing.stack.process import ServerProcess
@@ -122,17 +122,13 @@ class Arena:
 
     def run(self, *argv: str, stdin: bytes = b"", timeout_s: float = 120.0, **env: str) -> Any:
         """Run one of ordermq's commands to its end."""
-        return subprocess.run(
-            [program(argv[0]), *argv[1:]], env=self.env | env, input=stdin, capture_output=True,
-            check=False, timeout=timeout_s, cwd=self.place.state,
-        )  # fmt: skip
+        return run_command(
+            *argv, env=self.env | env, stdin=stdin, cwd=self.place.state, timeout_s=timeout_s, check=False
+        )
 
     def ok(self, *argv: str, **env: str) -> str:
         """Run one of ordermq's commands that must succeed; return what it printed."""
-        done = self.run(*argv, **env)
-        if done.returncode != 0:
-            raise Broken(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.decode()[-600:]}")
-        return str(done.stdout.decode())
+        return str(run_command(*argv, env=self.env | env, cwd=self.place.state).stdout)
 
     def kept_still(self) -> "_Keeper":
         """Let nothing be started or looked at meanwhile: ``with arena.kept_still():``."""
@@ -229,7 +225,7 @@ class Arena:
         try:
             return {**json.loads(done.stdout), "code": done.returncode}
         except ValueError:
-            return {"ok": False, "checks": [], "code": done.returncode, "error": done.stderr.decode()[-400:]}
+            return {"ok": False, "checks": [], "code": done.returncode, "error": done.stderr[-400:]}
 
     # --- the end ------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import signal
 import urllib.request
 
 import pytest
@@ -138,7 +139,7 @@ def test_a_message_that_dies_is_listed_shown_and_replayed_once(shop):
     assert [(each["message_id"], each["replay_no"]) for each in letters_when(shop, 2)] == [("7", 1), ("7", 0)]
     assert shop.run("ordermq", "dead", "show", "999999").returncode == 1
 
-    consumer.terminate()
+    consumer.send(signal.SIGTERM)
     assert consumer.wait(30) == 0
     first, *_ = shop.logged("ordermq-consumer", "--queue", "inventory:2")
     assert first["service"] == "ordermq-consumer@inventory:2"
@@ -191,11 +192,10 @@ def test_a_database_that_answers_again_in_time_costs_nothing(shop, database):
         waiting = shop.start(
             "ordermq-publish", "orders", "orders.jsonl", ORDERMQ_DATABASE_LOCK_TIMEOUT_S="0.2"
         )
-        log = shop.folder / "ordermq-publish-orders-orders.jsonl.log"
-        wait_until(lambda: "trying again" in log.read_text(), 20.0)
+        wait_until(lambda: "trying again" in waiting.log.read_text(), 20.0)
     blocker.close()
     assert waiting.wait(30) == 0
-    assert f"accepted {len(ORDERS)} " in log.read_text()
+    assert f"accepted {len(ORDERS)} " in waiting.log.read_text()
 
 
 def test_stock_is_shown_and_a_bad_file_loads_nothing(shop):

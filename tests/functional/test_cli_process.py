@@ -62,7 +62,7 @@ def test_a_process_is_ready_watched_and_stops_with_0(shop, supervisor, argv, sto
     supervisor.wait_for("READY=1")
     assert "WATCHDOG=1" in supervisor.told()
     supervisor.wait_for("WATCHDOG=1", supervisor.told().count("WATCHDOG=1") + 2)
-    process.send_signal(stop)
+    process.send(stop)
     assert process.wait(30) == 0
     assert supervisor.told().count("READY=1") == 1
     assert "STOPPING=1" in supervisor.told()
@@ -98,7 +98,7 @@ def test_metrics_show_the_connection_and_the_publishings(shop):
     assert "ordermq_published_total 5.0" in metrics(address)
     with urllib.request.urlopen(f"http://{address}/readyz", timeout=5) as answer:
         assert answer.status == 200
-    relay.terminate()
+    relay.send(signal.SIGTERM)
     assert relay.wait(30) == 0
 
 

@@ -97,7 +97,7 @@ def test_flags_replace_the_settings(shop, session):
 def test_a_run_that_is_interrupted_anywhere_has_lost_nothing_and_the_next_goes_on(shop, session, with_signal):
     process = shop.start("ordermq", "db", "prune", "--rate", "100")
     wait_until(lambda: count(session) < 501, 30.0, every_s=0.05, what="the first batch")
-    process.send_signal(with_signal)
+    process.send(with_signal)
     assert process.wait(10.0) != 0
     left = count(session)
     assert 1 < left < 501

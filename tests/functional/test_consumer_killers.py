@@ -28,7 +28,7 @@ def supervise(rig, tmp_path):
 
     yield start
     for each in started:
-        each.close()
+        each.kill()
 
 
 def dead_letters(rig):
@@ -42,7 +42,7 @@ def in_hand(rig):
 @contextmanager
 def one_dead_letter(rig, consumer, queue, neighbours):
     """Keep the consumer running until one message is dead; then its neighbours must be well."""
-    consumer.keep_running(lambda: len(dead_letters(rig)) == 1 and len(rig.effects(queue)) == len(neighbours))
+    consumer.run_until(lambda: len(dead_letters(rig)) == 1 and len(rig.effects(queue)) == len(neighbours))
     yield dead_letters(rig)
     assert rig.effects(queue) == [each.order_id for each in neighbours]
     assert rig.rows("SELECT order_id FROM deaths") == [("o00900",)]  # on_dead has run
@@ -73,14 +73,14 @@ def test_what_kills_its_process_is_a_dead_letter_after_three_starts_that_were_co
     consumer = supervise(queue)
     with one_dead_letter(rig, consumer, queue, neighbours) as found:
         assert found == {"o00900": "started 3 times and never ended: it kills the process"}
-    assert consumer.codes == [CODES[way]] * 4  # at first it was one of many, and nobody counted
+    assert consumer.ended == [CODES[way]] * 4  # at first it was one of many, and nobody counted
 
 
 def test_killers_among_each_other_cost_their_neighbours_nothing(rig, supervise):
     neighbours = probes(60)
     rig.publish("single", *neighbours[:10], *probes(2, "exit", start=900), *neighbours[10:])
     consumer = supervise("single", ORDERMQ_CONSUMER_PREFETCH="40")
-    consumer.keep_running(lambda: len(dead_letters(rig)) == 2 and len(rig.effects("single")) == 60)
+    consumer.run_until(lambda: len(dead_letters(rig)) == 2 and len(rig.effects("single")) == 60)
     assert set(dead_letters(rig)) == {"o00900", "o00901"}
     assert rig.effects("single") == [each.order_id for each in neighbours]
     assert consumer.stop() == 0
@@ -96,7 +96,7 @@ def test_a_handler_that_never_returns_is_a_dead_letter_after_three_deadlines(rig
     consumer = supervise(queue, **DEADLINE)
     with one_dead_letter(rig, consumer, queue, neighbours) as found:
         assert found == {"o00900": "started 3 times and never ended: it ran past its deadline"}
-    assert consumer.codes == [75] * 3
+    assert consumer.ended == [75] * 3
     told = [line["message"] for line in consumer.logged() if line["level"] == "CRITICAL"]
     assert any("o00900" in each and "in end" in each and "probe.py" in each for each in told)
 
@@ -130,8 +130,7 @@ def subscriptions(consumer):
 def test_a_deadline_that_the_consumer_timeout_does_not_allow_is_refused_at_the_start(rig, supervise):
     consumer = supervise("single", ORDERMQ_CONSUMER_HANDLER_DEADLINE_S="1000")
     consumer.start()
-    consumer._process.wait(20.0)
-    assert consumer._process.returncode == 78
-    words = consumer._log.read_text()
+    assert consumer.wait(20.0) == 78
+    words = consumer.log.read_text()
     assert "consumer.handler_deadline_s" in words
     assert "consumer.consumer_timeout_s" in words

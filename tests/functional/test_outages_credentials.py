@@ -44,7 +44,7 @@ def test_a_broker_password_changed_while_they_run_is_read_anew_from_its_file(pip
     secret.write_text("the second password\n")
 
     pipeline.wait_for(20, "reserved")
-    assert [pipeline.process(name).poll() for name in PAIR] == [None, None]
+    assert [pipeline.process(name).exit_code for name in PAIR] == [None, None]
     vhost.broker.delete_user(user)
 
 
@@ -76,7 +76,7 @@ def test_a_database_password_changed_while_they_run_is_read_anew_from_its_file(p
     secret.write_text("the second password\n")
 
     pipeline.wait_for(20, "reserved")
-    assert [pipeline.process(name).poll() for name in PAIR] == [None, None]
+    assert [pipeline.process(name).exit_code for name in PAIR] == [None, None]
     assert set(pipeline.stop().values()) == {0}
     sql(f"DROP ROLE {role}")
 

@@ -93,10 +93,10 @@ def test_a_second_signal_ends_a_consumer_at_once_and_loses_nothing(pipeline):
         pipeline.place(orders)
         pipeline.wait_for_waiting("points")
         stubborn = pipeline.process("points")
-        stubborn.send_signal(signal.SIGTERM)
+        stubborn.send(signal.SIGTERM)
         wait_until(lambda: pipeline.has_logged("points", "SIGTERM: stopping"), 10.0)
-        assert stubborn.poll() is None
-        stubborn.send_signal(signal.SIGTERM)
+        assert stubborn.exit_code is None
+        stubborn.send(signal.SIGTERM)
         assert stubborn.wait(3) == 128 + signal.SIGTERM
     pipeline.begin("points")
     pipeline.end_well(AT_ONCE)
@@ -114,13 +114,13 @@ def test_what_freezes_in_mid_transaction_is_overtaken_and_does_no_harm_when_it_t
     for name, failpoint in (("relay", "relay.before_commit"), ("inventory", "settle.before_commit")):
         pipeline.begin(name, ORDERMQ_FAILPOINT=f"{failpoint}:sleep=1")
         pipeline.wait_failpoint(name)
-        pipeline.process(name).send_signal(signal.SIGSTOP)
+        pipeline.process(name).send(signal.SIGSTOP)
         pipeline.begin(f"{name}:2")
     pipeline.begin(*QUEUES[1:])
     pipeline.cut_connections()  # as the broker does when heartbeats stop
     pipeline.wait_at_rest(len(orders))
 
     for name in ("relay", "inventory"):
-        pipeline.process(name).send_signal(signal.SIGCONT)
+        pipeline.process(name).send(signal.SIGCONT)
     wait_until(lambda: pipeline.duplicates("inventory") > 0, 20.0)
     pipeline.end_well(len(orders))

@@ -1,25 +1,19 @@
 """Ordermq's programs as a user runs them: in processes of their own, on a test's vhost and database."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 from ordermq.config.environment import inherited
 from ordermq.testing import wait_until
-
-BIN = Path(sys.executable).parent
+from ordermq.testing.stack.account import server_account
+from ordermq.testing.stack.commands import program, run_command
+from ordermq.testing.stack.place import Place
+from ordermq.testing.stack.process import ServerProcess
 
 
 def run_program(*argv, env=None, stdin=b"", cwd=None, timeout_s=60.0):
     """Run to the end; return the process with text in stdout and stderr."""
-    found = subprocess.run(
-        [str(BIN / argv[0]), *argv[1:]],
-        env={**inherited(), "ORDERMQ_CONFIG": "", **(env or {})},
-        input=stdin, capture_output=True, check=False, cwd=cwd, timeout=timeout_s,
-    )  # fmt: skip
-    found.stdout, found.stderr = found.stdout.decode(), found.stderr.decode()
-    return found
+    env = {**inherited(), "ORDERMQ_CONFIG": "", **(env or {})}
+    return run_command(*argv, env=env, stdin=stdin, cwd=cwd, timeout_s=timeout_s, check=False)
 
 
 class Shop:
@@ -34,7 +28,8 @@ class Shop:
             "ORDERMQ_DATABASE_NAME": settings.name,
             **extra,
         }
-        self._running = []
+        self._place = Place(folder, folder, server_account())
+        self._started = []  # (argv, process), over the whole test
         self.prepare()
 
     def prepare(self):
@@ -57,21 +52,17 @@ class Shop:
         return [json.loads(line) for line in self.ok(*argv, "--json").splitlines()]
 
     def start(self, *argv, **env):
-        """Start a process; its stderr, JSON lines, goes to a file named like it."""
-        log = (self.folder / f"{'-'.join(argv).replace(':', '-')}.log").open("ab")
-        started = subprocess.Popen(
-            [str(BIN / argv[0]), *argv[1:]],
-            env={**inherited(), "ORDERMQ_CONFIG": "", **self.env, **env},
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-        )  # fmt: skip
-        log.close()
-        self._running.append(started)
-        return started
+        """Start a command of ordermq; it is killed at the end of the test if it still runs."""
+        process = ServerProcess(self._place, f"{argv[0]}-{len(self._started) + 1}")
+        env = {**inherited(), "ORDERMQ_CONFIG": "", **self.env, **env}
+        process.start([program(argv[0]), *argv[1:]], env=env, cwd=self.folder, as_self=True)
+        self._started.append((argv, process))
+        return process
 
     def logged(self, *argv):
-        """Return what a started process has logged so far."""
-        text = (self.folder / f"{'-'.join(argv).replace(':', '-')}.log").read_text()
-        return [json.loads(line) for line in text.splitlines()]
+        """Return the JSON lines that the processes started with ``argv`` have logged so far."""
+        logs = [process.log for started, process in self._started if started == argv]
+        return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
 
     def start_all(self):
         self.start("ordermq-relay")
@@ -89,7 +80,5 @@ class Shop:
             raise AssertionError(self.run("ordermq", "reconcile").stdout) from None
 
     def close(self):
-        for process in self._running:
+        for _, process in self._started:
             process.kill()
-        for process in self._running:
-            process.wait()

@@ -1,12 +1,14 @@
 """Consumers of the probe's queues as processes, started again when they end, as systemd does it."""
 
 import json
-import subprocess
 from pathlib import Path
 
 from ordermq.config.environment import inherited
 from ordermq.testing import wait_until
-from tests.support.commands import BIN
+from ordermq.testing.stack.account import server_account
+from ordermq.testing.stack.commands import program
+from ordermq.testing.stack.fleet import Member
+from ordermq.testing.stack.place import Place
 from tests.support.runtime import PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,15 +23,14 @@ SETTINGS = {
     "ORDERMQ_CONSUMER_LEASE_S": "1",  # what a killed process left is taken over soon
     "ORDERMQ_CONSUMER_CALL_TIMEOUT_S": "0.5",
 }
+REFUSED = frozenset({64, 78})
 
 
-class Supervised:
-    """One ``ordermq-consumer`` on a rig's queue; ``codes`` are the exit codes it had."""
+class Supervised(Member):
+    """One ``ordermq-consumer`` on a rig's queue."""
 
     def __init__(self, rig, queue, folder, **env):
-        self.codes = []
-        self._argv = [str(BIN / "ordermq-consumer"), "--queue", queue]
-        self._env = {
+        settings = {
             **inherited(), **rig.stack.environment(), **SETTINGS,
             "ORDERMQ_CONFIG": "",
             "ORDERMQ_BROKER_VHOST": rig.settings.broker.vhost,
@@ -37,42 +38,22 @@ class Supervised:
             "PYTHONPATH": str(ROOT),
             **env,
         }  # fmt: skip
-        self._log = folder / "consumer.log"
-        self._process = None
+        place = Place(folder, folder, server_account())
+        super().__init__(place, queue, [program("ordermq-consumer"), "--queue", queue], settings)
 
-    def start(self):
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._argv, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT
-            )
-
-    def keep_running(self, until, timeout_s=40.0):
+    def run_until(self, until, timeout_s=40.0):
         """Start it again whenever it ends, until ``until()``."""
+        if self.pid is None:
+            self.start()
 
         def look():
-            if self._process is None:
-                self.start()
-            elif (code := self._process.poll()) is not None:
-                assert code not in (64, 78), self._log.read_text()
-                self.codes.append(code)
-                self.start()
+            self.keep_running(finally_at=REFUSED)
+            assert not REFUSED & set(self.ended), self.log_tail()
             return until()
 
-        wait_until(look, timeout_s, what=f"the end of it all; the exit codes were {self.codes}")
-
-    def stop(self, timeout_s=30.0):
-        """SIGTERM; return the exit code."""
-        self._process.terminate()
-        code = self._process.wait(timeout_s)
-        self._process = None
-        return code
+        wait_until(look, timeout_s, what=f"the end of it all; the exit codes were {self.ended}")
 
     def logged(self):
         """Return the JSON lines it has logged so far."""
-        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
         return [json.loads(line) for line in lines if line.startswith("{")]
-
-    def close(self):
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()

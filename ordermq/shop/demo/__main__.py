@@ -35,8 +35,9 @@ from ordermq.shop.sandbox.private import PrivateSandbox
 from ordermq.shop.stock import load_stock
 from ordermq.store import Session
 from ordermq.testing.stack.account import server_account
+from ordermq.testing.stack.commands import program, run_command
 from ordermq.testing.stack.errors import StackError
-from ordermq.testing.stack.fleet import Fleet, program
+from ordermq.testing.stack.fleet import Fleet
 from ordermq.testing.stack.place import Place
 from ordermq.testing.stack.private import PrivateStack, locked_devstack
 from ordermq.testing.stack.tool import run_tool
@@ -158,8 +159,8 @@ class Demo:
     def run(self) -> DemoReport:
         """Do everything; return the figures. Raises StackError if orders get stuck."""
         say("migrating, applying the topology, loading stock")
-        self._command("ordermq", "db", "migrate")
-        self._command("ordermq", "topology", "apply")
+        run_command("ordermq", "db", "migrate", env=self._env)
+        run_command("ordermq", "topology", "apply", env=self._env)
         with self._session.transaction() as tx:
             load_stock(self._source.stock(), tx)
         say(f"starting the relay and {len(THREADS)} consumers, placing {self._source.count} orders")
@@ -256,21 +257,12 @@ class Demo:
         )
 
     def _reconcile(self) -> str:
-        found = subprocess.run(
-            [program("ordermq"), "reconcile"], env=self._env, capture_output=True, text=True, check=False
-        )
+        found = run_command("ordermq", "reconcile", env=self._env, check=False)
         (self._place.state / "reconcile.txt").write_text(found.stdout + found.stderr)
         if found.returncode != 0:
             click.echo(found.stdout + found.stderr, err=True)
             return "FAILED"
         return "OK"
-
-    def _command(self, *argv: str) -> None:
-        found = subprocess.run(
-            [program(argv[0]), *argv[1:]], env=self._env, capture_output=True, text=True, check=False
-        )
-        if found.returncode != 0:
-            raise StackError(f"{' '.join(argv)} ended with {found.returncode}:\n{found.stdout}{found.stderr}")
 
 
 class OrderPublishing(threading.Thread):

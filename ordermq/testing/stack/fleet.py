@@ -5,32 +5,27 @@ see. Counters are read from each process's /metrics and added up over restarts.
 
 Invariants
     FLT1  A member is started again only while it is wanted: after ``start`` and before ``stop``.
-    FLT2  ``ended`` holds the exit codes of ends that nobody asked for, by ``stop`` or ``kill``.
+    FLT2  ``ended`` holds the exit codes of every end that neither ``stop`` nor ``kill`` caused.
     FLT3  One lock a member: ``keep_running`` may be called from another thread than the rest.
 """
 
+import http.client
 import re
 import signal
-import sys
 import threading
-import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ordermq.testing.stack.commands import program
 from ordermq.testing.stack.errors import StackError
 from ordermq.testing.stack.place import Place
 from ordermq.testing.stack.ports import free_ports
 from ordermq.testing.stack.process import ServerProcess
 
 _SAMPLE = re.compile(r"^(ordermq_\w+_total)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
-
-
-def program(name: str) -> str:
-    """Return the path of one of ordermq's commands, beside the Python that runs this."""
-    return str(Path(sys.executable).parent / name)
 
 
 class Member:
@@ -59,12 +54,12 @@ class Member:
 
     @property
     def log(self) -> Path:
-        """What it has said since the fleet was made, over restarts."""
+        """The file with all it has logged since the fleet was made, over restarts."""
         return self._process.log
 
-    @property
-    def last_words(self) -> str:
-        return self._process.last_words()
+    def log_tail(self) -> str:
+        """Return the end of its log, for an error message."""
+        return self._process.log_tail()
 
     def start(self, **env: str) -> None:
         """Start it, and from now on again when it ends; ``env`` is added to its environment for good."""
@@ -100,8 +95,12 @@ class Member:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=2.0):
                 return True
-        except (OSError, urllib.error.URLError):
+        except (OSError, http.client.HTTPException):
             return False
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait until it has ended; return its exit code. Raises TimeoutError."""
+        return self._process.wait(timeout_s)
 
     def stop(self, timeout_s: float = 30.0) -> int | None:
         """Drain it; return its exit code. Raises StackError if it takes longer and had to be killed."""
@@ -112,7 +111,7 @@ class Member:
             return self._process.exit_code
 
     def release(self) -> None:
-        """Want it no more: its end, whenever it comes, is what was asked for."""
+        """Let it end by itself from now on: ``keep_running`` does not start it again."""
         with self._lock:
             self._is_wanted = False
 
@@ -144,8 +143,8 @@ class Member:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=2.0) as answer:
                 text = answer.read().decode()
-        except (OSError, urllib.error.URLError):
-            return  # starting, frozen, or just killed: the next look sees it
+        except (OSError, http.client.HTTPException):
+            return  # it is starting, frozen or just killed; the next call reads them
         read: Counter[str] = Counter()
         for name, value in _SAMPLE.findall(text):
             read[name] += int(float(value))
@@ -182,7 +181,9 @@ class Fleet:
         for member in list(self.members):
             member.keep_running(finally_at=finally_at)
             if member.restarts > most:
-                raise StackError(f"{member.name} ends again and again; it says:\n{member.last_words}")
+                raise StackError(
+                    f"{member.name} ended {member.restarts} times. The end of its log:\n{member.log_tail()}"
+                )
 
     def counters(self) -> Counter[str]:
         return sum((member.counters() for member in self.members), Counter())

@@ -1,14 +1,14 @@
-"""One server process: a child of ours, or one that an earlier command left running.
+"""One process: a child of this one, or one that an earlier command left running.
 
 Invariants:
 
-PRC1  A pid is used only together with its start time, so that a number the kernel
-    gave to somebody else meanwhile is never signalled.
-PRC2  A zombie is dead: after the starting command has exited, process 1 reaps the
-    server, and not every process 1 does so soon. But not while it has threads: the
+PRC1  A pid is used only together with its start time, so that a process to which the
+    kernel has given the same number since is never signalled.
+PRC2  A zombie counts as dead, because process 1 reaps the servers of a command that has
+    exited, and some take long. A zombie that still has threads counts as alive: the
     first thread of a server may end before the others (Erlang's does).
-PRC3  Killing and freezing take the whole tree, parent first, so that no process of
-    the server goes on alone (PostgreSQL's would, for a while).
+PRC3  Killing and freezing stop the whole tree, the parent first, so that no process of
+    a server goes on alone (PostgreSQL's would, for a while).
 """
 
 import json
@@ -49,7 +49,7 @@ class Identity:
 
 
 class ServerProcess:
-    """A named process of a stack, found again through its pid file. Calls are safe from any thread."""
+    """A named process, found again through its pid file. Calls are safe from any thread."""
 
     def __init__(self, place: Place, name: str) -> None:
         self.name = name
@@ -107,19 +107,24 @@ class ServerProcess:
         self.thaw()
         found.send(number)
         try:
-            wait_until(lambda: self.pid is None, timeout_s)
+            self.wait(timeout_s)
         except TimeoutError:
             self.kill()
             raise StackError(f"{self.name} did not stop within {timeout_s:g} s and was killed") from None
 
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait until it has ended; return ``exit_code``. Raises TimeoutError."""
+        wait_until(lambda: self.pid is None, timeout_s, what=f"{self.name} has ended")
+        return self.exit_code
+
     def kill(self) -> None:
         """SIGKILL the whole tree, as a power cut would, and wait until it is gone."""
         tree = self.freeze()
-        for one in tree:
-            one.send(signal.SIGKILL)
+        for each in tree:
+            each.send(signal.SIGKILL)
         # poll() through self.pid reaps our own child; the others are reaped by their parent.
         wait_until(
-            lambda: self.pid is None and not any(one.is_alive for one in tree),
+            lambda: self.pid is None and not any(each.is_alive for each in tree),
             10.0,
             what=f"{self.name} killed",
         )
@@ -129,20 +134,24 @@ class ServerProcess:
         found = self._identity()
         if found is None:
             return []
-        found.send(signal.SIGSTOP)
-        tree = [found, *_descendants(found.pid)]
-        for one in tree:
-            one.send(signal.SIGSTOP)
+        found.send(signal.SIGSTOP)  # first of all, so that it starts no more processes
+        tree = self.tree()
+        for each in tree:
+            each.send(signal.SIGSTOP)
         return tree
 
     def thaw(self) -> None:
         """Let a frozen tree go on."""
-        if found := self._identity():
-            for one in [*_descendants(found.pid), found]:
-                one.send(signal.SIGCONT)
+        for each in reversed(self.tree()):
+            each.send(signal.SIGCONT)
 
-    def last_words(self, size_bytes: int = 2_000) -> str:
-        """The end of its log, for an error message."""
+    def tree(self) -> list[Identity]:
+        """Return the process and all that it and its children have started; empty if it has ended."""
+        found = self._identity()
+        return [found, *_descendants(found.pid)] if found else []
+
+    def log_tail(self, size_bytes: int = 2_000) -> str:
+        """Return the end of its log, for an error message."""
         try:
             with self.log.open("rb") as log:
                 log.seek(max(0, self.log.stat().st_size - size_bytes))
@@ -193,7 +202,7 @@ def _descendants(pid: int) -> list[Identity]:
     tree: list[Identity] = []
     todo = list(children[pid])
     while todo:
-        one = todo.pop()
-        tree.append(one)
-        todo += children[one.pid]
+        each = todo.pop()
+        tree.append(each)
+        todo += children[each.pid]
     return tree

@@ -40,12 +40,12 @@ class PrivateServer(ABC):
         """The port of 127.0.0.1 that its clients connect to. Raises KeyError before the first start."""
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Wait until it serves. Raises StackError with its last words if it ends or takes too long."""
+        """Wait until it serves. Raises StackError with the end of its log if it ends or takes too long."""
 
         def is_ready() -> bool:
             if self.process.pid is None:
-                log, words = self.process.log, self.process.last_words()
-                raise StackError(f"{self.title} ended while starting; {log} says:\n{words}")
+                log, words = self.process.log, self.process.log_tail()
+                raise StackError(f"{self.title} ended while starting. The end of {log}:\n{words}")
             return self.is_serving()
 
         try:

@@ -177,25 +177,25 @@ class AccessChanged(Fault):
         wrong.write_text("wrong")
         consumer = ("ordermq-consumer", "--queue", "points:9")
         password = {"ORDERMQ_BROKER_PASSWORD_FILE": str(wrong)}
-        self._ends(arena, consumer, 78, b"refused", **password)
-        self._ends(arena, ("ordermq-relay",), 78, b"refused", **password)
-        self._ends(arena, consumer, 78, b"topology apply", ORDERMQ_TOPOLOGY_PREFIX="elsewhere")
+        self._ends(arena, consumer, 78, "refused", **password)
+        self._ends(arena, ("ordermq-relay",), 78, "refused", **password)
+        self._ends(arena, consumer, 78, "topology apply", ORDERMQ_TOPOLOGY_PREFIX="elsewhere")
         arguments = {"durable": True, "arguments": {"x-queue-type": "classic"}}
         arena.broker.api("PUT", f"queues/{arena.name}/other.points", arguments)
         apply = ("ordermq", "topology", "apply")
-        self._ends(arena, apply, 1, b"other.points", ORDERMQ_TOPOLOGY_PREFIX="other")
+        self._ends(arena, apply, 1, "other.points", ORDERMQ_TOPOLOGY_PREFIX="other")
         for queue in (*QUEUES, "dead"):
             arena.broker.api("DELETE", f"queues/{arena.name}/other.{queue}", missing_ok=True)
 
     @staticmethod
-    def _ends(arena: Arena, argv: tuple[str, ...], code: int, words: bytes, **env: str) -> None:
+    def _ends(arena: Arena, argv: tuple[str, ...], code: int, words: str, **env: str) -> None:
         done = arena.run(*argv, timeout_s=30.0, **env)
         said = done.stdout + done.stderr
         what = f"{' '.join(argv)} with {json.dumps(env)}"
         arena.expect(
-            done.returncode == code, f"{what} ended with {done.returncode}, not {code}: {said[-300:]!r}"
+            done.returncode == code, f"{what} ended with {done.returncode}, not {code}: {said[-300:]}"
         )
-        arena.expect(words in said, f"{what} did not say {words!r}: {said[-300:]!r}")
+        arena.expect(words in said, f"{what} did not say {words!r}: {said[-300:]}")
 
 
 def _make_classic(arena: Arena, queue: str) -> None:

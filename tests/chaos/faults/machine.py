@@ -6,7 +6,7 @@ import struct
 import subprocess
 from pathlib import Path
 
-from ordermq.testing.stack.fleet import program
+from ordermq.testing.stack.commands import program
 from tests.chaos.arena import Arena
 from tests.chaos.fault import Fault, Skip
 from tests.chaos.faults.database import fill

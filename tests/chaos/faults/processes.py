@@ -7,7 +7,7 @@ from itertools import islice
 from typing import ClassVar
 
 from ordermq.shop.intake.generate import json_line
-from ordermq.testing.stack.fleet import program
+from ordermq.testing.stack.commands import program
 from tests.chaos.arena import THREADS, Arena, Broken
 from tests.chaos.customers import orders_of
 from tests.chaos.fault import Fault
