@@ -1,4 +1,4 @@
-"""The commands: parse, build, call, exit code. What they do is done below them."""
+"""The commands: they parse arguments, build what they need, call it, and return an exit code."""
 
 COMMANDS = {
     "actions": "List what operators changed by hand.",

@@ -1,4 +1,4 @@
-"""``ordermq actions``: who changed what by hand, when and why."""
+"""``ordermq actions``: changes that people made with commands: who, when, what and why."""
 
 import click
 
@@ -19,9 +19,9 @@ Examples:
 
 {EXIT_CODES}""",
 )
-@click.option("--subject", help="Only about this: 'dead_letter 17', 'order A-1001'.")
-@click.option("--action", help="Only such: dead.replay, dead.discard, order.resolve ...")
-@click.option("--actor", help="Only those of this person.")
+@click.option("--subject", help="Only actions on this subject, such as 'dead_letter 17' or 'order A-1001'.")
+@click.option("--action", help="Only this action, such as dead.replay, dead.discard or order.resolve.")
+@click.option("--actor", help="Only actions of this person.")
 @limit
 @as_json
 @common
@@ -34,7 +34,7 @@ def command(
     as_json: bool,
     config_path: str | None,
 ) -> None:
-    """List what operators changed by hand, newest first.
+    """List the changes that people made with commands, newest first.
 
     JSON lines: one object {action_id, acted_at, actor, action, subject, reason} each.
     """

@@ -16,19 +16,18 @@ from ordermq.cli.run import main as run_main
 Examples:
   ordermq db migrate
   ordermq topology apply
-  ordermq order list --attention
-  ordermq order show 7f3a --json
+  ordermq dead list
   ordermq reconcile
 
 {EXIT_CODES}""",
 )
 @click.version_option(__version__, prog_name="ordermq")
 def app() -> None:
-    """Orders on RabbitMQ and PostgreSQL: prepare, look, repair.
+    """Prepare, inspect and repair a system on RabbitMQ and PostgreSQL.
 
     Settings come from a TOML file, ORDERMQ_ variables and flags; see 'ordermq config
-    show'. The processes are ordermq-relay and ordermq-consumer; orders come in
-    through ordermq-publish or your own code.
+    show'. The modules that the settings name bring commands of their own. The processes
+    are ordermq-relay and ordermq-consumer; messages come from ordermq-publish or your code.
     """
     failpoints.warn()
 

@@ -1,4 +1,4 @@
-"""``ordermq completion``: a script for the shell, printed so that the user decides where it goes."""
+"""``ordermq completion``: a completion script for the shell, printed on stdout."""
 
 import click
 from click.shell_completion import get_completion_class
@@ -22,7 +22,7 @@ Examples:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
-    """Print the completion script of SHELL for all of ordermq's programs."""
+    """Print the completion script of SHELL for all programs of ordermq."""
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101 # the choices are click's own
     for program in PROGRAMS:

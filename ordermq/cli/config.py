@@ -1,4 +1,4 @@
-"""``ordermq config``: what is set, and by whom."""
+"""``ordermq config``: the settings in force, and texts about all settings."""
 
 import click
 
@@ -13,7 +13,7 @@ from ordermq.config import reference as reference_page
 
 @click.group("config", epilog=EXIT_CODES)
 def command() -> None:
-    """Show the settings in force and where each comes from."""
+    """Show the settings in force, their origins, and what can be set."""
 
 
 @command.command(
@@ -29,14 +29,14 @@ Examples:
 @as_json
 @common
 def show(sections: tuple[str, ...], as_json: bool, config_path: str | None) -> None:
-    """Print every setting, or those of SECTION: value, unit and origin; secrets as ***.
+    """Print every setting, or those of SECTION: value, unit and origin. Secrets are shown as ***.
 
-    JSON: one array of {key, value, unit, origin, doc}; values as TOML writes them.
+    JSON: one array of {key, value, unit, origin, doc}; values are written as in TOML.
     """
     rows = describe(load_settings(config_path)[0])
     known = list(dict.fromkeys(row.key.partition(".")[0] for row in rows))
     if unknown := set(sections) - set(known):
-        raise click.UsageError(f"no section {min(unknown)!r}; there are: {', '.join(known)}")
+        raise click.UsageError(f"there is no section {min(unknown)!r}; there are: {', '.join(known)}")
     chosen = [row for row in rows if not sections or row.key.partition(".")[0] in sections]
     if as_json:
         write_json(

@@ -1,4 +1,4 @@
-"""``ordermq-consumer``: a process that works one queue."""
+"""``ordermq-consumer``: a process that handles the messages of one queue."""
 
 import os
 import re
@@ -29,18 +29,21 @@ Examples:
   ORDERMQ_MODULES=myshop.gifts ordermq-consumer --queue gifts
 
 \b
-SIGTERM or SIGINT: take no more, finish what runs, give back the rest, exit 0;
-a second signal ends the process at once, which loses nothing either.
+SIGTERM or SIGINT: take no more messages, finish the handlers that run, give the other
+messages back, exit 0. A second signal ends the process at once; nothing is lost then either.
 
 {EXIT_CODES}"""
 )
 @click.option(
-    "--queue", required=True, metavar="QUEUE[:N]", help="Queue to work; N tells its consumers apart in logs."
+    "--queue",
+    required=True,
+    metavar="QUEUE[:N]",
+    help="Queue to consume. N tells consumers of one queue apart in logs.",
 )
-@click.option("--threads", type=int, help="Worker threads (consumer.threads).")
-@click.option("--prefetch", type=int, help="Deliveries held unacked (consumer.prefetch).")
+@click.option("--threads", type=int, help="Number of worker threads (consumer.threads).")
+@click.option("--prefetch", type=int, help="Most deliveries held unacknowledged (consumer.prefetch).")
 @click.option("--batch", type=int, help="Largest batch (consumer.batch).")
-@click.option("--log-format", type=click.Choice(["json", "text"]), help="Of the logs on stderr.")
+@click.option("--log-format", type=click.Choice(["json", "text"]), help="Format of the log lines on stderr.")
 @common
 def command(
     *,
@@ -51,14 +54,14 @@ def command(
     log_format: str | None,
     config_path: str | None,
 ) -> None:
-    """Work the messages of one queue until told to stop.
+    """Handle the messages of one queue until a signal stops the process.
 
-    The queue named dead holds what the broker dead-letters; its consumer keeps that in
-    the database ('ordermq dead list').
+    The queue named dead holds the messages that the broker dead-letters. Its consumer stores
+    them in the database; see 'ordermq dead list'.
 
-    Connects, checks the tables, subscribes, and reconnects by itself for as long as
-    broker.give_up_after_s allows. /metrics, /healthz and /readyz are on
-    observe.http_port. Several consumers may work the same queue.
+    Checks the tables, connects and subscribes. Reconnects by itself until the connection was
+    down for broker.give_up_after_s. Serves /metrics, /healthz and /readyz on
+    observe.http_port. Several consumers may handle one queue.
     """
     name, colon, instance = queue.partition(":")
     if colon and not _INSTANCE.fullmatch(instance):
@@ -91,7 +94,7 @@ def main() -> NoReturn:
 
 
 def _owner(instance: str | None) -> str:
-    """Return what names this process in leases, the broker's lists and PostgreSQL's."""
-    # The token tells it from an earlier process of the same pid, as in a container that was restarted.
+    """Return the name of this process in leases and in the lists of the broker and PostgreSQL."""
+    # The token tells this process from an earlier one with the same pid, as in a restarted container.
     owner = f"{socket.gethostname()[:64]}:{os.getpid()}:{secrets.token_hex(4)}"
     return f"{owner}:{instance}" if instance else owner

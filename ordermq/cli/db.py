@@ -12,7 +12,7 @@ from ordermq.store import migrate as migrations
 
 @click.group("db", epilog=EXIT_CODES)
 def command() -> None:
-    """Create or update the database's tables; delete what is old in them."""
+    """Create or update the tables of the database; delete old rows."""
 
 
 command.add_command(prune)
@@ -29,10 +29,10 @@ Examples:
 @dry_run
 @common
 def migrate(dry_run: bool, config_path: str | None) -> None:
-    """Apply every migration that is missing; one process at a time, safe to repeat.
+    """Apply every missing migration of the framework and of the modules. Safe to repeat.
 
-    Those of the setting 'modules' are included. One that is not safe while old code
-    runs says so under --dry-run: stop the consumers first.
+    One process works at a time; others wait. --dry-run marks migrations that are not safe
+    while old code runs: stop the consumers before you apply those.
     """
     program = load_program(config_path)
     session = program.session("ordermq db")

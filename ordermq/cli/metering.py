@@ -1,4 +1,4 @@
-"""What broker and tables tell, as metrics: connections, publishings, and what waits for a person."""
+"""Metrics of connections and publishings, and of the rows that wait for a person."""
 
 import logging
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _COUNTERS = {
 
 
 class ConnectionMeter:
-    """Shows the states of one connection and counts its reconnects; an observer for its manager.
+    """Exports the states of one connection and counts its reconnects; an observer for its manager.
 
     With ``health`` the process is ready only while the connection is open.
     """
@@ -63,10 +63,10 @@ class PublishMeter:
 
 
 class TableMeter:
-    """Shows what waits in the tables; the active relay calls it all the time, it reads every 15 s.
+    """Exports the gauges of framework and modules. The relay calls it often; it reads every 15 s.
 
-    A standby shows zeros. What cannot be read (a missing privilege, a slow query, a
-    fault) is logged and costs the relay nothing; that the database is away is raised.
+    A standby exports zeros. A gauge that cannot be read (a missing privilege, a slow query,
+    a bug) is logged, and the relay goes on. Raises StoreUnavailable if the database is away.
     """
 
     def __init__(self, reads: Sequence[ReadGauges], config: Any) -> None:
@@ -92,7 +92,7 @@ class TableMeter:
                 values = read(tx, self._config)
         except StoreUnavailable:
             raise
-        except Exception as exc:  # a shop's own counting must not keep its orders from going out
+        except Exception as exc:  # a fault in a module's gauges must not stop the relay
             log.warning("metrics of the tables cannot be read: %s: %s", type(exc).__name__, exc)
             return
         for gauge, value in values.items():

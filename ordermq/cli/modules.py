@@ -1,4 +1,4 @@
-"""Which modules are in force, and the settings with their sections: all that can be read without a driver."""
+"""The modules in force, and the settings with the modules' sections. Nothing here needs a driver."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from ordermq.config.schema import FRAMEWORK
 from ordermq.errors import ConfigError
 from ordermq.module import Module, load_modules
 
-#: What a process runs that names no modules.
+#: The modules of a process whose settings name none.
 DEFAULTS: Mapping[str, Any] = {"modules": ("ordermq.shop",)}
 
 
@@ -19,13 +19,13 @@ def modules_of(path: str | None, flags: Mapping[str, Any] | None = None) -> tupl
 
 
 def modules_for_help(path: str | None) -> tuple[Module, ...]:
-    """Return the modules for a list of commands; the default ones if it cannot be known. Raises nothing.
+    """Return the modules for a list of commands; the default ones if the settings cannot be read.
 
-    The command that is run then says what is wrong with the settings.
+    Raises nothing: the command that is run next reports what is wrong with the settings.
     """
     try:
         return modules_of(path)
-    except Exception:  # a fault in somebody's module must not keep the help from being shown
+    except Exception:  # a fault in a module must not hide the help
         return load_modules(DEFAULTS["modules"])
 
 

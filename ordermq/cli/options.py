@@ -16,14 +16,14 @@ _UNIT_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 class Duration(click.ParamType[float]):
-    """``90s``, ``10m``, ``2h``, ``3d``; without a unit seconds. Becomes float seconds."""
+    """A duration such as ``90s``, ``10m``, ``2h`` or ``3d``, in seconds without a unit. Becomes a float."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         matched = _DURATION.fullmatch(str(value))
         if matched is None:
-            self.fail(f"{value!r} is none; write 90s, 10m, 2h or 3d", param, ctx)
+            self.fail(f"{value!r} is not a duration; write for example 90s or 5m", param, ctx)
         return float(matched[1]) * _UNIT_S[matched[2]]
 
 
@@ -31,7 +31,7 @@ DURATION = Duration()
 
 
 class Text(click.ParamType[str]):
-    """Text that says something: an empty shell variable must not choose everything."""
+    """Text that is not blank: an empty shell variable must not choose everything."""
 
     name = "text"
 
@@ -58,25 +58,32 @@ def common(command: F) -> F:
         "config_path",
         type=click.Path(),
         metavar="FILE",
-        help="Settings; else $ORDERMQ_CONFIG, else /etc/ordermq/ordermq.toml.",
+        help="Settings file. Default: $ORDERMQ_CONFIG, then /etc/ordermq/ordermq.toml.",
     )(command)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 limit = click.option(
-    "--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="Most rows to print."
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    default=100,
+    show_default=True,
+    help="Print at most this many rows.",
 )
 
 reason = click.option(
     "--reason",
     required=True,
     callback=lambda *given: _not_empty(given[2]),
-    help="Why; kept with who and when.",
+    help="Why you do this. It is recorded with your name and the time.",
 )
-yes = click.option("--yes", is_flag=True, help="Do not ask before changing many.")
+yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 rate = click.option(
-    "--rate", type=click.FloatRange(0), default=0.0, help="Most records a second; 0, the default: no limit."
+    "--rate",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Most records a second. 0, the default, means no limit.",
 )
 rejects = click.option(
     "--rejects",
@@ -85,9 +92,9 @@ rejects = click.option(
     default=Path("rejects.jsonl"),
     show_default=True,
     metavar="FILE",
-    help="Where records that could not be taken go; written only if there are any.",
+    help="File for records that are refused. It is written only if there are any.",
 )
-strict = click.option("--strict", is_flag=True, help="Exit 65 if any record was rejected.")
+strict = click.option("--strict", is_flag=True, help="Exit 65 if any record was refused.")
 summary_as_json = click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 
 

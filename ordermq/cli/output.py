@@ -1,4 +1,4 @@
-"""What commands print: tables a person reads in 80 columns, JSON a program reads."""
+"""Printing: tables for people, 80 columns wide, and JSON for programs."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from ordermq.observe.text import line
 
 
 def write(text: str) -> None:
-    """Print ``text``. Ends the command quietly if nobody reads any more (``| head``)."""
+    """Print ``text``. Ends the command quietly if the reader of stdout has gone (``| head``)."""
     try:
         click.echo(text)
     except BrokenPipeError:
@@ -22,7 +22,7 @@ def write(text: str) -> None:
 
 
 def write_bytes(data: bytes) -> None:
-    """Write ``data`` to stdout as it is; ends the command quietly like ``write``."""
+    """Write ``data`` to stdout unchanged; ends the command quietly like ``write``."""
     try:
         sys.stdout.buffer.write(data)
     except BrokenPipeError:
@@ -31,17 +31,17 @@ def write_bytes(data: bytes) -> None:
 
 
 def note(text: str) -> None:
-    """Print ``text`` on stderr: it is about the command's work and not its result."""
+    """Print ``text`` on stderr: it is not part of the command's result."""
     click.echo(text, err=True)
 
 
 def write_json(value: object) -> None:
-    """Print one JSON document on one line; instants as RFC 3339, bytes as text."""
+    """Print one JSON document on one line: instants as RFC 3339, bytes as text."""
     write(json.dumps(value, ensure_ascii=False, default=_plain))
 
 
 def write_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under ``header``: numbers to the right, all else to the left; the last column may run on."""
+    """Print rows under ``header``: numbers are aligned right, texts left; the last column may be long."""
     cells = [[_cell(value) for value in row] for row in rows]
     if not sys.stdout.isatty() and not cells:
         return
@@ -56,12 +56,12 @@ def write_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
 
 def seconds(instant: datetime | None) -> str:
-    """Return an instant to the second, in UTC: ``2026-01-31 09:30:00``."""
+    """Return an instant in UTC, without fractions of a second: ``2026-01-31 09:30:00``."""
     return "" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S}"
 
 
 def shortened(text: str, longest: int) -> str:
-    """Return ``text`` on one line, its end cut off past ``longest`` characters."""
+    """Return ``text`` on one line, cut to at most ``longest`` characters."""
     text = line(text)
     return text if len(text) <= longest else text[: longest - 1] + "…"
 

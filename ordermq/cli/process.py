@@ -1,10 +1,10 @@
-"""A process that serves until it is told to stop: logs, health port, systemd, signals, exit code.
+"""A process that serves until a signal stops it: logs, health port, systemd, signals, exit code.
 
-Type=notify in systemd       told by
-READY=1                      the first beat of a ready process
-WATCHDOG=1                   every beat of the service's loop, while the process lives
-STATUS=...                   a change of what keeps the process from being ready
-STOPPING=1                   the stop signal
+sent to systemd              when
+READY=1                      at the first beat of a ready process
+WATCHDOG=1                   at every beat of the service's loop
+STATUS=...                   when the reasons why the process is not ready have changed
+STOPPING=1                   at the stop signal
 """
 
 import logging
@@ -33,7 +33,7 @@ _LOOK_EVERY_S = 0.5
 
 
 class SupervisedHealth(Health):
-    """Health that systemd hears of, from the thread that beats as ``io``."""
+    """Health that is also sent to systemd, by the thread that beats as ``io``."""
 
     def __init__(self, notifier: Notifier) -> None:
         super().__init__()
@@ -49,9 +49,9 @@ class SupervisedHealth(Health):
             now_s = monotonic_s()
             if now_s >= self._look_at_s:
                 self._look_at_s = now_s + _LOOK_EVERY_S
-                self._tell()
+                self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         verdict = self.ready()
         status = "; ".join(verdict.reasons) or "working"
         if verdict.is_good and not self._was_ready:
@@ -63,14 +63,14 @@ class SupervisedHealth(Health):
 
 
 class Process:
-    """A process that is set up and has its one service still to run."""
+    """A process that is set up, and whose one service is still to be run."""
 
     def __init__(self, health: Health, notifier: Notifier) -> None:
         self.health = health
         self._notifier = notifier
 
     def serve(self, service: ThreadService) -> None:
-        """Run ``service`` until it ends or a signal stops it (``hold_signals``). Raises what ended it."""
+        """Run ``service`` until it ends or a signal stops it (``hold_signals``). Raises the service's error."""
         run_until_signalled(_Announced(service, self._notifier))
         if service.failure is not None:
             raise service.failure
@@ -78,9 +78,9 @@ class Process:
 
 @contextmanager
 def serving(program: Program, name: str) -> Iterator[Process]:
-    """Set the process up as the service ``name``; at an error, log it and exit with its code.
+    """Set the process up as the service ``name``; log an error of the block and exit with its code.
 
-    Blocks for one look at the database: its tables must be those this code knows.
+    Blocks while it compares the tables of the database with the migrations of this code.
     """
     packages = {each.partition(".")[0] for each in program.settings.modules}
     logs.configure(
@@ -102,17 +102,17 @@ def serving(program: Program, name: str) -> Iterator[Process]:
     except (DrainTimeout, HandlerOverdue) as exc:
         log.critical("%s", explain(exc))
         logging.shutdown()
-        os._exit(exc.exit_code)  # a thread still runs, and may have started others that nobody may wait for
+        os._exit(exc.exit_code)  # a thread still runs, and a normal exit would wait for it
     except OrderMQError as exc:
         log.critical("%s", explain(exc), exc_info=exc if debug else None)
         raise click.exceptions.Exit(exc.exit_code) from exc
-    except Exception as exc:  # the process ends here, and the log must hold why
+    except Exception as exc:  # the process ends here, and the log must say why
         log.critical("this is a bug in ordermq or in a handler", exc_info=exc)
         raise click.exceptions.Exit(BUG) from exc
 
 
 class _Announced:
-    """A service whose stop systemd hears of."""
+    """A service whose stop is also sent to systemd."""
 
     def __init__(self, service: ThreadService, notifier: Notifier) -> None:
         self._notifier = notifier
@@ -121,5 +121,5 @@ class _Announced:
         self._stop = service.stop
 
     def stop(self) -> None:
-        self._notifier.stopping("finishing what runs")
+        self._notifier.stopping("finishing running work")
         self._stop()

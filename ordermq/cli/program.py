@@ -1,4 +1,4 @@
-"""What a process is made of: settings and modules, and what the modules bring: handlers, tables, topology."""
+"""The parts of a process: settings and modules, and the handlers, tables and queues of the modules."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ ReadGauges = Callable[[Transaction, Any], Mapping[Gauge, float]]
 
 @dataclass(frozen=True)
 class Program:
-    """Everything read at the start, before any connection; a module's code when it is first asked for."""
+    """What is read before any connection is made. The code of a module is imported when it is first used."""
 
     loaded: Loaded
     modules: tuple[Module, ...]
@@ -46,7 +46,7 @@ class Program:
 
     @cached_property
     def gauges(self) -> tuple[ReadGauges, ...]:
-        """What the active relay shows of the modules."""
+        """The modules' functions that read their gauges, for the active relay."""
         return tuple(each.load("gauges") for each in self.modules if each.gauges is not None)
 
     @property
@@ -64,7 +64,7 @@ class Program:
         return Session(self.settings.database, name=name, queues=queues)
 
     def topology(self) -> Topology:
-        """Return what should exist on the broker: a queue for each that has a handler or is in a setting."""
+        """Return what should exist on the broker: the queues of the handlers and of ``topology.queues``."""
         wanted = self.settings.topology
         return build(
             wanted.prefix,

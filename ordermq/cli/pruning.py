@@ -1,4 +1,4 @@
-"""``ordermq db prune``: deleting what is old and needed no more."""
+"""``ordermq db prune``: delete old rows that are no longer needed."""
 
 import sys
 from collections.abc import Iterator
@@ -27,23 +27,35 @@ Examples:
 {EXIT_CODES}"""
 )
 @click.option(
-    "--inbox-age", type=DURATION, help="Forget what was settled before that; else retention.inbox_s."
+    "--inbox-age",
+    type=DURATION,
+    help="Delete inbox rows settled longer ago than this. Default: retention.inbox_s.",
 )
 @click.option(
-    "--dead-age", type=DURATION, help="Delete dead letters closed before that; else retention.dead_letters_s."
+    "--dead-age",
+    type=DURATION,
+    help="Delete dead letters closed longer ago than this. Default: retention.dead_letters_s.",
 )
 @click.option(
-    "--gone", type=TEXT, multiple=True, metavar="QUEUE", help="This queue is gone for good; may be repeated."
+    "--gone",
+    type=TEXT,
+    multiple=True,
+    metavar="QUEUE",
+    help="A queue that no longer exists; may be repeated.",
 )
 @click.option(
     "--batch",
     type=click.IntRange(1, 10_000),
     default=2000,
     show_default=True,
-    help="Most rows a transaction.",
+    help="Delete at most this many rows in a transaction.",
 )
 @click.option(
-    "--reason", type=TEXT, default="retention", show_default=True, help="Why; kept with who and when."
+    "--reason",
+    type=TEXT,
+    default="retention",
+    show_default=True,
+    help="Why you do this. It is recorded with your name and the time.",
 )
 @rate
 @dry_run
@@ -61,18 +73,18 @@ def prune(
     as_json: bool,
     config_path: str | None,
 ) -> None:
-    """Delete what was settled long ago, and dead letters long decided about.
+    """Delete inbox rows of messages settled long ago, and dead letters closed long ago.
 
-    What may still be needed stays: an open dead letter, and all that is known of a
-    message that waits in the outbox, has a dead letter left or was seen since. So does
-    everything of a queue that settled nothing in the younger half of the age: old
-    messages may stand in it. Say --gone if there is no such queue any more.
+    Rows that may still be needed are kept: open dead letters, and the rows of a message that
+    waits in the outbox, has a dead letter or was seen since. The rows of a queue that
+    settled nothing in the younger half of the age are kept too, because old messages may
+    still wait in it. Name the queue with --gone if it no longer exists.
 
-    Asks nothing; made for a timer. Works in small transactions beside everything that
-    runs: an interrupted one can be run again.
+    Does not ask for confirmation; made for a timer. Works in small transactions while
+    everything runs: an interrupted command can be run again.
 
-    JSON lines: one object {table, rows, outcome, before} a table; {queue, outcome} for a
-    queue left alone.
+    JSON lines: one object {table, rows, outcome, before} for each table, and
+    {queue, outcome} for each queue that was left alone.
     """
     ages = {"retention.inbox_s": inbox_age, "retention.dead_letters_s": dead_age}
     program = load_program(config_path, ages)
@@ -96,13 +108,13 @@ def prune(
         [(table, count, seconds(horizon.before(table))) for table, count in rows.items()],
     )
     for queue in horizon.idle:
-        note(f"left alone: queue {queue} has settled nothing of late; --gone {queue} if it is gone for good")
+        note(f"left alone: queue {queue} settled nothing recently; add --gone {queue} if it no longer exists")
 
 
 def _pruned(session: Session, horizon: Horizon, *, batch: int, pace: Pace, reason: str) -> dict[Table, int]:
-    """Delete batch by batch; return how many rows of each table."""
+    """Delete batch by batch; return the number of deleted rows of each table."""
     rows = dict.fromkeys(Table, 0)
-    # Nobody waits for the bar of a timer's run: it need not count first.
+    # Only a bar on a terminal needs the total.
     total = (
         sum(sum(_counted(session, table, horizon, batch)) for table in Table) if sys.stderr.isatty() else 0
     )
@@ -117,13 +129,13 @@ def _pruned(session: Session, horizon: Horizon, *, batch: int, pace: Pace, reaso
 def _deleted(
     session: Session, table: Table, horizon: Horizon, *, batch: int, pace: Pace, reason: str
 ) -> Iterator[int]:
-    """Delete a table's old rows, each batch in a transaction of its own; yield what has committed."""
+    """Delete old rows of ``table``; yield the number of rows of each committed batch."""
     after, is_recorded = retention.START, False
     while True:
         with session.transaction() as tx:
             done = retention.delete(tx, table, horizon, after=after, limit=pace.batch(batch))
             if done.rows and not is_recorded:
-                # One action a table and run: one for each batch would itself be what grows.
+                # One action for each table and run: one for each batch would fill the table of actions.
                 before = seconds(horizon.before(table))
                 actions.record(tx, actor(), "db.prune", [f"table {table}"], f"{reason}: older than {before}")
         is_recorded = is_recorded or done.rows > 0

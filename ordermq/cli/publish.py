@@ -13,7 +13,7 @@ from ordermq.cli.run import main as run_main
 @click.group(cls=CommandGroup, table="PUBLISH_COMMANDS", prefix="publish_", epilog=EXIT_CODES)
 @click.version_option(__version__, prog_name="ordermq-publish")
 def app() -> None:
-    """Publish messages in bulk."""
+    """Publish messages in bulk. The modules that the settings name bring commands of their own."""
     failpoints.warn()
 
 

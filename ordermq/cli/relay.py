@@ -1,4 +1,4 @@
-"""``ordermq-relay``: the process that publishes what the outbox holds."""
+"""``ordermq-relay``: the process that publishes the rows of the outbox."""
 
 from typing import NoReturn
 
@@ -22,17 +22,17 @@ Examples:
   ordermq-relay --config /etc/ordermq/ordermq.toml --log-format text
 
 \b
-SIGTERM or SIGINT: wait for the confirms under way, exit 0; a second signal ends
-the process at once. What was not confirmed is published again later.
+SIGTERM or SIGINT: wait for the confirms of published messages, exit 0. A second signal
+ends the process at once. Messages that were not confirmed are published again later.
 
 {EXIT_CODES}"""
 )
-@click.option("--log-format", type=click.Choice(["json", "text"]), help="Of the logs on stderr.")
+@click.option("--log-format", type=click.Choice(["json", "text"]), help="Format of the log lines on stderr.")
 @common
 def command(log_format: str | None, config_path: str | None) -> None:
-    """Publish the outbox until told to stop.
+    """Publish the rows of the outbox until a signal stops the process.
 
-    Any number may run: one is active, the others stand by and take over when it goes.
+    Any number of relays may run: one is active, the others stand by and take over when it ends.
     """
     hold_signals()
     program = load_program(config_path, {"observe.log_format": log_format})

@@ -1,4 +1,4 @@
-"""How every command ends: one line on stderr that says what, where and what next, and an exit code."""
+"""How every command ends: an exit code, and for an error one line with its place and what to do next."""
 
 import os
 import sys
@@ -36,7 +36,7 @@ Exit codes:
   65  bad input data            130 interrupted
   69  a service refused"""
 
-# What to do next, where the error's own text does not say it.
+# What to do next, for errors whose text does not say it.
 _NEXT: tuple[tuple[type[OrderMQError], str], ...] = (
     (StoreUnavailable, "is PostgreSQL running where 'ordermq config show' says (database.host, port, name)?"),
     (StoreRefused, "check database.username, its password and its rights ('ordermq config show')"),
@@ -50,7 +50,7 @@ _NEXT: tuple[tuple[type[OrderMQError], str], ...] = (
 
 @dataclass
 class Invocation:
-    """What the options common to all commands say about this one; click's ``obj``."""
+    """The values of options that all commands have; click's ``obj``."""
 
     debug: bool = False
 
@@ -81,7 +81,7 @@ def run(command: click.Command, prog_name: str, args: Sequence[str]) -> int:
             traceback.print_exc()
         click.echo(f"{prog_name}: error: {explain(exc)}", err=True)
         return exc.exit_code
-    except Exception:  # whatever is left is a bug, and a bug keeps its traceback
+    except Exception:  # any other error is a bug, and a bug keeps its traceback
         traceback.print_exc()
         click.echo(f"{prog_name}: this is a bug; please report it with the lines above", err=True)
         return BUG
@@ -97,7 +97,7 @@ def explain(error: OrderMQError) -> str:
 
 
 def silence_stdout() -> None:
-    """Point stdout at nothing: its reader has gone, and the flush at exit would say so."""
+    """Send stdout to /dev/null: its reader has gone, and the flush at exit would report an error."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, sys.stdout.fileno())
     os.close(nothing)

@@ -1,4 +1,4 @@
-"""``ordermq topology``: what must exist on the broker. Run it as a user with configure permission."""
+"""``ordermq topology``: what must exist on the broker. Its user needs the configure permission."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,10 +36,10 @@ Examples:
 @dry_run
 @common
 def apply(dry_run: bool, config_path: str | None) -> None:
-    """Declare what is missing; change and delete nothing; safe to repeat.
+    """Declare what is missing. Nothing is changed or deleted; safe to repeat.
 
-    There is a queue for each that a handler of the setting 'modules' or
-    topology.queues names. Exit 1 if something exists with other arguments.
+    The queues are those of the modules' handlers and of topology.queues. Exit 1 if
+    something exists with other arguments.
     """
     program = load_program(config_path)
     topology = program.topology()
@@ -64,7 +64,7 @@ Examples:
 @as_json
 @common
 def verify(as_json: bool, config_path: str | None) -> None:
-    """Compare the broker with what should be there; create nothing; exit 1 on a difference.
+    """Compare the broker with what should exist. Creates nothing; exit 1 if they differ.
 
     Bindings are read through the management API (topology.management_url). JSON:
     {differences: [...], not_checked: [...]}.
@@ -82,16 +82,16 @@ def verify(as_json: bool, config_path: str | None) -> None:
         for line in found.not_checked:
             note(f"not checked: {line}")
         if not found.differences:
-            write("the broker is as it should be")
+            write("the broker has everything as it should be")
     if found.differences:
         raise click.exceptions.Exit(1)
 
 
 @contextmanager
 def _connected(settings: BrokerSettings) -> Iterator[ConnectionManager]:
-    # A person is waiting: not for the minutes a process would give a broker.
-    impatient = replace(settings, give_up_after_s=min(settings.give_up_after_s, GIVE_UP_AFTER_S))
-    connection = ConnectionManager(impatient, name="ordermq topology")
+    # A person waits for this command, so it gives up sooner than a process that serves.
+    settings = replace(settings, give_up_after_s=min(settings.give_up_after_s, GIVE_UP_AFTER_S))
+    connection = ConnectionManager(settings, name="ordermq topology")
     try:
         connection.connect(Event())
         yield connection

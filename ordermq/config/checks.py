@@ -1,4 +1,4 @@
-"""Settings that are each allowed but do not go together. Pure."""
+"""Settings whose values are allowed one by one but contradict each other. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from ordermq.errors import ConfigError
 
 @dataclass(frozen=True)
 class Clash:
-    """Settings that contradict each other, by name, and why."""
+    """The names of settings that contradict each other, and why they do."""
 
     names: tuple[str, ...]
     why: str
 
 
 def clashes(settings: Settings) -> list[Clash]:
-    """Return every contradiction in ``settings``. Reads the secrets, to see whether they are empty."""
+    """Return every contradiction in ``settings``. Reads the secrets to learn whether they are empty."""
     return [
         *_broker(settings.broker),
         *_database(settings.database),
@@ -33,7 +33,8 @@ def _broker(broker: BrokerSettings) -> Iterator[Clash]:
         yield Clash(("broker.key_file", "broker.cert_file"), "a private key needs its certificate")
     if not broker.tls and (broker.ca_file or broker.cert_file):
         yield Clash(
-            ("broker.tls", "broker.ca_file", "broker.cert_file"), "certificates are used only with tls"
+            ("broker.tls", "broker.ca_file", "broker.cert_file"),
+            "certificates are used only with tls; set broker.tls",
         )
     is_remote = False
     for address in broker.hosts:
@@ -47,7 +48,9 @@ def _broker(broker: BrokerSettings) -> Iterator[Clash]:
             "the password would cross the network unencrypted; set tls, or allow_plaintext to accept that",
         )
     if broker.unreachable_cap_s < broker.reconnect_base_s:
-        yield Clash(("broker.unreachable_cap_s", "broker.reconnect_base_s"), "a cap is at least its base")
+        yield Clash(
+            ("broker.unreachable_cap_s", "broker.reconnect_base_s"), "the cap must be at least the base"
+        )
 
 
 def _database(database: DatabaseSettings) -> Iterator[Clash]:
@@ -56,26 +59,27 @@ def _database(database: DatabaseSettings) -> Iterator[Clash]:
     if not is_local and is_plain and not database.allow_plaintext:
         yield Clash(
             ("database.host", "database.sslmode"),
-            "orders could cross the network unencrypted; set verify-full, or allow_plaintext to accept that",
+            "data could cross the network unencrypted; set verify-full, or allow_plaintext to accept that",
         )
     if database.sslmode in ("verify-ca", "verify-full") and not database.ca_file:
         yield Clash(
-            ("database.sslmode", "database.ca_file"), "verifying needs the certificate authority's file"
+            ("database.sslmode", "database.ca_file"),
+            "to verify the server, the file of the certificate authority is needed",
         )
     if database.lock_timeout_s > database.statement_timeout_s:
         yield Clash(
             ("database.lock_timeout_s", "database.statement_timeout_s"),
-            "the statement would always time out first",
+            "the statement would always time out before the lock; lower lock_timeout_s",
         )
 
 
 def _consumer(consumer: ConsumerSettings) -> Iterator[Clash]:
     if 0 < consumer.prefetch < consumer.batch:
-        yield Clash(("consumer.prefetch", "consumer.batch"), "a batch larger than prefetch never fills")
+        yield Clash(("consumer.prefetch", "consumer.batch"), "a batch larger than prefetch is never full")
     if consumer.call_timeout_s > consumer.lease_s / 2:
         yield Clash(
             ("consumer.call_timeout_s", "consumer.lease_s"),
-            "a call starts in the first half of its lease and must end within it",
+            "a call may start until half of its lease is over, so it may take at most the other half",
         )
 
 
@@ -89,30 +93,31 @@ def _across(settings: Settings) -> Iterator[Clash]:
         if value_s >= deadline_s:
             yield Clash(
                 (name, "consumer.handler_deadline_s"),
-                "it must end before the deadline ends the process; raise consumer.handler_deadline_s",
+                "it must be below the deadline that ends the process; raise consumer.handler_deadline_s",
             )
     if settings.broker.confirm_timeout_s >= settings.database.idle_in_transaction_s:
         yield Clash(
             ("broker.confirm_timeout_s", "database.idle_in_transaction_s"),
-            "the relay's transaction idles while it waits for confirms and must not be ended",
+            "the relay's transaction is idle while it waits for confirms, and PostgreSQL must not end it",
         )
     if settings.retention.inbox_s < settings.retention.dead_letters_s:
         yield Clash(
             ("retention.inbox_s", "retention.dead_letters_s"),
-            "a dead letter would outlive what the inbox knows of its message",
+            "the inbox would forget a message that still has a dead letter",
         )
-    # Past half of it the consumer closes its channel by itself, see docs/architecture.md.
+    # After half of it the consumer closes its channel itself; see docs/architecture.md.
     half_s = settings.consumer.consumer_timeout_s / 2
     longest = {
         "consumer.lease_s": settings.consumer.lease_s,
-        # A delivery waits for the one before it, then runs itself.
+        # A delivery waits for the one before it, then its own handler runs.
         "consumer.handler_deadline_s": settings.consumer.handler_deadline_s,
         "broker.blocked_timeout_s": settings.broker.blocked_timeout_s,
     }
     for name, value_s in longest.items():
         if value_s > half_s:
             yield Clash(
-                (name, "consumer.consumer_timeout_s"), "at most half of the broker's consumer_timeout is safe"
+                (name, "consumer.consumer_timeout_s"),
+                "it may be at most half of the broker's consumer_timeout",
             )
     pairs = (
         ("retry.cap_s", settings.retry.cap_s, "retry.base_s", settings.retry.base_s),
@@ -125,4 +130,4 @@ def _across(settings: Settings) -> Iterator[Clash]:
     )
     for cap, cap_s, base, base_s in pairs:
         if cap_s < base_s:
-            yield Clash((cap, base), "a cap is at least its base")
+            yield Clash((cap, base), "the cap must be at least the base")

@@ -1,7 +1,7 @@
-"""Names in the environment that are not settings, and what they say.
+"""Variables of the environment that are not settings.
 
-Nothing outside ``ordermq.config`` reads the environment: a process asks here once,
-at its start, and passes the answer on.
+Only ``ordermq.config`` reads the environment. A process asks here once, at its start,
+and passes the values on.
 """
 
 import os
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 
 Environ = Mapping[str, str]
 
-#: Known names with our prefix that set nothing in a section.
+#: Known names with the prefix ORDERMQ_ that are not settings.
 OTHER_NAMES = {
     "ORDERMQ_CONFIG": "path of the configuration file; empty: none",
-    "ORDERMQ_FAILPOINT": "where a process under test is to stop",
+    "ORDERMQ_FAILPOINT": "failpoint at which a process under test stops",
     "ORDERMQ_VENV": "virtual environment used by the scripts in bin/",
 }
 
-#: Names that begin like this belong to the private stack for tests and demos.
+#: Names with this prefix belong to the private stack for tests and demos.
 STACK_PREFIX = "ORDERMQ_STACK"
 STACK_BROKER = f"{STACK_PREFIX}_BROKER"
 
 
 @dataclass(frozen=True)
 class Supervisor:
-    """What a supervising systemd told this process; empty and 0 without one."""
+    """What systemd asks of this process; empty and 0 without systemd."""
 
     notify_socket: str = ""
     watchdog_s: float = 0.0
@@ -33,8 +33,8 @@ class Supervisor:
 def supervisor(environ: Environ = os.environ, *, pid: int | None = None) -> Supervisor:
     """Read NOTIFY_SOCKET and WATCHDOG_USEC as sd_notify(3) and sd_watchdog_enabled(3) define them.
 
-    A watchdog meant for another process (WATCHDOG_PID) is not ours. What cannot be
-    read is taken as absent: systemd wrote it, and without it the process still works.
+    A watchdog for another process (WATCHDOG_PID) is ignored. So is a value that cannot be
+    read: systemd writes these, and the process works without them.
     """
     micros = environ.get("WATCHDOG_USEC", "")
     is_ours = environ.get("WATCHDOG_PID", "") in ("", str(os.getpid() if pid is None else pid))
@@ -46,17 +46,17 @@ def supervisor(environ: Environ = os.environ, *, pid: int | None = None) -> Supe
 
 
 def sudo_user(environ: Environ = os.environ) -> str:
-    """Return who called sudo to start this process; empty without sudo. Anybody can set it: no proof."""
+    """Return the user who ran sudo to start this process; empty without sudo. It can be forged."""
     return environ.get("SUDO_USER", "")
 
 
 def inherited(environ: Environ = os.environ) -> dict[str, str]:
-    """Return the environment for a child that gets settings of its own: everything but ours."""
+    """Return the environment for a child with settings of its own: everything but ORDERMQ_ variables."""
     return {name: value for name, value in environ.items() if not name.startswith("ORDERMQ_")}
 
 
 def failpoint(environ: Environ = os.environ) -> str:
-    """Return ORDERMQ_FAILPOINT: where a process under test is to stop; empty outside tests."""
+    """Return ORDERMQ_FAILPOINT: the failpoint at which this process stops; empty outside tests."""
     return environ.get("ORDERMQ_FAILPOINT", "")
 
 
@@ -66,5 +66,5 @@ def stack_broker(environ: Environ = os.environ) -> str:
 
 
 def cache_home(environ: Environ = os.environ) -> str:
-    """Return the user's folder for what can be fetched again."""
+    """Return the user's folder for files that can be fetched again."""
     return environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

@@ -1,7 +1,7 @@
 """Put the sources together: defaults < file < credentials < environment < flags.
 
-Every problem of every source is reported at once, also those of a value that a
-later source replaces: it would come back the day the other goes.
+All problems of all sources are reported at once, also those of a value that a later
+source replaces: the problem would return when the later source is removed.
 """
 
 import os
@@ -24,14 +24,14 @@ DEFAULT_ORIGIN = "default"
 
 @dataclass(frozen=True)
 class Loaded:
-    """The effective settings, and where each came from."""
+    """The settings in force, and the source of each."""
 
     settings: Settings
     extra: Mapping[str, Any]
     origins: Mapping[str, str]  # section.key -> file:line, credential file, variable, "flag" or "default"
 
     def section(self, name: str) -> Any:
-        """Return a section of either kind: an instance of the dataclass declared for it."""
+        """Return a section of the framework or of a module: an instance of its dataclass."""
         if name == TOP:
             return self.settings
         return self.extra[name] if name in self.extra else getattr(self.settings, name)
@@ -48,7 +48,7 @@ def load(
     """Read and check all settings.
 
     The file is ``path``, else $ORDERMQ_CONFIG, else /etc/ordermq/ordermq.toml if it
-    exists. ``flags`` are by ``section.key``; a None was not given. ``extra_sections``
+    exists. ``flags`` are by ``section.key``; None means that a flag was not given. ``extra_sections``
     are a program's own dataclasses of ``setting()`` fields, by section name; ``defaults``
     are a program's own in place of the declared ones, by ``section.key``.
     Raises ConfigError naming every problem, never a secret's value.
@@ -87,8 +87,8 @@ def peek(
 ) -> tuple[Any, str]:
     """Return one setting of the framework and its origin before all can be read; it names the other sections.
 
-    What is wrong elsewhere, or with it, is left for ``load`` to report. Raises
-    ConfigError if the file cannot be read at all.
+    ``load`` reports what is wrong with this setting or others. Raises ConfigError if the
+    file cannot be read at all.
     """
     setting = declared(FRAMEWORK)[name]
     value, origin = (defaults or {}).get(name, setting.default), DEFAULT_ORIGIN
@@ -102,7 +102,7 @@ def peek(
 
 
 def _file(path: str | os.PathLike[str] | None, environ: Environ) -> Path | None:
-    """Return the file to read. One that was asked for must exist."""
+    """Return the file to read, or None. Only the default file may be missing."""
     if path is not None:
         return Path(path)
     if "ORDERMQ_CONFIG" in environ:
@@ -133,7 +133,7 @@ def _clashes(
     known: Mapping[str, Declared],
     refused: set[str],
 ) -> Iterable[str]:
-    """Describe the clashes whose parts were all readable: the others are reported already."""
+    """Describe the clashes of settings that could all be read; the others were reported before."""
     for clash in clashes(settings):
         if refused.isdisjoint(clash.names):
             parts = (f"{name} = {shown(known[name], values[name])} ({origins[name]})" for name in clash.names)

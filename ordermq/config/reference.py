@@ -1,4 +1,4 @@
-"""What an operator reads about the settings: effective values, the manual page, the example file."""
+"""Texts about the settings for operators: the values in force, the manual page, the example file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,9 +13,9 @@ from ordermq.config.values import allowed, shown, toml
 _INTRODUCTION = """\
 # Configuration
 
-Generated from the settings' own declarations; `ordermq config show` prints the values in force.
+Generated from the declarations of the settings; `ordermq config show` prints the values in force.
 
-A value comes from the last of these that gives one:
+A value comes from the last of these sources that gives one:
 
 1. the default below;
 2. the TOML file: `--config FILE`, else `$ORDERMQ_CONFIG`, else `/etc/ordermq/ordermq.toml` if it exists;
@@ -24,20 +24,20 @@ A value comes from the last of these that gives one:
    `ORDERMQ_<SECTION>_<KEY>_FILE`, the path of a file that holds it;
 5. a command's flags.
 
-A secret in a file is read again at every connection, so a rotated one needs no restart. A secret written in
-the TOML file itself is refused while every user of the machine can read that file. An unknown section, key or
-`ORDERMQ_` variable, a wrong type and a value outside its limits are errors; a command reports all of them at
-once and exits 78.
+A secret in a file is read again at every connection, so a changed password needs no restart. A secret in the
+TOML file itself is refused if every user of the machine can read that file. An unknown section, key or
+`ORDERMQ_` variable, a wrong type and a value outside its limits are errors. A command reports all of them at
+once and exits with 78.
 
-Durations are in seconds, sizes in bytes. With the defaults a cut link is noticed within 10 s
-(`tcp_user_timeout_s` while data is under way, keepalive while idle; neither covers both) and a frozen broker
-within 30 s, which is pika's 2 x (heartbeat + 5 s).
+Durations are in seconds, sizes in bytes. With the defaults a broken connection is noticed within 10 s
+(`tcp_user_timeout_s` while data is under way, keepalive while it is idle), and a broker that hangs within
+30 s, which is pika's 2 x (heartbeat + 5 s).
 """
 
 
 @dataclass(frozen=True)
 class SettingRow:
-    """One effective setting as an operator may see it."""
+    """One setting in force, as an operator may see it."""
 
     key: str
     value: str
@@ -47,7 +47,7 @@ class SettingRow:
 
 
 def describe(loaded: Loaded) -> list[SettingRow]:
-    """Return every effective setting in the order of declaration; secrets are hidden, an unset one empty."""
+    """Return every setting in force, in order. Secrets are hidden, an unset one is empty."""
     sections = {**FRAMEWORK, **{name: type(section) for name, section in loaded.extra.items()}}
     return [
         SettingRow(name, _effective(loaded, each), each.limits.unit, loaded.origins[name], each.limits.doc)
@@ -76,8 +76,8 @@ def reference(extra_sections: Sections | None = None, defaults: Mapping[str, Any
 def example(extra_sections: Sections | None = None, defaults: Mapping[str, Any] | None = None) -> str:
     """Return config/ordermq.toml: every setting, its default commented out. Arguments as for ``load``."""
     lines = [
-        "# ordermq's settings. Each line commented out shows a default.",
-        "# docs/configuration.md says more.",
+        "# Settings of ordermq. Each line that is commented out shows a default.",
+        "# docs/configuration.md explains where values come from.",
         "",
     ]
     for section, settings in _by_section(extra_sections, defaults):
@@ -113,5 +113,7 @@ def _default(setting: Declared) -> str:
 
 def _hint(setting: Declared) -> str:
     if setting.is_secret:
-        return f"better in a file named by {setting.variable}_FILE, or the credential {setting.credential}"
+        return (
+            f"better in a file that {setting.variable}_FILE names, or in the credential {setting.credential}"
+        )
     return allowed(setting)

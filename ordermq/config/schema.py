@@ -1,4 +1,4 @@
-"""What may be set: every setting of every section, with the names it goes by."""
+"""All settings that there are: every setting of every section, with its names in each source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -16,7 +16,7 @@ _KINDS: dict[Any, type] = {
     tuple[str, ...]: tuple,
 }
 
-TOP = ""  # the section of what stands above the first [section]
+TOP = ""  # the section of settings above the first [section] of the file
 
 FRAMEWORK: Sections = {
     name: kind
@@ -54,7 +54,7 @@ class Declared:
 
 
 def declared(sections: Sections) -> dict[str, Declared]:
-    """Return every setting by its ``section.key``, in the order of writing; first what has no section."""
+    """Return every setting by its ``section.key``, in the order of writing; first those without a section."""
     found: dict[str, Declared] = {}
     for section, cls in {TOP: Settings, **sections}.items():
         types, defaults = get_type_hints(cls), cls()

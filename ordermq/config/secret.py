@@ -1,4 +1,4 @@
-"""Passwords and keys: a value that never prints itself, and texts cleaned of them."""
+"""Passwords and keys: a value that never prints itself, and a function that removes secrets from texts."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from ordermq.errors import ConfigError
 
 HIDDEN = "***"
 
-# Each part is bounded, so that hostile text cannot make the search quadratic.
+# Each part is bounded, so that no text can make the search take quadratic time.
 _IN_URL = re.compile(r"""(://[^\s:/@"']{0,256}:)[^\s"'<>]{1,512}@""")
 _AFTER_NAME = re.compile(
     r"""((?:password|passwd|passphrase|secret|token|api[_-]?key)["']?\s{0,8}[=:]\s{0,8})"""
@@ -17,17 +17,17 @@ _AFTER_NAME = re.compile(
 )
 _AUTHORIZATION = re.compile(r"\b([Bb]earer|[Bb]asic)\s{1,8}[A-Za-z0-9+/=._~-]{8,2048}")
 
-# A shorter secret would be found inside ordinary words and take them along.
+# A shorter secret would be found inside ordinary words, which would be hidden too.
 _SHORTEST_SEARCHED = 8
 _MOST_REMEMBERED = 64
-_revealed: tuple[str, ...] = ()  # replaced, never changed in place: read by every thread without a lock
+_revealed: tuple[str, ...] = ()  # a new tuple each time, because every thread reads it without a lock
 
 
 class Secret:
     """A value that never prints itself.
 
-    Holds a way to read it rather than the text, so that a password rotated in its
-    file is the new one at the next connection.
+    It may hold a function that reads the text. A password that was changed in its file is
+    then used at the next connection.
     """
 
     def __init__(self, read: Callable[[], str] | str = "") -> None:
@@ -35,11 +35,11 @@ class Secret:
 
     @classmethod
     def in_file(cls, path: Path) -> "Secret":
-        """A secret read from ``path`` at each reveal; one line end after it is not part of it."""
+        """Return a secret that ``reveal`` reads from ``path`` each time, without one line end after it."""
         return cls(lambda: _read_file(path))
 
     def reveal(self) -> str:
-        """Return the secret's present text. Raises ConfigError if its file is gone."""
+        """Return the text of the secret. Raises ConfigError if its file cannot be read."""
         text = self._read if isinstance(self._read, str) else self._read()
         _remember(text)
         return text
@@ -54,21 +54,21 @@ class Secret:
         return isinstance(other, Secret) and self.reveal() == other.reveal()
 
     def __hash__(self) -> int:
-        # Equal secrets may come to differ when a file is rotated: only the type is stable.
+        # Equal secrets may differ after a file has changed; only the type is stable.
         return hash(Secret)
 
 
 def redact(text: str) -> str:
     """Return ``text`` without credentials.
 
-    Replaces what a URL carries before its ``@``, what follows ``password=`` and its
-    kin, authorization headers, and every text of eight characters or more that a
-    Secret of this process has revealed. A secret transformed in any other way
-    (percent-encoded outside a URL, split over two texts) is not recognised.
+    Replaces the password before the ``@`` of a URL, the value after ``password=`` and similar
+    names, authorization headers, and every secret of eight characters or more that this
+    process has revealed. A secret in another form (percent-encoded outside a URL, split
+    over two texts) is not recognised.
     """
     for secret in _revealed:
         text = text.replace(secret, HIDDEN)
-    if ":" in text or "=" in text:  # most texts of a log have neither, and this runs for each field
+    if ":" in text or "=" in text:  # most texts of a log have neither, and this runs for every field
         text = _IN_URL.sub(rf"\1{HIDDEN}@", text)
         text = _AFTER_NAME.sub(rf"\1{HIDDEN}", text)
     return _AUTHORIZATION.sub(rf"\1 {HIDDEN}", text)
@@ -86,6 +86,6 @@ def _read_file(path: Path) -> str:
     except OSError as exc:
         raise ConfigError(f"the secret in {path} cannot be read: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
-        # The cause holds the file's bytes: a traceback printer might show them.
+        # The cause holds the bytes of the file, and a traceback could show them.
         raise ConfigError(f"the secret in {path} is not UTF-8 (byte {exc.start})") from None
     return text.removesuffix("\n").removesuffix("\r")

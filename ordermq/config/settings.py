@@ -1,13 +1,13 @@
 """Every setting of the framework: its type, unit, default and limits, in one place.
 
 A section is a frozen dataclass, a setting is a field made by ``setting()``. The
-loader (``ordermq.config.load``) fills them from the file, the environment and
-flags, and refuses what is outside the limits written here. Durations are float
-seconds (``_s``), sizes bytes (``_bytes``). Other code takes a whole section as
-its argument and never a bare number.
+loader (``ordermq.config.load``) fills the sections from the file, the environment and
+flags, and refuses values outside the limits written here. Durations are float
+seconds (``_s``), sizes are bytes (``_bytes``). Other code takes a whole section as
+its argument, never a single number.
 
-Sources of the defaults: RabbitMQ's heartbeat guide (5-20 s), the TCP figures
-measured in docs/configuration.md, and PostgreSQL's own timeouts.
+The defaults come from RabbitMQ's heartbeat guide (5-20 s), from the TCP figures
+measured in docs/configuration.md, and from PostgreSQL's own timeouts.
 """
 
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ URL = Shape("http[s]://host:port without credentials, or empty", r"(https?://[^\
 
 @dataclass(frozen=True)
 class Limits:
-    """What a setting may be, and what an operator reads about it."""
+    """The values that a setting may have, and the text that an operator reads about it."""
 
     doc: str
     unit: str = ""
@@ -84,40 +84,71 @@ def setting(
 
 @dataclass(frozen=True)
 class BrokerSettings:
-    """``[broker]``: how to reach RabbitMQ and when to give a connection up."""
+    """``[broker]``: how to reach RabbitMQ, and when to give up."""
 
     hosts: tuple[str, ...] = setting(
-        ("127.0.0.1:5672",), "host[:port] of each node, tried in turn; the port is 5672, with tls 5671"
+        ("127.0.0.1:5672",),
+        "host[:port] of each node; they are tried in turn. Default port: 5672, with tls 5671",
     )
     vhost: str = setting("/", "virtual host")
     username: str = setting("guest", "user name")
     password: Secret = setting(Secret, "password")
-    tls: bool = setting(False, "connect with TLS 1.2 or newer, verifying certificate and host name")
-    ca_file: str = setting("", "PEM file of the certificate authority; empty: the system's")
+    tls: bool = setting(False, "connect with TLS 1.2 or newer; certificate and host name are verified")
+    ca_file: str = setting("", "PEM file of the certificate authority; empty: those of the system")
     cert_file: str = setting("", "PEM file of the client certificate; empty: none")
     key_file: str = setting("", "PEM file of the client's private key")
-    allow_plaintext: bool = setting(False, "permit a password over an unencrypted link to another machine")
-    heartbeat_s: int = setting(10, "heartbeat interval asked of the broker", unit="s", ge=2, le=60)
-    connect_timeout_s: float = setting(10.0, "one attempt, name to open connection", unit="s", gt=0, le=20)
-    tcp_user_timeout_s: float = setting(10.0, "unacknowledged data breaks the link", unit="s", gt=0, le=300)
-    keepalive_idle_s: int = setting(5, "TCP keepalive: idle time before probing", unit="s", ge=1, le=300)
+    allow_plaintext: bool = setting(False, "allow the password to be sent unencrypted to another machine")
+    heartbeat_s: int = setting(10, "heartbeat interval to request from the broker", unit="s", ge=2, le=60)
+    connect_timeout_s: float = setting(
+        10.0,
+        "longest time for one attempt, from looking up the name to an open connection",
+        unit="s",
+        gt=0,
+        le=20,
+    )
+    tcp_user_timeout_s: float = setting(
+        10.0, "data not acknowledged for this long breaks the connection", unit="s", gt=0, le=300
+    )
+    keepalive_idle_s: int = setting(
+        5, "TCP keepalive: idle time before the first probe", unit="s", ge=1, le=300
+    )
     keepalive_interval_s: int = setting(2, "TCP keepalive: time between probes", unit="s", ge=1, le=60)
-    keepalive_count: int = setting(3, "TCP keepalive: lost probes that break the link", ge=1, le=20)
+    keepalive_count: int = setting(3, "TCP keepalive: lost probes that break the connection", ge=1, le=20)
     blocked_timeout_s: float = setting(
-        30.0, "broker alarm tolerated before reconnecting", unit="s", gt=0, le=600
+        30.0,
+        "how long a resource alarm of the broker may block the connection before it is reopened",
+        unit="s",
+        gt=0,
+        le=600,
     )
     confirm_timeout_s: float = setting(10.0, "longest wait for a publisher confirm", unit="s", gt=0, le=25)
-    publish_window: int = setting(500, "publishings in flight before waiting for confirms", ge=1, le=10_000)
-    reconnect_base_s: float = setting(0.5, "backoff before the first reconnect", unit="s", gt=0, le=60)
+    publish_window: int = setting(500, "most publishings that may wait for their confirms", ge=1, le=10_000)
+    reconnect_base_s: float = setting(
+        0.5, "longest wait before the first reconnect; it grows from there", unit="s", gt=0, le=60
+    )
     unreachable_cap_s: float = setting(
-        1.5, "longest backoff while nothing answers or the link breaks", unit="s", gt=0, le=300
+        1.5,
+        "longest wait before a reconnect while no node answers or connections break",
+        unit="s",
+        gt=0,
+        le=300,
     )
     reconnect_cap_s: float = setting(
-        30.0, "longest wait after a refusal: login, vhost, permission, too many", unit="s", gt=0, le=300
+        30.0,
+        "longest wait after the broker refused: login, vhost, permission, too many connections",
+        unit="s",
+        gt=0,
+        le=300,
     )
-    healthy_after_s: float = setting(60.0, "open this long resets the backoff", unit="s", gt=0, le=3600)
+    healthy_after_s: float = setting(
+        60.0,
+        "a connection that stayed open this long resets the wait to reconnect_base_s",
+        unit="s",
+        gt=0,
+        le=3600,
+    )
     give_up_after_s: float = setting(
-        300.0, "down this long ends the process with 75", unit="s", gt=0, le=86_400
+        300.0, "a process without a connection for this long exits with 75", unit="s", gt=0, le=86_400
     )
 
 
@@ -132,15 +163,17 @@ class DatabaseSettings:
     password: Secret = setting(Secret, "password")
     sslmode: str = setting(
         "prefer",
-        "libpq's sslmode; use verify-full off the machine",
+        "sslmode of libpq; use verify-full to reach another machine",
         choices=("disable", "prefer", "require", "verify-ca", "verify-full"),
     )
     ca_file: str = setting("", "PEM file of the certificate authority (libpq sslrootcert); empty: none")
-    allow_plaintext: bool = setting(False, "permit sslmode below require to another machine")
-    connect_timeout_s: int = setting(5, "one connection attempt", unit="s", ge=2, le=60)
-    statement_timeout_s: float = setting(15.0, "longest statement", unit="s", gt=0, le=600)
+    allow_plaintext: bool = setting(False, "allow an sslmode below require to another machine")
+    connect_timeout_s: int = setting(5, "longest time for one connection attempt", unit="s", ge=2, le=60)
+    statement_timeout_s: float = setting(15.0, "longest time one statement may run", unit="s", gt=0, le=600)
     lock_timeout_s: float = setting(5.0, "longest wait for a lock", unit="s", gt=0, le=600)
-    idle_in_transaction_s: float = setting(30.0, "a transaction may idle this long", unit="s", gt=0, le=600)
+    idle_in_transaction_s: float = setting(
+        30.0, "longest time a transaction may be idle", unit="s", gt=0, le=600
+    )
 
 
 @dataclass(frozen=True)
@@ -149,57 +182,75 @@ class TopologySettings:
 
     prefix: str = setting("orders", "name of the exchange and prefix of every queue", shape=PREFIX)
     queue_type: str = setting("quorum", "type of the work queues", choices=("quorum", "classic"))
-    queues: tuple[str, ...] = setting((), "queues besides those the handlers name", shape=QUEUE)
-    events: bool = setting(False, "declare the topic exchange PREFIX.events")
+    queues: tuple[str, ...] = setting((), "queues in addition to those of the handlers", shape=QUEUE)
+    events: bool = setting(False, "declare the topic exchange PREFIX.events too")
     management_url: str = setting(
         "",
-        "RabbitMQ management API for verify; empty: bindings are not read",
+        "RabbitMQ management API, read by 'ordermq topology verify'; empty: bindings are not checked",
         shape=URL,
     )
 
 
 @dataclass(frozen=True)
 class ConsumerSettings:
-    """``[consumer]``: how a consumer process works its queue."""
+    """``[consumer]``: how a consumer process handles the messages of its queue."""
 
-    threads: int = setting(4, "worker threads", ge=1, le=256)
+    threads: int = setting(4, "number of worker threads", ge=1, le=256)
     prefetch: int = setting(
         0,
-        "deliveries held unacked; 0: 2 x batch, of external handlers 128 or 4 x threads,"
+        "most deliveries held unacknowledged; 0: 2 x batch, with external handlers 128 or 4 x threads,"
         " fewer if call_timeout_s is long",
         ge=0,
         le=10_000,
     )
-    batch: int = setting(0, "largest batch; 0: what the handler says", ge=0, le=5_000)
-    drain_deadline_s: float = setting(25.0, "SIGTERM to exit", unit="s", gt=0, le=600)
-    lease_s: float = setting(
-        60.0, "lease on an external call; not started past half of it", unit="s", ge=1, le=3600
+    batch: int = setting(0, "largest batch; 0: the handler decides", ge=0, le=5_000)
+    drain_deadline_s: float = setting(
+        25.0, "longest time from SIGTERM to the end of the process", unit="s", gt=0, le=600
     )
-    call_timeout_s: float = setting(20.0, "deadline of one external call", unit="s", gt=0, le=1800)
-    breaker_failures: int = setting(5, "failed calls in a row that pause a queue", ge=1, le=1000)
+    lease_s: float = setting(
+        60.0,
+        "how long an external call leases its message; no call starts in the second half",
+        unit="s",
+        ge=1,
+        le=3600,
+    )
+    call_timeout_s: float = setting(20.0, "longest time one external call may take", unit="s", gt=0, le=1800)
+    breaker_failures: int = setting(5, "failed calls in a row after which a queue pauses", ge=1, le=1000)
     breaker_cap_s: float = setting(
-        30.0, "longest backoff between probes of a service that fails", unit="s", gt=0, le=3600
+        30.0, "longest wait between probes of a service that fails", unit="s", gt=0, le=3600
     )
     handler_deadline_s: float = setting(
-        300.0, "a handler or a call that runs longer ends the process with 75", unit="s", gt=0, le=43_200
+        300.0,
+        "a process exits with 75 if a handler or a call runs longer than this",
+        unit="s",
+        gt=0,
+        le=43_200,
     )
-    consumer_timeout_s: float = setting(1800.0, "the broker's consumer_timeout", unit="s", ge=10, le=86_400)
+    consumer_timeout_s: float = setting(
+        1800.0, "the consumer_timeout that the broker is configured with", unit="s", ge=10, le=86_400
+    )
 
 
 @dataclass(frozen=True)
 class RetrySettings:
-    """``[retry]``: when a failed message comes back or is given up, unless its handler says otherwise."""
+    """``[retry]``: when a failed message is tried again or given up. A handler may say otherwise."""
 
-    attempts: int = setting(8, "attempts before a message is dead", ge=1, le=100)
-    base_s: float = setting(1.0, "backoff before the second attempt", unit="s", gt=0, le=3600)
-    cap_s: float = setting(600.0, "longest backoff", unit="s", gt=0, le=86_400)
+    attempts: int = setting(8, "attempts before a message becomes a dead letter", ge=1, le=100)
+    base_s: float = setting(
+        1.0, "longest wait before the second attempt; it grows from there", unit="s", gt=0, le=3600
+    )
+    cap_s: float = setting(600.0, "longest wait before an attempt", unit="s", gt=0, le=86_400)
     postpone_s: float = setting(
-        1.0, "first wait of a postponed message; doubles each time, up to cap_s", unit="s", gt=0, le=3600
+        1.0,
+        "longest first wait of a postponed message; it doubles each time, up to cap_s",
+        unit="s",
+        gt=0,
+        le=3600,
     )
     max_age_s: float = setting(
-        86_400.0, "sent again for this long, a message is dead", unit="s", gt=0, le=2_592_000
+        86_400.0, "a message retried for longer than this becomes a dead letter", unit="s", gt=0, le=2_592_000
     )
-    immediate: int = setting(2, "retries at once after a deadlock or a lock timeout", ge=0, le=10)
+    immediate: int = setting(2, "retries without a wait after a deadlock or a lock timeout", ge=0, le=10)
 
 
 @dataclass(frozen=True)
@@ -207,25 +258,35 @@ class RelaySettings:
     """``[relay]``: how outbox rows reach the broker."""
 
     batch: int = setting(
-        2000, "most rows claimed at once; of large ones fewer, 16 MiB of bodies", ge=1, le=10_000
+        2000, "most rows claimed at once; fewer if their bodies are over 16 MiB", ge=1, le=10_000
     )
-    poll_busy_s: float = setting(0.05, "wait between claims while there was work", unit="s", gt=0, le=5)
-    poll_idle_s: float = setting(0.5, "wait between claims while there was none", unit="s", gt=0, le=60)
-    standby_s: float = setting(2.0, "wait of a standby relay", unit="s", gt=0, le=60)
-    refused_base_s: float = setting(1.0, "backoff of a returned or nacked row", unit="s", gt=0, le=600)
-    refused_cap_s: float = setting(60.0, "longest backoff of a returned row", unit="s", gt=0, le=3600)
+    poll_busy_s: float = setting(0.05, "wait between claims after a claim found rows", unit="s", gt=0, le=5)
+    poll_idle_s: float = setting(0.5, "wait between claims after a claim found none", unit="s", gt=0, le=60)
+    standby_s: float = setting(
+        2.0, "wait between a standby relay's attempts to become active", unit="s", gt=0, le=60
+    )
+    refused_base_s: float = setting(
+        1.0, "first wait of a row that the broker returned or nacked", unit="s", gt=0, le=600
+    )
+    refused_cap_s: float = setting(
+        60.0, "longest wait of a row that the broker returned", unit="s", gt=0, le=3600
+    )
     nacked_cap_s: float = setting(
-        5.0, "longest backoff of a nacked row: no leader yet, or a full queue", unit="s", gt=0, le=3600
+        5.0,
+        "longest wait of a row that the broker nacked: the queue has no leader yet, or is full",
+        unit="s",
+        gt=0,
+        le=3600,
     )
 
 
 @dataclass(frozen=True)
 class RetentionSettings:
-    """``[retention]``: what ``ordermq db prune`` leaves."""
+    """``[retention]``: how long rows are kept by ``ordermq db prune``."""
 
     inbox_s: float = setting(
         2_592_000.0,
-        "a message is known for this long after it was settled; at least dead_letters_s",
+        "the inbox remembers a message for this long after it was settled; at least dead_letters_s",
         unit="s",
         ge=86_400,
         le=315_360_000,
@@ -243,10 +304,14 @@ class RetentionSettings:
 class ObserveSettings:
     """``[observe]``: logs and the health and metrics port."""
 
-    log_format: str = setting("json", "json, or text for a person", choices=("json", "text"))
-    log_level: str = setting("INFO", "lowest level written", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
-    http_host: str = setting("127.0.0.1", "address of /metrics, /healthz and /readyz")
-    http_port: int = setting(0, "their port; 0: any free one, written to the log; -1: none", ge=-1, le=65_535)
+    log_format: str = setting("json", "json for machines, text for people", choices=("json", "text"))
+    log_level: str = setting(
+        "INFO", "lowest level that is logged", choices=("DEBUG", "INFO", "WARNING", "ERROR")
+    )
+    http_host: str = setting("127.0.0.1", "address that serves /metrics, /healthz and /readyz")
+    http_port: int = setting(
+        0, "port of http_host; 0: a free one, which is logged; -1: none", ge=-1, le=65_535
+    )
 
 
 @dataclass(frozen=True)

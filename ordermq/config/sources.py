@@ -1,8 +1,7 @@
-"""Where settings come from: each source is read into the same list of givens.
+"""Where settings come from: each source is read into the same list of given settings.
 
-A source that says something no setting answers to is a problem, with the nearest
-name that does. The value of an unknown name is never shown: it may be a misspelt
-password.
+A name that no setting has is a problem; the report suggests the nearest name. The value
+of an unknown name is never shown, because it may be a misspelt password.
 """
 
 import difflib
@@ -28,7 +27,7 @@ _HANDLERS, _HANDLERS_VARIABLE = "consumer.handlers", "ORDERMQ_CONSUMER_HANDLERS"
 
 @dataclass(frozen=True)
 class Given:
-    """One setting as one source gives it."""
+    """A value that one source gives for one setting."""
 
     declared: Declared
     origin: str
@@ -38,7 +37,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Source:
-    """All that one source says."""
+    """All settings and problems of one source."""
 
     givens: list[Given]
     problems: list[str]
@@ -58,7 +57,7 @@ def from_file(path: Path, known: Mapping[str, Declared]) -> Source:
         if section in known:
             found.givens.append(Given(known[section], origin, table))
         elif not isinstance(table, dict):
-            found.problems.append(f"{section} ({origin}): a setting stands below its [section]")
+            found.problems.append(f"{section} ({origin}): a setting must stand below its [section]")
         elif section not in keys_of:
             found.problems.append(_unknown(f"[{section}]", origin, "section", section, keys_of))
         else:
@@ -76,7 +75,7 @@ def from_file(path: Path, known: Mapping[str, Declared]) -> Source:
 
 
 def from_credentials(folder: Path, known: Mapping[str, Declared]) -> Source:
-    """Read the secrets systemd left in $CREDENTIALS_DIRECTORY; other files there are not ours."""
+    """Read the secrets that systemd put into $CREDENTIALS_DIRECTORY; other files there are ignored."""
     paths = [(each, folder / each.credential) for each in known.values() if each.is_secret]
     return Source([_secret_file(each, path, str(path)) for each, path in paths if path.exists()], [])
 
@@ -94,7 +93,7 @@ def from_environ(environ: Environ, known: Mapping[str, Declared]) -> Source:
             found.givens.append(_secret_file(secret, Path(text), f"{variable}: {text}"))
             if secret.variable in environ:
                 found.problems.append(
-                    f"{secret.name} ({variable}): {secret.variable} sets it too; which one?"
+                    f"{secret.name} ({variable}): {secret.variable} sets it too; remove one of them"
                 )
         elif variable == _HANDLERS_VARIABLE:
             found.problems.append(_moved(variable, "environment", text.split(",")))
@@ -105,7 +104,7 @@ def from_environ(environ: Environ, known: Mapping[str, Declared]) -> Source:
 
 
 def from_flags(flags: Mapping[str, Any], known: Mapping[str, Declared]) -> Source:
-    """Read what a command line says by ``section.key``; None means the flag was not given."""
+    """Read the flags of a command line by ``section.key``; None means that a flag was not given."""
     found = Source([], [])
     for name, raw in flags.items():
         if raw is None:
@@ -114,7 +113,9 @@ def from_flags(flags: Mapping[str, Any], known: Mapping[str, Declared]) -> Sourc
         if setting is None:
             found.problems.append(_unknown(name, "flag", "setting", name, known))
         elif setting.is_secret:
-            found.problems.append(f"{name} (flag): every user can read a command line; {_better(setting)}")
+            found.problems.append(
+                f"{name} (flag): every user of the machine can read a command line; {_better(setting)}"
+            )
         else:
             read = from_text if isinstance(raw, str) else from_value
             found.givens.append(Given(setting, "flag", raw, read))
@@ -135,7 +136,7 @@ def _file(path: Path) -> tuple[str, int]:
 
 
 def _lines(text: str) -> dict[tuple[str, str], int]:
-    """Line of each ``[section]`` and key, for messages; a spelling this misses has no line."""
+    """Return the line of each ``[section]`` and key, for messages; unusual spellings have none."""
     lines: dict[tuple[str, str], int] = {}
     section = ""
     for number, line in enumerate(text.splitlines(), start=1):
@@ -150,7 +151,7 @@ def _lines(text: str) -> dict[tuple[str, str], int]:
 def _unknown_key(section: str, key: str, raw: Any, origin: str, known: Mapping[str, Declared]) -> str:
     name = f"{section}.{key}"
     if key in known:
-        return f"{name} ({origin}): {key} stands above the first [section]"
+        return f"{name} ({origin}): {key} must stand above the first [section]"
     if name == _HANDLERS:
         return _moved(name, origin, raw)
     return _unknown(name, origin, "setting", key, _keys_by_section(known)[section])
@@ -189,7 +190,7 @@ def _exposed(given: Given) -> str:
 
 
 def _secret_file(declared: Declared, path: Path, origin: str) -> Given:
-    # Its mode is not checked: Docker and Kubernetes mount secrets world-readable by default.
+    # The mode is not checked: Docker and Kubernetes mount secrets readable for all by default.
     return Given(declared, origin, Secret.in_file(path), lambda _, secret: _readable(secret))
 
 

@@ -1,7 +1,7 @@
-"""From what a source says to a typed value, and back to text for an operator. Pure.
+"""Read the text or value of a source as a typed value, and print it for an operator. Pure.
 
-A file says typed values and must say the right type: ``threads = "8"`` is refused.
-The environment and a command line say text, which is read as the setting's type.
+A file holds typed values, which must be of the right type: ``threads = "8"`` is refused.
+The environment and a command line hold text, which is read as the setting's type.
 """
 
 import json
@@ -28,7 +28,7 @@ _SHAPES: dict[type, str] = {
 
 
 class NotAllowed(ValueError):
-    """The value is of the wrong type or outside the limits; the text says what is allowed."""
+    """A value of the wrong type or outside the limits. The text says what is allowed."""
 
 
 def from_text(declared: Declared, text: str) -> Any:
@@ -55,7 +55,7 @@ def from_value(declared: Declared, value: Any) -> Any:
 
 
 def allowed(declared: Declared) -> str:
-    """Say in words what the setting may be: ``a whole number from 2 to 60 s``."""
+    """Return in words what the setting may be: ``a whole number from 2 to 60 s``."""
     limits = declared.limits
     if limits.choices:
         return "one of " + ", ".join(limits.choices)
@@ -71,7 +71,7 @@ def allowed(declared: Declared) -> str:
 
 
 def shown(declared: Declared, value: Any) -> str:
-    """Return ``value`` as TOML writes it and anyone may see it: credentials hidden, a long text cut."""
+    """Return ``value`` as TOML writes it, safe to show: credentials are hidden, a long text is cut."""
     if declared.is_secret:
         return HIDDEN
     text = redact(toml(value))
@@ -79,7 +79,7 @@ def shown(declared: Declared, value: Any) -> str:
 
 
 def toml(value: Any) -> str:
-    """Return ``value`` as TOML writes it, on one line; what no setting can be, as Python does."""
+    """Return ``value`` as TOML writes it, on one line; a value that no setting can have, as Python does."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -95,7 +95,7 @@ def _bounds(limits: Limits) -> list[tuple[str, float | None]]:
 
 
 def _typed(kind: type, value: Any) -> Any:
-    """Return ``value`` as ``kind``, or None if it is something else."""
+    """Return ``value`` as ``kind``, or None if it is of another type."""
     if kind is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
     if kind is tuple and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):

@@ -1,4 +1,4 @@
-"""What the active relay shows of orders as metrics; see ``GAUGES`` in ``ordermq.cli.program``."""
+"""The shop's gauges, which the active relay exports; see ``gauges`` of ``ordermq.module.Module``."""
 
 from collections.abc import Mapping
 from typing import Any

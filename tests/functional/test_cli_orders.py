@@ -1,19 +1,28 @@
 """The commands on a real stack: orders go in through a file and come out completed, visible all the way."""
 
 import gzip
+import io
 import json
+import os
 import re
 import signal
 import urllib.request
+from contextlib import closing, contextmanager
 
 import pytest
 
+from ordermq.cli.bulk import Pace
+from ordermq.cli.progress import Input
+from ordermq.cli.rejects import RejectsFile
 from ordermq.clock import utc_now
+from ordermq.errors import CommitUnknown
 from ordermq.message import Envelope
 from ordermq.observe import trace
+from ordermq.shop.cli.placing import Placer
 from ordermq.shop.commands import ReserveStock
 from ordermq.shop.events import Step
 from ordermq.shop.handlers.batch import give_up
+from ordermq.shop.intake import read_orders
 from ordermq.shop.intake.generate import generate, json_line
 from ordermq.store import Session, dead_letters
 from ordermq.testing import wait_until
@@ -196,6 +205,32 @@ def test_a_database_that_answers_again_in_time_costs_nothing(shop, database):
     blocker.close()
     assert waiting.wait(30) == 0
     assert f"accepted {len(ORDERS)} " in waiting.log.read_text()
+
+
+class AnswerLost(Session):
+    """A session whose first commit happens, and whose answer to it is lost."""
+
+    lost = False
+
+    @contextmanager
+    def transaction(self, **options):
+        with super().transaction(**options) as tx:
+            yield tx
+        if not self.lost:
+            self.lost = True
+            raise CommitUnknown("the connection broke during COMMIT")
+
+
+def test_orders_whose_commit_is_unknown_are_placed_again_as_duplicates(shop, database):
+    """IMP1, IMP2."""
+    session = AnswerLost(database.settings, name="test")
+    with Input(os.devnull) as source, closing(RejectsFile(shop.folder / "rejects", source)) as rejects:
+        placer = Placer(session, rejects=rejects, pace=Pace(0), retry_for_s=30.0)
+        placer.place(read_orders(io.BytesIO(FILE), "native"), lambda records: None)
+    session.close()
+    counts = placer.counts
+    assert (counts.read, counts.accepted, counts.duplicate) == (len(ORDERS), 0, len(ORDERS))
+    assert shop.json("ordermq", "order", "counts")["placed"] == len(ORDERS)
 
 
 def test_stock_is_shown_and_a_bad_file_loads_nothing(shop):

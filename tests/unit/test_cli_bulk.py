@@ -85,6 +85,7 @@ LINES = [*(json_line(each) for each in generate(3, 1)), b"{\n", b"\xff\n"]
 
 @given(st.lists(st.sampled_from(LINES), max_size=20))
 def test_counts_add_up_whatever_is_read(lines):
+    """IMP1."""
     with (
         TemporaryDirectory() as folder,
         Input(os.devnull) as source,

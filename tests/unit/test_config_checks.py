@@ -96,7 +96,7 @@ def test_a_contradiction_is_reported_with_values_and_origins():
 
     assert str(caught.value) == (
         "broker.unreachable_cap_s = 0.25 (ORDERMQ_BROKER_UNREACHABLE_CAP_S), "
-        "broker.reconnect_base_s = 0.5 (default): a cap is at least its base"
+        "broker.reconnect_base_s = 0.5 (default): the cap must be at least the base"
     )
 
 

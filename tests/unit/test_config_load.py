@@ -278,7 +278,7 @@ def test_a_secret_given_twice_or_on_the_command_line_is_refused(tmp_path):
     twice, flag = problems(environ=environ, flags={"database.password": "hunter2hunter2"})
 
     assert "ORDERMQ_BROKER_PASSWORD sets it too" in twice
-    assert flag.startswith("database.password (flag): every user can read a command line")
+    assert flag.startswith("database.password (flag): every user of the machine can read a command line")
     assert "hunter" not in flag
 
 
@@ -316,8 +316,11 @@ def test_what_stands_above_the_first_section_is_loaded_like_any_other(file):
     ("text", "said"),
     [
         ('modules = "a"\n', 'modules = "a" ({}:1): must be a list of texts: a dotted module name'),
-        ('[broker]\nmodules = ["a"]\n', "broker.modules ({}:2): modules stands above the first [section]"),
-        ("threads = 4\n", "threads ({}:1): a setting stands below its [section]"),
+        (
+            '[broker]\nmodules = ["a"]\n',
+            "broker.modules ({}:2): modules must stand above the first [section]",
+        ),
+        ("threads = 4\n", "threads ({}:1): a setting must stand below its [section]"),
         (
             '[consumer]\nhandlers = ["myshop.handlers", "myshop.gifts"]\n',
             "consumer.handlers ({}:2): there is no such setting; handlers come from modules, each of which"

@@ -41,7 +41,7 @@ record of the file could be read, or with --strict that a record was rejected.
     type=click.Choice(list(FORMATS)),
     default="native",
     show_default=True,
-    help="native: JSON lines or CSV of ordermq's own; olist: Olist's JSON lines.",
+    help="native: ordermq's JSON lines or CSV; olist: Olist's JSON lines.",
 )
 @click.option(
     "--patience",
@@ -68,7 +68,7 @@ def command(
     as_json: bool,
     config_path: str | None,
 ) -> None:
-    """Place every order of FILE; - is standard input; gzip is recognised.
+    """Place every order of FILE, or of standard input if it is -. FILE may be gzipped.
 
     Reads FILE as a stream and places the orders in batches. Bad records go to the
     rejects file with their line and reason, and the others are placed. After an

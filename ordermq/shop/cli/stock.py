@@ -1,4 +1,4 @@
-"""``ordermq stock``: how many units of each product came in, and what is left of them."""
+"""``ordermq stock``: the units of each product that came in, and those that are left."""
 
 import csv
 from collections import Counter
@@ -38,10 +38,10 @@ Examples:
 @dry_run
 @common
 def load(file: str, dry_run: bool, config_path: str | None) -> None:
-    """Set how many units of each product ever came in, from a CSV with the header product_id,units.
+    """Set the units of each product that ever came in, from a CSV with the header product_id,units.
 
-    All of FILE in one transaction, or nothing; loading it again changes nothing. It
-    cannot set fewer units than are reserved or shipped already.
+    FILE is loaded in one transaction, all or nothing; to load it again changes nothing. A
+    product cannot be set to fewer units than are reserved or shipped.
     """
     with Input(file) as source:
         rows = list(_rows(read_lines(source)))
@@ -66,9 +66,9 @@ Examples:
 @as_json
 @common
 def show(products: tuple[str, ...], limit: int, as_json: bool, config_path: str | None) -> None:
-    """Show what there is of each PRODUCT, or of all: loaded = on hand + reserved + shipped.
+    """Show the units of each PRODUCT, or of all products: loaded = on hand + reserved + shipped.
 
-    JSON lines: one object a product.
+    JSON lines: one object for each product.
     """
     with load_shop(config_path).session("ordermq stock").transaction() as tx:
         rows = queries.stock(tx, products=products or None, limit=limit)
@@ -97,15 +97,15 @@ Examples:
     type=click.FloatRange(0, 1),
     default=0.98,
     show_default=True,
-    help="Part of their demand that the best-selling hundredth of the products gets.",
+    help="The part of their demand that the best-selling hundredth of the products gets.",
 )
 @common
 def from_orders(file: str, format_: str, cover: float, config_path: str | None) -> None:
-    """Print stock that suits the orders of FILE: for demonstrations and tests.
+    """Print stock for the orders of FILE, for demonstrations and tests.
 
-    Every product gets the units the orders ask for, but the best sellers only --cover
-    of them, so that some orders find nothing left. Orders that cannot be read are
-    passed over.
+    Every product gets the units that the orders ask for. The best sellers get only the part
+    --cover, so that some orders find too little stock. Orders that cannot be read are
+    skipped.
     """
     counts: Counter[str] = Counter()
 
@@ -126,7 +126,7 @@ def from_orders(file: str, format_: str, cover: float, config_path: str | None) 
 
 
 def _rows(lines: Iterable[Line | Reject]) -> Iterator[tuple[str, int]]:
-    """Yield (product_id, units). Raises BadInput naming the first line that is no such row."""
+    """Yield (product_id, units). Raises BadInput naming the first line that is not such a row."""
     is_header = True
     for line in lines:
         if isinstance(line, Reject):
