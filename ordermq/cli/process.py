@@ -70,7 +70,7 @@ class Process:
         self._notifier = notifier
 
     def serve(self, service: ThreadService) -> None:
-        """Run ``service`` until it ends or a signal stops it (``hold_signals``). Raises the service's error."""
+        """Run ``service`` until it ends or a signal stops it (``hold_signals``). Raises its error."""
         run_until_signalled(_Announced(service, self._notifier))
         if service.failure is not None:
             raise service.failure

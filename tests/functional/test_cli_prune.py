@@ -65,7 +65,7 @@ def test_a_person_reads_a_table_and_which_queues_were_left_alone(shop, session):
     found = shop.run("ordermq", "db", "prune", "--reason", "the disk is small")
     assert found.returncode == 0
     assert "inbox             500" in found.stdout
-    assert "left alone: queue attic has settled nothing of late; --gone attic" in found.stderr
+    assert "left alone: queue attic settled nothing recently; add --gone attic" in found.stderr
     assert recorded(shop) == [("table inbox", "the disk is small")]
     assert {"queue": "attic", "outcome": "left alone"} in shop.lines("ordermq", "db", "prune")
     assert rows(shop.lines("ordermq", "db", "prune", "--gone", "attic"))["inbox"] == 1
