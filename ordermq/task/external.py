@@ -120,8 +120,10 @@ def external(
     writes what follows from giving a message up, in the transaction that keeps the dead letter.
     ``dependency`` names the service that is called, the queue's name if it is not given: handlers
     of one process with the same dependency share a breaker, which stops calling while the service
-    fails. Raises ConfigError for a class of another payload, or a ``key`` the payload does not have.
+    fails. Raises ConfigError for a class of another payload or without one of the three methods, or
+    a ``key`` that the payload does not have.
     """
+    # mypy checks the class against the payload here and keeps its type, whatever is returned.
     check_key(message, key)
 
     def decorate(cls: type[ExternalHandler[P, Any, Any]]) -> Any:
@@ -152,7 +154,7 @@ def _check_class(cls: type, message: type[Payload]) -> None:
         raise ConfigError(f"{cls.__name__} handles {payload.__name__}, not {message.__name__}")
 
 
-def _payload_of(cls: type) -> Any:
+def _payload_of(cls: type) -> object:
     """Return what ``cls`` gives to ExternalHandler for P; a TypeVar or None if it leaves that open."""
     for base in vars(cls).get("__orig_bases__", cls.__bases__):
         origin, arguments = get_origin(base) or base, get_args(base)

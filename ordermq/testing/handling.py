@@ -93,8 +93,8 @@ def run_handler(
     Everything is rolled back, unless ``commit``. ``check(tx)`` sees what would be committed, in
     each transaction before it ends, also in an empty one if nothing would be.
 
-    Not done here: inbox row, lease, dead letter, on_dead; the ``[retry]`` settings, which fill in
-    delays and end retries. Blocks as long as the handler does.
+    Not done here: inbox row, lease, dead letter, on_dead; the second try at once after a deadlock;
+    the ``[retry]`` settings, which fill in delays and end retries. Blocks as long as the handler does.
 
     Raises HandlerMisbehaved if the handler answers anything but one outcome for each message, which
     a consumer retries; StoreUnavailable or StoreRefused if the database cannot answer; UsageError if

@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from ordermq import DONE, DeliveryInfo, Outcome, Retry, Transaction, handler
+# E: has no attribute "handlr"
+from ordermq import (
+    DONE,
+    DeliveryInfo,
+    Outcome,
+    Retry,
+    Transaction,
+    handler,
+    handlr,  # noqa: F401
+)
 from tests.typing.gifts import ShipGift, WrapGift
 
 

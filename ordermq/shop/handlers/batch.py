@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ordermq.errors import GatewayRefused, GatewayUnavailable
 from ordermq.shop.events import FAILED, EventType, Step
@@ -19,6 +19,14 @@ K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
 
 
+class AboutOrder(Protocol):
+    """A payload that names its order."""
+
+    @property
+    def order_id(self) -> str:
+        """The order that the message is about."""
+
+
 class StepBatch:
     """The locked orders of one batch of commands for ``step``.
 
@@ -29,7 +37,7 @@ class StepBatch:
     """
 
     def __init__(
-        self, messages: Sequence[Any], step: Step, tx: Transaction, *, late: EventType | None = None
+        self, messages: Sequence[AboutOrder], step: Step, tx: Transaction, *, late: EventType | None = None
     ) -> None:
         self._step = step
         self._journal = Journal(tx, (message.order_id for message in messages))
@@ -96,7 +104,7 @@ def once_each(keys: Iterable[K], answers: Mapping[K, R | Outcome]) -> list[R | O
     return given
 
 
-def give_up(step: Step, message: Any, reason: str, tx: Transaction) -> None:
+def give_up(step: Step, message: AboutOrder, reason: str, tx: Transaction) -> None:
     """The ``on_dead`` of every step: record that the step was given up, and what follows from it.
 
     If the step is not pending, the order only asks for a person: a dead letter always
