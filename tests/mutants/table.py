@@ -38,6 +38,7 @@ LEASES = (
     f"{TABLES}::test_of_two_who_take_a_lease_at_the_same_moment_one_has_it",
     f"{TABLES}::test_whoever_finds_a_lease_taken_does_not_hold_up_its_release",
 )
+COMMANDS = "tests/functional/test_commands.py"
 INVENTORY = "tests/functional/test_orders_inventory.py"
 RETRIED = f"{CONSUMER}::test_mixed_outcomes_of_one_batch_are_settled_each_by_its_own"
 GIVEN_UP = (
@@ -269,6 +270,19 @@ MUTATIONS = (
         '    return f"capture:{order_id}:{id(object())}:{__import__(\'time\').time_ns()}"',
         ("tests/functional/test_orders_payment.py::"
          "test_a_time_out_is_unknown_and_resolved_by_asking_not_by_charging_again",),
+    ),
+    # --- commands without an id ---
+    Mutation(
+        "a command written again by its cause is another message", "ordermq/store/transaction.py",
+        "cause = self.traces.get(command.correlation_id) or trace.new()",
+        "cause = trace.new()",
+        (f"{COMMANDS}::test_the_same_command_of_the_same_cause_is_the_same_message",),
+    ),
+    Mutation(
+        "of two equal commands one is sent", "ordermq/store/transaction.py",
+        'message_id if count == 1 else f"{message_id}.{count}"',
+        "message_id",
+        (f"{COMMANDS}::test_equal_commands_of_one_transaction_are_as_many_messages_and_the_same_ones_again",),
     ),
     # --- compensations ---
     Mutation(
