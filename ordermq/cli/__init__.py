@@ -6,9 +6,13 @@ COMMANDS = {
     "config": "Show the settings in force and where each comes from.",
     "db": "Create or update the database's tables; delete what is old.",
     "dead": "Look at dead letters; replay or discard them.",
+    "devstack": "Start and stop a private RabbitMQ and PostgreSQL for development.",
     "new": "Write a project with one handler, its table and its test.",
     "reconcile": "Check that nothing was lost, doubled or forgotten.",
     "topology": "Create or check exchanges, queues and bindings.",
 }
+
+#: Commands that are no module of this package, and the module that holds each.
+ELSEWHERE = {"devstack": "ordermq.testing.stack.devstack"}
 
 PUBLISH_COMMANDS = {"messages": "Publish raw messages to the exchange."}

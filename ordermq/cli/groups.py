@@ -38,7 +38,9 @@ class CommandGroup(click.Group):
         if package is None:
             return None
         name = f"{self._prefix}{cmd_name}".replace("-", "_")
-        command: click.Command = import_module(f"{package.__name__}.{name}").command
+        elsewhere: Mapping[str, str] = getattr(package, "ELSEWHERE", {})
+        home = elsewhere.get(name, f"{package.__name__}.{name}")
+        command: click.Command = import_module(home).command
         return command
 
     def resolve_command(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from ordermq.cli.modules import modules_of
 from ordermq.config import environment
 from ordermq.errors import OrderMQError
 from ordermq.testing.stack.account import server_account
@@ -27,7 +28,15 @@ from ordermq.testing.stack.server import PrivateServer
 part_argument = click.argument("part")
 
 
-@click.group()
+@click.group(
+    name="devstack",
+    epilog="""\b
+Examples:
+  ordermq devstack up
+  eval "$(ordermq devstack env)"
+  ordermq devstack kill broker
+  ordermq devstack down --wipe""",
+)
 @click.option(
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
@@ -52,10 +61,13 @@ def command(ctx: click.Context, state: Path) -> None:
     envvar=environment.STACK_BROKER,
     help="RabbitMQ of a new stack: the installed one, or 4.0 as bin/rabbitmq-4 of a checkout fetches it.",
 )
+@click.option(
+    "--config", "config_path", type=click.Path(), metavar="FILE", help="Settings file that names the modules."
+)
 @click.pass_obj
-def up(state: Path, broker: str | None) -> None:
+def up(state: Path, broker: str | None, config_path: str | None) -> None:
     """Start every part that is down, on the data of the last time."""
-    with locked_devstack(state, release_named(broker) if broker else None, _sandboxes()) as stack:
+    with locked_devstack(state, release_named(broker) if broker else None, _sandboxes(config_path)) as stack:
         if all(row.state == "up" for row in stack.status()):
             click.echo("devstack: up already")
             return
@@ -167,8 +179,10 @@ def main() -> None:
         sys.exit(exc.exit_code)
 
 
-def _sandboxes() -> list[str]:
-    return ["ordermq.shop.sandbox.private:PrivateSandbox"]
+def _sandboxes(config_path: str | None) -> list[str]:
+    """Return the names of the classes that the modules in force bring."""
+    found = [module.sandbox for module in modules_of(config_path) if module.sandbox]
+    return [each if isinstance(each, str) else f"{each.__module__}:{each.__qualname__}" for each in found]
 
 
 def _started(state: Path) -> PrivateStack:
