@@ -79,10 +79,10 @@ def _files(folder: Traversable, below: Path = Path()) -> Iterator[tuple[Path, Tr
 
 
 def _check(name: str) -> None:
-    if not fullmatch(r"[a-z][a-z0-9_]*", name, ASCII) or iskeyword(name):
+    if not fullmatch(r"[a-z][a-z0-9_]{0,30}", name, ASCII) or iskeyword(name):
         raise UsageError(
             f"{name!r} is not a name for a Python package;"
-            " use small letters, digits and _, and begin with a letter"
+            " use at most 31 small letters, digits and _, and begin with a letter"
         )
     if name in _TAKEN or name in sys.stdlib_module_names:
         raise UsageError(f"{name!r} is the name of another Python package; choose a name of your own")

@@ -3,20 +3,24 @@
 Comes with the package as a pytest plugin. Nothing is started before a test asks for
 it; then the stack takes about 7 s once a run, and 0.2 s a test.
 
-A project prepares its database once by overriding ``database_template`` in its
-conftest.py: create a database on ``ordermq_stack.postgres``, migrate it, close every
-connection to it and return its name.
+The ini option ``ordermq_modules`` names the modules whose tables the database of a test has. A project
+that needs more in it overrides ``database_template`` in its conftest.py: create a database on
+``ordermq_stack.postgres``, fill it, close every connection to it and return its name.
 """
 
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from ordermq.cli.program import migrations_for
 from ordermq.config.settings import BrokerSettings, DatabaseSettings
+from ordermq.module import load_modules
+from ordermq.store import Session, migrate
 from ordermq.testing.stack.broker import PrivateBroker
 from ordermq.testing.stack.database import PrivatePostgres
 from ordermq.testing.stack.errors import ProgramMissing, StackError
@@ -55,7 +59,10 @@ class Database:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--ordermq-stack``."""
+    """Add ``--ordermq-stack`` and the ini option ``ordermq_modules``."""
+    parser.addini(
+        "ordermq_modules", "Modules whose tables the database of each test has.", type="args", default=[]
+    )
     parser.addoption(
         "--ordermq-stack",
         metavar="FOLDER",
@@ -110,9 +117,19 @@ def broker_settings(vhost: Vhost) -> BrokerSettings:
 
 
 @pytest.fixture(scope="session")
-def database_template() -> str:
-    """The database that ``database`` copies; override it to have yours migrated once a run."""
-    return "template1"
+def database_template(ordermq_stack: PrivateStack, pytestconfig: pytest.Config) -> Iterator[str]:
+    """The database that ``database`` copies, with the tables of ``ordermq_modules``; made once a run."""
+    names = pytestconfig.getini("ordermq_modules")
+    if not names:
+        yield "template1"
+        return
+    migrations = migrations_for(load_modules(names, "ordermq_modules"))
+    name = f"template_{secrets.token_hex(6)}"
+    ordermq_stack.postgres.create_database(name)
+    with closing(Session(ordermq_stack.postgres.settings(name), name="pytest")) as session:
+        migrate.migrate(session, migrations)
+    yield name
+    ordermq_stack.postgres.drop_database(name)
 
 
 @pytest.fixture

@@ -84,6 +84,18 @@ def test_each_test_gets_its_own_vhost_and_a_database_made_from_the_projects_temp
     assert not [v for v in ordermq_stack.broker.api("GET", "vhosts") if v["name"].startswith("test-")]
 
 
+def test_the_database_of_a_test_has_the_tables_of_the_modules_that_the_project_names(tmp_path, ordermq_stack):
+    (tmp_path / "pytest.ini").write_text("[pytest]\nordermq_modules = ordermq.shop\n")
+    test = """
+        def test_own(database):
+            counts = "SELECT (SELECT count(*) FROM shop.orders), (SELECT count(*) FROM ordermq.inbox)"
+            assert database.sql(counts) == "0|0"
+    """
+    # With "=": pytest would else look for its ini file where the folder is.
+    done = run_suite(tmp_path, test, args=[f"--ordermq-stack={ordermq_stack.place.state}"])
+    assert "1 passed" in done.stdout, done.stdout
+
+
 def test_a_stack_that_is_not_up_is_said_to_be_so(tmp_path):
     args = ["--ordermq-stack", str(tmp_path / "none")]
     done = run_suite(tmp_path, NEEDS_BROKER, args=args)

@@ -57,7 +57,9 @@ def test_a_dry_run_lists_the_files_and_writes_none(new, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["2shop", "gift-shop", "Gift", "a/b", "..", "", "class", "größe", "shop\n"])
+@pytest.mark.parametrize(
+    "name", ["2shop", "gift-shop", "Gift", "a/b", "..", "", "class", "größe", "shop\n", "a" * 32]
+)
 def test_a_name_that_is_no_package_is_refused(new, tmp_path, name):
     code, said = new("--", name)
 
