@@ -84,6 +84,7 @@ def test_the_handler_of_the_readme_is_the_one_that_ordermq_new_writes():
     assert f"```python\n{handler}```" in README.read_text()
 
 
+@pytest.mark.skip(reason="ordermq devstack is on its way")
 def test_every_command_of_the_tutorial_works(shell):
     printed = shell(script(TUTORIAL))
 
