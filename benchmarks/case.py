@@ -23,7 +23,7 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Contender:
-    """Who does the work. ``settings`` says how it was configured, for whoever reads the figures."""
+    """Who does the work. ``settings`` says how it was configured, for the reader of the figures."""
 
     name: str
     sample: Sample

@@ -30,7 +30,7 @@ class _Scores:
 def run_case(case: Case, arena: Arena, *, rounds: int, n: int | None, say: Say) -> Outcome:
     """Measure every contender ``rounds`` times (or as often as the case says) with ``n`` messages.
 
-    A contender that fails is told of and left out of the later rounds; the others go on.
+    A contender that fails is reported and left out of the later rounds; the others go on.
     """
     scores = _Scores()
     out: set[str] = set()
@@ -43,10 +43,10 @@ def run_case(case: Case, arena: Arena, *, rounds: int, n: int | None, say: Say) 
             if not _sample(contender, arena, n or case.n, scores):
                 out.add(contender.name)
     figures = {key: Figure.of(values, case.unit_of(key)) for key, values in scores.values.items()}
-    return Outcome(case, figures, _told(scores.failures), _told(scores.left_out))
+    return Outcome(case, figures, _texts(scores.failures), _texts(scores.left_out))
 
 
-def _told(failures: Sequence[Failure]) -> list[str]:
+def _texts(failures: Sequence[Failure]) -> list[str]:
     return [f"{each.contender}: {each.text}" for each in failures]
 
 

@@ -48,7 +48,7 @@ class Gated:
 
     def wait_unconsumed(self, queue: str) -> None:
         """Wait until the broker knows of no consumer: of one that was killed it learns a little later."""
-        self.processes.wait(lambda: self.consumers(queue) == 0, 30.0, f"nobody consumes {queue}", every_s=0.2)
+        self.processes.wait(lambda: self.consumers(queue) == 0, 30.0, f"no consumer of {queue}", every_s=0.2)
 
     def consume(self, queue: str, processes: int = 1, threads: int = 1) -> list[MeasuredProcess]:
         """Start consumers, which take what they may hold and wait at the gate."""

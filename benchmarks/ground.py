@@ -43,7 +43,7 @@ class Ground:
         return replace(self.stack.postgres.settings(), name=self.name)
 
     def job(self, **values: Any) -> dict[str, Any]:
-        """Return what a program is told: where the servers are, and ``values``."""
+        """Return the job of a program: where the servers are, and ``values``."""
         broker, database = self.broker, self.database
         host, _, port = broker.hosts[0].rpartition(":")
         password = broker.password.reveal()

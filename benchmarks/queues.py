@@ -1,4 +1,4 @@
-"""Queues of a sample: ordermq's for whoever chooses its own, and what a queue really holds."""
+"""Queues of a sample: ordermq's for a contender that chooses its own, and what a queue really holds."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,14 +18,14 @@ SETTLED_WITHIN_S = 10.0
 
 
 def declare(ground: Ground) -> None:
-    """Declare ordermq's topology with one queue: quorum queues, as everybody's are."""
+    """Declare ordermq's topology with one queue: quorum queues, as those of all contenders are."""
     with closing(ConnectionManager(ground.broker, name="bench")) as connection:
         connection.connect(Event())
         apply(connection, build(orders.PREFIX, [orders.QUEUE]))
 
 
 def holds(ground: Ground, queue: str, messages: int) -> None:
-    """Check that ``queue`` holds so many messages once nobody consumes. Raises Wrong.
+    """Check that ``queue`` holds so many messages once there is no consumer. Raises Wrong.
 
     What was not acked is ready again then. The broker counts a little behind what it does, so it
     is asked again for a while; a message that is lost or too many stays so.

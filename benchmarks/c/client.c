@@ -159,9 +159,9 @@ static void consume_all(long n, int prefetch) {
     check(amqp_get_rpc_reply(connection), "no consumer");
     for (long number = 1; number <= n; number++) {
         amqp_envelope_t envelope;
-        struct timeval patience = {.tv_sec = 30};
+        struct timeval timeout = {.tv_sec = 30};
         amqp_maybe_release_buffers(connection);
-        check(amqp_consume_message(connection, &envelope, &patience, 0), "no delivery");
+        check(amqp_consume_message(connection, &envelope, &timeout, 0), "no delivery");
         if (number == 1) began = now_s();
         if (number % ACK_EVERY == 0 || number == n) amqp_basic_ack(connection, CHANNEL, envelope.delivery_tag, 1);
         amqp_destroy_envelope(&envelope);

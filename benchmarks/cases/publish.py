@@ -16,7 +16,7 @@ Run = Callable[[Ground, int], Mapping[str, float]]
 ONE_THREAD, SOME_THREADS = 8, 3
 
 _EQUAL = "persistent, mandatory, confirmed; ordermq's properties and headers"
-_CELERY = "persistent, mandatory (told to kombu), confirm_publish; protocol 2, JSON; a connection a thread"
+_CELERY = "persistent, mandatory (set in kombu), confirm_publish; protocol 2, JSON; a connection a thread"
 _DRAMATIQ = "persistent, mandatory, confirm_delivery; JSON; a connection a thread"
 
 

@@ -34,18 +34,18 @@ def from_threads(threads: int, items: Sequence[T], work: Callable[[T], object]) 
             failures.append(exc)
             barrier.abort()
 
-    crew = [threading.Thread(target=main, args=(number,)) for number in range(threads)]
+    workers = [threading.Thread(target=main, args=(number,)) for number in range(threads)]
     settle()
-    for thread in crew:
+    for thread in workers:
         thread.start()
     try:
         barrier.wait(60.0)
     except threading.BrokenBarrierError:
-        for thread in crew:
+        for thread in workers:
             thread.join()
         raise failures[0] from None
     began = perf_counter()
-    for thread in crew:
+    for thread in workers:
         thread.join()
     took = perf_counter() - began
     if failures:
@@ -75,7 +75,7 @@ class Tally:
                 self.done.set()
 
     def wait(self, timeout_s: float = 120.0, *, is_alive: Callable[[], bool] = lambda: True) -> None:
-        """Wait for the nth. Raises TimeoutError, also as soon as whoever works is not alive."""
+        """Wait for the nth. Raises TimeoutError, also as soon as a worker is not alive."""
         give_up = perf_counter() + timeout_s
         while not self.done.wait(0.5):
             if perf_counter() > give_up or not is_alive():

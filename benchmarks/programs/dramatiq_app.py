@@ -6,7 +6,7 @@
     prefetch                  dramatiq_queue_prefetch; its default is two for each thread
 
 It declares classic queues and has no setting for it: the subclass adds the one argument that
-makes them quorum queues, as everybody's are here.
+makes them quorum queues, as those of the others are.
 """
 
 import os

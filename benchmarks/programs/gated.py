@@ -74,7 +74,7 @@ def first(message: Work, tx: Transaction) -> Outcome:
 
 
 def say_when() -> None:
-    """Write the time into the job's file, for whoever waits for it."""
+    """Write the time into the job's file, for the sample that waits for it."""
     path = Path(worker_job()["file"])
     new = path.with_suffix(".new")
     new.write_text(repr(time.time()))

@@ -12,7 +12,7 @@ from benchmarks.programs.placing import taker_of
 from ordermq.shop import Order
 from ordermq.shop.intake.generate import generate
 
-THREADS = 4  # enough that nobody waits for the customer before
+THREADS = 4  # enough that no customer waits for the one before
 
 
 class Customers:

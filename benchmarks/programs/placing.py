@@ -24,7 +24,7 @@ class Taker(ABC):
 
 
 class OrderMQ(Taker):
-    """The first messages are in the outbox when the orders are; the relay is told."""
+    """The first messages are in the outbox when the orders are; the relay is woken."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         self._session = session_of(job)

@@ -1,4 +1,4 @@
-"""The effect: take what was ordered out of the stock, once for each order, whoever delivers it twice."""
+"""The effect: take what was ordered out of the stock, once for each order, however often it is delivered."""
 
 import threading
 from collections import Counter

@@ -33,7 +33,7 @@ def _bare(order: Order, connection: Any) -> None:
 _HOW: dict[str, Callable[[Order, Any], None]] = {"ordermq": _ordermq, "bare": _bare}
 
 
-def _write(job: dict[str, Any], number: int, everybody: Any, found: Any) -> None:
+def _write(job: dict[str, Any], number: int, barrier: Any, found: Any) -> None:
     how = _HOW[job["how"]]
     count = job["count"] // job["writers"]
     # Seeds are part of the ids: no two writers have an order in common.
@@ -43,7 +43,7 @@ def _write(job: dict[str, Any], number: int, everybody: Any, found: Any) -> None
     for order in orders[:WARM_UP]:
         how(order, connection)
         connection.commit()
-    everybody.wait(60.0)
+    barrier.wait(60.0)
     began = time.monotonic()
     for order in orders[WARM_UP:]:
         asked = time.perf_counter()
@@ -56,10 +56,9 @@ def _write(job: dict[str, Any], number: int, everybody: Any, found: Any) -> None
 def main() -> None:
     job = worker_job()
     context = multiprocessing.get_context("fork")
-    everybody, found = context.Barrier(job["writers"]), context.Queue()
+    barrier, found = context.Barrier(job["writers"]), context.Queue()
     writers = [
-        context.Process(target=_write, args=(job, number, everybody, found))
-        for number in range(job["writers"])
+        context.Process(target=_write, args=(job, number, barrier, found)) for number in range(job["writers"])
     ]
     for writer in writers:
         writer.start()

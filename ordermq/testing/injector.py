@@ -133,9 +133,11 @@ class Injector(ThreadService):
     def _hand_on(self, held: Sequence[_Held]) -> None:
         copies = [each for each in held for _ in range(self._random.randint(1, self._copies))]
         self._random.shuffle(copies)
-        fates = self._publisher.publish_many([self._copy(each) for each in copies])
+        outcomes = self._publisher.publish_many([self._copy(each) for each in copies])
         lost = {
-            id(each) for each, fate in zip(copies, fates, strict=True) if fate is not PublishOutcome.CONFIRMED
+            id(each)
+            for each, outcome in zip(copies, outcomes, strict=True)
+            if outcome is not PublishOutcome.CONFIRMED
         }
         for each in held:
             if id(each) in lost:

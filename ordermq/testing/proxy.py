@@ -8,8 +8,8 @@ hold for the connections there are and for those to come, until ``heal()``; seve
 hold at once. When a method returns, its fault is in effect.
 
 Invariants
-    PRX1  Buffers are bounded: of what nobody takes, a connection holds at most 1 MiB in each
-        direction, then its sender is held back.
+    PRX1  Buffers are bounded: a connection holds at most 1 MiB that its receiver does not
+        take, in each direction; then its sender is held back.
     PRX2  Bytes of one direction keep their order, whatever their latency.
     PRX3  All sockets belong to the proxy's own thread. Its methods may be called from any other.
 """

@@ -94,7 +94,7 @@ class Arena:
         self._keeper = _Keeper(self.fleet)
         self.secrets = [stack.broker.password, stack.postgres.password]  # must stand in no log
         self.is_long = False
-        self.ends = ExitStack()  # what a fault made and nobody else unmakes
+        self.ends = ExitStack()  # undoes what a fault has made
         self.say: Callable[[str], None] = lambda text: None
 
     # --- processes ----------------------------------------------------------
@@ -193,7 +193,7 @@ class Arena:
         self.wait_until(lambda: self.finished() >= goal, timeout_s, f"{more} more orders finished")
 
     def under_way(self) -> tuple[int, int, int]:
-        """Return orders not at rest, outbox rows, and messages in hand; -1 without a database."""
+        """Return orders not at rest, outbox rows, and messages being handled; -1 without a database."""
         try:
             found = self.rows(_UNDER_WAY)[0]
         except OrderMQError as exc:

@@ -26,7 +26,7 @@ class Tally:
 
 
 def tally(accepted: Iterable[str], found: Mapping[str, OrderStanding]) -> Tally:
-    """Hold what the client was told against what there is."""
+    """Compare what the client was answered with what there is."""
     at_rest = parked = 0
     lost, stuck = [], []
     for order_id in accepted:

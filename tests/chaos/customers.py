@@ -1,4 +1,4 @@
-"""Customers: orders that come in at their pace whatever happens, and what each was told."""
+"""Customers: orders that come in at a constant rate, and the answer that each of them got."""
 
 import threading
 from collections.abc import Iterator

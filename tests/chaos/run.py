@@ -86,7 +86,7 @@ def _endure(arena: Arena, fault: Fault, result: Result, say: Callable[[str], Non
     fault.prepare(arena)
     say("warming up")
     arena.start()
-    before = {member.name: _appetite(member) for member in arena.fleet.members}
+    before = {member.name: _usage(member) for member in arena.fleet.members}
     arena.pause_between(0.2, 1.0)
     say("striking")
     fault.strike(arena)
@@ -99,7 +99,7 @@ def _endure(arena: Arena, fault: Fault, result: Result, say: Callable[[str], Non
     fault.verify(arena)
     _count(arena, fault, result)
     for member in arena.fleet.members:
-        _judge_appetite(arena, member, before.get(member.name, (0, 0)))
+        _judge_usage(arena, member, before.get(member.name, (0, 0)))
     arena.expect(arena.value(_IDLE) == 0, "a transaction was left idle")
     ended = [(member.name, code) for member in arena.fleet.members for code in member.ended]
     surprising = [
@@ -123,7 +123,9 @@ def _quiesce(arena: Arena, fault: Fault, say: Callable[[str], None]) -> None:
         if -1 < found[0] < least:  # a slow machine is not stuck
             least, progress = found[0], Deadline(fault.quiesces_within_s)
         if progress.has_passed or longest.has_passed:
-            arena.problems.append(f"does not come to rest: (orders, outbox rows, in hand) are {found}")
+            arena.problems.append(
+                f"does not come to rest: (orders, outbox rows, messages being handled) are {found}"
+            )
             return
         arena.pause(0.3)
         found = arena.under_way()
@@ -174,7 +176,7 @@ def _judge_dead(arena: Arena, result: Result) -> None:
     unwanted = sorted(set(found) - arena.wanted_dead)
     missing = sorted(arena.wanted_dead - set(found))
     if unwanted:
-        result.problems.append(f"{len(unwanted)} dead letters nobody expected: {unwanted[:3]}")
+        result.problems.append(f"{len(unwanted)} unexpected dead letters: {unwanted[:3]}")
     if missing:
         result.problems.append(f"{len(missing)} dead letters are missing: {missing[:3]}")
     if len(found) != len(set(found)):
@@ -188,7 +190,7 @@ def _note(result: Result, what: str, names: list[str] | tuple[str, ...]) -> None
         )
 
 
-def _appetite(member: Member) -> tuple[int, int]:
+def _usage(member: Member) -> tuple[int, int]:
     """Return how many descriptors and threads it has; zeros if it does not run."""
     try:
         return len(os.listdir(f"/proc/{member.pid}/fd")), len(os.listdir(f"/proc/{member.pid}/task"))
@@ -196,8 +198,8 @@ def _appetite(member: Member) -> tuple[int, int]:
         return 0, 0
 
 
-def _judge_appetite(arena: Arena, member: Member, before: tuple[int, int]) -> None:
-    fds, threads = _appetite(member)
+def _judge_usage(arena: Arena, member: Member, before: tuple[int, int]) -> None:
+    fds, threads = _usage(member)
     if not before[0] or not fds:
         return
     arena.expect(fds <= before[0] + MAY_GROW_FDS, f"{member.name}: {before[0]} descriptors became {fds}")

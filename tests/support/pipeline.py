@@ -207,7 +207,7 @@ class Pipeline(Shop):
 
     @contextmanager
     def held(self, table):
-        """Nobody can write to ``table`` meanwhile: whoever tries stands still, in mid-transaction."""
+        """Lock ``table`` against writes meanwhile: a process that writes waits, in mid-transaction."""
         holder = self.open_session("holder")
         try:
             with holder.transaction() as tx:
@@ -243,7 +243,7 @@ class Pipeline(Shop):
             wait_until(is_at_rest, timeout_s, every_s=0.1)
         except TimeoutError as exc:
             found = self.rows(_AT_REST)[0]
-            raise AssertionError(f"of {orders} orders, (at rest, outbox, in hand) are {found}") from exc
+            raise AssertionError(f"of {orders} orders, (at rest, outbox, being handled) are {found}") from exc
 
     def end_well(self, orders, timeout_s=40.0):
         """All orders come to rest, every process still runs and drains with 0, and everything agrees."""
@@ -263,7 +263,7 @@ class Pipeline(Shop):
 
 
 class _Customers(threading.Thread):
-    """Places orders at a pace; whoever cannot be served now comes again."""
+    """Places orders at a constant rate, and tries again when one cannot be placed now."""
 
     def __init__(self, pipeline, orders, per_s):
         super().__init__(daemon=True)

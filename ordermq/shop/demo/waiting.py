@@ -1,9 +1,9 @@
-"""What a customer waits for: everything in line, or an order that is placed and no more.
+"""How long a customer waits: for every step in line, or only for the order to be placed.
 
-The same orders, handlers, tables and third parties both times, and slow is slow for
-both: triggers make writing an order and taking its stock slow, the sandbox its answers.
-In line, the shop does one step after the other while the customer waits; points and
-shipment, for which nobody waits, go through the pipeline.
+Both ways use the same orders, handlers, tables and third parties, and are slowed down
+alike: triggers delay the writing of an order and of its stock, the sandbox its answers.
+In line, the shop does one step after the other while the customer waits; no customer
+waits for points and shipment, so these go through the pipeline.
 """
 
 import time
@@ -39,7 +39,7 @@ _SLOW = f"""
     CREATE TRIGGER slow BEFORE UPDATE ON shop.stock FOR EACH STATEMENT EXECUTE FUNCTION slow({STOCK_MS})
 """
 _AS_BEFORE = "DROP FUNCTION slow CASCADE"
-# In line nobody is to do again what has just been done.
+# The pipeline must not do again what has been done in line.
 _TAKE_BACK = "DELETE FROM ordermq.outbox WHERE correlation_id = %s AND routing_key = %s"
 _BACKGROUND = """
     SELECT extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY terminal_at - accepted_at))::float8,
@@ -60,9 +60,9 @@ def measure(session: Session, sandbox: PrivateSandbox) -> Waiting:
         in_line = [shop.serve(_order("inline", number)) for number in range(ORDERS)]
         ids = [f"demo-placed-{number}" for number in range(ORDERS)]
         placed = [_timed(lambda n=number: _place(_order("placed", n), session)) for number in range(ORDERS)]  # type: ignore[misc] # of a lambda
-        everybody = [*ids, *(f"demo-inline-{number}" for number in range(ORDERS))]
+        everyone = [*ids, *(f"demo-inline-{number}" for number in range(ORDERS))]
         try:
-            wait_until(lambda: _ended(everybody, session)[1] == len(everybody), 60.0, what="orders ended")
+            wait_until(lambda: _ended(everyone, session)[1] == len(everyone), 60.0, what="orders ended")
         except TimeoutError as exc:
             raise StackError(f"not every order of a waiting customer came to its end: {exc}") from exc
     return Waiting(

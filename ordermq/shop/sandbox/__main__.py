@@ -16,13 +16,13 @@ def main() -> None:
     """Serve until SIGTERM."""
     parser = argparse.ArgumentParser(prog="ordermq.shop.sandbox", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the journals")
-    parser.add_argument("--uid", type=int, default=os.geteuid(), help="account to change to")
-    parser.add_argument("--gid", type=int, default=os.getegid())
+    parser.add_argument("--data", type=Path, required=True, help="Folder of the journals.")
+    parser.add_argument("--uid", type=int, default=os.geteuid(), help="User id to change to.")
+    parser.add_argument("--gid", type=int, default=os.getegid(), help="Group id to change to.")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if args.uid != os.geteuid():
-        # Here and not by whoever starts us: the interpreter may lie where only root can read it.
+        # The account changes here, not in the starter, because perhaps only root can read the interpreter.
         os.setgroups([])
         os.setgid(args.gid)
         os.setuid(args.uid)

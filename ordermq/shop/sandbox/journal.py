@@ -1,4 +1,4 @@
-"""What happened, one JSON document a line, so that a restarted third party remembers."""
+"""The records of a third party in a file, one JSON document a line, for its next start."""
 
 import os
 from collections.abc import Iterator

@@ -35,7 +35,7 @@ class SandboxServer(ThreadingHTTPServer):
         self.server_name, self.server_port = self.server_address[0], self.server_address[1]  # type: ignore[assignment] # typeshed allows more address kinds
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that gives up on us is what the sandbox is for.
+        # Clients that give up are expected here: the sandbox is made to let them wait.
         if not isinstance(sys.exc_info()[1], ConnectionError):
             traceback.print_exc()
 
@@ -83,7 +83,7 @@ class SandboxRequestHandler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length) > LARGEST_BODY_BYTES:
-            # What follows on the connection cannot be told from the body.
+            # Where the body ends, and the next request begins, is unknown.
             self.close_connection = True
             raise Refused(413, f"a Content-Length of at most {LARGEST_BODY_BYTES} bytes is needed")
         return self.rfile.read(int(length))

@@ -11,7 +11,7 @@ from typing import Any
 
 from ordermq.testing.stack.errors import StackError
 
-#: ``postgres`` comes with the server's package, ``nobody`` with every system.
+#: The package of PostgreSQL's server makes ``postgres``; every system has ``nobody``.
 CANDIDATES = ("postgres", "nobody")
 
 
@@ -25,7 +25,7 @@ class Account:
 
     @property
     def is_other(self) -> bool:
-        """Whether it is somebody else than the caller."""
+        """Whether it is another account than the caller's."""
         return self.uid != os.geteuid()
 
     def popen_arguments(self) -> dict[str, Any]:

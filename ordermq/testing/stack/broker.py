@@ -108,7 +108,7 @@ class PrivateBroker(Administration, PrivateServer):
         if self.process.pid is not None:
             return
         program, epmd = self.release.rabbitmq("rabbitmq-server"), self.release.epmd()
-        self._settle()
+        self._choose_ports()
         if self.epmd.pid is None:
             argv = [epmd, "-port", str(self._port("epmd")), "-address", self.address]
             self._start(self.epmd, argv)
@@ -189,7 +189,7 @@ class PrivateBroker(Administration, PrivateServer):
         return call_api(url, password, method=method, path=path, body=body, missing_ok=missing_ok)
 
     def alarm(self, resource: Literal["disk", "memory"]) -> None:
-        """Have the broker believe that it runs out of ``resource``: it blocks whoever publishes."""
+        """Make the broker believe that it runs out of ``resource``, so that it blocks publishers."""
         if resource == "disk":
             self.ctl("set_disk_free_limit", "1000GB")
         else:
@@ -244,8 +244,8 @@ class PrivateBroker(Administration, PrivateServer):
             as_self=self._enclosure.is_entered,
         )
 
-    def _settle(self) -> None:
-        # Passwords are for ever, ports for as long as nobody else has taken one meanwhile.
+    def _choose_ports(self) -> None:
+        # Passwords stay; a port stays unless another process has taken it meanwhile.
         if not self._known:
             self._known = {
                 "password": secrets.token_urlsafe(24),

@@ -148,7 +148,7 @@ class PrivateCluster(Administration):
     def node_of(self, connection: str) -> PrivateBroker:
         """The node that a client is connected to, by the name the client gave to the connection."""
         rows = self._listed("list_connections", "pid", "client_properties")
-        # An Erlang process is told apart by its node: <ordermq1@localhost.1732.823.0>
+        # The name of an Erlang process begins with its node: <ordermq1@localhost.1732.823.0>
         found = [pid.strip("<>").rsplit(".", 3)[0] for pid, said in rows if f'"{connection}"' in said]
         return self._named(found[0] if found else "", f"has a connection {connection}")
 

@@ -45,7 +45,7 @@ class PrivatePostgres(PrivateServer):
         if self.process.pid is not None:
             return
         bin_folder = programs.postgres_bin()
-        self._settle()
+        self._choose_ports()
         folder = self._place.given_folder("postgres")
         data = folder / "data"
         if not data.exists():
@@ -106,7 +106,7 @@ class PrivatePostgres(PrivateServer):
     def create_database(self, name: str, template: str = "template1") -> None:
         """Create a database owned by ``ordermq``, a copy of ``template``.
 
-        Nobody may be connected to the template meanwhile.
+        PostgreSQL refuses it while a session is connected to the template.
         """
         self.sql(f"CREATE DATABASE {_quoted(name)} TEMPLATE {_quoted(template)}")
 
@@ -150,8 +150,8 @@ class PrivatePostgres(PrivateServer):
 
     # --- private ------------------------------------------------------------
 
-    def _settle(self) -> None:
-        # Passwords are for ever, the port for as long as nobody else has taken it meanwhile.
+    def _choose_ports(self) -> None:
+        # Passwords stay; the port stays unless another process has taken it meanwhile.
         if not self._known:
             self._known = {
                 "port": free_ports(1)[0],

@@ -1,4 +1,4 @@
-"""A network of its own for each node of a cluster, which can be cut without a word to either side.
+"""A network of its own for each node of a cluster. It can be cut without closing a connection.
 
 One network namespace a node, all plugged into a bridge in one more namespace, and so is this
 machine. Takes root, ``ip`` and ``nft``; nothing is filtered or forwarded in the machine's
@@ -70,7 +70,7 @@ class Networks:
         return f"{self._prefix}.{number or _HERE}"
 
     def silence(self, number: int) -> None:
-        """Drop what comes into a network and what goes out: a partition of which nobody is told."""
+        """Drop what comes into a network and what goes out: a partition that closes no connection."""
         _nft(self.name(number), _SILENCE)
 
     def heal(self, number: int) -> None:

@@ -1,6 +1,6 @@
-"""Where a stack keeps its things: two folders, so that root never writes where another account may.
+"""The two folders of a stack. There are two so that root never writes where another account may.
 
-``state`` belongs to whoever starts the stack, is closed to all others, and holds
+``state`` belongs to the user who starts the stack, is closed to all others, and holds
 pid files, generated passwords and logs. ``data`` belongs to the starter too, but
 the servers' account may pass through it to the folders given to it; once given,
 nothing is written there by anyone else.
@@ -65,7 +65,7 @@ class Place:
         except (FileNotFoundError, NotADirectoryError):
             raise StackError(f"no stack was ever started in {state}; 'devstack up' starts one") from None
         except PermissionError as exc:
-            raise StackError(f"the stack in {state} belongs to somebody else") from exc
+            raise StackError(f"the stack in {state} belongs to another user") from exc
         own_folder(state, 0o700)
         own_folder(data, 0o711)
         return cls(state, data, account)
@@ -133,7 +133,7 @@ class Place:
 
 
 def own_folder(path: Path, mode: int) -> None:
-    """Create a folder of one's own, or check that it is one: no link, nobody else's.
+    """Create a folder of the caller's own, or check that it is one: no link, no other user's.
 
     /var/tmp and a shared checkout are writable to others, who could have put a link or
     a folder of theirs there. Raises StackError.

@@ -52,7 +52,7 @@ class BrokerKilled(Fault):
 class BrokerStopped(Fault):
     name = "F9"
     title = "stop_app, start_app"
-    expect = "320 CONNECTION_FORCED: everybody reconnects by itself, and not all at once"
+    expect = "320 CONNECTION_FORCED: every process reconnects by itself, and not all at once"
     recovers_within_s = 10.0
 
     def strike(self, arena: Arena) -> None:
@@ -84,7 +84,7 @@ class BrokerInAlarm(Fault):
             (("set_vm_memory_high_watermark", "0.00001"), ("set_vm_memory_high_watermark", "0.4")),
         ):
             with _alarm(arena, alarm, all_clear):
-                waiting = arena.queues()  # nobody adds to it now
+                waiting = arena.queues()  # no process adds to them now
                 before_s, began_s = _cpu_s(arena.relay), time.monotonic()
                 arena.pause(self.ALARM_S)
                 used = (_cpu_s(arena.relay) - before_s) / (time.monotonic() - began_s)

@@ -21,7 +21,7 @@ _OUTBOX = "SELECT count(*) FROM ordermq.outbox"
 class NodesKilled(Fault):
     name = "F10"
     title = "of three nodes: killed a follower, the relay's node, the leader"
-    expect = "the others go on within 5 s, and nobody does a thing"
+    expect = "the others go on within 5 s, without an operator"
     servers = staticmethod(servers.three_nodes)
     recovers_within_s = 5.0
     quiesces_within_s = QUIESCES_WITHIN_S
@@ -40,7 +40,7 @@ class NodesKilled(Fault):
             arena.say(f"killing {what}")
             node.kill()
             self.killed.append((what, time.time()))
-            arena.healed()  # by nobody: this is when the others have to go on
+            arena.healed()  # no operator does anything: from now on the others have to go on
             arena.pause(8.0)
             node.start(120.0)
 

@@ -37,7 +37,7 @@ class DatabaseKilled(Fault):
 class DatabaseStubborn(Fault):
     name = "F17"
     title = "database frozen; no connections; locks held"
-    expect = "everybody waits or tries again; no attempt is used up, nothing is dead"
+    expect = "every process waits or tries again; no attempt is used up, no message is dead"
     settings: ClassVar = {
         "ORDERMQ_DATABASE_LOCK_TIMEOUT_S": "2",
         "ORDERMQ_DATABASE_STATEMENT_TIMEOUT_S": "6",

@@ -46,7 +46,9 @@ class QueuesLost(Fault):
         arena.broker.api("DELETE", f"exchanges/{arena.name}/orders")
         arena.pause(3.0)
         arena.ok("ordermq", "topology", "apply")
-        for member in arena.fleet.members:  # also one that has ended: somebody starts it again
+        for (
+            member
+        ) in arena.fleet.members:  # also one that has ended, because an operator would start it again
             if member.pid is None:
                 member.start()
         arena.healed()
@@ -105,7 +107,7 @@ class OutOfOrder(Fault):
             for turn in range(12):
                 self._change_minds(arena)
                 if turn % 4 == 0:
-                    self._hurry(arena)
+                    self._send_now(arena)
                 arena.pause(0.5)
         arena.healed()
         arena.notes.append(f"{injector.taken} messages shuffled")
@@ -128,7 +130,7 @@ class OutOfOrder(Fault):
                     raise
 
     @staticmethod
-    def _hurry(arena: Arena) -> None:
+    def _send_now(arena: Arena) -> None:
         """Ask for steps of new orders before their time."""
         rows = arena.rows("SELECT order_id FROM shop.orders WHERE status = 'placed' LIMIT 5")
         lines = b"".join(

@@ -55,7 +55,7 @@ class RelaysKilled(Fault):
 
 class PublisherKilled(Fault):
     name = "F3"
-    title = "whoever places orders is killed"
+    title = "the process that places orders is killed"
     expect = "every order of the file exists once; run again, the rest is placed"
 
     COUNT = 900
