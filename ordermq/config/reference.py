@@ -50,7 +50,7 @@ def describe(loaded: Loaded) -> list[SettingRow]:
     """Return every setting in force, in order. Secrets are hidden, an unset one is empty."""
     sections = {**FRAMEWORK, **{name: type(section) for name, section in loaded.extra.items()}}
     return [
-        SettingRow(name, _effective(loaded, each), each.limits.unit, loaded.origins[name], each.limits.doc)
+        SettingRow(name, _effective(loaded, each), each.unit, loaded.origins[name], each.limits.doc)
         for name, each in declared(sections).items()
     ]
 

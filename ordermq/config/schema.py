@@ -49,6 +49,10 @@ class Declared:
         return f"{self.section}_{self.key}"
 
     @property
+    def unit(self) -> str:
+        return "s" if self.key.endswith("_s") else ""
+
+    @property
     def is_secret(self) -> bool:
         return self.kind is Secret
 

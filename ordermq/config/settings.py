@@ -52,7 +52,6 @@ class Limits:
     """The values that a setting may have, and the text that an operator reads about it."""
 
     doc: str
-    unit: str = ""
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
@@ -64,19 +63,18 @@ def setting(
     default: Any,
     doc: str,
     *,
-    unit: str = "",
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
     choices: tuple[str, ...] = (),
     shape: Shape | None = None,
 ) -> Any:
-    """Declare one setting; its type is the field's annotation.
+    """Declare one setting; its type is the field's annotation. A name that ends in ``_s`` is in seconds.
 
     The types are str, int, float, bool, ``tuple[str, ...]`` and Secret; a secret's
     default is the class, which means empty.
     """
-    limits = Limits(doc, unit, ge, gt, le, choices, shape)
+    limits = Limits(doc, ge, gt, le, choices, shape)
     if default is Secret:
         return field(default_factory=Secret, metadata={"limits": limits})
     return field(default=default, metadata={"limits": limits})
@@ -98,57 +96,33 @@ class BrokerSettings:
     cert_file: str = setting("", "PEM file of the client certificate; empty: none")
     key_file: str = setting("", "PEM file of the client's private key")
     allow_plaintext: bool = setting(False, "allow the password to be sent unencrypted to another machine")
-    heartbeat_s: int = setting(10, "heartbeat interval to request from the broker", unit="s", ge=2, le=60)
+    heartbeat_s: int = setting(10, "heartbeat interval to request from the broker", ge=2, le=60)
     connect_timeout_s: float = setting(
-        10.0,
-        "longest time for one attempt, from looking up the name to an open connection",
-        unit="s",
-        gt=0,
-        le=20,
+        10.0, "longest attempt to connect, with looking up the name", gt=0, le=20
     )
     tcp_user_timeout_s: float = setting(
-        10.0, "data not acknowledged for this long breaks the connection", unit="s", gt=0, le=300
+        10.0, "data not acknowledged for this long breaks the connection", gt=0, le=300
     )
-    keepalive_idle_s: int = setting(
-        5, "TCP keepalive: idle time before the first probe", unit="s", ge=1, le=300
-    )
-    keepalive_interval_s: int = setting(2, "TCP keepalive: time between probes", unit="s", ge=1, le=60)
+    keepalive_idle_s: int = setting(5, "TCP keepalive: idle time before the first probe", ge=1, le=300)
+    keepalive_interval_s: int = setting(2, "TCP keepalive: time between probes", ge=1, le=60)
     keepalive_count: int = setting(3, "TCP keepalive: lost probes that break the connection", ge=1, le=20)
     blocked_timeout_s: float = setting(
-        30.0,
-        "how long a resource alarm of the broker may block the connection before it is reopened",
-        unit="s",
-        gt=0,
-        le=600,
+        30.0, "longest resource alarm of the broker before the connection is reopened", gt=0, le=600
     )
-    confirm_timeout_s: float = setting(10.0, "longest wait for a publisher confirm", unit="s", gt=0, le=25)
+    confirm_timeout_s: float = setting(10.0, "longest wait for a publisher confirm", gt=0, le=25)
     publish_window: int = setting(500, "most publishings that may wait for their confirms", ge=1, le=10_000)
     reconnect_base_s: float = setting(
-        0.5, "longest wait before the first reconnect; it grows from there", unit="s", gt=0, le=60
+        0.5, "longest wait before the first reconnect; doubles each time", gt=0, le=60
     )
     unreachable_cap_s: float = setting(
-        1.5,
-        "longest wait before a reconnect while no node answers or connections break",
-        unit="s",
-        gt=0,
-        le=300,
+        1.5, "longest wait before a reconnect while no node answers", gt=0, le=300
     )
     reconnect_cap_s: float = setting(
-        30.0,
-        "longest wait after the broker refused: login, vhost, permission, too many connections",
-        unit="s",
-        gt=0,
-        le=300,
+        30.0, "longest wait after a refusal: login, vhost, permission, too many connections", gt=0, le=300
     )
-    healthy_after_s: float = setting(
-        60.0,
-        "a connection that stayed open this long resets the wait to reconnect_base_s",
-        unit="s",
-        gt=0,
-        le=3600,
-    )
+    healthy_after_s: float = setting(60.0, "a connection open for this long resets the wait", gt=0, le=3600)
     give_up_after_s: float = setting(
-        300.0, "a process without a connection for this long exits with 75", unit="s", gt=0, le=86_400
+        300.0, "a process without a connection for this long exits with 75", gt=0, le=86_400
     )
 
 
@@ -168,12 +142,10 @@ class DatabaseSettings:
     )
     ca_file: str = setting("", "PEM file of the certificate authority (libpq sslrootcert); empty: none")
     allow_plaintext: bool = setting(False, "allow an sslmode below require to another machine")
-    connect_timeout_s: int = setting(5, "longest time for one connection attempt", unit="s", ge=2, le=60)
-    statement_timeout_s: float = setting(15.0, "longest time one statement may run", unit="s", gt=0, le=600)
-    lock_timeout_s: float = setting(5.0, "longest wait for a lock", unit="s", gt=0, le=600)
-    idle_in_transaction_s: float = setting(
-        30.0, "longest time a transaction may be idle", unit="s", gt=0, le=600
-    )
+    connect_timeout_s: int = setting(5, "longest time for one connection attempt", ge=2, le=60)
+    statement_timeout_s: float = setting(15.0, "longest time one statement may run", gt=0, le=600)
+    lock_timeout_s: float = setting(5.0, "longest wait for a lock", gt=0, le=600)
+    idle_in_transaction_s: float = setting(30.0, "longest time a transaction may be idle", gt=0, le=600)
 
 
 @dataclass(frozen=True)
@@ -185,9 +157,7 @@ class TopologySettings:
     queues: tuple[str, ...] = setting((), "queues in addition to those of the handlers", shape=QUEUE)
     events: bool = setting(False, "declare the topic exchange PREFIX.events too")
     management_url: str = setting(
-        "",
-        "RabbitMQ management API, read by 'ordermq topology verify'; empty: bindings are not checked",
-        shape=URL,
+        "", "RabbitMQ management API for 'topology verify'; empty: bindings are not checked", shape=URL
     )
 
 
@@ -204,31 +174,17 @@ class ConsumerSettings:
         le=10_000,
     )
     batch: int = setting(0, "largest batch; 0: the handler decides", ge=0, le=5_000)
-    drain_deadline_s: float = setting(
-        25.0, "longest time from SIGTERM to the end of the process", unit="s", gt=0, le=600
-    )
+    drain_deadline_s: float = setting(25.0, "longest time from SIGTERM to exit", gt=0, le=600)
     lease_s: float = setting(
-        60.0,
-        "how long an external call leases its message; no call starts in the second half",
-        unit="s",
-        ge=1,
-        le=3600,
+        60.0, "lease of an external call; no call starts in its second half", ge=1, le=3600
     )
-    call_timeout_s: float = setting(20.0, "longest time one external call may take", unit="s", gt=0, le=1800)
+    call_timeout_s: float = setting(20.0, "longest time one external call may take", gt=0, le=1800)
     breaker_failures: int = setting(5, "failed calls in a row after which a queue pauses", ge=1, le=1000)
-    breaker_cap_s: float = setting(
-        30.0, "longest wait between probes of a service that fails", unit="s", gt=0, le=3600
-    )
+    breaker_cap_s: float = setting(30.0, "longest wait between probes of a service that fails", gt=0, le=3600)
     handler_deadline_s: float = setting(
-        300.0,
-        "a process exits with 75 if a handler or a call runs longer than this",
-        unit="s",
-        gt=0,
-        le=43_200,
+        300.0, "a handler or a call that runs longer ends the process with 75", gt=0, le=43_200
     )
-    consumer_timeout_s: float = setting(
-        1800.0, "the consumer_timeout that the broker is configured with", unit="s", ge=10, le=86_400
-    )
+    consumer_timeout_s: float = setting(1800.0, "consumer_timeout of the broker", ge=10, le=86_400)
 
 
 @dataclass(frozen=True)
@@ -236,19 +192,13 @@ class RetrySettings:
     """``[retry]``: when a failed message is tried again or given up. A handler may say otherwise."""
 
     attempts: int = setting(8, "attempts before a message becomes a dead letter", ge=1, le=100)
-    base_s: float = setting(
-        1.0, "longest wait before the second attempt; it grows from there", unit="s", gt=0, le=3600
-    )
-    cap_s: float = setting(600.0, "longest wait before an attempt", unit="s", gt=0, le=86_400)
+    base_s: float = setting(1.0, "longest wait before the second attempt; doubles each time", gt=0, le=3600)
+    cap_s: float = setting(600.0, "longest wait before an attempt", gt=0, le=86_400)
     postpone_s: float = setting(
-        1.0,
-        "longest first wait of a postponed message; it doubles each time, up to cap_s",
-        unit="s",
-        gt=0,
-        le=3600,
+        1.0, "first wait of a postponed message; it doubles each time, up to cap_s", gt=0, le=3600
     )
     max_age_s: float = setting(
-        86_400.0, "a message retried for longer than this becomes a dead letter", unit="s", gt=0, le=2_592_000
+        86_400.0, "a message retried for longer than this becomes a dead letter", gt=0, le=2_592_000
     )
     immediate: int = setting(2, "retries without a wait after a deadlock or a lock timeout", ge=0, le=10)
 
@@ -260,23 +210,15 @@ class RelaySettings:
     batch: int = setting(
         2000, "most rows claimed at once; fewer if their bodies are over 16 MiB", ge=1, le=10_000
     )
-    poll_busy_s: float = setting(0.05, "wait between claims after a claim found rows", unit="s", gt=0, le=5)
-    poll_idle_s: float = setting(0.5, "wait between claims after a claim found none", unit="s", gt=0, le=60)
-    standby_s: float = setting(
-        2.0, "wait between a standby relay's attempts to become active", unit="s", gt=0, le=60
-    )
+    poll_busy_s: float = setting(0.05, "wait between claims after a claim found rows", gt=0, le=5)
+    poll_idle_s: float = setting(0.5, "wait between claims after a claim found none", gt=0, le=60)
+    standby_s: float = setting(2.0, "wait between a standby relay's attempts to become active", gt=0, le=60)
     refused_base_s: float = setting(
-        1.0, "first wait of a row that the broker returned or nacked", unit="s", gt=0, le=600
+        1.0, "first wait of a row that the broker returned or nacked", gt=0, le=600
     )
-    refused_cap_s: float = setting(
-        60.0, "longest wait of a row that the broker returned", unit="s", gt=0, le=3600
-    )
+    refused_cap_s: float = setting(60.0, "longest wait of a row that the broker returned", gt=0, le=3600)
     nacked_cap_s: float = setting(
-        5.0,
-        "longest wait of a row that the broker nacked: the queue has no leader yet, or is full",
-        unit="s",
-        gt=0,
-        le=3600,
+        5.0, "longest wait of a row that was nacked: the queue has no leader, or is full", gt=0, le=3600
     )
 
 
@@ -286,17 +228,12 @@ class RetentionSettings:
 
     inbox_s: float = setting(
         2_592_000.0,
-        "the inbox remembers a message for this long after it was settled; at least dead_letters_s",
-        unit="s",
+        "the inbox remembers a settled message for this long; at least dead_letters_s",
         ge=86_400,
         le=315_360_000,
     )
     dead_letters_s: float = setting(
-        2_592_000.0,
-        "a dead letter is kept for this long after it was replayed or discarded",
-        unit="s",
-        ge=86_400,
-        le=315_360_000,
+        2_592_000.0, "a replayed or discarded dead letter is kept for this long", ge=86_400, le=315_360_000
     )
 
 

@@ -64,8 +64,8 @@ def allowed(declared: Declared) -> str:
         parts.append(f"from {limits.ge:.12g} to {limits.le:.12g}")
     else:
         parts += [f"{word} {bound:.12g}" for word, bound in _bounds(limits) if bound is not None]
-    if limits.unit:
-        parts.append(limits.unit)
+    if declared.unit:
+        parts.append(declared.unit)
     words = " ".join(parts)
     return f"{words}: {limits.shape.words}" if limits.shape else words
 

@@ -16,30 +16,19 @@ class ShopSettings:
     """Addresses and time limits of the services; durations in seconds."""
 
     payment_url: str = setting(
-        "http://127.0.0.1:8081",
-        "address of the payment service; https unless it is on this machine",
-        shape=_GATEWAY,
+        "http://127.0.0.1:8081", "payment service; https unless it is on this machine", shape=_GATEWAY
     )
     sms_url: str = setting(
-        "http://127.0.0.1:8082",
-        "address of the SMS service; https unless it is on this machine",
-        shape=_GATEWAY,
+        "http://127.0.0.1:8082", "SMS service; https unless it is on this machine", shape=_GATEWAY
     )
-    gateway_connect_timeout_s: float = setting(
-        3.0, "longest time to connect to a service", unit="s", gt=0, le=60
-    )
+    gateway_connect_timeout_s: float = setting(3.0, "longest time to connect to a service", gt=0, le=60)
     gateway_timeout_s: float = setting(
-        10.0,
-        "longest time for one request with its connection; keep it below consumer.call_timeout_s",
-        unit="s",
-        gt=0,
-        le=600,
+        10.0, "longest request, with connecting; keep it below consumer.call_timeout_s", gt=0, le=600
     )
     capture_settles_s: float = setting(
         60.0,
         "a capture that the payment service does not know this long after the last try was never made; "
         "keep it above consumer.lease_s + gateway_timeout_s",
-        unit="s",
         gt=0,
         le=86_400,
     )
@@ -50,16 +39,11 @@ class ShopSettings:
         shape=Shape("+ and 6 to 15 digits, or empty", r"(\+?\d{6,15})?"),
     )
     alert_every_s: float = setting(
-        60.0,
-        "each consumer of notify texts the operator at most once in this time",
-        unit="s",
-        ge=0,
-        le=86_400,
+        60.0, "each consumer of notify texts the operator at most once in this time", ge=0, le=86_400
     )
     stuck_after_s: float = setting(
         600.0,
-        "ordermq_orders_stuck counts orders under way to which nothing happened for this long",
-        unit="s",
+        "ordermq_orders_stuck counts orders to which nothing happened for this long",
         gt=0,
         le=2_592_000,
     )

@@ -74,8 +74,8 @@ def test_a_person_reads_a_table_and_which_queues_were_left_alone(shop, session):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--inbox-age", "29d"), "a dead letter would outlive what the inbox knows of its message"),
-        (("--dead-age", "31d"), "a dead letter would outlive what the inbox knows of its message"),
+        (("--inbox-age", "29d"), "the inbox would forget a message that still has a dead letter"),
+        (("--dead-age", "31d"), "the inbox would forget a message that still has a dead letter"),
         (("--inbox-age", "30", "--dead-age", "30"), "must be a number from 86400"),
     ],
 )
