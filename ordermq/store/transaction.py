@@ -106,7 +106,7 @@ class Transaction:
             return cursor.fetchall()
 
     def write(self, sql: str, params: Params = None) -> None:
-        """Run one statement whose result nobody needs: it goes out with the next, or with COMMIT.
+        """Run one statement whose result is not needed: it goes out with the next one, or with COMMIT.
 
         That is a round trip less, and where its error is raised. In a joined transaction it
         is run at once.

@@ -1,22 +1,4 @@
-"""``@handler``: a function that works inside one transaction, or without any.
-
-A plain handler takes one message and returns one outcome::
-
-    @handler(queue="gifts", message=WrapGift, key="order_id")
-    def wrap_gift(message: WrapGift, tx: Transaction) -> Outcome: ...
-
-With ``batch`` it takes what has arrived, up to that many, and returns one outcome for each, in
-the same order::
-
-    @handler(queue="inventory", message=ReserveStock, key="order_id", batch=200)
-    def reserve_stock(messages: Sequence[ReserveStock], tx: Transaction) -> Sequence[Outcome]: ...
-
-What has no effect in the database, and may happen twice, needs neither transaction nor inbox
-row, and is an order of magnitude faster without them::
-
-    @handler(queue="cache", message=ProductChanged, batch=500, inbox=False)
-    def forget(messages: Sequence[ProductChanged]) -> Sequence[Outcome]: ...
-"""
+"""``@handler``: a function that works inside one transaction, or without any."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -32,31 +14,28 @@ from ordermq.task.transaction import Transaction
 P = TypeVar("P", bound=Payload)
 P_contra = TypeVar("P_contra", bound=Payload, contravariant=True)
 
-One = TypeVar("One", bound=Outcome | None)
-Many = TypeVar("Many", bound=Sequence[Outcome])
-One_co = TypeVar("One_co", bound=Outcome | None, covariant=True)
-Many_co = TypeVar("Many_co", bound=Sequence[Outcome], covariant=True)
-
+One = Outcome | None
+Many = Sequence[Outcome]
 
 # The shapes of functions that ask for the context of their messages.
 
 
-class _Asks(Protocol[P_contra, One_co]):
-    def __call__(self, message: P_contra, tx: Transaction, /, *, delivery: DeliveryInfo) -> One_co: ...
+class _Asks(Protocol[P_contra]):
+    def __call__(self, message: P_contra, tx: Transaction, /, *, delivery: DeliveryInfo) -> One: ...
 
 
-class _BatchAsks(Protocol[P_contra, Many_co]):
+class _BatchAsks(Protocol[P_contra]):
     def __call__(
         self, messages: Sequence[P_contra], tx: Transaction, /, *, deliveries: Sequence[DeliveryInfo]
-    ) -> Many_co: ...
+    ) -> Many: ...
 
 
-class _BareAsks(Protocol[P_contra, One_co]):
-    def __call__(self, message: P_contra, /, *, delivery: DeliveryInfo) -> One_co: ...
+class _BareAsks(Protocol[P_contra]):
+    def __call__(self, message: P_contra, /, *, delivery: DeliveryInfo) -> One: ...
 
 
-class _BareBatchAsks(Protocol[P_contra, Many_co]):
-    def __call__(self, messages: Sequence[P_contra], /, *, deliveries: Sequence[DeliveryInfo]) -> Many_co: ...
+class _BareBatchAsks(Protocol[P_contra]):
+    def __call__(self, messages: Sequence[P_contra], /, *, deliveries: Sequence[DeliveryInfo]) -> Many: ...
 
 
 # What ``@handler(...)`` decorates, by its options.
@@ -68,7 +47,7 @@ class _Single(Protocol[P]):
         self, f: Callable[[P, Transaction], One], /
     ) -> HandlerFunction[P, [P, Transaction], One]: ...
     @overload
-    def __call__(self, f: _Asks[P, One], /) -> HandlerFunction[P, [P, Transaction, DeliveryInfo], One]: ...
+    def __call__(self, f: _Asks[P], /) -> HandlerFunction[P, [P, Transaction, DeliveryInfo], One]: ...
 
 
 class _Batch(Protocol[P]):
@@ -78,7 +57,7 @@ class _Batch(Protocol[P]):
     ) -> HandlerFunction[P, [Sequence[P], Transaction], Many]: ...
     @overload
     def __call__(
-        self, f: _BatchAsks[P, Many], /
+        self, f: _BatchAsks[P], /
     ) -> HandlerFunction[P, [Sequence[P], Transaction, Sequence[DeliveryInfo]], Many]: ...
 
 
@@ -86,7 +65,7 @@ class _Bare(Protocol[P]):
     @overload
     def __call__(self, f: Callable[[P], One], /) -> HandlerFunction[P, [P], One]: ...
     @overload
-    def __call__(self, f: _BareAsks[P, One], /) -> HandlerFunction[P, [P, DeliveryInfo], One]: ...
+    def __call__(self, f: _BareAsks[P], /) -> HandlerFunction[P, [P, DeliveryInfo], One]: ...
 
 
 class _BareBatch(Protocol[P]):
@@ -94,7 +73,7 @@ class _BareBatch(Protocol[P]):
     def __call__(self, f: Callable[[Sequence[P]], Many], /) -> HandlerFunction[P, [Sequence[P]], Many]: ...
     @overload
     def __call__(
-        self, f: _BareBatchAsks[P, Many], /
+        self, f: _BareBatchAsks[P], /
     ) -> HandlerFunction[P, [Sequence[P], Sequence[DeliveryInfo]], Many]: ...
 
 

@@ -58,7 +58,8 @@ class Transaction(Protocol):
     def write(self, sql: str, params: Params = None) -> None:
         """Run one statement whose result is not needed: it goes out with the next one, or with COMMIT.
 
-        That saves a round trip. An error of the statement is raised where it goes out.
+        That saves a round trip. An error of the statement is raised where it goes out. In a transaction
+        that joined a connection of yours it is run at once.
         """
 
     def write_values(self, sql: str, rows: Sequence[Sequence[Any]], *, template: str | None = None) -> None:

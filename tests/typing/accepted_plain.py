@@ -74,7 +74,7 @@ def bare_many_ask(messages: Sequence[WrapGift], deliveries: Sequence[DeliveryInf
     return [DONE] * len(messages)
 
 
-def use(tx: Transaction) -> Outcome:
+def use(tx: Transaction) -> Outcome | None:
     command: Command = many.command(WrapGift(order_id="A-1", ribbon="blue"))
     tx.send(command)
     return single(WrapGift(order_id="A-1"), tx)

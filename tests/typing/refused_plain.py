@@ -45,13 +45,13 @@ def batch_without_batch(messages: Sequence[WrapGift], tx: Transaction) -> Outcom
     return DONE
 
 
-# E: cannot be "str"
+# E: incompatible type "Callable[[WrapGift, Transaction], str]"
 @handler(queue="gifts", message=WrapGift)
 def wrong_return(message: WrapGift, tx: Transaction) -> str:
     return "done"
 
 
-# E: "Many" of "__call__" of "_Batch" cannot be
+# E: expected "Callable[[Sequence[WrapGift], Transaction], Sequence[Done
 @handler(queue="gifts", message=WrapGift, batch=50)
 def one_outcome_for_many(messages: Sequence[WrapGift], tx: Transaction) -> Outcome:
     return DONE
