@@ -7,6 +7,7 @@ from tests.support.rabbit import Rabbit
 
 
 def test_every_message_one_to_five_times_and_shuffled_has_its_effect_once(pipeline, vhost, sandbox):
+    # INJ1
     orders = list(generate(40, 53))
     pipeline.load(orders, cover=0.97)
     with Injector(vhost.settings, exchange="orders", queues=QUEUES, seed=53) as injector:
@@ -21,6 +22,7 @@ def test_every_message_one_to_five_times_and_shuffled_has_its_effect_once(pipeli
 
 
 def test_afterwards_the_bindings_are_as_they_were_and_nothing_is_left_behind(pipeline, vhost):
+    # INJ2
     rabbit = Rabbit(vhost.broker, vhost.settings)
     pipeline.load(orders := list(generate(30, 59)))
     with Injector(vhost.settings, exchange="orders", queues=["inventory"], copies=1) as injector:

@@ -152,6 +152,7 @@ def test_a_cut_counted_over_all_connections_ends_them_all_once(proxy, peer, dial
 
 
 def test_latency_delays_without_costing_throughput_or_order(proxy, peer, dial):
+    # PRX2
     proxy.latency(150, jitter_ms=50, seed=3)
     client = dial()
     sent = b"".join(b"%07d\n" % n for n in range(20_000))
@@ -176,6 +177,7 @@ def test_bandwidth_bounds_what_passes_in_a_second(proxy, peer, dial):
 
 
 def test_a_blackhole_keeps_connections_open_holds_back_the_sender_and_loses_nothing(proxy, peer, dial):
+    # PRX1, PRX3: faults are switched from this thread while the proxy's own carries traffic.
     client = dial()
     client.settimeout(0.2)
     server = peer.link()
