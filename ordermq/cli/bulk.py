@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ordermq.clock import monotonic_s
 from ordermq.failpoints import failpoint
-from ordermq.store import Session, Transaction, outbox
+from ordermq.store import Session, StoreTransaction, outbox
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def taking(items: Iterable[T]) -> Take[T]:
     return lambda limit: list(islice(rest, limit))
 
 
-def commit(session: Session, work: Callable[[Transaction], T], *, dry_run: bool = False) -> T:
+def commit(session: Session, work: Callable[[StoreTransaction], T], *, dry_run: bool = False) -> T:
     """Run ``work`` in a transaction, wake the relay for what it sent, and return its result.
 
     With ``dry_run`` everything is rolled back and the relay is not woken. Raises what

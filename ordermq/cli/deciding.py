@@ -16,7 +16,7 @@ from ordermq.cli.program import Program, load_program
 from ordermq.cli.progress import counting
 from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import BadInput, ConfigError, DeadLetterNotFound
-from ordermq.store import Session, Transaction, actions, dead_letters
+from ordermq.store import Session, StoreTransaction, actions, dead_letters
 from ordermq.store.dead_letters import DeadLetter, Filter
 
 BATCH = 100  # dead letters in one transaction
@@ -33,7 +33,7 @@ class Decision:
     word: str
     by: str
     reason: str
-    make: Callable[[Transaction, Sequence[DeadLetter]], list[str]]
+    make: Callable[[StoreTransaction, Sequence[DeadLetter]], list[str]]
 
 
 Decided = tuple[DeadLetter, str]
@@ -75,7 +75,7 @@ def replay(*, reason: str, config_path: str | None, **scope: Any) -> None:
     """
     program, by = load_program(config_path), actor()
 
-    def make(tx: Transaction, letters: Sequence[DeadLetter]) -> list[str]:
+    def make(tx: StoreTransaction, letters: Sequence[DeadLetter]) -> list[str]:
         return [_replay(tx, program, each, by=by, reason=reason) for each in letters]
 
     _decide(program, Decision("dead.replay", "replayed", by, reason, make), **scope)
@@ -101,7 +101,7 @@ def discard(*, reason: str, config_path: str | None, **scope: Any) -> None:
     """
     program, by = load_program(config_path), actor()
 
-    def make(tx: Transaction, letters: Sequence[DeadLetter]) -> list[str]:
+    def make(tx: StoreTransaction, letters: Sequence[DeadLetter]) -> list[str]:
         numbers = [each.dead_letter_id for each in letters]
         done = dead_letters.discard(tx, numbers, by=by, reason=reason)
         return ["discarded" if each.dead_letter_id in done else _closed(each) for each in letters]
@@ -172,7 +172,7 @@ def _decided(
     def take(limit: int) -> list[Decided]:
         nonlocal after, left
 
-        def decide(tx: Transaction) -> list[Decided]:
+        def decide(tx: StoreTransaction) -> list[Decided]:
             letters = dead_letters.take(tx, chosen, after=after, last=last, limit=min(limit, left))
             return _record(tx, decision, letters)
 
@@ -187,7 +187,7 @@ def _decided(
             yield letter, would + outcome
 
 
-def _record(tx: Transaction, decision: Decision, letters: Sequence[DeadLetter]) -> list[Decided]:
+def _record(tx: StoreTransaction, decision: Decision, letters: Sequence[DeadLetter]) -> list[Decided]:
     """Make the decision about ``letters`` and record who made it."""
     decided = list(zip(letters, decision.make(tx, letters), strict=True))
     changed = [subject(letter) for letter, outcome in decided if outcome == decision.word]
@@ -195,7 +195,7 @@ def _record(tx: Transaction, decision: Decision, letters: Sequence[DeadLetter]) 
     return decided
 
 
-def _replay(tx: Transaction, program: Program, letter: DeadLetter, *, by: str, reason: str) -> str:
+def _replay(tx: StoreTransaction, program: Program, letter: DeadLetter, *, by: str, reason: str) -> str:
     if not letter.is_open:
         return _closed(letter)
     try:

@@ -12,7 +12,7 @@ from ordermq.clock import monotonic_s, utc_now
 from ordermq.errors import StoreUnavailable
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
-from ordermq.store import Session, Transaction, dead_letters, outbox
+from ordermq.store import Session, StoreTransaction, dead_letters, outbox
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class TableMeter:
             self._shown.add(gauge)
 
 
-def _framework(tx: Transaction, _: Any) -> dict[Gauge, float]:
+def _framework(tx: StoreTransaction, _: Any) -> dict[Gauge, float]:
     return {
         metrics.dead_letters_open: dead_letters.count_open(tx),
         metrics.outbox_refused: outbox.count_refused(tx),

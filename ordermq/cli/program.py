@@ -14,13 +14,13 @@ from ordermq.config.settings import Settings
 from ordermq.errors import ConfigError
 from ordermq.module import Module
 from ordermq.observe.logs import CORRELATION_ID
-from ordermq.store import Session, Transaction, migrate
+from ordermq.store import Session, StoreTransaction, migrate
 from ordermq.store.migrate import Migration
 from ordermq.task import Handler, Registry
 from ordermq.task.handler import handlers_in
 from ordermq.topology import Topology, build
 
-ReadGauges = Callable[[Transaction, Any], Mapping[Gauge, float]]
+ReadGauges = Callable[[StoreTransaction, Any], Mapping[Gauge, float]]
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ from ordermq.consumer.worker import HandlingWorker
 from ordermq.errors import Contention
 from ordermq.failpoints import failpoint
 from ordermq.message.envelope import Delivery
-from ordermq.store import Transaction, inbox
+from ordermq.store import StoreTransaction, inbox
 from ordermq.store.leases import Leases
 from ordermq.store.starts import NEVER, Started
 from ordermq.task.external import Claim, ExternalHandler, Finished
@@ -197,7 +197,7 @@ class ExternalWorker(HandlingWorker):
             self._forget(preparation.left, preparation.left[message_id])
         self._settle_outcomes(outcomes, preparation.left)
 
-    def _drop_settled(self, tx: Transaction, messages: Sequence[Readable]) -> set[str]:
+    def _drop_settled(self, tx: StoreTransaction, messages: Sequence[Readable]) -> set[str]:
         """Give up all that is held for messages the inbox knows as settled; return their ids (EXT4)."""
         settled = inbox.settled(tx, self._settler.queue, [each.key for each in messages])
         duplicates = [each for each in messages if each.message_id in settled]
@@ -206,7 +206,7 @@ class ExternalWorker(HandlingWorker):
         return settled
 
     def _begin_resumed(
-        self, tx: Transaction, messages: Sequence[Readable], leased: Leases
+        self, tx: StoreTransaction, messages: Sequence[Readable], leased: Leases
     ) -> tuple[Sequence[Readable], list[Suspect]]:
         """Write a start of each message whose lease was taken over: its last owner may have died of it.
 
@@ -225,7 +225,7 @@ class ExternalWorker(HandlingWorker):
         return [resumed.get(each.message_id, each) for each in together], alone
 
     def _ask_handler(
-        self, tx: Transaction, messages: Sequence[Readable], leased: Leases, start_by_s: float
+        self, tx: StoreTransaction, messages: Sequence[Readable], leased: Leases, start_by_s: float
     ) -> tuple[list[Call], list[Answered]]:
         """Have the handler write its intents; return the calls to make, and what it answered at once."""
         if not messages:
@@ -248,7 +248,7 @@ class ExternalWorker(HandlingWorker):
         return calls, answered
 
     def _put_back_starts(
-        self, tx: Transaction, refused: Sequence[Answered], leased: Leases, before: Started
+        self, tx: StoreTransaction, refused: Sequence[Answered], leased: Leases, before: Started
     ) -> None:
         """A message that runs alone and is leased elsewhere was not begun after all."""
         if before.starts:
@@ -291,7 +291,7 @@ class ExternalWorker(HandlingWorker):
         self._settler.note_sent(tx)
         self._settle_outcomes(outcomes, left)
 
-    def _ask_to_complete(self, tx: Transaction, finished: Sequence[FinishedCall]) -> list[Answered]:
+    def _ask_to_complete(self, tx: StoreTransaction, finished: Sequence[FinishedCall]) -> list[Answered]:
         """Have one handler write the results of its calls; return what it answered."""
         messages = [each.message for each in finished]
         results = [Finished(each.call.claim, each.result) for each in finished]
@@ -309,7 +309,7 @@ class ExternalWorker(HandlingWorker):
 
     # --- settling -----------------------------------------------------------------
 
-    def _write(self, tx: Transaction, outcomes: Sequence[Answered]) -> None:
+    def _write(self, tx: StoreTransaction, outcomes: Sequence[Answered]) -> None:
         """Write what is no death; a death keeps its lease until its own transaction settles it."""
         done = [message for message, outcome in outcomes if isinstance(outcome, Done)]
         again = again_of(outcomes)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from ordermq.config.settings import ConsumerSettings
 from ordermq.consumer.received import Received
-from ordermq.store import Transaction, leases
+from ordermq.store import StoreTransaction, leases
 
 
 class HeldLeases:
@@ -22,7 +22,7 @@ class HeldLeases:
         self._held: dict[str, bool] = {}
         self._called: set[str] = set()  # message_ids of the calls under way
 
-    def take(self, tx: Transaction, messages: Sequence[Received]) -> leases.Leases:
+    def take(self, tx: StoreTransaction, messages: Sequence[Received]) -> leases.Leases:
         """Take the leases that are free, have run out, or are ours already.
 
         One under which a call is under way counts as foreign: the message was delivered again.
@@ -42,7 +42,7 @@ class HeldLeases:
             foreign_s=taken.foreign_s | dict.fromkeys(called, self._call_timeout_s),
         )
 
-    def release(self, tx: Transaction, messages: Iterable[Received]) -> None:
+    def release(self, tx: StoreTransaction, messages: Iterable[Received]) -> None:
         """Give leases up in the transaction that settles their messages.
 
         Another owner's stay, and those under which a call is under way.

@@ -33,7 +33,7 @@ from ordermq.errors import Contention, StoreRefused, StoreUnavailable
 from ordermq.failpoints import failpoint
 from ordermq.message.headers import bounded_error
 from ordermq.observe import metrics
-from ordermq.store import Session, Transaction, dead_letters, inbox
+from ordermq.store import Session, StoreTransaction, dead_letters, inbox
 from ordermq.store.outgoing import OutboxRow
 from ordermq.task.delivery import DeliveryInfo
 from ordermq.task.handler import Handler
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Message)
 
-Release = Callable[[Transaction], None]
+Release = Callable[[StoreTransaction], None]
 Resolved = tuple[Message, Outcome]
 SentAgain = tuple[Message, Retry | Postpone]
 
@@ -112,14 +112,14 @@ class Settler:
         self.count("duplicate", len(messages) - len(fresh))
         self.count("done", len(fresh))
 
-    def _run_in(self, tx: Transaction, handler: Handler, fresh: Sequence[Readable]) -> None:
+    def _run_in(self, tx: StoreTransaction, handler: Handler, fresh: Sequence[Readable]) -> None:
         outcomes = self._invoke(handler, fresh, tx)
         failpoint("settle.after_handler", handler.type)
         if any(outcome != DONE for outcome in outcomes):
             raise NotAllDone(list(zip(fresh, outcomes, strict=True)))
 
     def _invoke(
-        self, handler: Handler, messages: Sequence[Readable], tx: Transaction | None
+        self, handler: Handler, messages: Sequence[Readable], tx: StoreTransaction | None
     ) -> list[Outcome]:
         payloads = [each.payload for each in messages]
         with self.running.noted(self.queue, messages):
@@ -182,7 +182,7 @@ class Settler:
         """Return the retry policy of the message's handler; of an unreadable one, that of the settings."""
         return self._policy.of(message.handler.retry) if isinstance(message, Readable) else self._policy
 
-    def send_again(self, tx: Transaction, again: Sequence[SentAgain]) -> None:
+    def send_again(self, tx: StoreTransaction, again: Sequence[SentAgain]) -> None:
         """Write retries and postponements into the caller's transaction."""
         for name, kind in (("retry", Retry), ("postponed", Postpone)):
             by_id = {message.message_id: (message, out) for message, out in again if isinstance(out, kind)}
@@ -211,7 +211,7 @@ class Settler:
                 break
         self.count("dead", 1)
 
-    def note_sent(self, tx: Transaction) -> None:
+    def note_sent(self, tx: StoreTransaction) -> None:
         """Remember that a committed transaction wrote to the outbox."""
         self.has_sent = self.has_sent or tx.has_sent
 
@@ -256,7 +256,7 @@ class Settler:
             # Where no on_dead asks for a person, this line does.
             log.log(logging.ERROR if is_followed else logging.CRITICAL, "dead letter: %s", reason)
 
-    def _follow(self, message: Message, reason: str, tx: Transaction) -> None:
+    def _follow(self, message: Message, reason: str, tx: StoreTransaction) -> None:
         """Write what follows from a death into the transaction that keeps the dead letter."""
         if isinstance(message, Readable):
             if message.handler.on_dead is not None:

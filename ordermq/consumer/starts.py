@@ -28,7 +28,7 @@ from ordermq.config.settings import DatabaseSettings
 from ordermq.consumer.received import Message, Received, decode, unreadable
 from ordermq.consumer.running import HandlerRun
 from ordermq.errors import OrderMQError
-from ordermq.store import Session, Transaction, starts
+from ordermq.store import Session, StoreTransaction, starts
 from ordermq.store.starts import MAX_STARTS, Started
 from ordermq.task.registry import Registry
 
@@ -50,7 +50,7 @@ def begin_together(session: Session, queue: str, messages: Sequence[Received]) -
         return begin(tx, queue, messages)
 
 
-def begin(tx: Transaction, queue: str, messages: Sequence[Received]) -> list[Suspect]:
+def begin(tx: StoreTransaction, queue: str, messages: Sequence[Received]) -> list[Suspect]:
     """Do what ``begin_together`` does in the caller's transaction."""
     before = starts.begin(tx, queue, [each.message_id for each in messages])
     return [Suspect(each, before[each.message_id]) for each in messages if each.message_id in before]
@@ -80,17 +80,17 @@ def dead_reason(before: Started) -> str:
     return _reason(before) if before.starts >= MAX_STARTS else ""
 
 
-def forget(tx: Transaction, queue: str, messages: Iterable[Received]) -> None:
+def forget(tx: StoreTransaction, queue: str, messages: Iterable[Received]) -> None:
     """Forget the starts of the suspects among ``messages``: they ended, so they end no process."""
     starts.end(tx, queue, [each.message_id for each in messages if each.is_suspect])
 
 
-def forget_settled(tx: Transaction, queue: str, messages: Iterable[Received]) -> None:
+def forget_settled(tx: StoreTransaction, queue: str, messages: Iterable[Received]) -> None:
     """Forget the starts of messages that were settled before; another delivery may have left some."""
     starts.end(tx, queue, [each.message_id for each in messages])
 
 
-def put_back(tx: Transaction, queue: str, suspects: Iterable[Suspect]) -> None:
+def put_back(tx: StoreTransaction, queue: str, suspects: Iterable[Suspect]) -> None:
     """Uncount the last start of these messages: it was committed, but they were not run."""
     starts.put(tx, queue, {message.message_id: before for message, before in suspects})
 
@@ -115,7 +115,7 @@ def note_left_running(database: DatabaseSettings, runs: Sequence[HandlerRun]) ->
 
 def _note(
     database: DatabaseSettings,
-    write: Callable[[Transaction, str, Sequence[str]], None],
+    write: Callable[[StoreTransaction, str, Sequence[str]], None],
     messages: Sequence[tuple[str, Sequence[Received]]],
 ) -> None:
     ids: dict[str, list[str]] = {}

@@ -25,7 +25,7 @@ from ordermq.shop.commands import command_of
 from ordermq.shop.events import Event, EventType, StoredEvent
 from ordermq.shop.model import Order
 from ordermq.shop.saga import Status, advance
-from ordermq.store import Transaction
+from ordermq.store import StoreTransaction
 from ordermq.store.arrays import array_of, arrays_of
 from ordermq.task.transaction import Row
 
@@ -51,7 +51,7 @@ class Placed:
     is_duplicate: bool
 
 
-def place_order(order: Order, tx: Transaction, *, traceparent: str = "") -> Placed:
+def place_order(order: Order, tx: StoreTransaction, *, traceparent: str = "") -> Placed:
     """Accept ``order`` in the caller's transaction, with one statement if the order is new.
 
     Waits for another caller that is placing the same order_id at this moment (PLC1).
@@ -68,7 +68,7 @@ def place_order(order: Order, tx: Transaction, *, traceparent: str = "") -> Plac
 
 
 def place_orders(
-    orders: Sequence[Order], tx: Transaction, *, traceparent: str = ""
+    orders: Sequence[Order], tx: StoreTransaction, *, traceparent: str = ""
 ) -> list[Placed | OrderConflict]:
     """Accept many orders with two statements; return one answer for each, in their order.
 
@@ -91,7 +91,7 @@ def place_orders(
     ]  # fmt: skip
 
 
-def _known(order_ids: Sequence[str], tx: Transaction) -> dict[str, tuple[bytes, Status]]:
+def _known(order_ids: Sequence[str], tx: StoreTransaction) -> dict[str, tuple[bytes, Status]]:
     """Return the content's hash and the status of each order that exists."""
     rows = tx.fetch_all(_KNOWN, (list(order_ids),))
     return {order_id: (bytes(sha256), Status(status)) for order_id, sha256, status in rows}
@@ -126,7 +126,7 @@ class _Placement(msgspec.Struct, kw_only=True):
     message: dict[str, object]
 
 
-def _insert_one(order: Order, sha256: bytes, tx: Transaction, traceparent: str) -> bool:
+def _insert_one(order: Order, sha256: bytes, tx: StoreTransaction, traceparent: str) -> bool:
     """Insert ``order``; return whether it was new."""
     now = utc_now()
     traceparent = _trace_of(traceparent)
@@ -154,7 +154,7 @@ def _insert_one(order: Order, sha256: bytes, tx: Transaction, traceparent: str) 
 
 
 def _insert_many(
-    orders: Sequence[Order], content: dict[int, bytes], tx: Transaction, traceparent: str
+    orders: Sequence[Order], content: dict[int, bytes], tx: StoreTransaction, traceparent: str
 ) -> set[str]:
     """Insert ``orders``, of distinct ids; return the ids that were new."""
     if not orders:
@@ -172,7 +172,7 @@ def _insert_many(
     return set(new)
 
 
-def _add(tx: Transaction, sql: str, *values: object) -> list[Row]:
+def _add(tx: StoreTransaction, sql: str, *values: object) -> list[Row]:
     rows = tx.fetch_all(sql, values)
     failpoint("place.before_commit")
     return rows

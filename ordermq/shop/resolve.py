@@ -7,7 +7,7 @@ from ordermq.errors import OrderConflict, OrderNotFound
 from ordermq.shop.commands import command_of
 from ordermq.shop.events import FAILED, EventType, Step
 from ordermq.shop.journal import Journal
-from ordermq.store import Transaction, actions, dead_letters
+from ordermq.store import StoreTransaction, actions, dead_letters
 from ordermq.store.dead_letters import DeadLetter, Filter
 
 _GIVEN_UP = "SELECT DISTINCT step FROM shop.order_events WHERE order_id = %s AND type = ANY(%s)"
@@ -22,7 +22,7 @@ class Resolved:
     discarded: list[int]
 
 
-def resolve_order(order_id: str, tx: Transaction, *, by: str, reason: str) -> Resolved:
+def resolve_order(order_id: str, tx: StoreTransaction, *, by: str, reason: str) -> Resolved:
     """Record that an order needs no person any more, in the caller's transaction.
 
     Writes the event, discards the order's open dead letters for the same reason, and

@@ -33,7 +33,7 @@ from ordermq.shop.commands import command_of
 from ordermq.shop.events import Event, EventType, Step
 from ordermq.shop.journal import Journal
 from ordermq.shop.saga import State, advance
-from ordermq.store import Transaction, inbox, message_location, outgoing
+from ordermq.store import StoreTransaction, inbox, message_location, outgoing
 from ordermq.store.message_location import MessageLocation
 from ordermq.store.outgoing import OutboxRow
 
@@ -67,7 +67,7 @@ class Resumed:
     note: str = ""
 
 
-def resume_orders(order_ids: Iterable[str], tx: Transaction, *, anew: bool = False) -> list[Resumed]:
+def resume_orders(order_ids: Iterable[str], tx: StoreTransaction, *, anew: bool = False) -> list[Resumed]:
     """Send the lost messages of these orders again, in the caller's transaction.
 
     ``anew``: also messages that are done although their step is pending. Returns an
@@ -93,7 +93,9 @@ def resume_orders(order_ids: Iterable[str], tx: Transaction, *, anew: bool = Fal
     return answers
 
 
-def _look_up(order_ids: Sequence[str], tx: Transaction) -> tuple[list[Resumed], list[tuple[Command, Step]]]:
+def _look_up(
+    order_ids: Sequence[str], tx: StoreTransaction
+) -> tuple[list[Resumed], list[tuple[Command, Step]]]:
     """Lock the orders; return the answers that need no message, and the commands of the pending steps."""
     journal = Journal(tx, order_ids)
     senders_of = _senders_of(order_ids, tx)
@@ -156,7 +158,7 @@ def senders(events: Sequence[tuple[int, Event]]) -> dict[Step, int]:
     return sent
 
 
-def _senders_of(order_ids: Sequence[str], tx: Transaction) -> dict[str, dict[Step, int]]:
+def _senders_of(order_ids: Sequence[str], tx: StoreTransaction) -> dict[str, dict[Step, int]]:
     histories: dict[str, list[tuple[int, Event]]] = {}
     for order_id, version, event_type, step in tx.fetch_all(_EVENTS, (list(order_ids),)):
         event = Event(EventType(event_type), Step(step) if step else None)

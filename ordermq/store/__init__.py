@@ -2,6 +2,6 @@
 
 from ordermq.store.outbox import wake_relay
 from ordermq.store.session import Session
-from ordermq.store.transaction import Transaction, join_transaction
+from ordermq.store.transaction import StoreTransaction, join_transaction
 
-__all__ = ["Session", "Transaction", "join_transaction", "wake_relay"]
+__all__ = ["Session", "StoreTransaction", "join_transaction", "wake_relay"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from ordermq.store.transaction import Transaction
+from ordermq.store.transaction import StoreTransaction
 
 _RECORD = "INSERT INTO ordermq.actions (actor, action, subject, reason) VALUES %s"
 
@@ -32,13 +32,13 @@ class Action(NamedTuple):
     reason: str
 
 
-def record(tx: Transaction, actor: str, action: str, subjects: Iterable[str], reason: str) -> None:
+def record(tx: StoreTransaction, actor: str, action: str, subjects: Iterable[str], reason: str) -> None:
     """Record one action for each of ``subjects``: ``dead_letter 17``, ``order A-1001``."""
     tx.write_values(_RECORD, [(actor, action, subject, reason) for subject in subjects])
 
 
 def select(
-    tx: Transaction,
+    tx: StoreTransaction,
     *,
     subject: str | None = None,
     action: str | None = None,

@@ -15,7 +15,7 @@ from ordermq.errors import BadInput
 from ordermq.message.envelope import Envelope
 from ordermq.message.payload import MAX_BODY_BYTES
 from ordermq.store.outgoing import ENVELOPE, OutboxRow
-from ordermq.store.transaction import Transaction
+from ordermq.store.transaction import StoreTransaction
 
 
 class DeadLetter(NamedTuple):
@@ -151,7 +151,7 @@ class Filter:
 EVERY = Filter()
 
 
-def keep(tx: Transaction, queue: str, letters: Sequence[tuple[Envelope, bytes, str]]) -> None:
+def keep(tx: StoreTransaction, queue: str, letters: Sequence[tuple[Envelope, bytes, str]]) -> None:
     """Store (envelope, body, reason) of messages given up. One already stored is left as it is."""
     rows = [
         (queue, *[getattr(envelope, name) for name in _KEPT], body, reason)
@@ -160,29 +160,29 @@ def keep(tx: Transaction, queue: str, letters: Sequence[tuple[Envelope, bytes, s
     tx.write_values(_KEEP, rows)
 
 
-def select(tx: Transaction, matching: Filter = EVERY, *, limit: int = 100) -> list[DeadLetter]:
+def select(tx: StoreTransaction, matching: Filter = EVERY, *, limit: int = 100) -> list[DeadLetter]:
     """Return dead letters, newest first."""
     return [_letter(row) for row in tx.fetch_all(_LIST, matching.params(limit=limit))]
 
 
-def group(tx: Transaction, matching: Filter = EVERY, *, limit: int = 100) -> list[Group]:
+def group(tx: StoreTransaction, matching: Filter = EVERY, *, limit: int = 100) -> list[Group]:
     """Return how many died of each cause, the most frequent first."""
     return [Group(*row) for row in tx.fetch_all(_GROUP, matching.params(limit=limit))]
 
 
-def count(tx: Transaction, matching: Filter = EVERY) -> tuple[int, int]:
+def count(tx: StoreTransaction, matching: Filter = EVERY) -> tuple[int, int]:
     """Return how many there are, and the highest number among them."""
     row = tx.fetch_one(_COUNT, matching.params())
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
-def count_open(tx: Transaction, limit: int = 100_000) -> int:
+def count_open(tx: StoreTransaction, limit: int = 100_000) -> int:
     """Return how many wait for a decision, counted up to ``limit``."""
     row = tx.fetch_one(_OPEN, (limit,))
     return int(row[0]) if row else 0
 
 
-def take(tx: Transaction, matching: Filter, *, after: int, last: int, limit: int) -> list[DeadLetter]:
+def take(tx: StoreTransaction, matching: Filter, *, after: int, last: int, limit: int) -> list[DeadLetter]:
     """Lock and return dead letters numbered above ``after`` up to ``last``, in the order they died.
 
     With ``last`` taken before a bulk replay, what dies again meanwhile is not replayed again.
@@ -190,13 +190,13 @@ def take(tx: Transaction, matching: Filter, *, after: int, last: int, limit: int
     return [_letter(row) for row in tx.fetch_all(_TAKE, matching.params(after=after, last=last, limit=limit))]
 
 
-def get(tx: Transaction, dead_letter_id: int) -> DeadLetter | None:
+def get(tx: StoreTransaction, dead_letter_id: int) -> DeadLetter | None:
     """Return one dead letter, or None."""
     row = tx.fetch_one(_SHOW, (dead_letter_id,))
     return _letter(row) if row else None
 
 
-def replay(tx: Transaction, letter: DeadLetter, *, by: str, reason: str) -> bool:
+def replay(tx: StoreTransaction, letter: DeadLetter, *, by: str, reason: str) -> bool:
     """Send a dead letter to its queue again; False if it was replayed or discarded already.
 
     The message keeps its message_id; attempts start at 1 and replay_no rises, so a
@@ -220,7 +220,7 @@ def replay(tx: Transaction, letter: DeadLetter, *, by: str, reason: str) -> bool
     return True
 
 
-def discard(tx: Transaction, dead_letter_ids: Sequence[int], *, by: str, reason: str) -> set[int]:
+def discard(tx: StoreTransaction, dead_letter_ids: Sequence[int], *, by: str, reason: str) -> set[int]:
     """Let dead letters rest for good; return the numbers of those that were open."""
     if not dead_letter_ids:
         return set()

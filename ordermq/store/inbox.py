@@ -16,7 +16,7 @@ Invariants
 from collections.abc import Sequence
 
 from ordermq.store.arrays import array_of
-from ordermq.store.transaction import Transaction
+from ordermq.store.transaction import StoreTransaction
 
 _ROWS = """
     SELECT %(queue)s, message_id, hop, %(outcome)s
@@ -57,28 +57,28 @@ _SETTLED = """
 """
 
 
-def settle(tx: Transaction, queue: str, messages: Sequence[tuple[str, int]], outcome: str) -> set[str]:
+def settle(tx: StoreTransaction, queue: str, messages: Sequence[tuple[str, int]], outcome: str) -> set[str]:
     """Record ``(message_id, hop)`` as settled; return the ids that were not settled before."""
     return _found(_SETTLE, tx, queue, messages, outcome)
 
 
-def complete(tx: Transaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:
+def complete(tx: StoreTransaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:
     """Record the leased messages as done; return the ids that were not done before."""
     return _found(_COMPLETE, tx, queue, messages, "done")
 
 
-def reopen(tx: Transaction, queue: str, message_id: str) -> None:
+def reopen(tx: StoreTransaction, queue: str, message_id: str) -> None:
     """Let a message that is done be handled once more, at its next hop; earlier ones stay settled."""
     tx.write(_REOPEN, (queue, message_id))
 
 
-def settled(tx: Transaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:
+def settled(tx: StoreTransaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:
     """Return the ids among ``messages`` that need no more work. Locks nothing."""
     return _found(_SETTLED, tx, queue, messages)
 
 
 def _found(
-    sql: str, tx: Transaction, queue: str, messages: Sequence[tuple[str, int]], outcome: str = ""
+    sql: str, tx: StoreTransaction, queue: str, messages: Sequence[tuple[str, int]], outcome: str = ""
 ) -> set[str]:
     if not messages:
         return set()

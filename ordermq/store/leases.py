@@ -9,7 +9,7 @@ been made.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ordermq.store.transaction import Transaction
+from ordermq.store.transaction import StoreTransaction
 
 # A lease that is held is left out before the insertion: a conflict would lock its row, even
 # where it then changes nothing, and whoever completes the message locks the inbox first.
@@ -46,7 +46,9 @@ class Leases(NamedTuple):
     foreign_s: dict[str, float]
 
 
-def take(tx: Transaction, queue: str, message_ids: Sequence[str], *, owner: str, lease_s: float) -> Leases:
+def take(
+    tx: StoreTransaction, queue: str, message_ids: Sequence[str], *, owner: str, lease_s: float
+) -> Leases:
     """Take what is free or has run out, for ``lease_s`` seconds."""
     rows = [(queue, message_id, owner, lease_s) for message_id in sorted(message_ids)]
     taken: dict[str, bool] = dict(tx.fetch_values(_TAKE, rows, template=_TAKE_TEMPLATE))
@@ -60,7 +62,7 @@ def take(tx: Transaction, queue: str, message_ids: Sequence[str], *, owner: str,
 
 
 def retake(
-    tx: Transaction, queue: str, message_ids: Sequence[str], *, owner: str, lease_s: float
+    tx: StoreTransaction, queue: str, message_ids: Sequence[str], *, owner: str, lease_s: float
 ) -> set[str]:
     """Take again, for ``lease_s`` seconds, what ``owner`` holds already; return it."""
     if not message_ids:
@@ -68,12 +70,12 @@ def retake(
     return {row[0] for row in tx.fetch_all(_RETAKE, (lease_s, queue, sorted(message_ids), owner))}
 
 
-def left(tx: Transaction, queue: str, message_ids: Sequence[str]) -> dict[str, float]:
+def left(tx: StoreTransaction, queue: str, message_ids: Sequence[str]) -> dict[str, float]:
     """Return the seconds left on each lease there is, whoever holds it; 0 if it has run out."""
     return dict(tx.fetch_all(_LEFT, (queue, list(message_ids)))) if message_ids else {}
 
 
-def release(tx: Transaction, queue: str, message_ids: Sequence[str], owner: str) -> None:
+def release(tx: StoreTransaction, queue: str, message_ids: Sequence[str], owner: str) -> None:
     """Give leases back: their messages are settled. Another owner's are left alone."""
     if message_ids:
         tx.write(

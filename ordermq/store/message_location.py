@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from ordermq.store.transaction import Transaction
+from ordermq.store.transaction import StoreTransaction
 
 # One statement, so that a message on its way from the inbox's retry to the outbox is seen in one of them.
 _FIND = """
@@ -45,7 +45,7 @@ class MessageLocation(NamedTuple):
         return max(seen) + 1 if seen else 0
 
 
-def find(tx: Transaction, messages: Sequence[tuple[str, str]]) -> dict[tuple[str, str], MessageLocation]:
+def find(tx: StoreTransaction, messages: Sequence[tuple[str, str]]) -> dict[tuple[str, str], MessageLocation]:
     """Return the locations of each ``(queue, message_id)``, without a lock."""
     rows = tx.fetch_values(_FIND, sorted(set(messages)), template="(%s, %s)")
     return {

@@ -13,7 +13,7 @@ from importlib import resources
 
 from ordermq.errors import ConfigError, SchemaOutdated
 from ordermq.store.session import Session
-from ordermq.store.transaction import Transaction
+from ordermq.store.transaction import StoreTransaction
 
 _LOCK = 0x6F72646572_4D49  # one migration at a time, whoever starts it
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
@@ -118,7 +118,7 @@ def check(session: Session, migrations: Sequence[Migration]) -> None:
         raise SchemaOutdated(f"the database has migration {scope} {number:04}, newer than this code")
 
 
-def _applied(tx: Transaction) -> set[tuple[str, int]]:
+def _applied(tx: StoreTransaction) -> set[tuple[str, int]]:
     exists = tx.fetch_one("SELECT to_regclass('ordermq.migrations') IS NOT NULL")
     if not exists or not exists[0]:
         return set()

@@ -23,7 +23,7 @@ from psycopg2.extensions import connection as Connection
 from ordermq.errors import StoreUnavailable, UsageError
 from ordermq.store.outgoing import COLUMNS, OutboxRow, row_of
 from ordermq.store.session import Session
-from ordermq.store.transaction import Transaction
+from ordermq.store.transaction import StoreTransaction
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def wake_relay(session: Session | Connection) -> None:
         log.debug("could not notify the relay: %s", exc)
 
 
-def claim(tx: Transaction, limit: int) -> list[ClaimedRow] | None:
+def claim(tx: StoreTransaction, limit: int) -> list[ClaimedRow] | None:
     """Become the active relay until the transaction ends; None if another is.
 
     Returns up to ``limit`` due rows, oldest first; fewer, if MAX_CLAIM_BYTES of bodies are reached.
@@ -100,24 +100,24 @@ def claim(tx: Transaction, limit: int) -> list[ClaimedRow] | None:
     return [ClaimedRow(record[1], record[2], row_of(record[3:])) for record in records]
 
 
-def delete(tx: Transaction, outbox_ids: Sequence[int]) -> None:
+def delete(tx: StoreTransaction, outbox_ids: Sequence[int]) -> None:
     """Remove confirmed rows. Call only after their confirms arrived (OUT1)."""
     if outbox_ids:
         tx.write("DELETE FROM ordermq.outbox WHERE outbox_id = ANY(%s)", (list(outbox_ids),))
 
 
-def refused(tx: Transaction, refusals: Sequence[tuple[int, str, float]]) -> None:
+def refused(tx: StoreTransaction, refusals: Sequence[tuple[int, str, float]]) -> None:
     """Note (outbox_id, reason, delay in seconds) of rows the broker returned or nacked."""
     tx.write_values(_REFUSED, refusals, template="(%s, %s, %s::float8)")
 
 
-def pending(tx: Transaction, limit: int = 100_000) -> tuple[int, float]:
+def pending(tx: StoreTransaction, limit: int = 100_000) -> tuple[int, float]:
     """Return how many rows are due, counted up to ``limit``, and the oldest one's lateness in seconds."""
     row = tx.fetch_one(_PENDING, {"limit": limit})
     return (int(row[0]), float(row[1])) if row else (0, 0.0)
 
 
-def count_refused(tx: Transaction, limit: int = 100_000) -> int:
+def count_refused(tx: StoreTransaction, limit: int = 100_000) -> int:
     """Return how many rows the broker would not take so far, counted up to ``limit``."""
     row = tx.fetch_one(_COUNT_REFUSED, (limit,))
     return int(row[0]) if row else 0

@@ -29,7 +29,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from ordermq.config.settings import RetentionSettings
-from ordermq.store.transaction import Transaction
+from ordermq.store.transaction import StoreTransaction
 
 
 class Table(StrEnum):
@@ -128,7 +128,7 @@ UNTIL = """
 """
 
 
-def horizon(tx: Transaction, ages: RetentionSettings, *, gone: Collection[str] = ()) -> Horizon:
+def horizon(tx: StoreTransaction, ages: RetentionSettings, *, gone: Collection[str] = ()) -> Horizon:
     """Say what is old now. RET2 does not hold for queues that are ``gone`` from the broker for good."""
     row = tx.fetch_one(_AGES, {"inbox_s": ages.inbox_s, "dead_letters_s": ages.dead_letters_s})
     assert row is not None  # noqa: S101 # a SELECT without FROM has one row
@@ -138,7 +138,9 @@ def horizon(tx: Transaction, ages: RetentionSettings, *, gone: Collection[str] =
     return Horizon(inbox_before, letters_before, sorted(queues), sorted(works.keys() - queues))
 
 
-def delete(tx: Transaction, table: Table, horizon: Horizon, *, after: datetime, limit: int) -> PruneBatch:
+def delete(
+    tx: StoreTransaction, table: Table, horizon: Horizon, *, after: datetime, limit: int
+) -> PruneBatch:
     """Delete up to ``limit`` old rows. Begin with START, go on with what the batch before returned."""
     params = _params(tx, table, horizon, after=after, limit=limit)
     if params is None:
@@ -147,7 +149,7 @@ def delete(tx: Transaction, table: Table, horizon: Horizon, *, after: datetime, 
     return PruneBatch(rows, after if rows == limit else params["until"])
 
 
-def count(tx: Transaction, table: Table, horizon: Horizon, *, after: datetime, limit: int) -> PruneBatch:
+def count(tx: StoreTransaction, table: Table, horizon: Horizon, *, after: datetime, limit: int) -> PruneBatch:
     """Count what ``delete`` would delete, in steps of about ``limit`` rows of the inbox. Locks nothing."""
     params = _params(tx, table, horizon, after=after, limit=limit)
     if params is None:
@@ -157,7 +159,7 @@ def count(tx: Transaction, table: Table, horizon: Horizon, *, after: datetime, l
 
 
 def _params(
-    tx: Transaction, table: Table, horizon: Horizon, *, after: datetime, limit: int
+    tx: StoreTransaction, table: Table, horizon: Horizon, *, after: datetime, limit: int
 ) -> dict[str, Any] | None:
     """Return what the statements bind; None past the end of the old part of the inbox."""
     params = {**horizon._asdict(), "after": after, "limit": limit, "until": None}

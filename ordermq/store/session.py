@@ -16,7 +16,7 @@ from ordermq.errors import CommitUnknown, Contention, StoreError, StoreUnavailab
 from ordermq.observe import metrics
 from ordermq.store._errors import translate, translated
 from ordermq.store.deadline import Guard
-from ordermq.store.transaction import Transaction
+from ordermq.store.transaction import StoreTransaction
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Session:
     @contextmanager
     def transaction(
         self, *, traces: Mapping[str, str] | None = None, dry_run: bool = False
-    ) -> Iterator[Transaction]:
+    ) -> Iterator[StoreTransaction]:
         """Begin; commit at the end of the block, roll back if it raises.
 
         With ``dry_run`` all statements are run, deferred constraints are checked, and the end
@@ -70,7 +70,7 @@ class Session:
             self.close()
         connection, guard = self._open()
         pace = _Pace(guard, self._settings.statement_timeout_s + _GRACE_S)
-        tx = Transaction(
+        tx = StoreTransaction(
             connection, traces=traces, deadline=pace.statement, is_owned=True, queues=self._queues
         )
         tx.is_dry_run = dry_run
@@ -146,7 +146,7 @@ class Session:
         self.close()
         try:
             connection = connect(self._settings, name=self._name)
-            connection.autocommit = True  # BEGIN is the Transaction's to send
+            connection.autocommit = True  # BEGIN is the StoreTransaction's to send
         except psycopg2.Error as exc:
             raise translate(exc) from exc
         try:
@@ -160,7 +160,7 @@ class Session:
         self._connection, self._guard = connection, guard
         return connection, guard
 
-    def _commit(self, tx: Transaction, connection: Connection, guard: Guard, pace: "_Pace") -> None:
+    def _commit(self, tx: StoreTransaction, connection: Connection, guard: Guard, pace: "_Pace") -> None:
         try:
             with metrics.commit_seconds.time():
                 tx.commit()

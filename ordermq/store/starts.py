@@ -7,7 +7,7 @@ settles the message; if the message kills the process, the row stays and counts.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ordermq.store.transaction import Transaction
+from ordermq.store.transaction import StoreTransaction
 
 MAX_STARTS = 3
 
@@ -40,7 +40,7 @@ class Started(NamedTuple):
 NEVER = Started()
 
 
-def begin(tx: Transaction, queue: str, message_ids: Sequence[str]) -> dict[str, Started]:
+def begin(tx: StoreTransaction, queue: str, message_ids: Sequence[str]) -> dict[str, Started]:
     """Record the first start of each message; return those begun before, which are left as they are."""
     rows = [(queue, message_id) for message_id in sorted(message_ids)]
     first = {row[0] for row in tx.fetch_values(_BEGIN, rows)}
@@ -49,17 +49,17 @@ def begin(tx: Transaction, queue: str, message_ids: Sequence[str]) -> dict[str, 
     return {message_id: Started(starts, overdue) for message_id, starts, overdue in known}
 
 
-def put(tx: Transaction, queue: str, started: Mapping[str, Started]) -> None:
+def put(tx: StoreTransaction, queue: str, started: Mapping[str, Started]) -> None:
     """Write what is to be known of these messages, by message_id."""
     tx.write_values(_PUT, [(queue, message_id, *each) for message_id, each in sorted(started.items())])
 
 
-def mark_overdue(tx: Transaction, queue: str, message_ids: Sequence[str]) -> None:
+def mark_overdue(tx: StoreTransaction, queue: str, message_ids: Sequence[str]) -> None:
     """Record that the handler of these messages ran past its deadline; a first start counts as recorded."""
     tx.write_values(_OVERDUE, [(queue, message_id, 1) for message_id in sorted(message_ids)])
 
 
-def end(tx: Transaction, queue: str, message_ids: Sequence[str]) -> None:
+def end(tx: StoreTransaction, queue: str, message_ids: Sequence[str]) -> None:
     """Forget the starts of messages: they were settled, or handed back unharmed."""
     if message_ids:
         tx.write(

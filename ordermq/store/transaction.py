@@ -28,7 +28,7 @@ _NEXT = b"\n;\n"  # on a line of its own: a comment at the end of one must not s
 MANY_ROWS = 4  # from so many on an array a column costs less than VALUES
 
 
-class Transaction:
+class StoreTransaction:
     """What may be done inside one transaction; beginning and ending it is its owner's.
 
     Owned by one thread. Every method raises a StoreError; after one, the transaction
@@ -206,8 +206,8 @@ class Transaction:
         self._held.clear()
 
 
-def join_transaction(connection: Connection, queues: Set[str] | None = None) -> Transaction:
-    """Return a Transaction over a psycopg2 connection of your own: its commit sends the messages.
+def join_transaction(connection: Connection, queues: Set[str] | None = None) -> StoreTransaction:
+    """Return a StoreTransaction over a psycopg2 connection of your own: its commit sends the messages.
 
     ``queues`` are the queues there are; commands to others are refused. After your commit
     ``wake_relay(connection)`` saves the messages the wait for the relay's next poll. Raises
@@ -218,7 +218,7 @@ def join_transaction(connection: Connection, queues: Set[str] | None = None) -> 
         raise UsageError("the connection is in autocommit mode; set connection.autocommit = False")
     if connection.get_transaction_status() == TRANSACTION_STATUS_UNKNOWN:
         raise UsageError("the connection is closed")
-    return Transaction(connection, queues=queues)
+    return StoreTransaction(connection, queues=queues)
 
 
 def _check_queues(rows: Sequence[OutboxRow], queues: Set[str]) -> None:

@@ -16,7 +16,7 @@ from ordermq.errors import HandlerMisbehaved, StoreRefused, StoreUnavailable, Us
 from ordermq.message.envelope import Envelope
 from ordermq.message.payload import Payload
 from ordermq.observe import trace
-from ordermq.store import Session, Transaction
+from ordermq.store import Session, StoreTransaction
 from ordermq.task.delivery import DeliveryInfo
 from ordermq.task.external import Claim, ExternalHandler, Finished
 from ordermq.task.handler import Handler, HandlerFunction, handler_of
@@ -39,7 +39,7 @@ _PASSES = (StoreUnavailable, StoreRefused, HandlerMisbehaved)
 P = TypeVar("P", bound=Payload)
 
 Instance = ExternalHandler[Any, Any, Any]
-Check = Callable[[Transaction], None]
+Check = Callable[[StoreTransaction], None]
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,9 @@ class _Run:
         if self._commit and self._finished:
             self.by_halves(end, [item for item in items if item.number in self._finished])
 
-    def _prepare(self, instance: Instance, items: Sequence[_Item], resumed: bool, tx: Transaction) -> None:
+    def _prepare(
+        self, instance: Instance, items: Sequence[_Item], resumed: bool, tx: StoreTransaction
+    ) -> None:
         """Prepare and call; a call that was made before, for a larger part, is not made again."""
         claims = [Claim(item.message, item.envelope, resumed, _LIMITS.call_timeout_s) for item in items]
         answers = invoke_prepare(instance, claims, tx)
@@ -227,7 +229,7 @@ class _Run:
             else:
                 self._finished[item.number] = Finished(claim, _called(instance, self._handler, answer))
 
-    def _complete(self, instance: Instance, items: Sequence[_Item], tx: Transaction) -> None:
+    def _complete(self, instance: Instance, items: Sequence[_Item], tx: StoreTransaction) -> None:
         called = [item.number for item in items if item.number in self._finished]
         if called:
             outcomes = invoke_complete(instance, [self._finished[number] for number in called], tx)
@@ -238,18 +240,20 @@ class _Run:
         deadline = Deadline(_LIMITS.handler_deadline_s)
         return [DeliveryInfo.of(item.envelope, deadline) for item in items]
 
-    def _transaction(self, items: Sequence[_Item], *, is_kept: bool) -> AbstractContextManager[Transaction]:
+    def _transaction(
+        self, items: Sequence[_Item], *, is_kept: bool
+    ) -> AbstractContextManager[StoreTransaction]:
         traces = {item.envelope.correlation_id: item.envelope.traceparent for item in items}
         return self._session.transaction(traces=traces, dry_run=not is_kept)
 
-    def _look(self, tx: Transaction) -> None:
+    def _look(self, tx: StoreTransaction) -> None:
         self._flush(tx)
         if self._check is not None:
             self._is_checking = self._has_checked = True
             self._check(tx)
             self._is_checking = False
 
-    def _flush(self, tx: Transaction) -> None:
+    def _flush(self, tx: StoreTransaction) -> None:
         """Have all statements run and all constraints checked: what fails is the handler's failure."""
         tx.check()
         for queue, type_, message_id, body in tx.fetch_all(_SENT):

@@ -24,7 +24,7 @@ from ordermq.errors import (
     UsageError,
 )
 from ordermq.message import Command, Payload
-from ordermq.store import Session, Transaction, join_transaction, migrate, outbox, outgoing, wake_relay
+from ordermq.store import Session, StoreTransaction, join_transaction, migrate, outbox, outgoing, wake_relay
 from ordermq.store.arrays import insert_into
 from ordermq.testing import wait_until
 
@@ -261,8 +261,10 @@ def test_a_connection_that_breaks_while_what_is_written_commits_leaves_its_outco
 
 def test_a_transaction_is_two_round_trips_when_one_statement_is_asked(session, monkeypatch):
     sent = []
-    run = Transaction._run
-    monkeypatch.setattr(Transaction, "_run", lambda tx, cursor, sql: (sent.append(sql), run(tx, cursor, sql)))
+    run = StoreTransaction._run
+    monkeypatch.setattr(
+        StoreTransaction, "_run", lambda tx, cursor, sql: (sent.append(sql), run(tx, cursor, sql))
+    )
     with session.transaction() as tx:
         tx.fetch_one("SELECT 1")
         tx.write("INSERT INTO notes VALUES ('a')")

@@ -22,7 +22,17 @@ from ordermq.errors import (
 )
 from ordermq.message import MAX_BODY_BYTES, Command, Envelope, Payload
 from ordermq.observe import trace
-from ordermq.store import Session, Transaction, actions, dead_letters, inbox, leases, migrate, outbox, starts
+from ordermq.store import (
+    Session,
+    StoreTransaction,
+    actions,
+    dead_letters,
+    inbox,
+    leases,
+    migrate,
+    outbox,
+    starts,
+)
 from ordermq.store.arrays import insert_into
 from ordermq.store.dead_letters import Filter
 from ordermq.store.migrate import Migration
@@ -281,7 +291,9 @@ def test_of_two_who_take_a_lease_at_the_same_moment_one_has_it(session, database
             taken = leases.take(tx, "q", ["m"], owner=name, lease_s=30.0)
             if name == "first":
                 late.append(pool.submit(take, "second"))
-                wait_until(lambda: in_transaction(session, Transaction.fetch_one, WAITS), 10.0, what="a wait")
+                wait_until(
+                    lambda: in_transaction(session, StoreTransaction.fetch_one, WAITS), 10.0, what="a wait"
+                )
         return taken
 
     late = []

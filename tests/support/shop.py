@@ -18,7 +18,7 @@ from ordermq.shop.handlers import (
     SendNotificationHandler,
 )
 from ordermq.shop.reconcile import check_messages, check_orders, message_books, payment_books
-from ordermq.store import Session, Transaction, migrate
+from ordermq.store import Session, StoreTransaction, migrate
 from ordermq.store.checks import reconcile
 from ordermq.store.session import connect
 from ordermq.task import DONE, Claim, Dead, Finished, Outcome
@@ -236,7 +236,7 @@ class CountingSession:
     @contextmanager
     def transaction(self, *, traces=None):
         with self._connection:
-            yield Transaction(self._connection, traces=traces, deadline=self._count)
+            yield StoreTransaction(self._connection, traces=traces, deadline=self._count)
 
     def close(self):
         self._connection.close()

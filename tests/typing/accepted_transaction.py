@@ -3,7 +3,7 @@
 from psycopg2.extensions import connection
 
 import ordermq
-from ordermq.store import Session, Transaction
+from ordermq.store import Session, StoreTransaction
 from tests.typing.gifts import WrapGift
 
 
@@ -22,6 +22,6 @@ def joined(own: connection) -> None:
     ordermq.wake_relay(own)
 
 
-def as_protocol(tx: Transaction) -> ordermq.Transaction:
+def as_protocol(tx: StoreTransaction) -> ordermq.Transaction:
     tx.send(ordermq.Command("elsewhere", "m-1", "A-1", WrapGift(order_id="A-1")))
     return tx

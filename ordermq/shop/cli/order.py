@@ -19,7 +19,7 @@ from ordermq.shop.cli.resuming import adopt_texts, resume, stuck
 from ordermq.shop.money import written
 from ordermq.shop.queries import OrderDetail
 from ordermq.shop.resolve import resolve_order
-from ordermq.store import Transaction, actions
+from ordermq.store import StoreTransaction, actions
 
 
 @click.group("order", epilog=EXIT_CODES)
@@ -150,7 +150,7 @@ def cancel(order_id: str, reason: str, dry_run: bool, config_path: str | None) -
     """
     session = load_shop(config_path).session("ordermq order")
 
-    def cancelled_in(tx: Transaction) -> Cancelled:
+    def cancelled_in(tx: StoreTransaction) -> Cancelled:
         cancelled = cancel_order(order_id, tx, reason)
         if not cancelled.is_duplicate:
             actions.record(tx, actor(), "order.cancel", [f"order {order_id}"], reason)

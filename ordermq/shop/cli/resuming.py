@@ -19,7 +19,7 @@ from ordermq.shop.gateways import SmsGateway
 from ordermq.shop.money import written
 from ordermq.shop.resume import Found, Resumed, resume_orders
 from ordermq.shop.settings import SECTION, ShopSettings
-from ordermq.store import Session, Transaction, actions
+from ordermq.store import Session, StoreTransaction, actions
 
 BATCH = 100  # orders in one transaction
 
@@ -196,7 +196,7 @@ def _stuck(session: Session, older_than_s: float) -> list[str]:
         return [row.order_id for row in queries.stuck(tx, older_than_s=older_than_s, limit=_MOST)]
 
 
-def _resumed(order_ids: list[str], reason: str, tx: Transaction, *, anew: bool) -> list[Resumed]:
+def _resumed(order_ids: list[str], reason: str, tx: StoreTransaction, *, anew: bool) -> list[Resumed]:
     """Resume these orders, and record which of them something was sent for."""
     answers = resume_orders(order_ids, tx, anew=anew)
     changed = dict.fromkeys(each.order_id for each in answers if each.found is Found.SENT)

@@ -18,7 +18,7 @@ from ordermq.shop.gateways.payment import PaymentGateway
 from ordermq.shop.gateways.sms import SmsGateway
 from ordermq.shop.handlers import CapturePaymentHandler, SendNotificationHandler, reserve_stock
 from ordermq.shop.sandbox.private import PrivateSandbox
-from ordermq.store import Session, Transaction, outbox
+from ordermq.store import Session, StoreTransaction, outbox
 from ordermq.task import DONE
 from ordermq.testing.handling import Ran, run_handler
 from ordermq.testing.stack.errors import StackError
@@ -98,14 +98,14 @@ class _InLine:
             tx.execute(_TAKE_BACK, (order.order_id, "inventory"))
 
     def _reserve(self, order_id: str) -> None:
-        def take_back(tx: Transaction) -> None:
+        def take_back(tx: StoreTransaction) -> None:
             tx.execute(_TAKE_BACK, (order_id, "payment"))
 
         message = ReserveStock(order_id=order_id)
         _check(run_handler(reserve_stock, message, session=self._session, commit=True, check=take_back))
 
     def _pay_and_tell(self, order_id: str) -> None:
-        def take_back(tx: Transaction) -> None:
+        def take_back(tx: StoreTransaction) -> None:
             tx.execute(_TAKE_BACK, (order_id, "notify"))
 
         pay = CapturePayment(order_id=order_id)
