@@ -146,7 +146,7 @@ class Session:
         self.close()
         try:
             connection = connect(self._settings, name=self._name)
-            connection.autocommit = True  # BEGIN is the StoreTransaction's to send
+            connection.autocommit = True  # StoreTransaction sends BEGIN itself
         except psycopg2.Error as exc:
             raise translate(exc) from exc
         try:

@@ -207,7 +207,7 @@ class StoreTransaction:
 
 
 def join_transaction(connection: Connection, queues: Set[str] | None = None) -> StoreTransaction:
-    """Return a StoreTransaction over a psycopg2 connection of your own: its commit sends the messages.
+    """Return a transaction over a psycopg2 connection of your own: its commit sends the messages.
 
     ``queues`` are the queues there are; commands to others are refused. After your commit
     ``wake_relay(connection)`` saves the messages the wait for the relay's next poll. Raises

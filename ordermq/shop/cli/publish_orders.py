@@ -45,6 +45,7 @@ record of the file could be read, or with --strict that a record was rejected.
 )
 @click.option(
     "--patience",
+    "retry_for_s",
     type=click.FloatRange(0),
     default=60.0,
     show_default=True,
@@ -60,7 +61,7 @@ def command(
     *,
     file: str,
     format_: str,
-    patience: float,
+    retry_for_s: float,
     rate: float,
     rejects_path: Path,
     strict: bool,
@@ -81,7 +82,7 @@ def command(
     began_s = monotonic_s()
     stopped: BaseException | None = None
     with Input(file) as source, closing(RejectsFile(rejects_path, source, id_name="order_id")) as rejects:
-        placer = Placer(session, rejects=rejects, pace=Pace(rate), retry_for_s=patience)
+        placer = Placer(session, rejects=rejects, pace=Pace(rate), retry_for_s=retry_for_s)
         try:
             with progress(source) as step:
                 placer.place(read_orders(source, format_), step)

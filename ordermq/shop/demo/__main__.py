@@ -124,7 +124,6 @@ class Demo:
 
     def __init__(self, source: OrderSource, build: Path, stack: PrivateStack, ends: ExitStack) -> None:
         self._source = source
-        self._ends = ends
         name = f"demo_{os.getpid()}_{int(time.time())}"
         stack.broker.add_vhost(name)
         ends.callback(stack.broker.delete_vhost, name)

@@ -93,6 +93,7 @@ class AlertOperatorHandler(ExternalHandler[AlertOperator, AlertRequest, AlertSen
         return answers
 
     def call(self, request: AlertRequest) -> AlertSent:
+        """Send the text."""
         sms = request.sms
         self._gateway.send(sms.to, sms.text, reference=sms.reference, timeout_s=sms.timeout_s)
         return AlertSent(request.made_at)
@@ -100,6 +101,7 @@ class AlertOperatorHandler(ExternalHandler[AlertOperator, AlertRequest, AlertSen
     def complete(
         self, finished: Sequence[Finished[AlertOperator, AlertSent]], tx: Transaction
     ) -> list[Outcome]:
+        """Remember which alerts the texts that were sent have covered (ALR1)."""
         for each in finished:
             if isinstance(each.result, AlertSent):
                 made_at = each.result.made_at

@@ -85,6 +85,7 @@ class SendNotificationHandler(ExternalHandler[SendNotification, SmsRequest, SmsS
         return batch.once_each((_key(claim.message) for claim in claims), answers)
 
     def call(self, request: SmsRequest) -> SmsSent:
+        """Send the text."""
         return SmsSent(
             self._gateway.send(
                 request.to, request.text, reference=request.reference, timeout_s=request.timeout_s
