@@ -120,7 +120,7 @@ def test_passwords_are_readable_to_their_owner_alone():
 def test_a_pid_that_now_belongs_to_another_process_is_not_signalled():
     place = Place.temporary(server_account())
     try:
-        # Given the pid file of a server long gone, whose number this very process now has
+        # PRC1. Given the pid file of a server long gone, whose number this very process now has
         postgres = PrivatePostgres(place)
         (place.state / "postgres.pid").write_text(json.dumps({"pid": os.getpid(), "started": 1}))
         # Then it counts as down, and killing it does not kill us

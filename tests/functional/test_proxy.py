@@ -177,7 +177,7 @@ def test_bandwidth_bounds_what_passes_in_a_second(proxy, peer, dial):
 
 
 def test_a_blackhole_keeps_connections_open_holds_back_the_sender_and_loses_nothing(proxy, peer, dial):
-    # PRX1, PRX3: faults are switched from this thread while the proxy's own carries traffic.
+    # PRX1
     client = dial()
     client.settimeout(0.2)
     server = peer.link()
@@ -197,6 +197,32 @@ def test_a_blackhole_keeps_connections_open_holds_back_the_sender_and_loses_noth
     server.settimeout(5.0)
     data, end = all_of(server)
     assert (len(data), end) == (sent, "eof")
+
+
+def test_faults_are_switched_from_several_threads_while_bytes_pass(proxy, peer, dial):
+    # PRX3
+    client = dial()
+    sent = bytes(range(256)) * 20_000
+    sending = threading.Thread(target=client.sendall, args=[sent])
+
+    def switch():
+        for number in range(20):
+            proxy.blackhole()
+            proxy.latency(number % 3)
+            assert proxy.counters.open == 1
+            proxy.heal()
+
+    switching = [threading.Thread(target=switch) for _ in range(4)]
+    server = peer.link()
+    for thread in (sending, *switching):
+        thread.start()
+    server.settimeout(20.0)
+    received = b""
+    while len(received) < len(sent):
+        received += server.recv(65536)
+    for thread in (sending, *switching):
+        thread.join(20.0)
+    assert received == sent
 
 
 def test_connections_are_accepted_into_a_blackhole(proxy, peer, dial):

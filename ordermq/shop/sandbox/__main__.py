@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ordermq.shop.sandbox.payment import SandboxPayments
 from ordermq.shop.sandbox.server import SandboxServer
-from ordermq.shop.sandbox.service import SandboxService
-from ordermq.shop.sandbox.sms import Messages
+from ordermq.shop.sandbox.sms import SandboxSms
+from ordermq.shop.sandbox.third_party import ThirdParty
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
         os.setgroups([])
         os.setgid(args.gid)
         os.setuid(args.uid)
-    services: dict[str, SandboxService] = {"payment": SandboxPayments(args.data), "sms": Messages(args.data)}
+    services: dict[str, ThirdParty] = {"payment": SandboxPayments(args.data), "sms": SandboxSms(args.data)}
     with SandboxServer(args.port, services) as server:
         server.serve_forever()
 

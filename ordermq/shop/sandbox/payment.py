@@ -16,7 +16,6 @@ first got none; with other content, 409. Bad input is 400, always with a ``reaso
 Refunds fail by the rates only. Nothing is forgotten by a restart.
 """
 
-import threading
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -27,10 +26,9 @@ import msgspec
 
 from ordermq.clock import utc_now
 from ordermq.shop.sandbox.behaviour import Behaviour, Fault
-from ordermq.shop.sandbox.journal import RecordJournal
 from ordermq.shop.sandbox.service import NoAnswer, Refused, Reply, Request, ledger_pages, reply
+from ordermq.shop.sandbox.third_party import Name, Suffered, ThirdParty, decode
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 AmountMinor = Annotated[int, msgspec.Meta(gt=0, lt=2**53)]
 Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
 
@@ -82,31 +80,21 @@ class RefundRecord(msgspec.Struct, frozen=True, tag="refund", tag_field="kind"):
     request: RefundBody
 
 
-class Suffered(msgspec.Struct, frozen=True, tag="fault", tag_field="kind"):
-    """A request of this key met a fault."""
-
-    key: str
-
-
 Entry = CaptureRecord | RefundRecord
 PaymentRecord = CaptureRecord | DeclineRecord | RefundRecord | Suffered | Behaviour
 
 
-class SandboxPayments:
-    """The gateway's state: decided under one lock, written to the journal, then applied."""
+class SandboxPayments(ThirdParty):
+    """The gateway, its journal in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
-        self._lock = threading.Lock()
-        self._journal: RecordJournal[Any] = RecordJournal(folder / "payment.jsonl", PaymentRecord)  # type: ignore[arg-type] # a union is no type
-        self._behaviour = Behaviour()
-        self._faults: Counter[str] = Counter()
+        super().__init__(folder / "payment.jsonl", PaymentRecord)
         self._captures: dict[str, CaptureRecord | DeclineRecord] = {}
         self._refunds: dict[str, RefundRecord] = {}
         self._by_id: dict[str, CaptureRecord] = {}
         self._refunded_minor: Counter[str] = Counter()
         self._ledger: list[Entry] = []
-        for record in self._journal.replay():
-            self._apply(record)
+        self._replay()
 
     def handle(self, request: Request) -> Reply | NoAnswer:
         """Answer one request. Called from many threads at once; raises Refused."""
@@ -124,18 +112,6 @@ class SandboxPayments:
             case method, ["v1", "behaviour"]:
                 return self._behave(method, request.body)
         raise Refused(404, f"no {request.method} {request.path[:100]} here")
-
-    def _behave(self, method: str, body: bytes) -> Reply:
-        if method == "POST":
-            behaviour = decode(BEHAVIOUR, body)
-            with self._lock:
-                self._write(behaviour)
-        return Reply(200, msgspec.json.encode(self._behaviour))
-
-    @property
-    def latency_s(self) -> float:
-        """How long every POST is delayed."""
-        return self._behaviour.latency_ms / 1000
 
     def _capture(self, key: str, wanted: CaptureBody) -> Reply | NoAnswer:
         with self._lock:
@@ -182,12 +158,6 @@ class SandboxPayments:
             raise Refused(409, f"only {left} of {wanted.capture_id} is left to refund")
         return capture
 
-    def _next_fault(self, name: str, key: str) -> Fault:
-        fault = self._behaviour.fault(name, key, self._faults[key])
-        if fault is not Fault.NONE:
-            self._write(Suffered(key))
-        return fault
-
     def _answer(
         self, fault: Fault, known: CaptureRecord | DeclineRecord | RefundRecord | None
     ) -> Reply | NoAnswer:
@@ -208,11 +178,7 @@ class SandboxPayments:
             entries = self._ledger[first : first + count]
         return [{"n": entry.n, "kind": _kind(entry), **_described(entry)} for entry in entries]
 
-    def _write(self, record: PaymentRecord) -> None:
-        self._journal.append(record)
-        self._apply(record)
-
-    def _apply(self, record: PaymentRecord) -> None:
+    def _apply(self, record: CaptureRecord | DeclineRecord | RefundRecord) -> None:
         match record:
             case CaptureRecord():
                 self._captures[record.key] = self._by_id[record.capture_id] = record
@@ -223,23 +189,10 @@ class SandboxPayments:
                 self._refunds[record.key] = record
                 self._refunded_minor[record.request.capture_id] += record.request.amount_minor
                 self._ledger.append(record)
-            case Suffered():
-                self._faults[record.key] += 1
-            case Behaviour():
-                self._behaviour = record
 
 
 CAPTURE = msgspec.json.Decoder(CaptureBody)
 REFUND = msgspec.json.Decoder(RefundBody)
-BEHAVIOUR = msgspec.json.Decoder(Behaviour)
-
-
-def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
-    """Read a body, or refuse it with the reason."""
-    try:
-        return decoder.decode(body)
-    except msgspec.DecodeError as exc:
-        raise Refused(400, str(exc)) from exc
 
 
 def _key(request: Request) -> str:

@@ -13,7 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from ordermq.shop.sandbox.service import NoAnswer, Refused, Reply, Request, SandboxService
+from ordermq.shop.sandbox.service import NoAnswer, Refused, Reply, Request
+from ordermq.shop.sandbox.third_party import ThirdParty
 
 LARGEST_BODY_BYTES = 64 * 1024
 REASONS = {200: "OK", 201: "Created", 202: "Accepted"}
@@ -25,7 +26,7 @@ class SandboxServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, port: int, services: Mapping[str, SandboxService]) -> None:
+    def __init__(self, port: int, services: Mapping[str, ThirdParty]) -> None:
         self.services = services
         super().__init__(("127.0.0.1", port), SandboxRequestHandler)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -44,17 +44,6 @@ class Refused(Exception):
     status: int
     reason: str
     headers: tuple[tuple[str, str], ...] = field(default=())
-
-
-class SandboxService(Protocol):
-    """A third party. ``handle`` is called from many threads at once and may raise Refused."""
-
-    @property
-    def latency_s(self) -> float:
-        """How long every POST is delayed."""
-        ...
-
-    def handle(self, request: Request) -> Reply | NoAnswer: ...
 
 
 def reply(status: int, /, **body: Any) -> Reply:

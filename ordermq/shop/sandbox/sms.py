@@ -9,19 +9,17 @@
 =================================  ===============================================================
 """
 
-import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from ordermq.clock import utc_now
 from ordermq.shop.sandbox.behaviour import Behaviour, Fault
-from ordermq.shop.sandbox.journal import RecordJournal
-from ordermq.shop.sandbox.payment import BEHAVIOUR, Name, Suffered, decode
 from ordermq.shop.sandbox.service import NoAnswer, Refused, Reply, Request, ledger_pages, reply
+from ordermq.shop.sandbox.third_party import Name, Suffered, ThirdParty, decode
 
 
 class MessageRequest(msgspec.Struct, frozen=True):
@@ -47,18 +45,14 @@ SmsRecord = SentSms | Suffered | Behaviour
 MESSAGE = msgspec.json.Decoder(MessageRequest)
 
 
-class Messages:
-    """The service's state: decided under one lock, written to the journal, then applied."""
+class SandboxSms(ThirdParty):
+    """The SMS service, its journal in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
-        self._lock = threading.Lock()
-        self._journal: RecordJournal[Any] = RecordJournal(folder / "sms.jsonl", SmsRecord)  # type: ignore[arg-type] # a union is no type
-        self._behaviour = Behaviour()
-        self._faults: Counter[str] = Counter()
+        super().__init__(folder / "sms.jsonl", SmsRecord)
         self._by_reference: defaultdict[str, list[SentSms]] = defaultdict(list)
         self._ledger: list[SentSms] = []
-        for record in self._journal.replay():
-            self._apply(record)
+        self._replay()
 
     def handle(self, request: Request) -> Reply | NoAnswer:
         """Answer one request. Called from many threads at once; raises Refused."""
@@ -75,24 +69,10 @@ class Messages:
                 return self._behave(method, request.body)
         raise Refused(404, f"no {request.method} {request.path[:100]} here")
 
-    def _behave(self, method: str, body: bytes) -> Reply:
-        if method == "POST":
-            behaviour = decode(BEHAVIOUR, body)
-            with self._lock:
-                self._write(behaviour)
-        return Reply(200, msgspec.json.encode(self._behaviour))
-
-    @property
-    def latency_s(self) -> float:
-        """How long every POST is delayed."""
-        return self._behaviour.latency_ms / 1000
-
     def _send(self, wanted: MessageRequest) -> Reply | NoAnswer:
         key = f"{wanted.to} {wanted.reference}"
         with self._lock:
-            fault = self._behaviour.fault(wanted.to, key, self._faults[key])
-            if fault is not Fault.NONE:
-                self._write(Suffered(key))
+            fault = self._next_fault(wanted.to, key)
             if fault is Fault.ERROR:
                 raise Refused(503, "try again later", (("Retry-After", "1"),))
             if fault is Fault.LOST:
@@ -122,16 +102,6 @@ class Messages:
         with self._lock:
             return self._ledger[first : first + count]
 
-    def _write(self, record: SmsRecord) -> None:
-        self._journal.append(record)
-        self._apply(record)
-
-    def _apply(self, record: SmsRecord) -> None:
-        match record:
-            case SentSms():
-                self._by_reference[record.reference].append(record)
-                self._ledger.append(record)
-            case Suffered():
-                self._faults[record.key] += 1
-            case Behaviour():
-                self._behaviour = record
+    def _apply(self, record: SentSms) -> None:
+        self._by_reference[record.reference].append(record)
+        self._ledger.append(record)
