@@ -1,10 +1,10 @@
 """The commands: they parse arguments, build what they need, call it, and return an exit code."""
 
 COMMANDS = {
-    "actions": "List what operators changed by hand.",
+    "actions": "List the changes that people made with commands.",
     "completion": "Print a shell's completion script.",
-    "config": "Show the settings in force and where each comes from.",
-    "db": "Create or update the database's tables; delete what is old.",
+    "config": "Show the settings in force, their origins, and what can be set.",
+    "db": "Create or update the tables of the database; delete old rows.",
     "dead": "Look at dead letters; replay or discard them.",
     "devstack": "Start and stop a private RabbitMQ and PostgreSQL for development.",
     "new": "Write a project with one handler, its table and its test.",

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordermq.amqp import PublishOutcome, PublishOutcomes
-from ordermq.cli.bulk import Pace
+from ordermq.cli.bulk import Pace, batches, taking
 from ordermq.cli.output import write_table
 from ordermq.cli.progress import Input
 from ordermq.cli.publish import app
@@ -78,6 +78,11 @@ def test_the_file_that_is_read_cannot_take_the_rejects(source, tmp_path):
 def test_rejects_that_cannot_be_written_are_an_error_that_names_the_option(source):
     with pytest.raises(UsageError, match="--rejects"):
         RejectsFile(Path("/nonexistent/rejects"), source).add(Reject(1, "x", ""))
+
+
+def test_batches_are_no_larger_than_allowed_and_end_with_the_items():
+    assert list(batches(taking(range(5)), most=2, pace=Pace(0))) == [[0, 1], [2, 3], [4]]
+    assert list(batches(taking(range(3)), most=9, pace=Pace(1000))) == [[0, 1, 2]]
 
 
 LINES = [*(json_line(each) for each in generate(3, 1)), b"{\n", b"\xff\n"]
