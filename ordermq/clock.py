@@ -1,7 +1,7 @@
 """The only place that asks the time.
 
-Instants are aware UTC datetimes; durations are float seconds measured on the
-monotonic clock, so a clock that is set back never makes a delay negative.
+Instants are aware UTC datetimes. Durations are float seconds on the monotonic clock, so a
+clock that is set back never makes a delay negative.
 Deadlines that several processes must agree on are computed by PostgreSQL's
 ``now()``, not here.
 """
@@ -23,9 +23,9 @@ def monotonic_s() -> float:
 
 
 class Deadline:
-    """A monotonic instant computed once and passed down.
+    """A monotonic instant, computed once and passed down.
 
-    Not for storing or sending: it means nothing in another process.
+    Do not store or send it: it has no meaning in another process.
     """
 
     def __init__(self, after_s: float) -> None:
@@ -38,4 +38,5 @@ class Deadline:
 
     @property
     def has_passed(self) -> bool:
+        """True once no time is left."""
         return self.left_s == 0.0

@@ -1,8 +1,8 @@
-"""Every error ordermq raises. Nothing else in the package defines one.
+"""The errors that ordermq raises to its callers, in one tree.
 
-pika and psycopg2 exceptions never leave ``ordermq.amqp`` and ``ordermq.store``:
+Exceptions of pika and psycopg2 never leave ``ordermq.amqp`` and ``ordermq.store``:
 they are re-raised as one of these, with the original as ``__cause__``.
-``retryable`` says whether the same call can succeed later without a human;
+``retryable`` says whether the same call can succeed later without a person's help;
 ``exit_code`` is what a command returns for it (sysexits.h where one fits).
 """
 
@@ -19,13 +19,13 @@ class OrderMQError(Exception):
 
 
 class UsageError(OrderMQError):
-    """A command or a function was asked for something it cannot mean."""
+    """A command or a function was called in a way that has no meaning."""
 
     exit_code = 64
 
 
 class BadInput(OrderMQError):
-    """Input data was refused; the message names the row and the reason."""
+    """Input data was refused; the text names the row and the reason."""
 
     exit_code = 65
 
@@ -57,7 +57,7 @@ class ConnectTimeout(ConnectionLost):
 
 
 class Unreachable(ConnectionLost):
-    """The name did not resolve, no route, or nothing listens there."""
+    """The name does not resolve, there is no route, or no process listens at the port."""
 
 
 class ConnectionReset(ConnectionLost):
@@ -87,7 +87,7 @@ class VhostMissing(AccessRefused):
 
 
 class TlsRefused(AccessRefused):
-    """TLS on one end only, or a certificate that is not trusted."""
+    """TLS is on at one end only, or a certificate is not trusted."""
 
 
 class ChannelLost(BrokerError):
@@ -98,22 +98,22 @@ class ChannelLost(BrokerError):
 
 
 class ConsumerTimeout(ChannelLost):
-    """The broker waited longer for an ack than its consumer_timeout, and took the deliveries back."""
+    """The broker waited for an ack longer than its consumer_timeout and took the deliveries back."""
 
 
 class PublishError(BrokerError):
-    """A publishing did not reach a queue; what it described is not lost, only unsent."""
+    """A publishing did not reach a queue, or is not known to have reached it."""
 
     retryable = True
     exit_code = 75
 
 
 class PublishNacked(PublishError):
-    """The broker refused a publishing with basic.nack (queue full, or no leader)."""
+    """The broker refused a publishing with basic.nack: the queue is full or has no leader."""
 
 
 class PublishReturned(PublishError):
-    """A mandatory publishing matched no queue (basic.return)."""
+    """The broker sent a publishing back with basic.return: no queue is bound for it."""
 
     retryable = False
     exit_code = 69
@@ -124,14 +124,14 @@ class PublishUnknown(PublishError):
 
 
 class PublishRefused(PublishError):
-    """A publishing cannot be encoded (too large, a header AMQP cannot carry); nothing was sent."""
+    """A publishing cannot be encoded: it is too large, or has a header AMQP cannot carry. It was not sent."""
 
     retryable = False
     exit_code = 65
 
 
 class TopologyConflict(BrokerError):
-    """What exists on the broker differs from what is declared (406), or is missing."""
+    """A queue or an exchange on the broker is missing or differs from the declared one (404, 406)."""
 
     exit_code = 1
 
@@ -179,7 +179,7 @@ class StoreRefused(StoreError):
 
 
 class Contention(StoreError):
-    """Deadlock, serialization failure, lock or statement timeout: the same may succeed at once."""
+    """A deadlock, a serialization failure, a lock or statement timeout: the same may succeed at once."""
 
     retryable = True
     exit_code = 75
@@ -207,15 +207,15 @@ class MessageError(OrderMQError):
 
 
 class MalformedMessage(MessageError):
-    """Not strict JSON, over a limit, or not of its type's shape."""
+    """The message is not strict JSON, exceeds a limit, or has not the shape of its type."""
 
 
 class UnknownMessageType(MessageError):
-    """The queue has no handler for this type, or the type is missing and not the only one."""
+    """The queue has no handler for this type, or the type is missing and the queue takes several."""
 
 
 class UnsupportedVersion(MessageError):
-    """The message is of a version this code does not know."""
+    """The message has a version this code does not know."""
 
 
 class UnknownQueue(OrderMQError):
@@ -234,7 +234,7 @@ class DeadLetterNotFound(OrderMQError):
 
 
 class DrainTimeout(OrderMQError):
-    """Handlers were still running when the drain deadline passed; their messages return to the queue."""
+    """Handlers still ran when the drain deadline passed; their messages return to the queue."""
 
     exit_code = 75
 

@@ -1,8 +1,8 @@
-"""Make the broker's topology what it should be, or say how it differs.
+"""Create the topology on the broker, or say how the broker differs from it.
 
-Every question goes over a channel of its own, since the broker closes a channel to
-answer "missing" (404) and "different" (406). Needs a user with configure permission;
-running processes declare nothing.
+Every request has a channel of its own, because the broker closes a channel to answer
+"missing" (404) and "different" (406). The user needs the configure permission; consumers
+and relays declare nothing.
 """
 
 import re
@@ -24,7 +24,7 @@ _INEQUIVALENT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """One exchange, queue or binding that now is as wanted; ``created`` is None where AMQP does not tell."""
+    """One exchange, queue or binding that is now as wanted. ``created`` is None where AMQP does not say."""
 
     kind: str
     name: str
@@ -33,16 +33,16 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What ``verify`` found: differences, and what it had no way to look at."""
+    """The result of ``verify``: a line for each difference, and for what it could not check."""
 
     differences: tuple[str, ...]
     not_checked: tuple[str, ...] = ()
 
 
 def apply(connection: ConnectionManager, topology: Topology, *, timeout_s: float = 10.0) -> list[Applied]:
-    """Declare what is missing and confirm what exists; return one entry per object.
+    """Declare what is missing and check what exists; return one entry per object.
 
-    Changes and deletes nothing: arguments of an existing object cannot be changed.
+    It changes and deletes nothing: the arguments of an existing object cannot be changed.
     Each object takes at most ``timeout_s``. Raises TopologyConflict naming the object,
     the argument and both values, AccessRefused, or ConnectionLost. Safe to repeat.
     """
@@ -76,10 +76,10 @@ def verify(
 ) -> Verified:
     """Compare the broker with ``topology`` and create nothing.
 
-    Through the management API at ``management_url`` everything is compared. Without
-    it, exchanges and queues are looked up and declared again as they should be, which
-    the broker refuses with the first argument that differs; bindings are not checked.
-    Raises AccessRefused, ConnectionLost or what the management API raises.
+    With the management API at ``management_url`` everything is compared. Without it,
+    exchanges and queues that exist are declared again as they should be; the broker refuses
+    that and names the first argument that differs. Bindings are then not checked. Raises
+    AccessRefused, ConnectionLost, or the errors of ``read_topology``.
     """
     if management_url:
         found = read_topology(connection.settings, management_url, timeout_s=timeout_s)
@@ -101,7 +101,7 @@ def _exists(connection: ConnectionManager, spec: ExchangeSpec | QueueSpec, timeo
     method, name = _declare_method(spec)
     try:
         _ask(connection, method, timeout_s, passive=True, **name)
-    except (QueueMissing, TopologyConflict):  # 404, in the words for a queue and for an exchange
+    except (QueueMissing, TopologyConflict):  # 404 of a queue, and of an exchange
         return False
     return True
 
@@ -143,7 +143,7 @@ def _named(spec: ExchangeSpec | QueueSpec) -> str:
 
 
 def _conflict(said: str) -> str:
-    """The broker's 406 as ``argument: wanted x, found y``; its own words if they are others."""
+    """Return the broker's 406 as ``argument: wanted x, found y``, or as it is if it has another form."""
     match = _INEQUIVALENT.search(said)
     if match is None:
         return said

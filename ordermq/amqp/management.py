@@ -1,7 +1,7 @@
 """Read a virtual host's topology through RabbitMQ's management API.
 
-AMQP cannot list anything: bindings, and the arguments of what exists, can only be
-read here. Needs a user with the ``management`` tag.
+AMQP has no way to list: bindings, and the arguments of queues and exchanges, can only be
+read here. The user needs the ``management`` tag.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """Values of AMQP headers as plain Python.
 
-What comes from the wire is untrusted: a short string that is not UTF-8 reaches us
-as bytes, a 64-bit header as pika's own subclass of int. Both become plain types
-here; text keeps its odd bytes as ``\\xNN``, so that two ids never become one.
+Values from the wire are untrusted: pika returns a short string that is not UTF-8 as bytes,
+and a 64-bit integer as its own subclass of int. Both become plain types here. Text keeps
+bytes that are not UTF-8 as ``\\xNN``, so that two ids never become one.
 """
 
 from collections.abc import Mapping

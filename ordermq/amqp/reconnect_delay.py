@@ -1,12 +1,12 @@
-"""How long to wait before the next attempt to connect, by what the last one met. Pure.
+"""How long to wait before the next attempt to connect, by why the last one failed. Pure.
 
-    met                                                  wait
-    nobody answered, or the link broke                   full jitter, base * 2**n up to unreachable_cap_s
-    the broker refused: login, vhost, right, too many    the upper half of reconnect_cap_s, at random
+    the last attempt failed because                      wait
+    no host answered, or the connection broke            full jitter, base * 2**n up to unreachable_cap_s
+    the broker refused: login, vhost, right, too many    at random in the upper half of reconnect_cap_s
 
-Nobody was asked for anything in the first case, so coming often costs little, and it is
-what bounds the time a pipeline stands still after the broker is back. A refusal is mended
-by a person or by other clients leaving: hurrying changes nothing.
+In the first case an attempt costs the broker little, and this delay bounds how long a
+pipeline stands still after the broker is back. A refusal ends when a person mends it or when
+other clients leave; trying more often would not help.
 """
 
 from random import Random
@@ -26,8 +26,8 @@ class ReconnectDelay:
         self._unreachable = Backoff(settings.reconnect_base_s, settings.unreachable_cap_s)
         self._refused_s = settings.reconnect_cap_s
 
-    def delay_s(self, met: BaseException | None, failures: int) -> float:
-        """Seconds to wait after ``met``, the ``failures``-th failure since the connection was healthy."""
-        if isinstance(met, REFUSALS):
+    def delay_s(self, error: BaseException | None, failures: int) -> float:
+        """Return the seconds to wait after ``error``; ``failures`` counts those since it was healthy."""
+        if isinstance(error, REFUSALS):
             return self._random.uniform(self._refused_s / 2, self._refused_s)
         return self._unreachable.delay_s(failures, self._random)

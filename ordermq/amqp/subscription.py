@@ -1,8 +1,8 @@
 """A consumer on a queue, for the thread that owns the connection.
 
 Invariants
-    SUB1  A subscription owns its channel and lives as long as it; after a reconnect a
-        new subscription with a higher epoch takes over.
+    SUB1  A subscription owns its channel and ends with it. After a reconnect a new
+        subscription with a higher epoch takes over.
     SUB2  Every delivery is taken once, in the order the broker sent it.
     SUB3  Acks are written to the buffer; ``ConnectionManager.tick`` sends them.
 """
@@ -60,11 +60,11 @@ class Subscription:
         return self._channel.is_alive
 
     def check(self) -> None:
-        """Raise why it is not alive (ChannelLost for a cancel by the broker); nothing if it is."""
+        """Raise why it is not alive: ChannelLost after a cancel by the broker. Nothing if it is alive."""
         self._channel.check()
 
     def take(self) -> list[Delivery]:
-        """Return what arrived since the last call, oldest first; often empty."""
+        """Return the deliveries since the last call, oldest first; often none."""
         arrived, self._arrived = self._arrived, []
         return arrived
 
@@ -83,13 +83,13 @@ class Subscription:
     def cancel(self, timeout_s: float) -> None:
         """Stop deliveries; blocks until the broker's cancel-ok, at most ``timeout_s``.
 
-        What arrived before it can still be taken, and everything unacked still be
-        acked. Raises ChannelLost or ConnectionLost.
+        Deliveries that arrived before it can still be taken, and unacked ones be acked.
+        Raises ChannelLost or ConnectionLost.
         """
         self._channel.cancel(self.consumer_tag, timeout_s)
 
     def close(self, timeout_s: float) -> None:
-        """Close the channel: the broker requeues what is unacked. The connection lives on."""
+        """Close the channel: the broker requeues unacked deliveries. The connection lives on."""
         self._manager.close_channel(self._channel, timeout_s)
 
     def receive(self, delivery: Delivery) -> None:

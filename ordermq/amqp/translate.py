@@ -1,8 +1,8 @@
-"""pika's exceptions in ordermq's words.
+"""pika's exceptions become ordermq's.
 
-Texts name the broker and what it said, never a credential. What pika raises from
-inside itself when a connection dies under it (AssertionError, IndexError, OSError,
-struct.error) means the same to a caller as a reset, and is one.
+Texts name the broker and quote it, never a credential. When a connection ends, pika may
+also raise errors of its own inner code (AssertionError, IndexError, OSError, struct.error).
+To a caller they mean the same as a reset, and so they become one.
 """
 
 import errno
@@ -51,12 +51,12 @@ _UNREACHABLE_ERRNOS = frozenset(
 )
 _CLOSED_BY_BROKER = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*?)\2", re.DOTALL)
 _LONGEST_TEXT = 500
-# What OpenSSL makes of an answer in clear: RabbitMQ says AMQP, others HTTP.
+# OpenSSL's reasons for an answer without TLS: RabbitMQ answers in AMQP, others in HTTP.
 _NO_TLS_THERE = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 
 
 def connect_error(exc: BaseException, where: str) -> BrokerError:
-    """What a failed attempt to open a connection to ``where`` means."""
+    """Return the error for a failed attempt to open a connection to ``where``."""
     root = _root(exc)
     code, text = _close_reason(root)
     error: BrokerError
@@ -73,11 +73,11 @@ def connect_error(exc: BaseException, where: str) -> BrokerError:
     elif isinstance(root, ssl.SSLError):
         error = ConnectionReset(f"TLS with {where} failed: {_safe(root)}")
     elif isinstance(root, OSError) and root.errno in (errno.EMFILE, errno.ENFILE):
-        error = Unreachable(f"{where} was not tried: {root.strerror} (raise LimitNOFILE, or ulimit -n)")
+        error = Unreachable(f"{where} was not tried: {root.strerror} (raise LimitNOFILE or ulimit -n)")
     elif isinstance(root, OSError) and root.errno in _UNREACHABLE_ERRNOS:
         error = Unreachable(f"{where} cannot be reached: {root.strerror}")
     elif isinstance(root, pika.exceptions.AuthenticationError):
-        error = AuthenticationRefused(f"{where} offers no way to log in that suits the credentials")
+        error = AuthenticationRefused(f"{where} offers no login mechanism that suits the credentials")
     elif isinstance(root, pika.exceptions.IncompatibleProtocolError):
         error = ConnectionReset(
             f"{where} closed the connection before the first frame: it does not speak AMQP 0-9-1,"
@@ -90,7 +90,7 @@ def connect_error(exc: BaseException, where: str) -> BrokerError:
 
 
 def connection_error(exc: BaseException | None, where: str) -> ConnectionLost:
-    """What ended an open connection to ``where``."""
+    """Return the error for an open connection to ``where`` that ended by ``exc``."""
     error: ConnectionLost
     if isinstance(exc, pika.exceptions.ConnectionBlockedTimeout):
         error = ConnectionBlocked(f"{where} kept this connection blocked (resource alarm) past the timeout")
@@ -105,7 +105,7 @@ def connection_error(exc: BaseException | None, where: str) -> ConnectionLost:
 
 
 def channel_error(exc: BaseException | None, what: str) -> BrokerError:
-    """What closed a channel that was asked for ``what``."""
+    """Return the error for a channel that ``exc`` closed during ``what``."""
     error: BrokerError
     if isinstance(exc, pika.exceptions.ChannelClosedByBroker):
         said = _safe(exc.reply_text)
@@ -142,11 +142,11 @@ def _refusal(code: int, text: str, where: str) -> BrokerError:
 
 
 def _close_reason(exc: BaseException) -> tuple[int | None, str]:
-    """The broker's own reply code, even where pika put a guess around it.
+    """Return the broker's reply code and text, also from inside a guess of pika's.
 
     pika calls every end during login a probable authentication error. A broker that
-    refuses a login says 403; one that merely goes away must not look like a
-    refusal, which is fatal at start.
+    refuses a login replies 403. One that only went away must not look like a refusal,
+    which ends a process at its start.
     """
     if isinstance(exc, pika.exceptions.ConnectionClosedByBroker):
         return exc.reply_code, _safe(exc.reply_text)
@@ -160,7 +160,7 @@ def _close_reason(exc: BaseException) -> tuple[int | None, str]:
 
 
 def _root(exc: BaseException) -> BaseException:
-    """The innermost error of the wrappers pika's connection workflow puts around it."""
+    """Return the error inside the wrappers of pika's connection workflow."""
     while True:
         if isinstance(exc, connection_workflow.AMQPConnectorPhaseErrorBase):
             inner: object = exc.exception
@@ -176,6 +176,6 @@ def _root(exc: BaseException) -> BaseException:
 
 
 def _safe(said: object) -> str:
-    """One printable, bounded line of what someone else wrote."""
+    """Return a foreign text as one printable line of bounded length."""
     text = str(said) or repr(said)
     return "".join(c if c.isprintable() else " " for c in text[:_LONGEST_TEXT]).strip()

@@ -1,12 +1,12 @@
-"""Wake a thread that waits in its I/O loop.
+"""A way to wake a thread that waits in its I/O loop.
 
 Invariants
-    WAK1  ``wake()`` never blocks and takes no lock, so any thread may call it, and a
-        signal handler too.
-    WAK2  Coalesced: between two ``clear()`` at most a few bytes are sent, however
-        many threads wake.
-    WAK3  A wake after ``clear()`` returned makes the descriptor readable again.
-        The owner therefore clears first and looks for work afterwards.
+    WAK1  ``wake()`` never blocks and takes no lock, so any thread and any signal handler
+        may call it.
+    WAK2  Wakes are merged: between two calls of ``clear()`` at most a few bytes are sent,
+        however many threads wake.
+    WAK3  A wake after ``clear()`` has returned makes the descriptor readable again. So the
+        owner clears first and looks for work afterwards.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class Waker:
         with contextlib.suppress(BlockingIOError):
             while len(self._watched.recv(64)) == 64:
                 pass
-        self._is_set = False  # last: a wake that saw True had put its work down before (WAK3)
+        self._is_set = False  # last: a thread whose wake saw True had queued its work before (WAK3)
 
     def close(self) -> None:
         """Release both ends. Owner's thread only."""

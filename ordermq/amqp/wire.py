@@ -1,16 +1,15 @@
 """The frames that carry messages, written and read without pika's objects in between.
 
-pika makes about forty objects of a message in each direction and sends three frames with
-three system calls. What a connection does all day (basic.publish, basic.deliver, and the
-basic.ack of a confirm) is therefore encoded and decoded here, byte by byte as in chapter 4
-of the AMQP 0-9-1 specification; everything else stays pika's. docs/performance.md has
-the figures.
+pika makes about forty objects for a message in each direction and sends its three frames
+with three system calls. So this module encodes basic.publish and decodes basic.deliver and
+the basic.ack and basic.nack of confirms, byte by byte as in chapter 4 of the AMQP 0-9-1
+specification. All other frames are left to pika. docs/performance.md has the figures.
 
     frame       type (1 byte), channel (2), size (4), payload, 0xCE
     message     a method frame, a header frame with size and properties, body frames
 
-Field values pika may know better (nested tables, decimals, timestamps) are left to
-``pika.data``, which is mended where it refuses what RabbitMQ lets through.
+Rare field values (nested tables, decimals, timestamps) are left to ``pika.data``, whose
+``decode_value`` is replaced, because pika's own refuses values that RabbitMQ lets through.
 """
 
 import struct
@@ -60,10 +59,10 @@ MAX_NESTING = 64  # of tables and arrays in a header
 def _mend_decoding() -> None:
     """Let pika read every header RabbitMQ lets through.
 
-    One it cannot read would end every consumer its message is delivered to, for ever. A
-    timestamp past the year 9999 (milliseconds where AMQP has seconds, a usual mistake)
-    becomes its number, as in pika 1.5; a table nested deeper than MAX_NESTING, which
-    pika would follow until Python's recursion ends, becomes None there.
+    A header it cannot read would end each consumer that its message is delivered to, for
+    ever. A timestamp past the year 9999, such as milliseconds where AMQP has seconds,
+    becomes a number, as in pika 1.5. A table nested deeper than MAX_NESTING becomes None at
+    that depth; pika would follow it until Python's recursion limit.
     """
     decode: Callable[[bytes, int], tuple[Any, int]] = pika.data.decode_value
     entered = threading.local()
@@ -98,9 +97,9 @@ _mend_decoding()
 def publish_frames(channel: int, publishing: Publishing, frame_max: int) -> bytes:
     """Return the frames of a persistent, mandatory basic.publish.
 
-    Raises what AMQP cannot carry: ShortStringTooLong, TypeError (a float, for pika carries
-    them only from 1.5 on and RabbitMQ closes the connection over a NaN), ValueError (headers
-    over one frame), struct.error, AttributeError.
+    If AMQP cannot carry it, raises ShortStringTooLong, ValueError (headers larger than a
+    frame), struct.error, AttributeError, or TypeError: also for a float, which pika carries
+    only from 1.5 on and of which RabbitMQ closes the connection over a NaN.
     """
     target = b"\x00\x00" + _short(publishing.exchange) + _short(publishing.routing_key) + _MANDATORY
     properties = _encoded(publishing.properties, len(publishing.body))
@@ -151,7 +150,7 @@ def _short_of(value: str) -> bytes:
     return len(raw).to_bytes(1) + raw
 
 
-_short = lru_cache(maxsize=1024)(_short_of)  # for what is the same from message to message
+_short = lru_cache(maxsize=1024)(_short_of)  # for texts that many messages have in common
 
 
 def _table(table: Mapping[str, object]) -> bytes:
@@ -195,36 +194,36 @@ Confirmed = Callable[[int, bool, bool], None]
 
 
 class Receiver:
-    """What arrives on a connection: messages and confirms straight to whoever waits for them.
+    """Reads what arrives on a connection: messages and confirms go straight to their callbacks.
 
-    Stands before pika's own reader: frames of no interest are handed on whole, in order.
-    ``pass_on`` is that reader; it must have read all it was given before the first ``feed``.
+    It stands before pika's own reader, ``pass_on``, which gets all other frames whole and in
+    order. Before the first ``feed`` that reader must have consumed all it was given.
     Callbacks must not raise. Owned by the connection's thread.
     """
 
     def __init__(self, pass_on: Callable[[bytes], None]) -> None:
         self.pass_on = pass_on
-        self._left = b""  # of a frame that has not arrived whole
+        self._left = b""  # the beginning of a frame that has not arrived whole
         self._delivered: dict[int, tuple[Delivered, int]] = {}
         self._confirmed: dict[int, Confirmed] = {}
         self._partial: dict[int, _Partial] = {}
 
     def on_delivery(self, channel: int, delivered: Delivered, epoch: int) -> None:
-        """Give ``delivered`` every message the consumer of ``channel`` is sent, as of ``epoch``."""
+        """Call ``delivered`` with every message for the consumer of ``channel``, marked with ``epoch``."""
         self._delivered[channel] = delivered, epoch
 
     def on_confirm(self, channel: int, confirmed: Confirmed) -> None:
-        """Tell ``confirmed`` of every confirm on ``channel``."""
+        """Call ``confirmed`` for every confirm on ``channel``."""
         self._confirmed[channel] = confirmed
 
     def forget(self, channel: int) -> None:
-        """The channel is gone; its number may be used again."""
+        """Forget a channel that is closed; its number may be used again."""
         self._delivered.pop(channel, None)
         self._confirmed.pop(channel, None)
         self._partial.pop(channel, None)
 
     def feed(self, data: bytes) -> None:
-        """Take what one read of the socket brought."""
+        """Read ``data``, the bytes of one read of the socket."""
         if self._left:
             data = self._left + data
         at, end = 0, len(data)
@@ -233,14 +232,14 @@ class Receiver:
             stop = at + OVERHEAD + size
             if stop > end:
                 break
-            # A frame that does not end in its mark is for pika to complain of.
+            # pika raises the error of a frame without its end mark.
             if data[stop - 1] != FRAME_END or not self._take(kind, channel, data, at + 7, stop - 1):
                 self.pass_on(data[at:stop])
             at = stop
         self._left = data[at:]
 
     def _take(self, kind: int, channel: int, data: bytes, start: int, stop: int) -> bool:
-        """Use a frame's payload, ``data[start:stop]``; False if it is pika's."""
+        """Read a frame's payload, ``data[start:stop]``; False if the frame is for pika."""
         if kind == METHOD:
             return self._take_method(channel, data, start)
         partial = self._partial.get(channel)
@@ -271,7 +270,7 @@ class Receiver:
 
 
 class _Partial:
-    """A message of which basic.deliver has arrived."""
+    """A message whose basic.deliver has arrived, and perhaps more of it."""
 
     def __init__(self, delivered: Delivered, epoch: int, data: bytes, at: int) -> None:
         self._delivered = delivered
@@ -321,7 +320,7 @@ def read_properties(data: bytes, at: int) -> Properties:
     """
     flags = more = _FLAGS.unpack_from(data, at)[0]
     at += 2
-    while more & _MORE_FLAGS:  # none is defined
+    while more & _MORE_FLAGS:  # AMQP 0-9-1 defines none of them
         more = _FLAGS.unpack_from(data, at)[0]
         at += 2
     content_type = content_encoding = correlation_id = message_id = type_ = timestamp_s = None

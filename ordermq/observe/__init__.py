@@ -1,1 +1,1 @@
-"""What a process tells the outside: logs, metrics, health, traces, and its supervisor."""
+"""What a process reports: logs, metrics, health, traces, and its state to systemd."""

@@ -1,8 +1,8 @@
-"""Whether this process lives and whether it is ready, and why not.
+"""Whether this process is live and ready, and why not.
 
-Live: every loop that ever beat has beaten lately; a process that is not live should
-be killed. Ready: live, and every part of it says it can do its work; a process that
-is not ready may recover by itself, so nobody kills it for that.
+Live: every loop that has ever beaten has beaten lately. A process that is not live should be
+killed. Ready: live, and every part says that it can work. A process that is not ready may
+recover by itself and should not be killed for it.
 
 All methods may be called from any thread; none blocks.
 """
@@ -18,18 +18,21 @@ MAIN = "io"
 
 @dataclass(frozen=True)
 class HealthVerdict:
-    """Yes, or no and every reason."""
+    """Yes without a reason, or no with every reason."""
 
     reasons: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
+        """True if there is no reason for a no."""
         return not self.reasons
 
 
 class Health:
+    """The beats and the readiness of a process's parts."""
+
     def __init__(self, *, stale_after_s: float = 15.0, now: Callable[[], float] = monotonic_s) -> None:
-        """The I/O loop counts as having beaten once now: one that never starts is noticed too."""
+        """The I/O loop counts as having beaten now, so that one that never starts is noticed too."""
         self._stale_after_s = stale_after_s
         self._now = now
         self._lock = threading.Lock()
@@ -37,12 +40,12 @@ class Health:
         self._unready = {MAIN: "starting"}
 
     def beat(self, name: str = MAIN) -> None:
-        """Say that the loop ``name`` turns. From its first beat on it is watched."""
+        """Record that the loop ``name`` runs. It is watched from its first beat on."""
         with self._lock:
             self._beat_at_s[name] = self._now()
 
     def set_ready(self, ready: bool, why: str = "", *, name: str = MAIN) -> None:
-        """Say whether the part ``name`` can work, and if not, why."""
+        """Record whether the part ``name`` can work, and if not, why."""
         with self._lock:
             if ready:
                 self._unready.pop(name, None)
@@ -50,6 +53,7 @@ class Health:
                 self._unready[name] = why or "not ready"
 
     def live(self) -> HealthVerdict:
+        """Return whether every watched loop has beaten lately."""
         now_s = self._now()
         with self._lock:
             ages_s = {name: now_s - beat_at_s for name, beat_at_s in self._beat_at_s.items()}
@@ -59,6 +63,7 @@ class Health:
         )
 
     def ready(self) -> HealthVerdict:
+        """Return whether the process is live and every part can work."""
         with self._lock:
             reasons = tuple(f"{name}: {why}" for name, why in self._unready.items())
         return HealthVerdict(self.live().reasons + reasons)

@@ -1,7 +1,7 @@
 """/metrics, /healthz and /readyz of this process, on loopback unless the settings say otherwise.
 
-Answered on daemon threads: a process whose loops hang still says so. There is no
-authentication: whoever reaches the address reads the metrics.
+Daemon threads answer, so a process whose loops hang still reports it. There is no
+authentication: everyone who reaches the address can read the metrics.
 """
 
 import json
@@ -29,14 +29,14 @@ _log = logging.getLogger(__name__)
 class HealthServer:
     """Answers from construction to ``close()``; off if ``observe.http_port`` is -1.
 
-    Raises ConfigError if the address cannot be had, as a second process with the
-    same fixed port finds.
+    Raises ConfigError if the address is in use, as it is for a second process with the same
+    fixed port.
     """
 
     def __init__(self, settings: ObserveSettings, health: Health) -> None:
         self._server = None if settings.http_port < 0 else _listen(settings, health)
         if self._server is not None:
-            # The time each series began would double their number, and nothing here reads it.
+            # A second series with the time each began would double their number for no use.
             disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
             _log.info("serving /metrics, /healthz and /readyz", extra={"http_address": self.address})
             serve = partial(self._server.serve_forever, poll_interval=0.1)
@@ -58,7 +58,7 @@ class HealthServer:
 
 
 class _Server(ThreadingTCPServer):
-    # Not http.server.HTTPServer: it asks the DNS for the host's own name while binding.
+    # Not http.server.HTTPServer: it asks the DNS for the host's own name when it binds.
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 2 * _MOST_REQUESTS
@@ -71,7 +71,7 @@ class _Server(ThreadingTCPServer):
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        # More at once are closed unanswered: idle clients must not fill the process with threads.
+        # Requests over the limit are closed unanswered: idle clients must not fill the process with threads.
         if self.slots.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         try:
             status, content_type, body = _answer(path, self._health)
-        except Exception:  # a failing collector must cost one scrape, not this thread's answer
+        except Exception:  # an error of a collector costs this request only
             _log.exception("cannot answer %s", path)
             status, content_type, body = 500, "text/plain", b"see the log\n"
         self.send_response(status)
@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Write nothing: a probe every few seconds is no news."""
+        """Write nothing: probes come every few seconds."""
 
 
 def _listen(settings: ObserveSettings, health: Health) -> _Server:
@@ -120,7 +120,9 @@ def _listen(settings: ObserveSettings, health: Health) -> _Server:
         return _Server((settings.http_host, settings.http_port), health)
     except OSError as exc:
         where = f"observe.http_host = {settings.http_host}, observe.http_port = {settings.http_port}"
-        raise ConfigError(f"{where}: cannot listen there: {exc.strerror}; port 0 takes any free one") from exc
+        raise ConfigError(
+            f"{where}: cannot listen there: {exc.strerror}; port 0 means any free port"
+        ) from exc
 
 
 def _answer(path: str, health: Health) -> tuple[int, str, bytes]:

@@ -1,8 +1,8 @@
 """Every metric of the framework, defined once. Names and labels are public.
 
-Labels come from bounded sets only: queue names from the settings, message types
-that have a handler, outcomes, states and roles. Never a routing key, an id or a
-type as it was received: each new value is a new time series, for ever.
+Labels come from bounded sets only: queue names from the settings, message types that have a
+handler, outcomes, states and roles. A routing key, an id or a type that was received is never
+a label: each new value would be a new time series, for ever.
 """
 
 from datetime import datetime
@@ -28,12 +28,12 @@ _SLOW_S = (*_FAST_S, 20.0, 30.0, 60.0)
 
 
 def counter(name: str, doc: str, *labels: str) -> Counter:
-    """Define a counter ``ordermq_NAME``; a shop's modules define theirs with it too."""
+    """Define a counter ``ordermq_NAME``; projects define theirs with it too."""
     return Counter(f"ordermq_{name}", doc, labels, registry=REGISTRY)
 
 
 def gauge(name: str, doc: str, *labels: str) -> Gauge:
-    """Define a gauge ``ordermq_NAME``, likewise."""
+    """Define a gauge ``ordermq_NAME``; projects define theirs with it too."""
     return Gauge(f"ordermq_{name}", doc, labels, registry=REGISTRY)
 
 
@@ -41,7 +41,7 @@ def _seconds(name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> H
     return Histogram(f"ordermq_{name}_seconds", doc, labels, buckets=buckets, registry=REGISTRY)
 
 
-# Publishing. published = confirmed + returned + nacked + unknown + what is in flight.
+# Publishing. published = confirmed + returned + nacked + unknown + those in flight.
 published = counter("published_total", "Publishings handed to the broker")
 confirmed = counter("confirmed_total", "Publishings the broker took responsibility for")
 returned = counter("returned_total", "Mandatory publishings that matched no queue")
@@ -49,7 +49,7 @@ nacked = counter("nacked_total", "Publishings the broker refused")
 unknown = counter("unknown_total", "Publishings whose confirm did not come in time")
 confirm_seconds = _seconds("confirm", "Publishing to confirm", _FAST_S)
 
-# Consuming. delivered = settled + inflight + what a lost channel returned to the queue.
+# Consuming. delivered = settled + inflight + those that a lost channel gave back to the queue.
 delivered = counter("delivered_total", "Deliveries received", "queue")
 redelivered = counter("redelivered_total", "Deliveries the broker marked as redelivered", "queue")
 settled = counter("settled_total", "Deliveries committed and acked", "queue", "outcome")

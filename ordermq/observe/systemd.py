@@ -1,10 +1,10 @@
-"""Tell systemd how this process does: sd_notify(3) in its own few lines.
+"""Notifies systemd of the state of this process: sd_notify(3) in a few lines.
 
-Without a notify socket every method does nothing, so callers need not ask. A
-message that cannot be delivered is dropped after a second and logged: the watchdog
-decides what follows, not an exception in the I/O loop.
+Without a notify socket every method does nothing, so callers need not check. A message that
+cannot be delivered within a second is dropped and logged: the watchdog decides what follows,
+not an exception in the I/O loop.
 
-Owned by one thread, the one whose turning the watchdog is to watch.
+Owned by one thread, whose loop the watchdog watches.
 """
 
 import logging
@@ -15,11 +15,13 @@ from ordermq.clock import monotonic_s
 from ordermq.config.environment import Supervisor
 
 _SEND_TIMEOUT_S = 1.0
-_PINGS_PER_INTERVAL = 4  # sd_watchdog_enabled(3) asks for two; twice that forgives a slow turn
+_PINGS_PER_INTERVAL = 4  # sd_watchdog_enabled(3) asks for two; four tolerate a slow turn of the loop
 _log = logging.getLogger(__name__)
 
 
 class Notifier:
+    """The messages to systemd."""
+
     def __init__(self, supervisor: Supervisor, *, now: Callable[[], float] = monotonic_s) -> None:
         path = supervisor.notify_socket
         # "@name" is systemd's way to write a socket in Linux's abstract namespace.
@@ -29,7 +31,7 @@ class Notifier:
         self._next_ping_at_s = 0.0
 
     def ready(self, status: str = "") -> None:
-        """The process does its work: ``systemctl start`` returns."""
+        """Report that the process works: ``systemctl start`` returns."""
         self._send("READY=1", *_status(status))
 
     def status(self, text: str) -> None:
@@ -37,15 +39,15 @@ class Notifier:
         self._send(*_status(text))
 
     def stopping(self, status: str = "") -> None:
-        """The process began to stop."""
+        """Report that the process has begun to stop."""
         self._send("STOPPING=1", *_status(status))
 
     def extend(self, by_s: float) -> None:
-        """Starting or stopping needs up to ``by_s`` seconds more from now."""
+        """Ask for up to ``by_s`` seconds more, from now, to start or to stop."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(by_s * 1e6)}")
 
     def watchdog(self) -> None:
-        """The loop turns. To be called every turn: sends a quarter of an interval apart."""
+        """Report that the loop runs. Call it every turn; it sends four times an interval."""
         if self._ping_every_s and self._now() >= self._next_ping_at_s:
             self._next_ping_at_s = self._now() + self._ping_every_s
             self._send("WATCHDOG=1")
@@ -58,7 +60,7 @@ class Notifier:
                 sock.settimeout(_SEND_TIMEOUT_S)
                 sock.sendto("\n".join(assignments).encode(), self._address)
         except OSError as exc:
-            _log.warning("systemd was not told %s: %s", assignments[0], exc)
+            _log.warning("systemd was not notified of %s: %s", assignments[0], exc)
 
 
 def _status(text: str) -> list[str]:

@@ -1,8 +1,8 @@
-"""Make any value safe to write into a log: one line, no terminal tricks, no credentials, not too long. Pure.
+"""Makes any value safe to write into a log: one line, no terminal tricks, no credentials, not too long. Pure.
 
-Routing keys, headers and message ids are whatever a publisher sent. Unescaped, a
-line feed forges a log line, an escape sequence rewrites the reader's terminal, and
-a bidi control shows text in another order than it is.
+Routing keys, headers and message ids hold whatever a publisher sent. Unescaped, a line feed
+forges a log line, an escape sequence rewrites the reader's terminal, and a bidi control shows
+text in another order.
 """
 
 import math
@@ -30,7 +30,7 @@ def line(text: str, longest: int = LONGEST_VALUE) -> str:
 
 
 def block(text: str, longest: int = LONGEST_EXCEPTION) -> str:
-    """Like ``line`` but keeps line feeds: for a traceback, whose writer indents or quotes it."""
+    """Like ``line`` but keep line feeds: for a traceback, which the formatter indents or quotes."""
     return _IN_BLOCK.sub(_escape, _cut(redact(_cut(text, 4 * longest)), longest))
 
 
@@ -46,15 +46,15 @@ def field(value: object) -> str | int | float | bool | None:
 
 
 def printed(value: object) -> str:
-    """Return ``str(value)``, or its type where that fails: a log call must not."""
+    """Return ``str(value)``, or its type if that raises: a log call must not raise."""
     try:
         return str(value)
-    except Exception:  # whatever a foreign __str__ raises
+    except Exception:  # a foreign __str__ may raise anything
         return f"<{type(value).__name__} that cannot be printed>"
 
 
 def _cut(text: str, longest: int) -> str:
-    """Cut the middle: a message says what it is first, a traceback last."""
+    """Cut the middle: a message says what it is at its beginning, a traceback at its end."""
     if len(text) <= longest:
         return text
     head, tail = longest // 4, longest - longest // 4

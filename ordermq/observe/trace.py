@@ -1,4 +1,4 @@
-"""W3C Trace Context: the ``traceparent`` that ties an order's messages and logs together. Pure.
+"""W3C Trace Context: the ``traceparent`` that connects the messages and logs of one correlation id. Pure.
 
 https://www.w3.org/TR/trace-context/ ; the text is
 ``00-<trace_id, 32 hex>-<span_id, 16 hex>-<flags, 2 hex>``. Random bytes come from
@@ -35,7 +35,7 @@ def new(random: Random = os.urandom) -> str:
 
 
 def parse(traceparent: str) -> Trace | None:
-    """Read a traceparent, also of a later version; None if it is not one."""
+    """Return the parts of a traceparent, also of a later version; None if ``traceparent`` is not valid."""
     match = _TRACEPARENT.fullmatch(traceparent)
     if match is None:
         return None
@@ -46,13 +46,13 @@ def parse(traceparent: str) -> Trace | None:
 
 
 def is_valid(traceparent: str) -> bool:
-    """Whether ``parse`` can read it."""
+    """Return whether ``parse`` can read it."""
     return _OURS.fullmatch(traceparent) is not None or parse(traceparent) is not None
 
 
 def child(traceparent: str, random: Random = os.urandom) -> str:
-    """Return a new step of the same trace; of a new one if ``traceparent`` cannot be read."""
-    if _OURS.fullmatch(traceparent):  # as nearly all are: nothing of it needs to be taken apart
+    """Return a new step of the same trace, or of a new trace if ``traceparent`` cannot be read."""
+    if _OURS.fullmatch(traceparent):  # nearly all are like this and need no parsing
         return f"{traceparent[:36]}{_identifier(8, random)}-{int(traceparent[53:], 16) & _SAMPLED:02x}"
     parent = parse(traceparent)
     if parent is None:

@@ -16,12 +16,12 @@ from ordermq.errors import (
 )
 
 # Class 08 connection, 53 out of resources (too many connections, memory), 57P operator
-# intervention (shutdown, terminated), 58 system error outside PostgreSQL, 25006 read-only:
-# a standby answers, as after a failover.
+# intervention (shutdown, terminated), 58 system error outside PostgreSQL, 25006 read-only: a
+# standby answered, as after a failover.
 _UNAVAILABLE = ("08", "53", "57P", "58", "25006")
 _DISK_FULL = ("53100",)
-# Class 40 deadlock and serialization, 55P03 lock timeout, 57014 statement timeout, 25P03
-# idle in transaction: one transaction's bad luck or slowness, not the server's absence.
+# Class 40 deadlock and serialization, 55P03 lock timeout, 57014 statement timeout, 25P03 idle
+# in transaction: one transaction was slow or met another; the server works.
 _CONTENTION = ("40", "55P03", "57014", "25P03")
 _REFUSED = ("28", "3D", "42501")
 _SCHEMA = ("42P01", "42703", "3F000", "42883")
@@ -41,7 +41,7 @@ _DATA = ("22", "23", "54", "P0001")
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Re-raise what psycopg2 raises as a StoreError; the original is the cause."""
+    """Re-raise exceptions of psycopg2 as a StoreError with the original as its cause."""
     try:
         yield
     except psycopg2.Error as exc:
@@ -55,7 +55,7 @@ def translate(error: psycopg2.Error) -> StoreError:
     """Return the StoreError that says what to do about ``error``."""
     state = error.pgcode or ""
     text = _text(error)
-    # libpq gives no SQLSTATE, and of a TLS connection that breaks psycopg2 makes a plain DatabaseError.
+    # libpq gives no SQLSTATE. When a TLS connection breaks, psycopg2 raises a plain DatabaseError.
     if not state and (isinstance(error, psycopg2.OperationalError) or type(error) is psycopg2.DatabaseError):
         if any(hint in str(error) for hint in _REFUSED_HINTS):
             return StoreRefused(f"PostgreSQL refused the connection: {text}")
@@ -76,8 +76,7 @@ def translate(error: psycopg2.Error) -> StoreError:
 
 
 def _text(error: psycopg2.Error) -> str:
-    # Only the primary message: DETAIL and CONTEXT repeat row values, and those
-    # may be personal data.
+    # Only the primary message: DETAIL and CONTEXT repeat row values, which may be personal data.
     primary = error.diag.message_primary if error.diag else None
     lines = (primary or str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,7 +1,7 @@
 """The ``actions`` table: who changed what by hand, when and why.
 
-A row is written in the transaction that makes the change: what was done is recorded,
-and what is recorded was done.
+A row is written in the transaction that makes the change, so every change is recorded and
+every record is a change.
 """
 
 from collections.abc import Iterable
@@ -45,6 +45,6 @@ def select(
     actor: str | None = None,
     limit: int = 100,
 ) -> list[Action]:
-    """Return what was done, newest first."""
+    """Return recorded actions, newest first; None matches any."""
     params = {"subject": subject, "action": action, "actor": actor, "limit": limit}
     return [Action(*row) for row in tx.fetch_all(_SELECT, params)]

@@ -1,8 +1,8 @@
-"""Rows as one array a column: the cheapest way to send many in one statement. Pure.
+"""Rows as one array for each column: the cheapest way to send many in one statement. Pure.
 
-psycopg2 quotes the text of a whole array at once; of a list it quotes each element by itself,
-which costs three times as much. COPY is no cheaper, and a process that freezes in the midst of
-one keeps its locks: no timeout of PostgreSQL's ends a COPY that waits for its client.
+psycopg2 quotes the text of an array at once, but the elements of a list one by one, which
+costs three times as much. COPY is no cheaper, and a process that freezes during a COPY keeps
+its locks: no timeout of PostgreSQL ends a COPY that waits for its client.
 https://www.postgresql.org/docs/current/arrays.html, "Array Input and Output Syntax".
 """
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Insert(NamedTuple):
-    """The statement that adds rows to a table: ``few`` takes them as VALUES, ``many`` an array a column."""
+    """The statements that add rows to a table: ``few`` takes VALUES, ``many`` one array for each column."""
 
     few: str
     many: str
@@ -42,8 +42,8 @@ def _element(value: object) -> str:
         return "NULL"
     if isinstance(value, bytes):
         return f'"\\\\x{value.hex()}"'
-    if isinstance(value, date):  # a datetime is one, also where tests give that class another clock
+    if isinstance(value, date):  # a datetime is a date, also where tests replace its class
         return f'"{value.isoformat()}"'
-    if isinstance(value, int):  # true and false are read as such
+    if isinstance(value, int):  # PostgreSQL reads True and False too
         return str(value)
-    raise TypeError(f"a {type(value).__name__} is no element of an array")
+    raise TypeError(f"a {type(value).__name__} cannot be an element of an array")

@@ -1,9 +1,9 @@
 """The ``dead_letters`` table: messages given up, whole, until an operator decides.
 
 A row is written in the transaction that settles the message. It is open until it is
-replayed or discarded, and then never again. Replaying writes the message to the outbox
-again, under its own message_id and to the queue it died in only: other queues have
-handled it. What dies again is a dead letter of its own.
+replayed or discarded, and never opens again. A replay writes the message to the outbox
+again, under its own message_id, and only to the queue it died in: other queues have handled
+it. If it dies again, it becomes another dead letter.
 """
 
 from collections.abc import Sequence
@@ -111,7 +111,7 @@ _OPEN = """
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Dead letters of one fingerprint: those that died of the same cause. ``reason`` is the newest's."""
+    """The dead letters of one fingerprint, which died of the same cause. ``reason`` is that of the newest."""
 
     count: int
     first_at: datetime
@@ -124,9 +124,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which dead letters; None leaves a field open. ``error`` is a part of the reason, case ignored.
+    """Which dead letters; None matches any. ``error`` is a part of the reason, case ignored.
 
-    ``closed``: also those that were replayed or discarded.
+    ``closed`` includes those that were replayed or discarded.
     """
 
     ids: tuple[int, ...] | None = None
@@ -141,6 +141,7 @@ class Filter:
 
     @property
     def is_empty(self) -> bool:
+        """True if the filter matches every open letter."""
         return all(value is None for name, value in vars(self).items() if name != "closed")
 
     def params(self, **more: Any) -> dict[str, Any]:
@@ -152,7 +153,7 @@ EVERY = Filter()
 
 
 def keep(tx: StoreTransaction, queue: str, letters: Sequence[tuple[Envelope, bytes, str]]) -> None:
-    """Store (envelope, body, reason) of messages given up. One already stored is left as it is."""
+    """Store (envelope, body, reason) of dead messages. A letter that is stored already stays as it is."""
     rows = [
         (queue, *[getattr(envelope, name) for name in _KEPT], body, reason)
         for envelope, body, reason in letters
@@ -166,12 +167,12 @@ def select(tx: StoreTransaction, matching: Filter = EVERY, *, limit: int = 100) 
 
 
 def group(tx: StoreTransaction, matching: Filter = EVERY, *, limit: int = 100) -> list[Group]:
-    """Return how many died of each cause, the most frequent first."""
+    """Return one group for each cause, the most frequent first."""
     return [Group(*row) for row in tx.fetch_all(_GROUP, matching.params(limit=limit))]
 
 
 def count(tx: StoreTransaction, matching: Filter = EVERY) -> tuple[int, int]:
-    """Return how many there are, and the highest number among them."""
+    """Return how many letters match, and the highest of their numbers."""
     row = tx.fetch_one(_COUNT, matching.params())
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
@@ -185,7 +186,7 @@ def count_open(tx: StoreTransaction, limit: int = 100_000) -> int:
 def take(tx: StoreTransaction, matching: Filter, *, after: int, last: int, limit: int) -> list[DeadLetter]:
     """Lock and return dead letters numbered above ``after`` up to ``last``, in the order they died.
 
-    With ``last`` taken before a bulk replay, what dies again meanwhile is not replayed again.
+    If ``last`` is read before a bulk replay, messages that die again meanwhile are not replayed again.
     """
     return [_letter(row) for row in tx.fetch_all(_TAKE, matching.params(after=after, last=last, limit=limit))]
 
@@ -197,17 +198,17 @@ def get(tx: StoreTransaction, dead_letter_id: int) -> DeadLetter | None:
 
 
 def replay(tx: StoreTransaction, letter: DeadLetter, *, by: str, reason: str) -> bool:
-    """Send a dead letter to its queue again; False if it was replayed or discarded already.
+    """Send a dead letter to its queue again; return False if it was replayed or discarded before.
 
-    The message keeps its message_id; attempts start at 1 and replay_no rises, so a
-    second death is a dead letter of its own. It leaves with the caller's commit. Raises
-    BadInput for one that no consumer will ever read: its envelope was broken (it is kept
-    with version 0), or its body is over the limit.
+    The message keeps its message_id. Its attempts start at 1 and its replay_no rises, so
+    that another death is another dead letter. It leaves with the caller's commit. Raises
+    BadInput for a letter that no consumer can ever read: its envelope was broken (such a
+    letter is kept with version 0), or its body is over the limit.
     """
     if letter.version == 0 or len(letter.body) > MAX_BODY_BYTES:
         raise BadInput(
             f"dead letter {letter.dead_letter_id} can never be handled ({letter.reason}); "
-            "send what it meant as a new message: ordermq-publish messages"
+            "send its content as a new message with ordermq-publish messages"
         )
     if tx.execute(_MARK_REPLAYED, (by, reason, letter.dead_letter_id)) == 0:
         return False
@@ -221,7 +222,7 @@ def replay(tx: StoreTransaction, letter: DeadLetter, *, by: str, reason: str) ->
 
 
 def discard(tx: StoreTransaction, dead_letter_ids: Sequence[int], *, by: str, reason: str) -> set[int]:
-    """Let dead letters rest for good; return the numbers of those that were open."""
+    """Close dead letters without a replay; return the numbers of those that were open."""
     if not dead_letter_ids:
         return set()
     return {row[0] for row in tx.fetch_all(_MARK_DISCARDED, (by, reason, list(dead_letter_ids)))}

@@ -1,15 +1,15 @@
 """A client-side deadline for every call to PostgreSQL.
 
-libpq's own timeouts do not free a caller from a frozen server: the kernel still
-acknowledges its packets. So one watchdog thread a process looks at all guarded
-sockets once a second and shuts down those past their deadline; the blocked call
-then fails as if the server had closed the connection.
+libpq's own timeouts do not free a caller from a frozen server, whose kernel still
+acknowledges packets. So one watchdog thread in each process checks all guarded sockets once a
+second and shuts down those past their deadline. The blocked call then fails as if the server
+had closed the connection.
 
 Invariants
     DLN1  A socket is shut down only while its guard is armed and past its instant:
-        arming, disarming and the look happen under one lock.
-    DLN2  The watchdog holds its own duplicate of the descriptor, so it can never hit
-        a number the process has given to something else in between.
+        arming, disarming and checking happen under one lock.
+    DLN2  The watchdog holds its own duplicate of the descriptor. So it never shuts down
+        another socket that was given the same number meanwhile.
 """
 
 import os
@@ -20,7 +20,7 @@ from contextlib import contextmanager
 
 from ordermq.clock import monotonic_s
 
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 1.0  # how often the watchdog checks the deadlines
 
 
 class Guard:
@@ -42,7 +42,7 @@ class Guard:
             self._arm(None)
 
     def close(self) -> None:
-        """Stop guarding; the connection itself is the caller's to close."""
+        """Stop guarding. The caller closes the connection itself."""
         _watchdog.discard(self)
         with self._lock:
             self._expires_s = None
@@ -56,7 +56,7 @@ class Guard:
                 try:
                     self._socket.shutdown(socket.SHUT_RDWR)
                 except OSError:
-                    return  # the peer was quicker
+                    return  # the peer has closed it
 
     def _arm(self, expires_s: float | None) -> None:
         with self._lock:
@@ -64,7 +64,7 @@ class Guard:
 
 
 class _Watchdog:
-    """The thread that looks; started with the first guard, ended with the process."""
+    """The thread that checks; it starts with the first guard and ends with the process."""
 
     def __init__(self) -> None:
         self._guards: set[Guard] = set()
@@ -87,7 +87,7 @@ class _Watchdog:
                 self._any.clear()
 
     def _run(self) -> None:
-        pause = threading.Event()  # never set: a wait that a test's fake clock does not speed up
+        pause = threading.Event()  # never set: unlike sleep(), a test's fake clock does not speed it up
         while True:
             self._any.wait()
             pause.wait(LOOK_EVERY_S)

@@ -1,14 +1,14 @@
 """The ``inbox`` table: which messages this database has settled, and how.
 
-One row a message and queue, written in the transaction that settles it. ``hop``
-rises each time a message is sent again (retry, postponement, replay), so a late
-duplicate of an earlier hop is recognised, and a message once done stays done.
+There is one row for a message and a queue, written in the transaction that settles the
+message. ``hop`` rises each time a message is sent again (retry, postponement, replay), so a
+late duplicate of an earlier hop is recognised. A message that is done stays done.
 
 Invariants
-    INB1  A message is settled by at most one transaction for each hop, and as done by
-        at most one in all, unless a person reopens it: the primary key and the WHERE of
-        the upsert decide, also between two consumers at the same instant (one waits for
-        the other's commit).
+    INB1  At most one transaction settles a message for each hop, and at most one in all
+        settles it as done, unless a person reopens it. The primary key and the WHERE of the
+        upsert decide, also between two consumers at the same instant: one waits for the
+        other's commit.
     INB2  Rows of one statement are sorted by message_id: two batches that share
         messages lock them in the same order and cannot deadlock.
 """
@@ -22,7 +22,7 @@ _ROWS = """
     SELECT %(queue)s, message_id, hop, %(outcome)s
       FROM unnest(%(message_ids)s::text[], %(hops)s::int[]) AS v (message_id, hop)
 """
-# Of one message: what a handler without a batch waits for takes PostgreSQL a third less time.
+# For one message PostgreSQL needs a third less time with VALUES. Handlers without a batch wait for it.
 _ROW = "VALUES (%(queue)s, %(message_id)s, %(hop)s, %(outcome)s)"
 
 _SETTLE = """
@@ -33,8 +33,8 @@ _SETTLE = """
     RETURNING message_id
 """
 
-# The holder of the lease brings the result of a call that was made: it counts even
-# if a duplicate of its message was postponed meanwhile.
+# The holder of the lease brings the result of a call that was made. The result counts even if
+# a duplicate of the message was postponed meanwhile.
 _COMPLETE = """
     INSERT INTO ordermq.inbox AS seen (queue, message_id, hop, outcome) {rows}
     ON CONFLICT (queue, message_id) DO UPDATE
@@ -68,12 +68,12 @@ def complete(tx: StoreTransaction, queue: str, messages: Sequence[tuple[str, int
 
 
 def reopen(tx: StoreTransaction, queue: str, message_id: str) -> None:
-    """Let a message that is done be handled once more, at its next hop; earlier ones stay settled."""
+    """Let a done message be handled once more, at its next hop; earlier hops stay settled."""
     tx.write(_REOPEN, (queue, message_id))
 
 
 def settled(tx: StoreTransaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:
-    """Return the ids among ``messages`` that need no more work. Locks nothing."""
+    """Return the ids of ``messages`` that need no more work. Locks nothing."""
     return _found(_SETTLED, tx, queue, messages)
 
 

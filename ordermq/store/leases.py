@@ -1,9 +1,8 @@
 """The ``leases`` table: who may make the external call of a message now.
 
-A lease is taken before the call and deleted by the transaction that settles its
-message. Its end is computed and compared by PostgreSQL's clock alone. A lease that
-ran out is taken over by the next delivery, which then knows that a call may have
-been made.
+A lease is taken before the call and deleted by the transaction that settles its message.
+Its end is computed and compared by PostgreSQL's clock alone. The next delivery takes over a
+lease that has run out; its handler then knows that a call may have been made.
 """
 
 from collections.abc import Sequence
@@ -11,8 +10,8 @@ from typing import NamedTuple
 
 from ordermq.store.transaction import StoreTransaction
 
-# A lease that is held is left out before the insertion: a conflict would lock its row, even
-# where it then changes nothing, and whoever completes the message locks the inbox first.
+# Leases that are held are left out before the insertion. A conflict would lock their rows even
+# without changing them, and the transaction that completes a message locks the inbox first.
 _TAKE = """
     INSERT INTO ordermq.leases AS lease (queue, message_id, owner, lease_until)
     SELECT * FROM (VALUES %s) AS wanted (queue, message_id, owner, lease_until)
@@ -39,7 +38,7 @@ _LEFT = """
 
 
 class Leases(NamedTuple):
-    """What ``take`` got: ids taken fresh, ids taken over, and seconds left on the others'."""
+    """The result of ``take``: ids taken, ids taken over, and the seconds left on leases of others."""
 
     fresh: set[str]
     resumed: set[str]
@@ -49,7 +48,7 @@ class Leases(NamedTuple):
 def take(
     tx: StoreTransaction, queue: str, message_ids: Sequence[str], *, owner: str, lease_s: float
 ) -> Leases:
-    """Take what is free or has run out, for ``lease_s`` seconds."""
+    """Take the leases that are free or have run out, for ``lease_s`` seconds."""
     rows = [(queue, message_id, owner, lease_s) for message_id in sorted(message_ids)]
     taken: dict[str, bool] = dict(tx.fetch_values(_TAKE, rows, template=_TAKE_TEMPLATE))
     others = [message_id for message_id in message_ids if message_id not in taken]
@@ -64,19 +63,19 @@ def take(
 def retake(
     tx: StoreTransaction, queue: str, message_ids: Sequence[str], *, owner: str, lease_s: float
 ) -> set[str]:
-    """Take again, for ``lease_s`` seconds, what ``owner`` holds already; return it."""
+    """Take again, for ``lease_s`` seconds from now, the leases that ``owner`` holds; return their ids."""
     if not message_ids:
         return set()
     return {row[0] for row in tx.fetch_all(_RETAKE, (lease_s, queue, sorted(message_ids), owner))}
 
 
 def left(tx: StoreTransaction, queue: str, message_ids: Sequence[str]) -> dict[str, float]:
-    """Return the seconds left on each lease there is, whoever holds it; 0 if it has run out."""
+    """Return the seconds left on each lease there is, of any owner; 0 if it has run out."""
     return dict(tx.fetch_all(_LEFT, (queue, list(message_ids)))) if message_ids else {}
 
 
 def release(tx: StoreTransaction, queue: str, message_ids: Sequence[str], owner: str) -> None:
-    """Give leases back: their messages are settled. Another owner's are left alone."""
+    """Delete the leases of ``owner``: their messages are settled. Other owners' leases stay."""
     if message_ids:
         tx.write(
             "DELETE FROM ordermq.leases WHERE queue = %s AND message_id = ANY(%s) AND owner = %s",

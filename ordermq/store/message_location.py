@@ -1,4 +1,4 @@
-"""What the tables know of messages: where each was last seen on its way."""
+"""Where a message is on its way, as the tables show it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ordermq.store.transaction import StoreTransaction
 
-# One statement, so that a message on its way from the inbox's retry to the outbox is seen in one of them.
+# One statement reads one snapshot: a message that moves from the inbox to the outbox is seen in one of them.
 _FIND = """
     WITH wanted (queue, message_id) AS (VALUES %s)
     SELECT w.queue, w.message_id, i.outcome, i.hop, o.available_at, d.open_letter, d.replays, d.hop
@@ -24,11 +24,11 @@ _FIND = """
 
 
 class MessageLocation(NamedTuple):
-    """What is known of one message; None where a table has nothing.
+    """What the tables hold of one message; None where a table has no row of it.
 
-    ``outcome`` and ``hop`` are the inbox's: how the last hop it saw was settled.
-    ``available_at``: it waits in the outbox until then. ``open_letter``: the dead letter
-    to be decided about. ``replays``: the replay_no that a next death has to have.
+    ``outcome`` and ``hop`` say how the inbox saw its last hop settled. It waits in the
+    outbox until ``available_at``. ``open_letter`` is the number of its open dead letter.
+    ``replays`` is the replay_no that its next death must have.
     """
 
     outcome: str | None
@@ -40,13 +40,13 @@ class MessageLocation(NamedTuple):
 
     @property
     def next_hop(self) -> int:
-        """The hop that no consumer has settled yet."""
+        """The first hop that no consumer has settled."""
         seen = [hop for hop in (self.hop, self.dead_hop) if hop is not None]
         return max(seen) + 1 if seen else 0
 
 
 def find(tx: StoreTransaction, messages: Sequence[tuple[str, str]]) -> dict[tuple[str, str], MessageLocation]:
-    """Return the locations of each ``(queue, message_id)``, without a lock."""
+    """Return the location of each ``(queue, message_id)``. Locks nothing."""
     rows = tx.fetch_values(_FIND, sorted(set(messages)), template="(%s, %s)")
     return {
         (queue, message_id): MessageLocation(outcome, hop, available_at, letter, replays or 0, dead_hop)

@@ -1,9 +1,8 @@
 """Numbered SQL files, applied once each, in order, by one process at a time.
 
-A scope is a folder of files ``0001_name.sql`` that belongs to one owner: the
-framework's is ``ordermq``, the shop's ``shop``, and a project adds its own. Each
-file runs in one transaction together with the row that records it. Its first line
-says whether it is safe while old code runs.
+A scope is a folder of files ``0001_name.sql`` that belongs to one owner: the framework's is
+``ordermq``, and each module has its own. Each file runs in one transaction together with the
+row that records it. Its first line says whether it is safe while old code runs.
 """
 
 import re
@@ -15,7 +14,7 @@ from ordermq.errors import ConfigError, SchemaOutdated
 from ordermq.store.session import Session
 from ordermq.store.transaction import StoreTransaction
 
-_LOCK = 0x6F72646572_4D49  # one migration at a time, whoever starts it
+_LOCK = 0x6F72646572_4D49  # held by the one process that migrates
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _SAFE = re.compile(r"-- safe while old code runs: (yes|no)\b")
 
@@ -51,7 +50,7 @@ class MigrationStatus:
 
 
 def migrations_of(scope: str, package: str) -> list[Migration]:
-    """Read the SQL files of ``package`` (an importable folder). Raises ConfigError for a bad one."""
+    """Read the SQL files of ``package`` (an importable folder). Raises ConfigError for a bad file."""
     found = []
     for file in resources.files(package).iterdir():
         match = _FILE.fullmatch(file.name)
@@ -72,9 +71,9 @@ FRAMEWORK = ("ordermq", "ordermq.store.migrations")
 
 
 def migrate(session: Session, migrations: Sequence[Migration]) -> list[Migration]:
-    """Apply what is missing; return it. Blocks while another process migrates.
+    """Apply the missing migrations and return them. Blocks while another process migrates.
 
-    Raises SchemaOutdated when the database has a migration this code does not know.
+    Raises SchemaOutdated if the database has a migration that this code does not know.
     """
     applied = []
     with session.transaction() as tx:
@@ -96,7 +95,7 @@ def migrate(session: Session, migrations: Sequence[Migration]) -> list[Migration
 
 
 def status(session: Session, migrations: Sequence[Migration]) -> list[MigrationStatus]:
-    """Say which of ``migrations`` the database has."""
+    """Return for each of ``migrations`` whether the database has it."""
     with session.transaction() as tx:
         applied = _applied(tx)
     return [MigrationStatus(each, (each.scope, each.number) in applied) for each in migrations]

@@ -1,15 +1,14 @@
 """The ``outbox`` table: messages that commit with the data they describe.
 
-The relay claims rows while it holds an advisory lock, so one relay is active; it
-deletes what the broker confirmed. If it dies, lock and claim go with its
-transaction and the next relay publishes the same rows again: delivery is at least
-once, and the consumer's inbox makes the effect once.
+The relay claims rows while it holds an advisory lock, so one relay is active. It deletes the
+rows that the broker confirmed. If the relay ends, its lock and its claim end with its
+transaction, and the next relay publishes the same rows again: delivery is at least once, and
+the consumer's inbox makes the effect once.
 
 Invariants
     OUT1  A row is deleted only after the broker confirmed its publishing.
-    OUT2  Rows of one correlation_id are published in the order they were written,
-        among those that are due; a refused row holds back the later ones of its own
-        correlation_id and no other.
+    OUT2  The due rows of one correlation_id are published in the order they were written.
+        A refused row holds back the later rows of its own correlation_id and no others.
 """
 
 import logging
@@ -29,11 +28,11 @@ log = logging.getLogger(__name__)
 
 CHANNEL = "ordermq_outbox"  # the NOTIFY channel that wakes the relay
 
-MAX_CLAIM_BYTES = 16 * 1024 * 1024  # of bodies: what a relay may hold, whatever it is sent
+MAX_CLAIM_BYTES = 16 * 1024 * 1024  # bodies of one claim: bounds the memory of a relay
 
-_RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" read as a number: the advisory lock of the active relay
+_RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" as a number: the advisory lock of the active relay
 
-# Migration 0005 has the function: the lock, and under it the rows that are due.
+# Migration 0005 has the function: it takes the lock and returns the rows that are due.
 _CLAIM = f"SELECT idle, outbox_id, refusals, {COLUMNS} FROM ordermq.claim(%s, %s, %s)"  # noqa: S608 # COLUMNS is a constant
 
 _REFUSED = """
@@ -84,9 +83,9 @@ def wake_relay(session: Session | Connection) -> None:
 
 
 def claim(tx: StoreTransaction, limit: int) -> list[ClaimedRow] | None:
-    """Become the active relay until the transaction ends; None if another is.
+    """Become the active relay until the transaction ends; return None if another relay is active.
 
-    Returns up to ``limit`` due rows, oldest first; fewer, if MAX_CLAIM_BYTES of bodies are reached.
+    Returns up to ``limit`` due rows, oldest first; fewer if their bodies reach MAX_CLAIM_BYTES.
     Raises StoreUnavailable on a server that takes no writes.
     """
     records = tx.fetch_all(_CLAIM, (_RELAY_LOCK, limit, MAX_CLAIM_BYTES))
@@ -107,7 +106,7 @@ def delete(tx: StoreTransaction, outbox_ids: Sequence[int]) -> None:
 
 
 def refused(tx: StoreTransaction, refusals: Sequence[tuple[int, str, float]]) -> None:
-    """Note (outbox_id, reason, delay in seconds) of rows the broker returned or nacked."""
+    """Record (outbox_id, reason, delay in seconds) of rows that the broker returned or nacked."""
     tx.write_values(_REFUSED, refusals, template="(%s, %s, %s::float8)")
 
 
@@ -118,6 +117,6 @@ def pending(tx: StoreTransaction, limit: int = 100_000) -> tuple[int, float]:
 
 
 def count_refused(tx: StoreTransaction, limit: int = 100_000) -> int:
-    """Return how many rows the broker would not take so far, counted up to ``limit``."""
+    """Return how many rows the broker has returned or nacked, counted up to ``limit``."""
     row = tx.fetch_one(_COUNT_REFUSED, (limit,))
     return int(row[0]) if row else 0

@@ -1,4 +1,4 @@
-"""Messages on their way into the ``outbox`` table: the rows, and the one statement that adds them."""
+"""Messages on their way into the ``outbox`` table: the rows, and the statements that add them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -28,7 +28,7 @@ COLUMNS = ", ".join(_TYPES)
 
 INSERT = insert_into("ordermq.outbox", **_TYPES)
 
-# Only PostgreSQL's clock says when a row is due.
+# A delay is added to PostgreSQL's clock, which alone says when a row is due.
 APPEND_LATER = f"""
     INSERT INTO ordermq.outbox ({COLUMNS}, available_at) VALUES %s
 """  # noqa: S608 # COLUMNS is a constant
@@ -36,7 +36,7 @@ LATER_TEMPLATE = f"({'%s, ' * len(_TYPES)}now() + %s * interval '1 second')"
 
 
 class OutboxRow(NamedTuple):
-    """A message to send; ``delay_s`` holds it back that long."""
+    """A message to send; the relay holds it back for ``delay_s`` seconds."""
 
     routing_key: str
     envelope: Envelope
@@ -47,7 +47,7 @@ class OutboxRow(NamedTuple):
 def new_row(command: Command, traces: Mapping[str, str]) -> OutboxRow:
     """Return the row of a first attempt.
 
-    Raises MalformedMessage if the payload is too large, or an id is none that a consumer accepts.
+    Raises MalformedMessage if the payload is too large, or no consumer would accept an id.
     """
     identifier(command.message_id, "message_id")
     if command.correlation_id:

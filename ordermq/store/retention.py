@@ -1,26 +1,26 @@
-"""Deleting what is old and needed no more, a batch a transaction.
+"""Deletes old rows that are no longer needed, one batch in each transaction.
 
-    dead_letters   replayed or discarded longer ago than the letters' age; never an open one
-    leases         their end longer ago than the inbox's age: the message was lost with its queue
-    starts         begun longer ago than the inbox's age: as above
-    inbox          settled longer ago than the inbox's age
+    dead_letters   replayed or discarded longer ago than the age of letters; never an open letter
+    leases         ended longer ago than the age of the inbox: the message was lost with its queue
+    starts         begun longer ago than the age of the inbox: as above
+    inbox          settled longer ago than the age of the inbox
 
-The outbox has no history: its rows are deleted when the broker has them. ``actions`` is
-kept. All ages are reckoned from one instant of PostgreSQL's clock, taken at the start.
+The outbox has no history: its rows are deleted once the broker has them. ``actions`` is
+kept. All ages are measured from one instant of PostgreSQL's clock, read at the start.
 
 Invariants
-    RET1  What is known of a message goes only when all of it is old: none of its rows in
-        inbox, leases and starts is younger than the age, none is in the outbox, and no
-        dead letter of it is left but those that are old too. A replay, a retry and a
-        result under way find what was known when they were sent.
-    RET2  Of a queue that settled nothing in the younger half of the age nothing of RET1 goes:
-        it may have stood still, with deliveries in it that were settled and never acked.
-        Queues give back first what came back, so one that works has none that old.
-    RET3  Nothing here waits for a row: what another transaction has locked is left for the
-        next time. So a deadlock cannot go through here, in whatever order rows are
-        taken; who wants a row that is being deleted waits for one batch and inserts.
-    RET4  A batch deletes at most ``limit`` rows. Interrupted anywhere, the batches before it
-        have committed, and the next run goes on with what is left.
+    RET1  The rows of a message are deleted only when all of them are old: none in inbox,
+        leases and starts is younger than the age, none is in the outbox, and each dead
+        letter of it is old too. So a replay, a retry and a result under way find the rows
+        that were there when they were sent.
+    RET2  No such row is deleted of a queue that settled nothing in the younger half of the
+        age. The queue may have stood still, with deliveries in it that were settled and
+        never acked. A queue delivers first what came back, so a working one has none as old.
+    RET3  Nothing here waits for a row: rows that another transaction has locked are left for
+        the next run. So no deadlock can go through here, in whatever order rows are taken. A
+        transaction that wants a row being deleted waits for one batch and then inserts.
+    RET4  A batch deletes at most ``limit`` rows. If a run is interrupted anywhere, the batches
+        before have committed, and the next run goes on with the rest.
 """
 
 from collections.abc import Collection
@@ -33,7 +33,7 @@ from ordermq.store.transaction import StoreTransaction
 
 
 class Table(StrEnum):
-    """What is pruned, in this order."""
+    """The tables that are pruned, in this order."""
 
     DEAD_LETTERS = "dead_letters"
     LEASES = "leases"
@@ -42,12 +42,12 @@ class Table(StrEnum):
 
 
 class Horizon(NamedTuple):
-    """What is older than which instant may go, and of which queues."""
+    """Rows older than these instants may be deleted, for these queues."""
 
     inbox_before: datetime
     letters_before: datetime
     queues: list[str]
-    idle: list[str]  # RET2: left alone
+    idle: list[str]  # RET2: queues of which nothing is deleted
 
     def before(self, table: Table) -> datetime:
         """Return the instant that ``table``'s rows are compared with."""
@@ -55,7 +55,7 @@ class Horizon(NamedTuple):
 
 
 class PruneBatch(NamedTuple):
-    """How many rows one batch was, and the ``after`` of the next; None when it was the last."""
+    """How many rows a batch had, and the ``after`` of the next batch; None after the last one."""
 
     rows: int
     after: datetime | None
@@ -69,7 +69,7 @@ _AGES = """
            now() - %(inbox_s)s / 2 * interval '1 second'
 """
 
-# A few looks into indexes for each queue, whatever the length of the history.
+# A few index lookups for each queue, however long the history is.
 _QUEUES = """
     WITH RECURSIVE each (queue) AS (
         SELECT min(queue) FROM ordermq.inbox
@@ -106,7 +106,7 @@ _OLD = {
     Table.INBOX: f"t.settled_at > %(after)s AND t.settled_at <= %(until)s {_REST_IS_OLD}",
 }
 
-# By ctid of an array, which is a TID scan: a join might read the whole table.
+# An array of ctids makes a TID scan; a join might read the whole table.
 DELETE = {
     table: f"""
         DELETE FROM ordermq.{table} WHERE ctid = ANY(ARRAY(
@@ -120,7 +120,7 @@ _COUNT = {
     for table, old in _OLD.items()
 }
 
-# The part of the history that a batch looks at: what is kept is passed by once.
+# The part of the history that one batch reads: rows that are kept are passed by once.
 UNTIL = """
     SELECT max(settled_at) FROM (
         SELECT settled_at FROM ordermq.inbox WHERE settled_at > %(after)s AND settled_at < %(inbox_before)s
@@ -129,7 +129,7 @@ UNTIL = """
 
 
 def horizon(tx: StoreTransaction, ages: RetentionSettings, *, gone: Collection[str] = ()) -> Horizon:
-    """Say what is old now. RET2 does not hold for queues that are ``gone`` from the broker for good."""
+    """Return what is old now. ``gone`` are queues that no longer exist: RET2 does not hold for them."""
     row = tx.fetch_one(_AGES, {"inbox_s": ages.inbox_s, "dead_letters_s": ages.dead_letters_s})
     assert row is not None  # noqa: S101 # a SELECT without FROM has one row
     inbox_before, letters_before, younger_half = row
@@ -141,7 +141,7 @@ def horizon(tx: StoreTransaction, ages: RetentionSettings, *, gone: Collection[s
 def delete(
     tx: StoreTransaction, table: Table, horizon: Horizon, *, after: datetime, limit: int
 ) -> PruneBatch:
-    """Delete up to ``limit`` old rows. Begin with START, go on with what the batch before returned."""
+    """Delete up to ``limit`` old rows. ``after`` is START at first, then that of the batch before."""
     params = _params(tx, table, horizon, after=after, limit=limit)
     if params is None:
         return PruneBatch(0, None)
@@ -150,7 +150,7 @@ def delete(
 
 
 def count(tx: StoreTransaction, table: Table, horizon: Horizon, *, after: datetime, limit: int) -> PruneBatch:
-    """Count what ``delete`` would delete, in steps of about ``limit`` rows of the inbox. Locks nothing."""
+    """Count the rows that ``delete`` would delete, about ``limit`` inbox rows at a time. Locks nothing."""
     params = _params(tx, table, horizon, after=after, limit=limit)
     if params is None:
         return PruneBatch(0, None)
@@ -161,7 +161,7 @@ def count(tx: StoreTransaction, table: Table, horizon: Horizon, *, after: dateti
 def _params(
     tx: StoreTransaction, table: Table, horizon: Horizon, *, after: datetime, limit: int
 ) -> dict[str, Any] | None:
-    """Return what the statements bind; None past the end of the old part of the inbox."""
+    """Return the parameters of the statements; None past the end of the old part of the inbox."""
     params = {**horizon._asdict(), "after": after, "limit": limit, "until": None}
     if table is Table.INBOX:
         row = tx.fetch_one(UNTIL, params)

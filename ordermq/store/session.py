@@ -20,8 +20,8 @@ from ordermq.store.transaction import StoreTransaction
 
 log = logging.getLogger(__name__)
 
-# A client-side deadline comes this long after the server's own, so that the server's
-# error, which says more, is what is usually seen.
+# A client-side deadline comes this long after the server's own, so that usually the server's
+# error is seen, which says more.
 _GRACE_S = 2.0
 _ANSWERED = (TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR)
 # Reads at most this often to drain what the server sent before it closed the connection.
@@ -107,13 +107,13 @@ class Session:
             self.close()
 
     def listen(self, channel: str) -> None:
-        """Begin to receive notifications on ``channel``; again after each reconnect."""
+        """Begin to receive notifications on ``channel``. To be called again after each reconnect."""
         connection, guard = self._open()
         with guard.within(_GRACE_S), translated(), connection.cursor() as cursor:
             cursor.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
     def wait(self, timeout_s: float) -> bool:
-        """Block until a notification came or ``timeout_s`` seconds have passed; True if one came."""
+        """Block until a notification arrives, at most ``timeout_s``; return whether one did."""
         connection, _ = self._open()
         if not connection.notifies:
             with translated():
@@ -126,6 +126,7 @@ class Session:
 
     @property
     def is_open(self) -> bool:
+        """True while there is a connection that is not known to be broken."""
         return self._connection is not None and not self._connection.closed
 
     def close(self) -> None:
@@ -155,7 +156,7 @@ class Session:
             connection.close()
             raise StoreUnavailable(
                 f"no descriptor for another connection to PostgreSQL: {exc.strerror}"
-                " (raise LimitNOFILE, or ulimit -n)"
+                " (raise LimitNOFILE or ulimit -n)"
             ) from exc
         self._connection, self._guard = connection, guard
         return connection, guard
@@ -175,7 +176,7 @@ class Session:
             raise error from exc
 
     def _check_idled(self, pace: "_Pace", exc: BaseException) -> None:
-        # libpq only says that the server has gone. Its clock began a little before ours.
+        # libpq only says that the connection is closed. The server's clock began a little earlier.
         if pace.idle_s >= 0.9 * self._settings.idle_in_transaction_s:
             raise Contention(
                 f"the transaction was idle for {pace.idle_s:.1f} s; the server ended it"
@@ -188,7 +189,7 @@ class Session:
                     with connection.cursor() as cursor:
                         cursor.execute("ROLLBACK")
         except psycopg2.Error:
-            self.close()  # it is broken: the server rolls back by itself
+            self.close()  # the connection is broken: the server rolls back by itself
         if connection.closed:
             self.close()
 
@@ -197,7 +198,7 @@ class _Pace:
     """Gives each statement of one transaction its deadline, and measures the time between them."""
 
     def __init__(self, guard: Guard, call_s: float) -> None:
-        self.idle_s = 0.0  # the longest between two statements
+        self.idle_s = 0.0  # the longest time between two statements
         self._guard = guard
         self._call_s = call_s
         self._ended_s: float | None = None
@@ -214,7 +215,7 @@ class _Pace:
 
 
 def _is_stale(connection: Connection) -> bool:
-    """Whether the server has closed an idle connection, as far as this machine knows. Never blocks."""
+    """Return whether this machine knows that the server closed the connection. Never blocks."""
     poller = select.poll()  # select() takes no descriptor past 1023
     try:
         poller.register(connection.fileno(), select.POLLIN)
@@ -233,7 +234,7 @@ def connect(settings: DatabaseSettings, *, name: str) -> Connection:
         f"-c statement_timeout={_ms(settings.statement_timeout_s)}"
         f" -c lock_timeout={_ms(settings.lock_timeout_s)}"
         f" -c idle_in_transaction_session_timeout={_ms(settings.idle_in_transaction_s)}"
-        # Not by set_session(): psycopg2 would ask the server at each change of autocommit.
+        # Not by set_session(): psycopg2 would then ask the server at each change of autocommit.
         r" -c default_transaction_isolation=read\ committed"
         " -c timezone=UTC"
     )

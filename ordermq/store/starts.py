@@ -1,7 +1,7 @@
-"""The ``starts`` table: how often a message that came back was begun without an end.
+"""The ``starts`` table: how often a redelivered message was begun and not ended.
 
-The row is committed before the handler runs and deleted by the transaction that
-settles the message; if the message kills the process, the row stays and counts.
+The row is committed before the handler runs, and the transaction that settles the message
+deletes it. If the message kills the process, the row stays and counts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ _OVERDUE = """
 
 
 class Started(NamedTuple):
-    """Starts of a message that did not end; in how many of them its handler ran past its deadline."""
+    """Starts of a message that did not end, and how many of them ran past the handler's deadline."""
 
     starts: int = 0
     overdue: int = 0
@@ -41,7 +41,7 @@ NEVER = Started()
 
 
 def begin(tx: StoreTransaction, queue: str, message_ids: Sequence[str]) -> dict[str, Started]:
-    """Record the first start of each message; return those begun before, which are left as they are."""
+    """Record the first start of each message; return the starts of those begun before, unchanged."""
     rows = [(queue, message_id) for message_id in sorted(message_ids)]
     first = {row[0] for row in tx.fetch_values(_BEGIN, rows)}
     others = [message_id for message_id in message_ids if message_id not in first]
@@ -50,17 +50,17 @@ def begin(tx: StoreTransaction, queue: str, message_ids: Sequence[str]) -> dict[
 
 
 def put(tx: StoreTransaction, queue: str, started: Mapping[str, Started]) -> None:
-    """Write what is to be known of these messages, by message_id."""
+    """Write the starts of these messages, by message_id."""
     tx.write_values(_PUT, [(queue, message_id, *each) for message_id, each in sorted(started.items())])
 
 
 def mark_overdue(tx: StoreTransaction, queue: str, message_ids: Sequence[str]) -> None:
-    """Record that the handler of these messages ran past its deadline; a first start counts as recorded."""
+    """Record that the handler of these messages ran past its deadline; a first start is recorded too."""
     tx.write_values(_OVERDUE, [(queue, message_id, 1) for message_id in sorted(message_ids)])
 
 
 def end(tx: StoreTransaction, queue: str, message_ids: Sequence[str]) -> None:
-    """Forget the starts of messages: they were settled, or handed back unharmed."""
+    """Delete the starts of messages that were settled, or given back unharmed."""
     if message_ids:
         tx.write(
             "DELETE FROM ordermq.starts WHERE queue = %s AND message_id = ANY(%s)",

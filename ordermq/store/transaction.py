@@ -24,18 +24,18 @@ from ordermq.store.outgoing import OutboxRow
 from ordermq.task.transaction import BulkInsert, Params, Row
 
 _BEGIN = b"BEGIN"
-_NEXT = b"\n;\n"  # on a line of its own: a comment at the end of one must not swallow the next
-MANY_ROWS = 4  # from so many on an array a column costs less than VALUES
+_NEXT = b"\n;\n"  # on a line of its own: a comment at the end of a statement must not swallow the next
+MANY_ROWS = 4  # from this many rows on, one array for each column costs less than VALUES
 
 
 class StoreTransaction:
     """What may be done inside one transaction; beginning and ending it is its owner's.
 
-    Owned by one thread. Every method raises a StoreError; after one, the transaction
-    can only be rolled back. ``traces`` maps a correlation id to the traceparent that
-    commands of that id continue; ``deadline`` bounds each statement. ``is_owned`` says that
-    whoever made it will call ``commit``: BEGIN then goes out with the first statement, and
-    what is only written with the next one.
+    Owned by one thread. Every method may raise a StoreError; after one, the transaction can
+    only be rolled back. ``traces`` maps a correlation id to the traceparent that commands of
+    that id continue; ``deadline`` bounds each statement. ``is_owned`` says that the creator
+    will call ``commit``: BEGIN then goes out with the first statement, and a statement of
+    ``write`` with the next one. ``queues`` are the queues there are; None means unknown.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class StoreTransaction:
         self._queues = queues
         self._deadline = deadline
         self._is_owned = is_owned
-        self._is_void = False  # its first statement was refused before BEGIN was read
+        self._is_void = False  # the first statement was refused before the server read BEGIN
         self._held = [_BEGIN] if is_owned else []
         self.traces: dict[str, str] = dict(traces or {})
         self._derived: dict[str, int] = {}  # message ids that were derived here, and how often each was
@@ -106,16 +106,16 @@ class StoreTransaction:
             return cursor.fetchall()
 
     def write(self, sql: str, params: Params = None) -> None:
-        """Run one statement whose result is not needed: it goes out with the next one, or with COMMIT.
+        """Run one statement without a result: it goes out with the next one, or with COMMIT.
 
-        That is a round trip less, and where its error is raised. In a joined transaction it
-        is run at once.
+        That saves a round trip; its error is raised there. In a joined transaction the
+        statement is run at once.
         """
         with self._statement(is_sent=False) as cursor:
             self._hold(cursor, cursor.mogrify(sql, params))
 
     def write_values(self, sql: str, rows: Sequence[Sequence[Any]], *, template: str | None = None) -> None:
-        """Do for ``execute_values`` what ``write`` does for ``execute``."""
+        """Like ``execute_values``, but sent with the next statement as ``write`` does."""
         if rows:
             with self._statement(is_sent=False) as cursor:
                 self._hold(cursor, _with_values(cursor, sql, rows, template))
@@ -190,7 +190,7 @@ class StoreTransaction:
             try:
                 yield cursor
             except psycopg2.Error:
-                # Of statements that cannot be parsed PostgreSQL does not read the BEGIN before them either.
+                # When PostgreSQL cannot parse a statement, it does not read the BEGIN before it either.
                 self._is_void = self._held[:1] == [_BEGIN] and self._status == TRANSACTION_STATUS_IDLE
                 raise
 
@@ -201,7 +201,7 @@ class StoreTransaction:
             cursor.execute(statement)
 
     def _run(self, cursor: Cursor, statement: bytes) -> None:
-        """Run what is held back and ``statement`` in one round trip; the cursor has the last result."""
+        """Run the held statements and ``statement`` in one round trip; the cursor has the last result."""
         cursor.execute(_NEXT.join([*self._held, statement]))
         self._held.clear()
 

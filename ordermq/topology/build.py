@@ -2,7 +2,7 @@
 
     <prefix>              direct exchange; commands by routing key
     <prefix>.<queue>      bound to it by routing key <queue>
-    <prefix>.dead         direct exchange and quorum queue: what the broker dead-letters
+    <prefix>.dead         direct exchange and quorum queue for what the broker dead-letters
     <prefix>.events       topic exchange, and the stream <prefix>.events.log bound to all of it
 
 The command exchange has no alternate exchange: it would swallow the returns of
@@ -15,8 +15,8 @@ from ordermq.errors import ConfigError
 from ordermq.topology.names import DEAD, EVENTS, check_prefix, check_queue, queue_name
 from ordermq.topology.spec import BindingSpec, ExchangeSpec, QueueSpec, Topology
 
-# ordermq counts attempts itself. RabbitMQ 4 would default to 20 deliveries and drop the
-# message; -1 ("none") drops at once on 3.10. So: explicit, and far out of reach.
+# ordermq counts attempts itself. RabbitMQ 4 would by default drop a message after 20 deliveries,
+# and -1 ("no limit") makes 3.10 drop it at once. So the limit is explicit and never reached.
 DELIVERY_LIMIT = 1_000_000
 
 EVENTS_MAX_AGE = "7D"
@@ -56,7 +56,7 @@ def _arguments(prefix: str, name: str, queue_type: str) -> dict[str, object]:
         "x-dead-letter-routing-key": name,
         "x-overflow": "reject-publish",
     }
-    if queue_type == "quorum":  # a classic queue knows neither
+    if queue_type == "quorum":  # classic queues have neither argument
         arguments["x-dead-letter-strategy"] = "at-least-once"
         arguments["x-delivery-limit"] = DELIVERY_LIMIT
     return arguments
@@ -64,8 +64,8 @@ def _arguments(prefix: str, name: str, queue_type: str) -> dict[str, object]:
 
 def _dead(prefix: str, names: tuple[str, ...]) -> Topology:
     dead = queue_name(prefix, DEAD)
-    # No TTL and no length limit: at-least-once dead-lettering keeps in the source what the
-    # target refuses, so a full dead-letter queue would stop the queues it serves.
+    # No TTL and no length limit: with at-least-once dead-lettering a queue keeps the messages that
+    # the dead-letter queue refuses, so a full dead-letter queue would stop all other queues.
     return Topology(
         exchanges=(ExchangeSpec(dead, "direct"),),
         queues=(QueueSpec(dead, {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}),),

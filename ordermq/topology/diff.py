@@ -1,7 +1,7 @@
-"""Differences between the topology that is wanted and the one that exists, in words.
+"""Differences between the wanted topology and the existing one, in words.
 
-Only what is wanted is looked at: a user's own queues, and their bindings to our
-exchanges, are nobody's difference. Pure: no I/O.
+Only wanted objects are compared: queues of a user's own, and their bindings to ordermq's
+exchanges, are no difference. Pure: no I/O.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,8 @@ MISSING = "missing"
 def diff(wanted: Topology, found: Topology) -> list[str]:
     """Return one line per difference, in declaration order; empty if all is as wanted.
 
-    A binding that nobody wants counts only if both its ends are ours: it sends
-    one queue's commands to another.
+    An unwanted binding counts only if both its ends are ordermq's: it sends the commands of
+    one queue to another.
     """
     return [*_exchanges(wanted, found), *_queues(wanted, found), *_bindings(wanted, found)]
 

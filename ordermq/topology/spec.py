@@ -1,7 +1,7 @@
 """What should exist on the broker, as values.
 
-Everything is durable and nothing is exclusive or deleted automatically: those are
-choices for a client's own scratch queues, not for a topology. Pure: no I/O.
+Everything is durable; nothing is exclusive or deleted automatically, which is for a client's
+own temporary queues. Pure: no I/O.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ class Topology:
     bindings: tuple[BindingSpec, ...] = ()
 
     def __add__(self, other: "Topology") -> "Topology":
-        """Both topologies; a spec that both hold is kept once."""
+        """Return both topologies as one; a spec that both have stands in it once."""
         return Topology(
             _union(self.exchanges, other.exchanges),
             _union(self.queues, other.queues),

@@ -119,7 +119,7 @@ def test_a_command_to_a_queue_that_nothing_works_is_refused_where_it_is_written(
     assert (refused.value.retryable, sent(session)) == (False, [])
     with closing(known), known.transaction() as tx:
         tx.send([to_queue("payment")])
-    with session.transaction() as tx:  # a session that was not told what there is refuses nothing
+    with session.transaction() as tx:  # a session that knows no queues refuses nothing
         tx.send([to_queue("paiment")])
     assert sent(session) == ["payment", "paiment"]
 

@@ -20,7 +20,7 @@ def listener(request, tmp_path) -> Iterator[tuple[str, Callable[[], str]]]:
         yield name, lambda: sock.recv(4096).decode()
 
 
-def test_every_state_is_told_as_sd_notify_defines_it(listener):
+def test_every_state_is_sent_as_sd_notify_defines_it(listener):
     name, heard = listener
     notifier = Notifier(Supervisor(notify_socket=name))
 
@@ -77,7 +77,7 @@ def test_without_systemd_nothing_happens():
 def test_a_socket_that_is_gone_is_logged_and_raises_nothing(tmp_path, caplog):
     Notifier(Supervisor(notify_socket=str(tmp_path / "gone"))).ready()
 
-    assert "systemd was not told READY=1" in caplog.text
+    assert "systemd was not notified of READY=1" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 -- safe while old code runs: yes
--- Inbox, outbox, dead letters, and what external handlers and suspects need.
+-- Inbox, outbox, dead letters, starts and leases.
 
 CREATE TABLE ordermq.inbox (
     queue       text        NOT NULL,
@@ -84,8 +84,8 @@ CREATE TABLE ordermq.dead_letters (
 CREATE INDEX dead_letters_open ON ordermq.dead_letters (died_at) WHERE replayed_at IS NULL;
 CREATE INDEX dead_letters_correlation ON ordermq.dead_letters (correlation_id);
 
--- Suspects: messages the broker delivered again and again, so that a start which
--- never ends (the process was killed by the message) can be counted.
+-- Starts of messages that the broker delivered again, so that a start that never ends, because
+-- the message kills the process, is counted.
 CREATE TABLE ordermq.starts (
     queue       text        NOT NULL,
     message_id  text        NOT NULL,
@@ -95,7 +95,7 @@ CREATE TABLE ordermq.starts (
     PRIMARY KEY (queue, message_id, hop)
 );
 
--- Who may make an external call now. A row is deleted when its call is settled.
+-- Which consumer may make an external call now. A row is deleted when its message is settled.
 CREATE TABLE ordermq.leases (
     queue       text        NOT NULL,
     message_id  text        NOT NULL,

@@ -1,8 +1,8 @@
 -- safe while old code runs: yes
--- What operators did about dead letters, and who did what when.
+-- Discarded dead letters, and a record of every change that an operator made.
 
--- Dead letters of one fingerprint died of the same cause: queue, type and the reason without
--- what differs from message to message (numbers, ids, quoted values).
+-- Dead letters of one fingerprint died of the same cause: it is a hash of queue, type and reason without
+-- the parts of the reason that differ between messages (numbers, ids, quoted values).
 ALTER TABLE ordermq.dead_letters
     ADD COLUMN discarded_at   timestamptz,
     ADD COLUMN discarded_by   text,
@@ -18,7 +18,7 @@ CREATE INDEX dead_letters_open ON ordermq.dead_letters (died_at)
 CREATE INDEX dead_letters_fingerprint ON ordermq.dead_letters (fingerprint)
     WHERE replayed_at IS NULL AND discarded_at IS NULL;
 
--- One row for each thing an operator changed, written in the transaction that changed it.
+-- One row for each change by an operator, written in the transaction of the change.
 CREATE TABLE ordermq.actions (
     action_id bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     acted_at  timestamptz NOT NULL DEFAULT now(),

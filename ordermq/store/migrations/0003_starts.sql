@@ -1,5 +1,5 @@
 -- safe while old code runs: no (an old consumer cannot count a start)
--- A start is a message's, whatever hop it was delivered at; a handler that ran too long is remembered.
+-- Starts are counted for a message, not for each hop of it; overdue counts those that ran past the deadline.
 
 DELETE FROM ordermq.starts;
 ALTER TABLE ordermq.starts

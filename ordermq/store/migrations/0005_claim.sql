@@ -1,11 +1,11 @@
 -- safe while old code runs: yes
--- The relay's lock and its claim, as a function: PostgreSQL keeps its plan as long as a connection lives, and
--- to plan it costs more than to find a few rows.
+-- The relay's lock and its claim, as a function: PostgreSQL keeps the plan of a function as long as a
+-- connection lives, and planning costs more than finding a few rows.
 
--- Takes the lock of the active relay until the transaction ends and returns the rows that are due, oldest
--- first: as many as `most`, and as hold no more than `most_bytes` of bodies before the last one. Whoever does
--- not get the lock gets one row of nothing but the reason: another relay is active, or the server takes no
--- writes. What was published there could not be deleted: it would go out again and again.
+-- Takes the lock of the active relay until the transaction ends, and returns the rows that are due, oldest
+-- first: at most `most`, and no further row once the bodies before it reach `most_bytes`. If the lock is not
+-- free, or the server takes no writes, it returns one row with nothing but the reason in `idle`. Rows
+-- published from a server that takes no writes could not be deleted and would go out again and again.
 CREATE FUNCTION ordermq.claim(relay_lock bigint, most integer, most_bytes bigint)
 RETURNS TABLE (
     idle            text,
@@ -25,9 +25,9 @@ RETURNS TABLE (
     last_error      text,
     body            bytea
 ) LANGUAGE plpgsql
--- The plan is kept from an outbox that is empty to one that an outage has filled, and back. So it is one that
--- is good for both: by the index on available_at, as far as `most`, with a look at the index of refused rows for
--- each. What else the planner might think of for one of the two is turned off.
+-- The plan is kept while the outbox is empty and while an outage fills it. So it must be good for both: it reads
+-- the index on available_at up to `most` rows, and looks up each in the index of refused rows. Other plans, which
+-- the planner would choose for one of the two, are turned off.
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -36,7 +36,7 @@ SET enable_mergejoin = off
 SET enable_material = off
 SET max_parallel_workers_per_gather = 0
 SET jit = off
--- RETURN QUERY collects its rows: room for a claim of the largest bodies.
+-- RETURN QUERY collects its rows: memory for a claim of the largest bodies.
 SET work_mem = '32MB'
 AS $$
 #variable_conflict use_column
@@ -49,7 +49,7 @@ BEGIN
         RETURN NEXT;
         RETURN;
     END IF;
-    -- A statement of its own, begun under the lock: it sees what the relay before has deleted.
+    -- A statement of its own, begun under the lock: it sees the deletions of the relay before.
     RETURN QUERY
     SELECT NULL, outbox_id, refusals, routing_key, message_id, type, version, correlation_id, traceparent,
            occurred_at, attempt, hop, replay_no, first_failed_at, last_error, body
