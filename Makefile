@@ -1,4 +1,4 @@
-# Everything a person runs. Each target installs what it needs first and says so.
+# The commands of a developer. Each target first installs what it needs, and says so.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -21,16 +21,16 @@ ALL    ?=
 CASE   ?=
 ROUNDS ?= 5
 
-# The suite starts a thousand processes: without compiled modules each of them takes twice as long to start.
+# The tests start a thousand processes. Without compiled modules each takes twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Which RabbitMQ new private stacks run: 4, or nothing for the installed one.
+# The RabbitMQ of new private stacks: 4 for version 4.0, nothing for the installed one.
 export ORDERMQ_STACK_BROKER := $(BROKER)
 
-help: ## Show this list
+help: ## Show this list of targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: bootstrap $(VENV)/.ready ## Install what is missing: RabbitMQ, PostgreSQL, a virtual environment
+setup: bootstrap $(VENV)/.ready ## Install what is missing: RabbitMQ, PostgreSQL and a virtual environment
 
 bootstrap:
 	@PYTHON="$(PYTHON)" bin/bootstrap
@@ -47,10 +47,10 @@ ifneq ($(BROKER),)
 	@bin/rabbitmq-$(BROKER)
 endif
 
-demo: setup ## Real orders through everything: make demo [ORDERS=2000 SEED=1 | INPUT=FILE FORMAT=olist]
+demo: setup ## Send real orders through the whole pipeline: make demo [ORDERS=2000 SEED=1 | INPUT=FILE FORMAT=olist]
 	@$(BIN)/python -m ordermq.shop.demo --orders "$(ORDERS)" --seed "$(SEED)" --input "$(INPUT)" --format "$(FORMAT)"
 
-test: setup broker ## Run the whole suite, on a private RabbitMQ and PostgreSQL for each of JOBS processes; BROKER=4: on 4.0
+test: setup broker ## Run all tests, in JOBS processes with a private RabbitMQ and PostgreSQL each; BROKER=4: on RabbitMQ 4.0
 	@bin/bootstrap bench >/dev/null || echo "test: the benchmarks' client in C is skipped: it needs gcc and librabbitmq-dev"
 	@$(PYTEST) --numprocesses $(JOBS) --dist loadfile $(ARGS)
 ifneq ($(BROKER),)
@@ -59,49 +59,49 @@ ifeq ($(ARGS),)
 endif
 endif
 
-chaos: setup broker ## Faults under load, what holds then: make chaos [FAULT="F1 F8" SEED=7 LONG=1]; docs/chaos.md
+chaos: setup broker ## Make faults happen under load and check the result: make chaos [FAULT="F1 F8" SEED=7 LONG=1]; docs/chaos.md
 	@bin/bootstrap nft >/dev/null || echo "chaos: without nft F12 and F15 are skipped"
 	@$(BIN)/python -m tests.chaos --seed "$(SEED)" $(if $(LONG),--long) $(FAULT)
 
-chaos-smoke: setup broker ## The short list of faults for every change, in 3 minutes
+chaos-smoke: setup broker ## Run the short list of faults, in 3 minutes
 	@$(BIN)/python -m tests.chaos --smoke --seed "$(SEED)"
 
-soak: setup ## F29, a random fault every 10 to 20 s: make soak MINUTES=60 SEED=7
+soak: setup ## Run fault F29, a random fault every 10 to 20 s: make soak MINUTES=60 SEED=7
 	@$(BIN)/python -m tests.chaos --soak "$(MINUTES)" --seed "$(SEED)"
 
-bench: setup ## Speed beside Celery, Dramatiq and the bare broker: make bench [CASE=publish ROUNDS=3]; docs/performance.md
+bench: setup ## Measure the speed beside Celery, Dramatiq and plain pika: make bench [CASE=publish ROUNDS=3]; docs/performance.md
 	@bin/bootstrap bench >/dev/null
 	@$(BIN)/python -m benchmarks --rounds "$(ROUNDS)" $(if $(CASE),,--chart docs/img/bench.svg) $(CASE)
 
-test-pika: setup ## Run the tests of the broker's door on the oldest and the coming pika
+test-pika: setup ## Run the tests of ordermq.amqp with the oldest and with the next pika
 	@tests/pika-versions
 
-mutants: setup ## Break one promise after the other; the tests must notice: make mutants [ALL=1 NAME=lease]
+mutants: setup ## Break one promise of the code after the other and check that a test fails: make mutants [ALL=1 NAME=lease]
 	@$(BIN)/python -m tests.mutants $(if $(ALL),--all) $(NAME)
 
-lint: $(VENV)/.ready ## Style, types and layers
+lint: $(VENV)/.ready ## Check style, types and import layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@PYTHONPATH=. $(BIN)/lint-imports --no-cache
 
-check: lint test ## What must be green before a commit
+check: lint test ## Run lint and test, as before every commit
 
-docs: $(VENV)/.ready ## Write docs/api.md, docs/configuration.md and config/ordermq.toml anew
+docs: $(VENV)/.ready ## Generate docs/api.md, docs/configuration.md and config/ordermq.toml
 	@$(BIN)/ordermq config reference > docs/configuration.md
 	@$(BIN)/ordermq config example > config/ordermq.toml
 	@$(BIN)/python docs/generate_api.py
 
-format: $(VENV)/.ready ## Rewrite the code in the house format
+format: $(VENV)/.ready ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-dist: $(VENV)/.ready ## Build wheel and sdist into dist/
+dist: $(VENV)/.ready ## Build the wheel and the source archive into dist/
 	@rm -rf dist build/lib build/bdist.*
 	@$(BIN)/python -m build --quiet
 	@ls -l dist
 
-clean: ## Remove everything that was made here, the private stack's data too
+clean: ## Delete everything that was made here, with the private stack's data
 	@if [ -x $(BIN)/python ]; then bin/devstack down --wipe; fi
 	@rm -rf $(VENV) .venv-pika-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,13 +22,25 @@ from ordermq.testing.stack.tool import run_tool
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option(
-    "--rounds", type=click.IntRange(1), default=5, show_default=True, help="Samples of each contender."
+    "--rounds",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Number of samples of each contender.",
 )
-@click.option("--messages", type=click.IntRange(1), help="Messages a sample, in the place of the case's own.")
-@click.option("--smoke", is_flag=True, help="A few messages, once: whether it works, not how fast.")
-@click.option("--build", type=click.Path(path_type=Path), default=Path("build"), show_default=True)
-@click.option("--chart", "svg", type=click.Path(path_type=Path), help="Also draw the chart into this file.")
-@click.option("--list", "is_list", is_flag=True, help="Say what each case measures and how, and run none.")
+@click.option(
+    "--messages", type=click.IntRange(1), help="Messages in a sample, instead of the number of the case."
+)
+@click.option("--smoke", is_flag=True, help="Send a few messages once, to see whether it works.")
+@click.option(
+    "--build",
+    type=click.Path(path_type=Path),
+    default=Path("build"),
+    show_default=True,
+    help="Folder of results and logs.",
+)
+@click.option("--chart", "svg", type=click.Path(path_type=Path), help="Draw the chart into this file too.")
+@click.option("--list", "is_list", is_flag=True, help="Print what each case measures and how, and run none.")
 def bench(
     *,
     names: tuple[str, ...],

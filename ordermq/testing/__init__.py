@@ -1,7 +1,7 @@
-"""What tests import: the private stack, the sandbox third parties, faults on purpose, ``wait_until``.
+"""What tests import: ``run_handler``, ``wait_until``, and faults of the network and of the broker.
 
-The pytest fixtures are in ``ordermq.testing.plugin`` and come with the package;
-nothing needs to be imported to use them.
+The pytest fixtures of ``ordermq.testing.plugin`` are there without an import. Everything that starts
+servers is in ``ordermq.testing.stack``.
 """
 
 from ordermq.testing.faults import Direction

@@ -1,6 +1,6 @@
 """What a FaultProxy does to one direction of its connections.
 
-No I/O: the proxy asks a Lane what is to become of the bytes it carries. Owned by the
+No I/O: a Lane says what the proxy does with the bytes it carries. Owned by the
 proxy's thread.
 """
 
@@ -20,7 +20,7 @@ class Direction(Flag):
 
 @dataclass
 class Fuse:
-    """Blows when ``left_bytes`` have passed; ``is_shared`` if those of all connections count."""
+    """Is blown when ``left_bytes`` have passed, of all connections together if ``is_shared``."""
 
     left_bytes: int
     is_shared: bool
@@ -33,7 +33,7 @@ class Fuse:
 
 
 class Corruption:
-    """Flips one bit of some bytes: of the one numbered ``at_byte``, or of each with ``probability``."""
+    """Flips one bit of the byte numbered ``at_byte``, or of each byte with ``probability``."""
 
     def __init__(self, at_byte: int | None, probability: float, random: Random) -> None:
         self._probability = probability
@@ -41,18 +41,18 @@ class Corruption:
         self._next = self._gap() if at_byte is None else at_byte
 
     def apply(self, data: bytes) -> bytes:
-        """Return ``data``, damaged where its turn has come."""
+        """Return ``data`` with the bytes damaged whose turn it is."""
         damaged = bytearray(data)
         while 0 <= self._next < len(data):
             damaged[self._next] ^= 1 << self._random.randrange(8)
-            # One byte by its number is damaged once.
+            # The byte of a given number is damaged only once.
             self._next = self._next + 1 + self._gap() if self._probability else -1
         if self._next >= 0:
             self._next -= len(data)
         return bytes(damaged)
 
     def _gap(self) -> int:
-        # How many bytes are spared before the next one: one draw for each damage, not for each byte.
+        # The number of bytes left as they are before the next damage: one random number for each damage.
         if self._probability >= 1.0:
             return 0
         return int(math.log(1.0 - self._random.random()) / math.log(1.0 - self._probability))
@@ -89,7 +89,7 @@ class Lane:
         return Fuse(fuse.left_bytes, is_shared=False)
 
     def delay_s(self) -> float:
-        """Return how long what arrives now is kept."""
+        """Return for how many seconds bytes that arrive now are held back."""
         if not self._latency_s and not self._jitter_s:
             return 0.0
         return max(0.0, self._latency_s + self._random.uniform(-self._jitter_s, self._jitter_s))

@@ -7,8 +7,8 @@ Each queue's binding is led through a side queue. What arrives there is publishe
 queue it was meant for, one to ``copies`` times, shuffled within a window.
 
 Invariants
-    INJ1  A message is acked only after all its copies were confirmed: the injector multiplies,
-        it never loses. What it held when its connection broke comes again.
+    INJ1  A message is acked only after all its copies were confirmed, so the injector loses
+        none. The broker delivers again what the injector held when its connection broke.
     INJ2  The queue is unbound only after its side queue is bound, and bound again before the
         side queue is unbound: a mandatory publishing always finds a queue.
 """
@@ -98,7 +98,7 @@ class Injector(ThreadService):
     def main(self) -> None:
         try:
             while True:
-                # Not ended by the stop: what is in the side queues is to be handed on first.
+                # A stop does not end this wait: the messages in the side queues must be handed on first.
                 self._manager.connect(_NEVER)
                 try:
                     return self._serve()
@@ -148,8 +148,8 @@ class Injector(ThreadService):
         self.published += len(copies) - len(lost)
 
     def _copy(self, held: _Held) -> Publishing:
-        # Through the default exchange, which leads to the queue itself whatever is bound. How often
-        # the broker delivered it to us is nothing the consumer should read.
+        # The default exchange leads to the queue itself, whatever is bound. The consumer must not
+        # read how often the broker delivered the message to the injector.
         properties = held.delivery.properties
         headers = {name: value for name, value in properties.headers.items() if name != "x-delivery-count"}
         return Publishing(
@@ -190,7 +190,7 @@ class Injector(ThreadService):
         ]
         if not any(waiting):
             for side in sides:
-                # Not if anything is in it after all: it would be lost.
+                # The broker refuses it if a message is in the queue after all, so that none is lost.
                 channel.call("queue_delete", _CALL_S, queue=side, if_empty=True)
         self._manager.close_channel(channel, _CALL_S)
         return not any(waiting)

@@ -31,7 +31,7 @@ from ordermq.testing.faults import Corruption, Direction, Fuse, Lane
 from ordermq.testing.stack.ports import free_ports
 
 _CHUNK_BYTES = 16_384
-_CHUNKS = 48  # with what the streams hold on both sides, below 1 MiB (PRX1)
+_CHUNKS = 48  # together with the buffers of both streams below 1 MiB (PRX1)
 _SLICE_S = 0.02
 _LAND_S = 1.0  # how long the bytes before a cut may take to reach the other side
 _CALL_S = 10.0
@@ -64,7 +64,7 @@ class FaultProxy:
         self._cut = 0
         self._listener: socket.socket | None = None
         self._loop = asyncio.new_event_loop()
-        self._changed = asyncio.Condition()  # a fault was switched
+        self._changed = asyncio.Condition()  # notified when a fault was switched
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
         self._thread.start()
         self._do(self._listen())
@@ -117,7 +117,7 @@ class FaultProxy:
     def latency(
         self, ms: float, jitter_ms: float = 0.0, seed: int = 0, *, direction: Direction = Direction.BOTH
     ) -> None:
-        """Keep what arrives for ``ms`` milliseconds, give or take up to ``jitter_ms``; throughput stays."""
+        """Hold arriving bytes back for ``ms`` milliseconds, plus or minus ``jitter_ms``; throughput stays."""
         random = Random(seed)
         self._each(direction, lambda lane: lane.delay(ms / 1000, jitter_ms / 1000, random))
 
@@ -133,7 +133,7 @@ class FaultProxy:
         self._each(direction, lambda lane: setattr(lane, "is_blocked", True))
 
     def half_close(self, direction: Direction) -> None:
-        """Tell the receiver of every connection there is that no more comes that way, and drop what does."""
+        """End that direction of every open connection, and drop the bytes that still come."""
         self._do(self._half_close(direction))
 
     def corrupt(
@@ -161,7 +161,7 @@ class FaultProxy:
         self._do(self._deafen())
 
     def heal(self) -> None:
-        """End every fault. What latency holds back already still comes late."""
+        """End every fault. Bytes that latency holds back already still come late."""
         self._do(self._heal())
 
     # --- in the proxy's thread ----------------------------------------------
@@ -208,7 +208,7 @@ class FaultProxy:
         await self._cut_all()
         while self._tasks:
             await asyncio.wait(list(self._tasks), timeout=0.1)
-            await self._cut_all()  # who was connecting still
+            await self._cut_all()  # the connections that were being made meanwhile
 
     async def _set_fuses(self, n_bytes: int, direction: Direction, over_all: bool) -> None:
         for each in _BOTH:
@@ -312,7 +312,7 @@ class FaultProxy:
             try:
                 await self._pass(link, direction, lane.corruption.apply(data) if lane.corruption else data)
             except OSError:
-                # The receiver has gone: the sender is to hear of it as it would without us.
+                # The receiver has gone. Reset the sender too, as would happen without a proxy.
                 if await self._is_clear(link, lane):
                     self._reset(link)
                 return
@@ -367,11 +367,13 @@ class _Link:
     ) -> None:
         self.fuses = fuses
         self.is_reset = False
-        self.is_broken = False  # one side ended in an error: so is the other to end
+        self.is_broken = False  # one side ended in an error, and so must the other
         self._to = {Direction.TO_SERVER: server, Direction.TO_CLIENT: client}
         self._halves_closed: set[Direction] = set()
         for writer in self._to.values():
-            writer.transport.set_write_buffer_limits(high=0)  # drain() then means: the kernel has it
+            writer.transport.set_write_buffer_limits(
+                high=0
+            )  # so that drain() returns when the kernel has the bytes
 
     async def send(self, direction: Direction, data: bytes) -> None:
         if direction not in self._halves_closed:
@@ -379,7 +381,7 @@ class _Link:
             await self._to[direction].drain()
 
     async def landed(self, direction: Direction) -> None:
-        """Wait a little until the receiver's kernel has all that was sent: a reset drops what has not."""
+        """Wait a little until the receiver's kernel has everything, because a reset drops the rest."""
         waited_s = 0.0
         while waited_s < _LAND_S and _unsent_bytes(self._to[direction]):
             await asyncio.sleep(0.001)

@@ -69,12 +69,20 @@ class Stacks:
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--smoke", is_flag=True, help="Only the short list for every change.")
-@click.option("--soak", "minutes", type=click.FloatRange(0.1), help="F29 instead, for so many minutes.")
-@click.option("--long", "is_long", is_flag=True, help="With the outages of minutes.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the orders and of what is random.")
-@click.option("--build", type=click.Path(path_type=Path), default=Path("build"), show_default=True)
-@click.option("--list", "is_list", is_flag=True, help="Say what each fault does, and run none.")
+@click.option("--smoke", is_flag=True, help="Run the short list of faults.")
+@click.option("--soak", "minutes", type=click.FloatRange(0.1), help="Run F29 for this many minutes.")
+@click.option("--long", "is_long", is_flag=True, help="Include outages of several minutes.")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Seed of the orders and of every random choice."
+)
+@click.option(
+    "--build",
+    type=click.Path(path_type=Path),
+    default=Path("build"),
+    show_default=True,
+    help="Folder of results and logs.",
+)
+@click.option("--list", "is_list", is_flag=True, help="Print what each fault does, and run none.")
 def chaos(
     *,
     names: tuple[str, ...],

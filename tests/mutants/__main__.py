@@ -88,7 +88,7 @@ def survives(suite: Suite, mutation: Mutation, tests: Sequence[str]) -> bool:
 
 @click.command()
 @click.argument("words", metavar="[NAME]...", nargs=-1)
-@click.option("--all", "is_all", is_flag=True, help="Run the whole suite against each.")
+@click.option("--all", "is_all", is_flag=True, help="Run all tests against each.")
 def main(words: tuple[str, ...], is_all: bool) -> None:
     """Break one promise after the other and see whether the tests notice."""
     mutations = chosen(words)

@@ -96,11 +96,25 @@ class _Joined(io.RawIOBase):
 
 
 @click.command()
-@click.option("--orders", "count", type=click.IntRange(1), default=2000, show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True, help="Of generated orders.")
-@click.option("--input", "path", default="", help="An order file instead; may be gzipped.")
-@click.option("--format", "format_", type=click.Choice(["native", "olist"]), default="native")
-@click.option("--build", type=click.Path(path_type=Path), default=Path("build"), show_default=True)
+@click.option(
+    "--orders", "count", type=click.IntRange(1), default=2000, show_default=True, help="Number of orders."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the generated orders.")
+@click.option("--input", "path", default="", help="Read the orders from this file, which may be gzipped.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["native", "olist"]),
+    default="native",
+    help="Format of the file.",
+)
+@click.option(
+    "--build",
+    type=click.Path(path_type=Path),
+    default=Path("build"),
+    show_default=True,
+    help="Folder of logs and figures.",
+)
 def demo(count: int, seed: int, path: str, format_: str, build: Path) -> None:
     """Run the whole pipeline on COUNT orders and prove that nothing was lost or doubled."""
     if path and not Path(path).is_file():

@@ -1,4 +1,4 @@
-"""The account the servers run as: yourself, or when you are root an unprivileged one.
+"""The account of the servers: the caller's, or an unprivileged one if the caller is root.
 
 PostgreSQL refuses to run as root, and wants an account that has a name.
 """

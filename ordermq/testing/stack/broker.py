@@ -1,4 +1,4 @@
-"""A private RabbitMQ node: own ports, name, cookie, epmd and data; nothing of the system's is touched.
+"""A private RabbitMQ node: its own ports, name, cookie, epmd and data, apart from the system's broker.
 
 Traps this file steps around:
 
@@ -46,7 +46,7 @@ prometheus.tcp.ip = {address}
 prometheus.tcp.port = {prometheus}
 log.console = true
 log.file = false
-# A nearly full disk is not what a test is about; one that is about it lowers this itself.
+# A nearly full disk must not disturb a test; a test of full disks sets this limit itself.
 disk_free_limit.absolute = {disk_free_limit}
 # The default, 512 MB, is also how much memory quorum queues may hold.
 raft.wal_max_size_bytes = 64000000
@@ -80,7 +80,7 @@ class PrivateBroker(Administration, PrivateServer):
         release: Release | None = None,
         extra_config: str = "",
     ) -> None:
-        """Everything of it at ``place`` is called by ``name``. ``epmd`` is one that several nodes share.
+        """Files and folders of it at ``place`` begin with ``name``. ``epmd`` is one that several nodes share.
 
         ``release`` is by default what it was before, and for a new one what the environment
         asks for. ``extra_config`` is appended to rabbitmq.conf at every start. Raises
@@ -293,7 +293,7 @@ class PrivateBroker(Administration, PrivateServer):
             "LANG": "C.UTF-8",
             "RUNNING_UNDER_SYSTEMD": "true",
             "RABBITMQ_NODENAME": self.node,
-            # A name with a dot in it is a long one, in Erlang's words.
+            # Erlang calls a name with a dot a long name.
             "RABBITMQ_USE_LONGNAME": str("." in self.node).lower(),
             "RABBITMQ_NODE_IP_ADDRESS": self.address,
             "RABBITMQ_NODE_PORT": str(self.port),

@@ -33,13 +33,13 @@ cluster_formation.peer_discovery_backend = classic_config
 # Nodes started together on a busy machine see each other late.
 cluster_formation.discovery_retry_limit = 120
 cluster_partition_handling = pause_minority
-# A node that is silent so long counts as gone; the default is 60 s.
+# A node that is silent for this many seconds counts as gone; the default is 60.
 net_ticktime = 5
 """
 
 
 class PrivateCluster(Administration):
-    """So many nodes on one place. Everything blocks; one thread at a time."""
+    """``count`` nodes at one place. Every method blocks; one thread at a time."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class PrivateCluster(Administration):
         """Wait until every node serves and sees all others. Raises StackError."""
         for node in self.nodes:
             node.wait_ready(timeout_s)
-            # It speaks AMQP before it has ended its start; a vhost added then is waited for in vain.
+            # A node speaks AMQP before its start is complete; a vhost added then is never ready.
             node.ctl("await_startup", timeout_s=timeout_s)
         wait_until(
             lambda: len(self.running()) == len(self.nodes), timeout_s, what="all nodes are one cluster"
@@ -128,7 +128,7 @@ class PrivateCluster(Administration):
         return replace(self.nodes[0].settings(vhost), hosts=hosts, allow_plaintext=self.networks is not None)
 
     def running(self, seen_by: PrivateBroker | None = None) -> list[str]:
-        """Names of the nodes that run, as one that serves sees it; empty if none tells."""
+        """Names of the nodes that run, as one that serves sees it; empty if none answers."""
         try:
             found = (seen_by or self._any_node()).api("GET", "nodes")
         except StackError:

@@ -50,8 +50,8 @@ class PrivatePostgres(PrivateServer):
         data = folder / "data"
         if not data.exists():
             self._create(str(bin_folder))
-        # After a kill the file names a pid that may be a zombie still, which PostgreSQL
-        # takes for a running server. Our own pid file has just said that it is dead.
+        # After a kill this file names a pid that may still be a zombie, which PostgreSQL takes for a
+        # running server. The pid file of ServerProcess has just said that it is dead.
         (data / "postmaster.pid").unlink(missing_ok=True)
         argv = [str(bin_folder / "postgres"), "-D", str(data)]
         for option in (
@@ -163,8 +163,8 @@ class PrivatePostgres(PrivateServer):
         self._place.remember("postgres", self._known)
 
     def _create(self, bin_folder: str) -> None:
-        # Made under another name and renamed when complete: a start that was killed half-way
-        # leaves nothing that looks like data.
+        # The folder is renamed when it is complete, so that a start that was killed leaves no folder
+        # that looks like data.
         folder = self._place.given_folder("postgres")
         new = folder / "new"
         shutil.rmtree(new, ignore_errors=True)

@@ -75,7 +75,7 @@ def up(state: Path, broker: str | None, config_path: str | None) -> None:
         try:
             stack.start()
         except BaseException:
-            # Half a stack is of no use, and after Ctrl-C the user may not think of stopping it.
+            # Leave no half-started stack behind: after Ctrl-C a user would not expect running servers.
             stack.kill()
             raise
         click.echo(f"devstack: up after {time.monotonic() - began_s:.1f} s")

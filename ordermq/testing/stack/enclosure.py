@@ -1,4 +1,4 @@
-"""What a server and its tools see instead of the machine's own: another /usr, another network.
+"""Runs a server and its tools with another /usr or in another network than the machine's.
 
 Entering takes root, so a program that is enclosed takes its account afterwards, by
 ``setpriv``. Every step replaces itself by the next one: the process that was started is
