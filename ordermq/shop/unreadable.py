@@ -1,8 +1,8 @@
-"""A message no handler could read, which says it is about an order: somebody has to look at that order.
+"""A message that names an order and that no handler could read: a person has to look at the order.
 
-Nothing of such a message is trusted, for whoever may publish may name any order. So nothing is
-compensated and no step ends by it; an order that needs a person already is left as it is, so that
-however many such messages name it, it gets one event, one line and one text until it is resolved.
+Such a message is not trusted, because every client that may publish can name any order. So it
+compensates nothing and ends no step. An order that needs a person already is left as it is: many
+such messages cause one event, one log line and one text until the order is resolved.
 """
 
 from ordermq.message import Envelope

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ordermq.store.session import Session
-from ordermq.store.transaction import StoreTransaction
+from ordermq.task.transaction import Transaction
 
 MAX_OFFENDERS = 20
 
@@ -75,7 +75,7 @@ class ReconcileReport:
         return all(check.is_ok for check in self.checks)
 
 
-MakeChecks = Callable[[StoreTransaction, Any, bool], Iterable[Check]]
+MakeChecks = Callable[[Transaction, Any, bool], Iterable[Check]]
 
 
 def reconcile(
@@ -93,7 +93,7 @@ def reconcile(
     return ReconcileReport(tuple(found))
 
 
-def checks_of(tx: StoreTransaction, queries: Mapping[str, str], notes: Mapping[str, str]) -> Iterator[Check]:
+def checks_of(tx: Transaction, queries: Mapping[str, str], notes: Mapping[str, str]) -> Iterator[Check]:
     """Yield a check for each query by its name, with the text that the note's query of this name returns."""
     for name, query in queries.items():
         row = tx.fetch_one(

@@ -22,7 +22,7 @@ def shop(database, sandbox):
         yield shop
 
 
-def bury(shop, message, reason):
+def give_up(shop, message, reason):
     """Give a message up as the runtime does: its dead letter and what follows, in one transaction."""
     with shop.session.transaction() as tx:
         dead_letters.keep(tx, message.queue, [(message.envelope, message.body, reason)])
@@ -57,7 +57,7 @@ def test_an_event_that_needs_a_person_is_logged_counted_and_texted_once_it_is_co
         message.handler.on_dead(message.payload, "rolled back", tx)
         raise RuntimeError
     assert [each for each in caplog.records if each.levelname == "CRITICAL"] == []
-    bury(shop, message, "label printer refused")
+    give_up(shop, message, "label printer refused")
     (line,) = [each.getMessage() for each in caplog.records if each.levelname == "CRITICAL"]
     assert line == "order o-1 needs a person: shipment_failed (step ship): label printer refused"
 
@@ -158,7 +158,7 @@ def test_an_alert_of_unknown_outcome_is_tried_again_and_a_dead_one_raises_no_ale
 def test_resolving_clears_the_reason_discards_the_letters_and_records_it(shop):
     paid(shop)
     (message,) = shop.take("points")
-    bury(shop, message, "gave up")
+    give_up(shop, message, "gave up")
     shop.run()
     assert shop.order().attention_reason == "points_failed: gave up"
     assert shop.reconcile().is_ok
@@ -180,9 +180,9 @@ def test_resolving_clears_the_reason_discards_the_letters_and_records_it(shop):
 
 def test_what_goes_wrong_after_a_resolve_asks_again(shop):
     paid(shop)
-    bury(shop, shop.take("points")[0], "first")
+    give_up(shop, shop.take("points")[0], "first")
     resolve(shop)
-    bury(shop, shop.take("notify", types=["SendNotification"])[0], "second")
+    give_up(shop, shop.take("notify", types=["SendNotification"])[0], "second")
     assert shop.order().attention_reason == "notification_failed: second"
     shop.run()
     assert shop.reconcile().is_ok
@@ -197,7 +197,7 @@ def test_a_step_that_must_be_done_cannot_be_resolved_away(shop, queue, card, com
     shop.handle(*shop.take("inventory"))
     shop.run("payment")
     (message,) = shop.take(queue, types=[command])
-    bury(shop, message, "gave up")
+    give_up(shop, message, "gave up")
     shop.run("points", "notify")
     (letter,) = letters(shop)
     with pytest.raises(OrderConflict, match=f"ordermq dead replay {letter.dead_letter_id} "):
@@ -220,7 +220,7 @@ def test_an_unknown_order_cannot_be_resolved(shop):
 
 def test_an_alert_says_nothing_of_the_customer(shop):
     paid(shop)
-    bury(shop, shop.take("shipping")[0], "could not reach anna@example.com")
+    give_up(shop, shop.take("shipping")[0], "could not reach anna@example.com")
     (alert,) = shop.take("notify", types=["AlertOperator"])
     assert isinstance(alert.envelope, Envelope)
     assert b"anna" not in alert.body

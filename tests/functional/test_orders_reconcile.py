@@ -27,7 +27,7 @@ EVERY_CHECK = {
 
 @pytest.fixture(scope="module")
 def sandbox():
-    """Gateways whose books no test changes."""
+    """Gateways whose ledgers no test changes."""
     place = Place.temporary(server_account())
     with guarded(place):
         sandbox = PrivateSandbox(place)
@@ -166,13 +166,13 @@ def test_an_order_without_its_notification_is_not_whole(shop):
 def test_a_call_for_a_person_that_got_lost_is_found(shop):
     plant(shop, "UPDATE shop.orders SET attention_reason = NULL WHERE order_id = 'unsure'")
     assert wrong(shop) == {
-        "history_agrees": ("unsure: nobody is asked to look at it, but its events say a person is asked",)
+        "history_agrees": ("unsure: no person is asked to look at it, but by its events a person is asked",)
     }
 
 
 def test_what_a_person_resolved_stays_explained_by_its_history(shop):
     with shop.session.transaction() as tx:
-        resolve_order("unsure", tx, by="anna@shop1", reason="told them by phone")
+        resolve_order("unsure", tx, by="anna@shop1", reason="called the customer")
     report = shop.reconcile()
     assert report.is_ok, [check for check in report.checks if not check.is_ok]
     assert {check.name: check.note for check in report.checks}[

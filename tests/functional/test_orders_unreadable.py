@@ -164,32 +164,32 @@ def test_an_order_whose_own_message_was_spoilt_is_resolved_resumed_and_goes_on(r
 # --- what a module's own on_unreadable may do -----------------------------------
 
 
-def telling(told):
-    """Return a registry whose one handler reads probes, and which says of others what ``told`` does."""
+def with_hook(on_unreadable):
+    """Return a registry with one handler, which reads probes, and a hook for what it cannot read."""
 
     @handler(queue="single", message=Probe, key="order_id")
     def reading(message, tx):
         raise AssertionError("it cannot be read")
 
-    return Registry(handlers_in({"reading": reading}), [told])
+    return Registry(handlers_in({"reading": reading}), [on_unreadable])
 
 
 def test_a_hook_that_fails_keeps_no_message_from_becoming_a_dead_letter(rig):
     def failing(queue, envelope, reason, tx):
         tx.execute("INSERT INTO deaths (order_id, reason) VALUES (%s, %s)", (envelope.correlation_id, reason))
-        raise RuntimeError("nobody is listening")
+        raise RuntimeError("the hook is broken")
 
-    rig.consumer("single", registry=telling(failing))
+    rig.consumer("single", registry=with_hook(failing))
     rig.publish_raw("single", unreadable("m", kind="Probe"))
     wait_for_letters(rig, 1)
     reason = rig.value("SELECT reason FROM ordermq.dead_letters")
-    assert reason.endswith("; then on_unreadable failed: RuntimeError: nobody is listening")
+    assert reason.endswith("; then on_unreadable failed: RuntimeError: the hook is broken")
     assert rig.rows("SELECT FROM deaths") == []
 
 
 def test_a_hook_that_kills_the_process_is_left_out_in_the_end(rig):
-    told = []
-    rig.consumer("single", registry=telling(lambda queue, envelope, reason, tx: told.append(reason)))
+    reasons = []
+    rig.consumer("single", registry=with_hook(lambda queue, envelope, reason, tx: reasons.append(reason)))
     properties = to_properties(Envelope("m", "Probe", 1, "o-1", trace.new(), utc_now()))
     properties.headers["x-delivery-count"] = 1  # it came back
     for number, count in enumerate((8, 9)):
@@ -197,7 +197,7 @@ def test_a_hook_that_kills_the_process_is_left_out_in_the_end(rig):
             starts.put(tx, "single", {"m": starts.Started(starts=count)})
         rig.rabbit.publish(Publishing(PREFIX, "single", properties, NOT_JSON))
         wait_for_letters(rig, 1)
-        assert len(told) == 1, number
+        assert len(reasons) == 1, number
         with rig.session.transaction() as tx:
             tx.execute("DELETE FROM ordermq.dead_letters")
             tx.execute("DELETE FROM ordermq.inbox")

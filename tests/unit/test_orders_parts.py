@@ -84,9 +84,9 @@ FAILED = "order_placed reservation_failed:reserve"
     ("path", "needs_attention", "fault"),
     [
         (FAILED, True, None),
-        (FAILED, False, "nobody is asked to look at it, but its events say a person is asked"),
+        (FAILED, False, "no person is asked to look at it, but by its events a person is asked"),
         (f"{FAILED} attention_resolved", False, None),
-        (f"{FAILED} attention_resolved", True, "a person is asked to look at it, but its events say nobody"),
+        (f"{FAILED} attention_resolved", True, "but by its events no person is asked"),
         (f"{FAILED} attention_resolved notification_failed:notify_cancelled", True, None),
     ],
 )

@@ -174,8 +174,8 @@ command.add_command(adopt_texts)
     epilog=f"""\b
 Examples:
   ordermq order list --attention
-  ordermq order resolve A-1001 --reason "told the customer by phone" --dry-run
-  ordermq order resolve A-1001 --reason "told the customer by phone"
+  ordermq order resolve A-1001 --reason "called the customer" --dry-run
+  ordermq order resolve A-1001 --reason "called the customer"
 
 {EXIT_CODES}"""
 )

@@ -1,9 +1,9 @@
 """The invariants, each as one query for what breaks it.
 
-A query returns one text a fault. The names are what operators see.
-``ledger`` and ``texts`` are temporary tables with the gateways' own books; what the
-operator was texted has references ``alert:ORDER:VERSION`` and may be there twice.
-What excuses a missing part is an event, not attention_reason, which resolving clears.
+A query returns one text for each fault. Operators see the names. ``ledger`` and ``texts``
+are temporary tables with the ledgers of the gateways. A text to the operator has the
+reference ``alert:ORDER:VERSION`` and may be there twice. Only an event explains a missing
+part: attention_reason does not, because resolving clears it.
 """
 
 ORDERS = {

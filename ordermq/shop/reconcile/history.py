@@ -8,7 +8,7 @@ from ordermq.shop.saga import State, advance
 
 
 def disagreement(path: str, status: str, pending: Sequence[str], *, needs_attention: bool) -> str | None:
-    """Return what is wrong between a history and the stored state; None if they agree.
+    """Return how a history differs from the stored state; None if they agree.
 
     ``path`` is the order's events, oldest first, as ``type`` or ``type:step``, with
     spaces between.
@@ -24,12 +24,12 @@ def disagreement(path: str, status: str, pending: Sequence[str], *, needs_attent
     if state.pending != set(pending):
         return f"pending is {_words(pending)}, but its events say {_words(state.pending)}"
     if attention != needs_attention:
-        return f"{_asked(needs_attention)} to look at it, but its events say {_asked(attention)}"
+        return f"{_asked(needs_attention)} to look at it, but by its events {_asked(attention)}"
     return None
 
 
 def fold(events: Iterable[Event]) -> tuple[State | None, bool]:
-    """Return the state after ``events``, None without any, and whether a human has to look.
+    """Return the state after ``events``, None without any, and whether a person has to look.
 
     Raises IllegalEvent.
     """
@@ -43,7 +43,7 @@ def fold(events: Iterable[Event]) -> tuple[State | None, bool]:
 
 
 def _asked(attention: bool) -> str:
-    return "a person is asked" if attention else "nobody is asked"
+    return "a person is asked" if attention else "no person is asked"
 
 
 def _events(path: str) -> Iterable[Event]:

@@ -12,8 +12,8 @@ from ordermq.shop.gateways import LedgerEntry, PaymentGateway, SmsGateway
 from ordermq.shop.reconcile import checks
 from ordermq.shop.reconcile.history import disagreement
 from ordermq.shop.settings import SECTION, ShopSettings
-from ordermq.store import StoreTransaction
 from ordermq.store.checks import MAX_OFFENDERS, Check, checks_of
+from ordermq.task import Transaction
 
 _LEDGER = """
     CREATE TEMPORARY TABLE ledger (order_id text, kind text, amount_minor bigint, currency text)
@@ -32,13 +32,13 @@ _HISTORIES = """
 """
 
 
-def check_orders(tx: StoreTransaction, config: Any, ask_services: bool) -> Iterator[Check]:
+def check_orders(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Check]:
     """Yield the checks of orders, their history, stock and payments against each other."""
     yield from checks_of(tx, checks.ORDERS, checks.NOTES)
     yield _history(tx)
 
 
-def check_books(tx: StoreTransaction, config: Any, ask_services: bool) -> Iterator[Check]:
+def check_books(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Check]:
     """Yield the checks against the books of the payment service and the SMS service, which are asked."""
     if ask_services:
         settings: ShopSettings = config.section(SECTION)
@@ -46,12 +46,12 @@ def check_books(tx: StoreTransaction, config: Any, ask_services: bool) -> Iterat
         yield from message_books(tx, SmsGateway.from_settings(settings).sent())
 
 
-def check_messages(tx: StoreTransaction, config: Any, ask_services: bool) -> Iterator[Check]:
+def check_messages(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Check]:
     """Yield the checks of what is still to be sent, and of dead letters against their orders."""
     return checks_of(tx, checks.MESSAGES, checks.NOTES)
 
 
-def payment_books(tx: StoreTransaction, ledger: Iterable[list[LedgerEntry]]) -> Iterator[Check]:
+def payment_books(tx: Transaction, ledger: Iterable[list[LedgerEntry]]) -> Iterator[Check]:
     """Yield the checks against ``ledger``, the pages of ``PaymentGateway.ledger()``."""
     tx.execute(_LEDGER)
     for page in ledger:
@@ -60,7 +60,7 @@ def payment_books(tx: StoreTransaction, ledger: Iterable[list[LedgerEntry]]) -> 
     yield from checks_of(tx, checks.PAYMENT_BOOKS, checks.NOTES)
 
 
-def message_books(tx: StoreTransaction, texts: Iterable[list[str]]) -> Iterator[Check]:
+def message_books(tx: Transaction, texts: Iterable[list[str]]) -> Iterator[Check]:
     """Yield the checks against ``texts``, the references that ``SmsGateway.sent()`` returns by pages."""
     tx.execute(_TEXTS)
     for page in texts:
@@ -68,7 +68,7 @@ def message_books(tx: StoreTransaction, texts: Iterable[list[str]]) -> Iterator[
     yield from checks_of(tx, checks.MESSAGE_BOOKS, checks.NOTES)
 
 
-def _history(tx: StoreTransaction) -> Check:
+def _history(tx: Transaction) -> Check:
     wrong: Counter[str] = Counter()
     offenders: list[str] = []
     histories = tx.fetch_all(_HISTORIES, (MAX_OFFENDERS,))
