@@ -25,6 +25,15 @@ from ordermq.testing.stack.private import PrivateStack, existing_stack, locked_d
 from ordermq.testing.stack.release import RELEASES, release_named
 from ordermq.testing.stack.server import PrivateServer
 
+# libpq's own names for where the database is, and the settings that say the same
+_LIBPQ = {
+    "PGHOST": "HOST",
+    "PGPORT": "PORT",
+    "PGDATABASE": "NAME",
+    "PGUSER": "USERNAME",
+    "PGPASSWORD": "PASSWORD",
+}
+
 part_argument = click.argument("part")
 
 
@@ -120,8 +129,11 @@ def status(state: Path, as_json: bool) -> None:
 @command.command()
 @click.pass_obj
 def env(state: Path) -> None:
-    """Print the ORDERMQ_* variables that lead to this stack, for a shell's eval."""
-    for name, value in _started(state).environment().items():
+    """Print the variables that lead ordermq, and psql, to this stack; for a shell's eval."""
+    variables = _started(state).environment()
+    for name, setting in _LIBPQ.items():
+        variables[name] = variables[f"ORDERMQ_DATABASE_{setting}"]
+    for name, value in variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
