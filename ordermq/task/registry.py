@@ -36,7 +36,10 @@ class Registry:
         """Return the queue's handlers. Raises ConfigError naming the queues there are."""
         if queue not in self._by_queue:
             known = ", ".join(self.queues) or "none"
-            raise ConfigError(f"no handler for queue {queue!r}; queues with handlers: {known}")
+            raise ConfigError(
+                f"no handler for queue {queue!r}; queues with handlers: {known};"
+                " is the module of its handler in the setting 'modules'?"
+            )
         return list(self._by_queue[queue].values())
 
     def only_type(self, queue: str) -> str | None:
