@@ -5,7 +5,7 @@
     orders.payment   the same queue's name on the broker: prefix, dot, short name
     orders.dead      ordermq's own, like everything under orders.events; no handler may take it
 
-A short name holds no dot, so that it can be told from a name on the broker. It is short enough
+A short name holds no dot, so it cannot be taken for a name on the broker. It is short enough
 for AMQP's 255 bytes with every prefix, and lower case, because RabbitMQ tells cases apart and
 people do not.
 """
