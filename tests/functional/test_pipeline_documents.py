@@ -6,12 +6,17 @@ from pathlib import Path
 import pytest
 
 from ordermq.observe.metrics import REGISTRY
+from ordermq.shop import alerts, gauges
 from ordermq.shop.intake.generate import generate, json_line
 from tests.support.pipeline import QUEUES
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text()
+
+
+# Metrics of the shop are served once its modules are imported.
+OF_THE_SHOP = (alerts.raised, gauges.stuck)
 
 
 def test_every_metric_is_explained_and_no_other():
