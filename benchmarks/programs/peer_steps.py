@@ -228,7 +228,7 @@ def insert_bare(orders: Sequence[Order], now: datetime, cursor: Any) -> None:
         [
             (
                 order.order_id, order.customer_id, order.currency, order.total_minor,
-                order.content_sha256(), trace.new(), now,
+                order.content_hash(), trace.new(), now,
             )
             for order in orders
         ],

@@ -6,6 +6,7 @@ stored and processed. Money is integer minor units (cents) of one ISO 4217 curre
 
 import hashlib
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from types import MappingProxyType
 import msgspec
 
 from ordermq.errors import BadInput
+from ordermq.shop.money import is_currency
 
 MAX_ITEMS = 1000
 MAX_QUANTITY = 1_000_000
@@ -22,7 +24,6 @@ MAX_AMOUNT_MINOR = 2**53 - 1  # the largest that a JSON reader with doubles read
 # A colon separates the parts of a message_id, so an order_id must not hold one.
 _ORDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ID = re.compile(r"[!-~]{1,64}")
-_CURRENCY = re.compile(r"[A-Z]{3}")
 _CARD_TOKEN = re.compile(r"[!-~]{1,128}")
 _PHONE = re.compile(r"\+?[0-9]{6,15}")
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f\ud800-\udfff]{1,64}@[^\s@\x00-\x1f\x7f\ud800-\udfff]{1,189}")
@@ -91,7 +92,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         allowed = "1 to 64 of A-Z a-z 0-9 _ . - beginning with a letter or digit"
         _check_text("order_id", self.order_id, _ORDER_ID, allowed)
         _check_text("customer_id", self.customer_id, _ID, "1 to 64 printable ASCII characters without spaces")
-        _check_text("currency", self.currency, _CURRENCY, "three capital letters")
+        _check_currency(self.currency)
         allowed = "1 to 128 printable ASCII characters without spaces"
         _check_text("card_token", self.card_token, _CARD_TOKEN, allowed, is_secret=True)
         if not 1 <= len(self.items) <= MAX_ITEMS:
@@ -113,12 +114,50 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             units[item.product_id] += item.quantity
         return MappingProxyType(units)
 
-    def content_sha256(self) -> bytes:
-        """Return a hash of all fields: it tells an order that comes again from another with the same id."""
-        return hashlib.sha256(_encoder.encode(self)).digest()
+    def content_hash(self) -> bytes:
+        """Return a hash of what the order means: it tells an order that comes again from another with its id.
 
+        The first byte is the version of the rule, which is 2: an instant counts and not the zone it is
+        written in, text counts in its composed form (NFC), lines count in any order, and a contact
+        without any field is no contact.
+        """
+        return _VERSION_2 + hashlib.sha256(_encoder.encode(self._normalised())).digest()
+
+    def has_content(self, stored: bytes) -> bool:
+        """Return whether the order's content has the hash ``stored``, by the rule of its version.
+
+        Version 1 was a hash of the fields as they were written, without a byte before it.
+        """
+        if stored[:1] == _VERSION_2 and len(stored) == _VERSION_2_BYTES:
+            return stored == self.content_hash()
+        return stored in (_sha256(self), _sha256(self._normalised()))
+
+    def _normalised(self) -> "Order":
+        contact = msgspec.structs.replace(
+            self.contact, name=_composed(self.contact.name), email=_composed(self.contact.email)
+        )
+        placed_at = self.placed_at and self.placed_at.astimezone(UTC)
+        items = tuple(sorted(self.items, key=msgspec.structs.astuple))
+        return msgspec.structs.replace(self, contact=contact, placed_at=placed_at, items=items)
+
+
+_VERSION_2 = b"\x02"
+_VERSION_2_BYTES = 1 + hashlib.sha256().digest_size
 
 _encoder = msgspec.json.Encoder()
+
+
+def _sha256(order: Order) -> bytes:
+    return hashlib.sha256(_encoder.encode(order)).digest()
+
+
+def _composed(text: str | None) -> str | None:
+    return None if text is None else unicodedata.normalize("NFC", text)
+
+
+def _check_currency(currency: object) -> None:
+    if not isinstance(currency, str) or not is_currency(currency):
+        raise BadInput(f"currency: {repr(currency)[:40]} is not a currency of ISO 4217, such as EUR")
 
 
 def _check_text(

@@ -58,10 +58,9 @@ def place_order(order: Order, tx: StoreTransaction, *, traceparent: str = "") ->
     ``traceparent`` lets the order continue the caller's trace; "" begins a new one. Raises
     OrderConflict, after which the transaction can go on, or a StoreError.
     """
-    sha256 = order.content_sha256()
-    if _insert_one(order, sha256, tx, traceparent):
+    if _insert_one(order, order.content_hash(), tx, traceparent):
         return Placed(order.order_id, Status.PLACED, is_duplicate=False)
-    answer = _answer(order.order_id, sha256, *_known([order.order_id], tx)[order.order_id], is_duplicate=True)
+    answer = _answer(order, *_known([order.order_id], tx)[order.order_id], is_duplicate=True)
     if isinstance(answer, OrderConflict):
         raise answer
     return answer
@@ -74,7 +73,7 @@ def place_orders(
 
     A conflict is an answer here, so it does not keep the others from being placed.
     """
-    content = {id(order): order.content_sha256() for order in orders}
+    content = {id(order): order.content_hash() for order in orders}
     first: dict[str, Order] = {}
     for order in orders:
         first.setdefault(order.order_id, order)
@@ -84,7 +83,7 @@ def place_orders(
         known |= _known(others, tx)
     return [
         _answer(
-            order.order_id, content[id(order)], *known[order.order_id],
+            order, *known[order.order_id],
             is_duplicate=order.order_id not in new or order is not first[order.order_id],
         )
         for order in orders
@@ -94,15 +93,15 @@ def place_orders(
 def _known(order_ids: Sequence[str], tx: StoreTransaction) -> dict[str, tuple[bytes, Status]]:
     """Return the content's hash and the status of each order that exists."""
     rows = tx.fetch_all(_KNOWN, (list(order_ids),))
-    return {order_id: (bytes(sha256), Status(status)) for order_id, sha256, status in rows}
+    return {order_id: (bytes(content_hash), Status(status)) for order_id, content_hash, status in rows}
 
 
 def _answer(
-    order_id: str, asked_sha256: bytes, sha256: bytes, status: Status, *, is_duplicate: bool
+    order: Order, content_hash: bytes, status: Status, *, is_duplicate: bool
 ) -> Placed | OrderConflict:
-    if asked_sha256 == sha256:
-        return Placed(order_id, status, is_duplicate)
-    return OrderConflict(f"order {order_id} exists with other content; it was left as it is")
+    if order.has_content(content_hash):
+        return Placed(order.order_id, status, is_duplicate)
+    return OrderConflict(f"order {order.order_id} exists with other content; it was left as it is")
 
 
 class _Placement(msgspec.Struct, kw_only=True):
@@ -126,11 +125,11 @@ class _Placement(msgspec.Struct, kw_only=True):
     message: dict[str, object]
 
 
-def _insert_one(order: Order, sha256: bytes, tx: StoreTransaction, traceparent: str) -> bool:
+def _insert_one(order: Order, content_hash: bytes, tx: StoreTransaction, traceparent: str) -> bool:
     """Insert ``order``; return whether it was new."""
     now = utc_now()
     traceparent = _trace_of(traceparent)
-    event = _event(order, now, sha256)
+    event = _event(order, now, content_hash)
     [message] = tx.outgoing([command_of(_FIRST_STEP, order.order_id, 1, traceparent)])
     contact = order.contact
     document = _Placement(
@@ -150,7 +149,7 @@ def _insert_one(order: Order, sha256: bytes, tx: StoreTransaction, traceparent: 
         message={"routing_key": message.routing_key, **msgspec.structs.asdict(message.envelope)},
     )
     text = _encoder.encode(document).decode()
-    return _add(tx, _ADD_ONE, text, sha256, event.body, message.body) == [(True,)]
+    return _add(tx, _ADD_ONE, text, content_hash, event.body, message.body) == [(True,)]
 
 
 def _insert_many(
@@ -182,10 +181,10 @@ def _trace_of(traceparent: str) -> str:
     return trace.child(traceparent) if traceparent else trace.new()
 
 
-def _order_row(order: Order, sha256: bytes, traceparent: str, now: datetime) -> tuple[object, ...]:
+def _order_row(order: Order, content_hash: bytes, traceparent: str, now: datetime) -> tuple[object, ...]:
     contact = order.contact
     return (
-        order.order_id, order.customer_id, order.currency, order.total_minor, sha256, traceparent,
+        order.order_id, order.customer_id, order.currency, order.total_minor, content_hash, traceparent,
         order.placed_at or now, order.card_token, contact.phone, contact.email, contact.name,
     )  # fmt: skip
 
@@ -197,13 +196,13 @@ def _item_rows(order: Order) -> list[tuple[str, int, str, int, int, int]]:
     ]
 
 
-def _event(order: Order, now: datetime, sha256: bytes) -> StoredEvent:
+def _event(order: Order, now: datetime, content_hash: bytes) -> StoredEvent:
     data = {
         "customer_id": order.customer_id,
         "currency": order.currency,
         "total_minor": order.total_minor,
         "items": [msgspec.to_builtins(item) for item in order.items],
-        "content_sha256": sha256.hex(),
+        "content_sha256": content_hash.hex(),
     }
     event = Event(EventType.ORDER_PLACED)
     return events.stored(order.order_id, 1, event, status=_PLACED.state.status, occurred_at=now, data=data)

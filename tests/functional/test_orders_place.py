@@ -93,7 +93,7 @@ def test_every_value_of_an_order_stands_in_its_own_column(shop, place):
         )
     assert row is not None
     assert (*row[:7], bytes(row[7]), row[8]) == (
-        "o-1", "c-7", "placed", ["reserve"], 1, "BRL", 940, order.content_sha256(), order.placed_at,
+        "o-1", "c-7", "placed", ["reserve"], 1, "BRL", 940, order.content_hash(), order.placed_at,
     )  # fmt: skip
     assert lines == [("o-1", 1, "p-1", 2, 300, 40), ("o-1", 2, "p-2", 5, 60, 0)]
     assert contacts == [("o-1", "tok_0001", "+4930123456", "someone@somewhere.example", "Some One")]

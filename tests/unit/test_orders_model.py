@@ -1,5 +1,6 @@
 """An order that exists can be stored and processed."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
@@ -111,7 +112,7 @@ def test_lines_of_the_same_product_are_summed():
 
 
 def test_the_same_content_has_the_same_hash():
-    assert an_order().content_sha256() == an_order().content_sha256()
+    assert an_order().content_hash() == an_order().content_hash()
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,51 @@ def test_the_same_content_has_the_same_hash():
     ],
 )
 def test_other_content_has_another_hash(changes):
-    assert an_order(**changes).content_sha256() != an_order().content_sha256()
+    assert an_order(**changes).content_hash() != an_order().content_hash()
+
+
+@pytest.mark.parametrize(
+    ("order", "spelled_otherwise"),
+    [
+        (
+            lambda: an_order(placed_at=datetime(2026, 1, 31, 10, 30, tzinfo=timezone(timedelta(hours=1)))),
+            lambda: an_order(placed_at=datetime(2026, 1, 31, 9, 30, tzinfo=UTC)),
+        ),
+        (
+            lambda: an_order(contact=Contact(name="Zo\u00eb M.")),
+            lambda: an_order(contact=Contact(name="Zoe\u0308 M.")),
+        ),
+        (
+            lambda: an_order(items=(an_item(), an_item(product_id="p-2")), total_minor=2100),
+            lambda: an_order(items=(an_item(product_id="p-2"), an_item()), total_minor=2100),
+        ),
+    ],
+    ids=["another zone", "another form of a letter", "lines in another order"],
+)
+def test_the_same_content_in_another_spelling_has_the_same_hash(order, spelled_otherwise):
+    assert order().content_hash() == spelled_otherwise().content_hash()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"placed_at": datetime(2026, 1, 31, 10, 30, tzinfo=timezone(timedelta(hours=1)))},
+        {"contact": Contact(name="Zoe\u0301 M.")},
+    ],
+)
+def test_an_order_stored_with_a_hash_of_version_1_is_recognised_when_it_comes_again(changes):
+    order = an_order(**changes)
+    version_1 = hashlib.sha256(msgspec.json.encode(order)).digest()
+    assert order.has_content(version_1)
+    assert not an_order(customer_id="c-2", **changes).has_content(version_1)
+    assert not order.has_content(b"")
+
+
+@pytest.mark.parametrize("currency", ["ZZZ", "RMB", "XAU", "XXX", "XTS", "eur", "EU", "", None, 978])
+def test_a_currency_in_which_nobody_can_pay_is_refused(currency):
+    with pytest.raises(BadInput, match=r"currency: .* is not a currency of ISO 4217"):
+        an_order(currency=currency)
 
 
 def test_an_order_read_from_json_is_checked_too():

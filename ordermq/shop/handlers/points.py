@@ -1,4 +1,4 @@
-"""Queue ``points``: the points that a customer earns with a paid order."""
+"""Queue ``points``: a customer earns a point for each whole unit of the currency of a paid order."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,9 +6,8 @@ from functools import partial
 from ordermq.shop.commands import POINTS, AwardPoints
 from ordermq.shop.events import EventType, Step
 from ordermq.shop.handlers.batch import BATCH, StepBatch, give_up
+from ordermq.shop.money import decimals_of
 from ordermq.task import Outcome, Transaction, handler
-
-MINOR_UNITS_PER_POINT = 100
 
 _AWARD = """
     INSERT INTO shop.points (order_id, customer_id, points) VALUES %s
@@ -23,7 +22,7 @@ def award_points(messages: Sequence[AwardPoints], tx: Transaction) -> Sequence[O
     rows = []
     for order_id in batch.ready:
         order = batch.order(order_id)
-        rows.append((order_id, order.customer_id, order.total_minor // MINOR_UNITS_PER_POINT))
+        rows.append((order_id, order.customer_id, order.total_minor // 10 ** decimals_of(order.currency)))
     for order_id, points in tx.fetch_values(_AWARD, rows):
         batch.record(order_id, EventType.POINTS_AWARDED, points=points)
     return batch.write()
