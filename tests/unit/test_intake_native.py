@@ -2,7 +2,6 @@
 
 import io
 import json
-from itertools import groupby
 from typing import Any
 
 import pytest
@@ -122,14 +121,77 @@ def test_an_unreadable_row_inside_an_order_costs_the_whole_order() -> None:
         "A-2,C,EUR,P,1,1.00,t,",
     ]
     found = brief(table(*rows[:2], '"', *rows[2:]))
-    assert [(line, order_id) for line, order_id, _ in found] == [(2, "A-0"), (3, "A-1"), (5 + 1, "A-2")]
-    assert [said == "taken" for *_, said in found] == [True, False, True]
+    assert [(line, order_id) for line, order_id, _ in found] == [
+        (2, "A-0"), (3, "A-1"), (4, None), (6, "A-2")
+    ]  # fmt: skip
+    assert [said == "taken" for *_, said in found] == [True, False, False, True]
     assert "line 4" in found[1][2]
 
 
-def test_an_unreadable_row_between_two_orders_costs_neither() -> None:
-    found = brief(table("A-0,C,EUR,P,1,1.00,t,", '"', "A-1,C,EUR,P,1,1.00,t,"))
-    assert [(line, said == "taken") for line, _, said in found] == [(2, True), (3, False), (4, True)]
+UNATTRIBUTABLE = [
+    '"',
+    '"A-1,C,EUR,P,1,1.00,t,',
+    '"A-1"x,C,EUR,P,1,1.00,t,',
+    ",C,EUR,P,1,1.00,t,",
+    "A\r-1,C,EUR,P,1,1.00,t,",
+    "\x00",
+    "x" * (1024 * 1024 + 1),
+    "A-\xff1,C,EUR,P,1,1.00,t,",
+]
+
+
+@pytest.mark.parametrize("row", UNATTRIBUTABLE, ids=range(len(UNATTRIBUTABLE)))
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_row_that_names_no_order_costs_the_orders_beside_it_and_no_other(row: str, place: str) -> None:
+    ours = ["A-1,C,EUR,P,1,1.00,t,", "A-1,C,EUR,Q,1,1.00,t,"]
+    others = [f"A-{n},C,EUR,P,1,1.00,t," for n in (0, 5, 6, 9)]
+    rows = [*others[:2], *([row, *ours] if place == "first" else [*ours, row]), *others[2:]]
+    data = "\n".join([HEADER, *rows]).encode("latin-1")
+    found = {order_id: said for _, order_id, said in brief(read(data))}
+    assert found.pop("A-0") == found.pop("A-9") == "taken"
+    assert found.pop("A-1") != "taken", "half of it may be missing"
+    beside, other = ("A-5", "A-6") if place == "first" else ("A-6", "A-5")
+    assert found.pop(beside) != "taken"
+    assert found.pop(other) == "taken"
+    assert "taken" not in found.values()
+
+
+def test_an_order_that_states_its_total_is_taken_beside_a_row_that_names_none() -> None:
+    header = HEADER + ",total"
+    found = brief(table("A-1,C,EUR,P,1,1.00,t,,1.00", '"', "A-2,C,EUR,P,1,1.00,t,,2.00", header=header))
+    assert found[0][1:] == ("A-1", "taken")
+    assert [order_id for _, order_id, said in found if said != "taken"] == [None, "A-2"]
+
+
+def test_two_rows_on_one_line_cost_both_orders() -> None:
+    found = brief(table("A-1,C,EUR,P,1,1.00,t,\rA-2,C,EUR,P,1,1.00,t,", "A-2,C,EUR,Q,1,1.00,t,"))
+    assert [(order_id, said == "taken") for _, order_id, said in found] == [("A-1", False), ("A-2", False)]
+
+
+def test_a_quoted_cell_may_hold_line_breaks() -> None:
+    rows = ['A-1,C,EUR,P-1,1,1299,0,,t,"Ada', 'Lovelace",', "A-2,C,EUR,P-1,1,1299,0,,t,Bob,"]
+    first, second = table(*rows, header=FULL)
+    assert isinstance(first, Entry)
+    assert first.order.contact.name == "Ada Lovelace"
+    assert (first.line, second.line) == (2, 4)
+    assert isinstance(second, Entry)
+
+
+def test_a_quote_that_is_never_closed_swallows_no_row() -> None:
+    start = "C,EUR,P-1,1,1299,0,,t"
+    found = brief(table(f'A-1,{start},"Ada,', f"A-2,{start},Bob,", f'A-3,{start},Eve",', header=FULL))
+    assert [(order_id, said == "taken") for _, order_id, said in found] == [
+        ("A-1", False), ("A-2", True), ("A-3", True)
+    ]  # fmt: skip
+
+
+def test_the_rows_of_an_order_may_stand_anywhere() -> None:
+    rows = [f"A-{order},C,EUR,P-{item},1,1.00,t," for order in range(300) for item in range(order % 4 + 1)]
+    together = {each.order.order_id: each.order for each in table(*rows) if isinstance(each, Entry)}
+    scattered = table(*sorted(rows, key=lambda row: row.split(",")[3]))
+    orders = [each.order for each in scattered if isinstance(each, Entry)]
+    assert len(scattered) == len(orders) == len(together) == 300
+    assert all(order.content_hash() == together[order.order_id].content_hash() for order in orders)
 
 
 def test_a_row_that_is_not_utf_8_still_says_whose_it_is() -> None:
@@ -189,6 +251,5 @@ cells = st.sampled_from(
 def test_every_row_belongs_to_exactly_one_order_or_reject(rows: list[str]) -> None:
     found = table(*rows)
     named = [each.order.order_id if isinstance(each, Entry) else each.record_id for each in found]
-    # Rows of one order with only strays between them are one record.
     orders = [row[0] for row in rows if row[0] in "AB"]
-    assert [name for name in named if name] == [order_id for order_id, _ in groupby(orders)]
+    assert [name for name in named if name] == list(dict.fromkeys(orders))

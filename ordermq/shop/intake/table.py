@@ -1,4 +1,4 @@
-"""Orders as CSV: a header, then one row for each item; the rows of an order follow each other.
+"""Orders as CSV: a header, then one row for each item; the rows of an order may stand anywhere.
 
     order_id,customer_id,currency,product_id,quantity,unit_price,card_token,phone
     A-1,C-7,EUR,P-1,2,12.99,tok_1,+4930123456
@@ -8,23 +8,26 @@ Required columns: order_id, customer_id, currency, product_id, quantity, card_to
 either unit_price (decimal) or unit_price_minor (cents). Optional: freight or
 freight_minor, total or total_minor (without them the sum of the items), phone, email,
 name, placed_at (RFC 3339 with its zone). Cells are separated by commas and quoted as in
-RFC 4180, without line breaks inside quotes. A cell that describes the order and not the
-item must be the same in each row of the order, or empty after the first row.
+RFC 4180; a line break inside of quotes counts as a space. A cell that describes the order
+and not the item must be the same in each row of the order, or empty after the first row.
 
-A row that cannot be read refuses its whole order and no other, because half an order must
-not be placed.
+An order is taken whole or rejected whole, because half an order must not be placed. So the
+whole file is read before the first order is taken. A row that cannot be read rejects its
+order. If it does not even say which order is its own, the order of the row before it and that
+of the row behind it are rejected too, unless their ``total`` proves that nothing is missing.
 """
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
 
 from ordermq.cli.records import Line, Reject, reject
 from ordermq.errors import BadInput
 from ordermq.shop.intake.record import Entry
+from ordermq.shop.intake.rows import ORDER_ID, TableRow, read_rows, split
+from ordermq.shop.intake.spool import Record, Spool
 from ordermq.shop.model import MAX_ITEMS, Contact, Item, Order
 from ordermq.shop.money import minor_units
 
@@ -37,74 +40,74 @@ _KNOWN = {*_NEEDED, *_POSSIBLE, *(name for pair in _EITHER for name in pair)}
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{1,6})?", re.ASCII)
 
-Row = Mapping[str, str]
-
-
-@dataclass
-class _Group:
-    """The rows of one order so far, and the first problem with them, if there is one."""
-
-    first: Line
-    order_id: str
-    rows: list[Row] = field(default_factory=list)
-    problem: str | None = None
-
-    def add(self, row: Row) -> None:
-        if len(self.rows) > MAX_ITEMS:
-            self.problem = f"more than {MAX_ITEMS} rows"
-        else:
-            self.rows.append(row)
+Cells = Mapping[str, str]
 
 
 def read_table(lines: Iterable[Line | Reject]) -> Iterator[Entry | Reject]:
-    """Yield each order, or a reject. Raises BadInput if the first line is not a valid header."""
-    columns: list[str] | None = None
-    group: _Group | None = None
-    strays: list[Reject] = []  # unreadable rows without an order_id, since the last row of the group
-    for line in lines:
-        if columns is None:
-            if isinstance(line, Line):
-                columns = _header(line)
-            else:
-                yield line
-            continue
-        cells, problem = _cells(line, columns)
-        order_id = cells.get("order_id", "")
-        if not order_id:
-            strays.append(line if isinstance(line, Reject) else reject(line, problem or "order_id: empty"))
-            if len(strays) > MAX_ITEMS:  # more than one order can have
-                yield from _ended(group)
-                yield from strays
-                group, strays = None, []
-            continue
-        if group is not None and group.order_id == order_id:
-            if strays:  # they stand between two rows of one order, so a row of it is missing
-                group.problem = f"line {strays[0].line}: {strays[0].reason}"
-        else:
-            yield from _ended(group)
-            yield from strays
-            group = _Group(_first(line), order_id)
-        strays = []
-        if problem:
-            group.problem = group.problem or f"line {_number(line)}: {problem}"
-        group.add(cells)
-    yield from _ended(group)
-    yield from strays
+    """Yield each order, or a reject, in the order of their first rows.
 
-
-def _ended(group: _Group | None) -> Iterator[Entry | Reject]:
-    if group is None:
+    Reads all lines before it yields the first order. Raises BadInput if the first line is
+    not a valid header.
+    """
+    source = iter(lines)
+    for first in source:
+        if isinstance(first, Line):
+            columns = _header(first)
+            break
+        yield first
+    else:
         return
+    with closing(Spool()) as spool:
+        _fill(spool, read_rows(source, columns))
+        for record in spool.records():
+            yield _taken(record, spool)
+
+
+def _fill(spool: Spool, rows: Iterable[TableRow]) -> None:
+    """Put in the rows; note which orders stand beside a row that may be theirs."""
+    before, doubt = "", ""
+    for row in rows:
+        spool.add(row)
+        if doubt and row.order_id:
+            spool.doubt(row.order_id, doubt)
+        if row.order_id:
+            before, doubt = row.order_id, ""
+        if row.may_hide_another or not row.order_id:
+            doubt = f"line {row.line}, beside it, cannot be read and may be a row of it: {_problem_of(row)}"
+            if before:
+                spool.doubt(before, doubt)
+
+
+def _problem_of(row: TableRow) -> str:
+    return row.problem or f"{ORDER_ID}: empty"
+
+
+def _taken(record: Record, spool: Spool) -> Entry | Reject:
+    line = Line(record.line, record.text)
+    if not record.order_id:
+        return reject(line, record.problem or f"{ORDER_ID}: empty")
+    rows = spool.rows(record.order_id, MAX_ITEMS + 1)
     try:
-        if group.problem:
-            raise BadInput(group.problem)
-        yield Entry(group.first.number, _order(group.rows))
+        for row in rows:
+            if row.problem:
+                raise BadInput(f"line {row.line}: {row.problem}")
+        if len(rows) > MAX_ITEMS:
+            raise BadInput(f"more than {MAX_ITEMS} rows")
+        cells = [row.cells for row in rows]
+        if record.doubt and not _has_total(cells[0]):
+            raise BadInput(record.doubt)
+        return Entry(record.line, _order(cells))
     except BadInput as exc:
-        yield reject(group.first, exc, group.order_id[:64])
+        return reject(line, exc, record.order_id[:64])
+
+
+def _has_total(cells: Cells) -> bool:
+    """Return whether the order states its total: then a row that is missing shows."""
+    return bool(cells.get("total") or cells.get("total_minor"))
 
 
 def _header(line: Line) -> list[str]:
-    columns = [name.strip().lower() for name in _split(line.text)]
+    columns = [name.lower() for name in split(line.text)]
     missing = [name for name in _NEEDED if name not in columns]
     if not {"unit_price", "unit_price_minor"} & set(columns):
         missing.append("unit_price (or unit_price_minor)")
@@ -125,34 +128,7 @@ def _header(line: Line) -> list[str]:
     return columns
 
 
-def _cells(line: Line | Reject, columns: list[str]) -> tuple[dict[str, str], str | None]:
-    """Return a row's cells by column, as far as they can be read, and the problem with the row."""
-    problem = line.reason if isinstance(line, Reject) else None
-    try:
-        values = [value.strip() for value in _split(line.record if isinstance(line, Reject) else line.text)]
-    except BadInput as exc:
-        return {}, problem or str(exc)
-    if problem is None and len(values) != len(columns):
-        problem = f"{len(values)} cells under {len(columns)} columns"
-    return dict(zip(columns, values, strict=False)), problem
-
-
-def _split(text: str) -> list[str]:
-    try:
-        return next(csv.reader([text], strict=True))
-    except csv.Error as exc:
-        raise BadInput(f"not CSV: {exc}") from exc
-
-
-def _first(line: Line | Reject) -> Line:
-    return line if isinstance(line, Line) else Line(line.line, line.record)
-
-
-def _number(line: Line | Reject) -> int:
-    return line.number if isinstance(line, Line) else line.line
-
-
-def _order(rows: list[Row]) -> Order:
+def _order(rows: list[Cells]) -> Order:
     common = _common(rows)
     items = tuple(_item(row, common["currency"]) for row in rows)
     total_minor = _amount(common, "total", common["currency"])
@@ -172,7 +148,7 @@ def _order(rows: list[Row]) -> Order:
     )
 
 
-def _common(rows: list[Row]) -> Row:
+def _common(rows: list[Cells]) -> Cells:
     """Return the cells that describe the order. Raises BadInput if rows contradict each other."""
     first = rows[0]
     for row in rows[1:]:
@@ -182,7 +158,7 @@ def _common(rows: list[Row]) -> Row:
     return first
 
 
-def _item(row: Row, currency: str) -> Item:
+def _item(row: Cells, currency: str) -> Item:
     if not _WHOLE.fullmatch(row["quantity"]):
         raise BadInput(f"quantity: {row['quantity'][:40]!r} is not a whole number")
     unit_price_minor = _amount(row, "unit_price", currency)
@@ -196,7 +172,7 @@ def _item(row: Row, currency: str) -> Item:
     )
 
 
-def _amount(row: Row, name: str, currency: str) -> int | None:
+def _amount(row: Cells, name: str, currency: str) -> int | None:
     """Return an amount in minor units, from the one of its two columns that is there; None if empty."""
     if text := row.get(f"{name}_minor"):
         if not _WHOLE.fullmatch(text):

@@ -1,0 +1,121 @@
+"""The rows of a CSV file. A quoted cell may hold line breaks; a broken row costs no other row. Pure.
+
+A quote that is never closed would swallow the rows behind it. So lines are joined only if the
+result is one whole row and none of the joined lines is a row of its own. Otherwise the first
+line alone is broken, and reading goes on with the next one.
+"""
+
+import csv
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ordermq.cli.records import Line, Reject
+from ordermq.errors import BadInput
+
+MAX_ROW_LINES = 50  # of one quoted cell: more than any address or remark has
+ORDER_ID = "order_id"
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row and the line it begins on. ``cells`` has those that can be read for certain."""
+
+    line: int
+    text: str
+    cells: Mapping[str, str]
+    problem: str = ""
+    may_hide_another: bool = False  # a line's end was lost, so a part of the text may be another row
+
+    @property
+    def order_id(self) -> str:
+        """The order that the row belongs to; empty if nothing says which."""
+        order_id = self.cells.get(ORDER_ID, "")
+        return "" if "\ufffd" in order_id else order_id
+
+
+def read_rows(lines: Iterable[Line | Reject], columns: Sequence[str]) -> Iterator[TableRow]:
+    """Yield a row for every line, or for the lines of one quoted cell, in their order."""
+    source, waiting = iter(lines), deque[Line | Reject]()
+    while (line := waiting.popleft() if waiting else next(source, None)) is not None:
+        if isinstance(line, Reject):
+            yield TableRow(line.line, line.record, _certain(line.record, columns), line.reason)
+            continue
+        parts = [line]
+        if _is_open(line.text):
+            parts += _continuation(line, source, waiting)
+        row = _row(line.number, "\n".join(part.text for part in parts), columns)
+        if len(parts) > 1 and (row.problem or any(_is_row(part.text, columns) for part in parts[1:])):
+            waiting.extendleft(reversed(parts[1:]))
+            row = _row(line.number, line.text, columns)
+        yield row
+
+
+def split(text: str) -> list[str]:
+    """Return the cells of one row; a line break becomes a space. Raises BadInput for what is not CSV."""
+    try:
+        cells = next(csv.reader(_lines(text), strict=True))
+        return [re.sub(r"\r?\n", " ", cell).strip() for cell in cells]
+    except csv.Error as exc:
+        why = "a carriage return inside of the row" if "new-line" in str(exc) else str(exc)
+        raise BadInput(f"not CSV: {why}") from exc
+
+
+def _continuation(line: Line, source: Iterator[Line | Reject], waiting: deque[Line | Reject]) -> list[Line]:
+    """Take the lines up to the one that closes the quote; none, put back, if no line near does."""
+    taken: list[Line] = []
+    text = line.text
+    while len(taken) < MAX_ROW_LINES:
+        following = waiting.popleft() if waiting else next(source, None)
+        if not isinstance(following, Line):
+            if following is not None:
+                waiting.appendleft(following)
+            break
+        taken.append(following)
+        text += "\n" + following.text
+        if '"' in following.text and not _is_open(text):
+            return taken
+    waiting.extendleft(reversed(taken))
+    return []
+
+
+def _row(number: int, text: str, columns: Sequence[str]) -> TableRow:
+    try:
+        cells = split(text)
+    except BadInput as exc:
+        return TableRow(number, text, _certain(text, columns), str(exc), "\r" in text)
+    if len(cells) == len(columns):
+        return TableRow(number, text, dict(zip(columns, cells, strict=True)))
+    # Cells are missing, or there are too many: only the first one is certainly in its place.
+    problem = f"{len(cells)} cells under {len(columns)} columns"
+    is_two = len(cells) >= 2 * len(columns) - 1
+    return TableRow(number, text, dict(zip(columns[:1], cells, strict=False)), problem, is_two)
+
+
+def _certain(text: str, columns: Sequence[str]) -> dict[str, str]:
+    """Return the cells that end before the first quote or carriage return, or before a line's cut."""
+    before = re.split(r'["\r]', text, maxsplit=1)[0]
+    return {name: cell.strip() for name, cell in zip(columns, before.split(",")[:-1], strict=False)}
+
+
+def _is_open(text: str) -> bool:
+    """Return whether a quoted cell goes on behind the end of ``text``."""
+    if '"' not in text:
+        return False
+    try:
+        return next(csv.reader(_lines(text + "\n")))[-1].endswith("\n")
+    except csv.Error:
+        return False
+
+
+def _lines(text: str) -> list[str]:
+    # Not splitlines(): it ends lines at a dozen characters that a cell may hold.
+    return [line for line in re.split(r"(?<=\n)", text) if line]
+
+
+def _is_row(text: str, columns: Sequence[str]) -> bool:
+    try:
+        return len(split(text)) == len(columns)
+    except BadInput:
+        return False
