@@ -49,6 +49,17 @@ def load_stock_for(shop, data, cover="1"):
     return shop.ok("ordermq", "stock", "load", "stock.csv")
 
 
+def test_an_order_that_was_cancelled_and_comes_again_is_counted_by_itself(shop):
+    # IMP1
+    load_stock_for(shop, FILE)
+    shop.json("ordermq-publish", "orders", "-", stdin=FILE)
+    shop.ok("ordermq", "order", "cancel", ORDERS[0].order_id, "--reason", "changed my mind")
+    again = shop.json("ordermq-publish", "orders", "-", stdin=FILE)
+    assert (again["accepted"], again["duplicate"], again["cancelled"]) == (0, len(ORDERS) - 1, 1)
+    text = shop.ok("ordermq-publish", "orders", "-", stdin=FILE)
+    assert "+ cancelled before 1 " in text
+
+
 def test_orders_of_a_file_are_completed_and_reconcile(shop):
     load_stock_for(shop, FILE)
     shop.start_all()

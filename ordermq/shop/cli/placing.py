@@ -1,7 +1,7 @@
 """Placing many orders in batches. Bad orders are set aside, and outages of the database are waited out.
 
 Invariants
-    IMP1  in = accepted + duplicate + rejected, also when a batch had to be tried again.
+    IMP1  in = accepted + duplicate + cancelled + rejected, also when a batch had to be tried again.
     IMP2  A batch whose commit is unknown is placed again. Orders that were committed the
         first time are duplicates then, and no order is placed twice.
 """
@@ -24,6 +24,7 @@ from ordermq.shop.intake import Entry
 from ordermq.shop.intake.generate import json_line
 from ordermq.shop.model import Order
 from ordermq.shop.place import Placed, place_orders
+from ordermq.shop.saga import Status
 from ordermq.store import Session
 
 log = logging.getLogger(__name__)
@@ -35,13 +36,24 @@ Found = Entry | Reject
 
 @dataclass
 class Counts:
-    """What became of the records read so far."""
+    """What became of the records read so far. ``cancelled``: placed before, and cancelled since."""
 
     read: int = 0
     accepted: int = 0
     duplicate: int = 0
+    cancelled: int = 0
     rejected: int = 0
     line: int = 0
+
+    def count(self, answers: Iterable[Placed]) -> None:
+        """Count the answers to orders that were placed, now or before."""
+        for answer in answers:
+            if not answer.is_duplicate:
+                self.accepted += 1
+            elif answer.status in (Status.CANCELLED, Status.REFUNDED):
+                self.cancelled += 1
+            else:
+                self.duplicate += 1
 
 
 class Placer:
@@ -67,39 +79,36 @@ class Placer:
 
     def _take(self, batch: Sequence[Found]) -> None:
         entries = [each for each in batch if isinstance(each, Entry)]
-        accepted, duplicate, refused = self._place(entries)
+        refused = self._place(entries)
         for reject in sorted((*(each for each in batch if isinstance(each, Reject)), *refused), key=_line):
             self._rejects.add(reject)
         counts = self.counts
         counts.read += len(batch)
-        counts.accepted += accepted
-        counts.duplicate += duplicate
         counts.rejected += len(batch) - len(entries) + len(refused)
         counts.line = max(counts.line, *(each.line for each in batch))
 
-    def _place(self, entries: Sequence[Entry]) -> tuple[int, int, list[Reject]]:
-        """Return how many were accepted, how many were duplicates, and the rejects of the others."""
+    def _place(self, entries: Sequence[Entry]) -> list[Reject]:
+        """Place the orders and count them; return the rejects of those that could not be placed."""
         if self._session is None or not entries:
-            return len(entries), 0, []
+            self.counts.accepted += len(entries)
+            return []
         try:
             return self._place_batch(self._session, entries)
         except DataRefused as exc:
             if len(entries) == 1:
-                return 0, 0, [_refused(entries[0], str(exc))]
+                return [_refused(entries[0], str(exc))]
         # The database refuses one of them: halve the batch until that one is alone.
         middle = len(entries) // 2
-        first, second = self._place(entries[:middle]), self._place(entries[middle:])
-        return first[0] + second[0], first[1] + second[1], first[2] + second[2]
+        return self._place(entries[:middle]) + self._place(entries[middle:])
 
-    def _place_batch(self, session: Session, entries: Sequence[Entry]) -> tuple[int, int, list[Reject]]:
+    def _place_batch(self, session: Session, entries: Sequence[Entry]) -> list[Reject]:
         answers = self._commit(session, [each.order for each in entries])
-        refused = [
+        self.counts.count(answer for answer in answers if isinstance(answer, Placed))
+        return [
             _refused(entry, f"conflict: {answer}")
             for entry, answer in zip(entries, answers, strict=True)
             if isinstance(answer, OrderConflict)
         ]
-        duplicate = sum(isinstance(answer, Placed) and answer.is_duplicate for answer in answers)
-        return len(entries) - duplicate - len(refused), duplicate, refused
 
     def _commit(self, session: Session, orders: Sequence[Order]) -> list[Placed | OrderConflict]:
         """Place ``orders`` in one transaction; if the database could not answer, place them again (IMP2)."""

@@ -74,9 +74,11 @@ def command(
     Reads FILE as a stream and places the orders in batches. Bad records go to the
     rejects file with their line and reason, and the others are placed. After an
     interruption run it again: an order that was placed before counts as a duplicate.
+    One that was placed before and has been cancelled since stays cancelled, and is
+    counted by itself.
 
-    JSON: {in, accepted, duplicate, rejected, reasons, rejects, seconds, dry_run};
-    in = accepted + duplicate + rejected.
+    JSON: {in, accepted, duplicate, cancelled, rejected, reasons, rejects, seconds, dry_run};
+    in = accepted + duplicate + cancelled + rejected.
     """
     session = None if dry_run else _session(config_path)
     began_s = monotonic_s()
@@ -110,6 +112,7 @@ def _summarise(counts: Counts, rejects: RejectsFile, seconds: float, *, as_json:
                 "in": counts.read,
                 "accepted": counts.accepted,
                 "duplicate": counts.duplicate,
+                "cancelled": counts.cancelled,
                 "rejected": counts.rejected,
                 "reasons": rejects.reasons,
                 "rejects": where,
@@ -120,6 +123,7 @@ def _summarise(counts: Counts, rejects: RejectsFile, seconds: float, *, as_json:
         return
     write(
         f"in {counts.read} = accepted {counts.accepted} + duplicate {counts.duplicate}"
+        f"{f' + cancelled before {counts.cancelled}' if counts.cancelled else ''}"
         f" + rejected {counts.rejected}{' (dry run: nothing was placed)' if dry_run else ''};"
         f" {seconds:.1f} s, {counts.read / max(seconds, 0.001):.0f}/s"
     )
