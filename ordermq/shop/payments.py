@@ -18,7 +18,10 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
+from ordermq.shop.gateways.payment import Capture
 from ordermq.task import Transaction
+
+FOREVER_S = 1e9  # of an interval in PostgreSQL: 30 years
 
 
 class PaymentState(StrEnum):
@@ -33,7 +36,10 @@ class PaymentState(StrEnum):
 
 
 class Payment(NamedTuple):
-    """A row. ``is_settling``: the last capture call is so recent that it may still reach the gateway."""
+    """A row. ``is_settling``: the last capture call is so recent that it may still reach the gateway.
+
+    ``refund_key_lives``: the service still knows the refund's key; None if it was never used.
+    """
 
     order_id: str
     idempotency_key: str
@@ -44,6 +50,7 @@ class Payment(NamedTuple):
     capture_id: str | None
     refund_id: str | None
     is_settling: bool
+    refund_key_lives: bool | None = None
 
     @property
     def refund_key(self) -> str:
@@ -52,7 +59,10 @@ class Payment(NamedTuple):
 
 
 class Due(NamedTuple):
-    """What a capture needs, and whether its intent is written already."""
+    """What a capture needs. ``idempotency_key`` is that of its intent; None if none is written yet.
+
+    ``key_lives``: the service still knows the key, if it was ever used.
+    """
 
     order_id: str
     status: str
@@ -60,11 +70,13 @@ class Due(NamedTuple):
     amount_minor: int
     currency: str
     card_token: str
-    has_intent: bool
+    idempotency_key: str | None
+    key_lives: bool | None
 
 
 _DUE = """
-    SELECT o.order_id, o.status, o.pending, o.total_minor, o.currency, c.card_token, p.order_id IS NOT NULL
+    SELECT o.order_id, o.status, o.pending, o.total_minor, o.currency, c.card_token, p.idempotency_key,
+           p.first_called_at > clock_timestamp() - %s * interval '1 second'
       FROM shop.orders AS o
       JOIN shop.contacts AS c USING (order_id)
       LEFT JOIN shop.payments AS p USING (order_id)
@@ -80,7 +92,8 @@ _INTEND_TEMPLATE = f"(%s, %s, %s, %s, '{PaymentState.INTENT}')"
 # COLLATE "C" sorts as intend() does, whatever the collation of the database is.
 _LOCK = """
     SELECT order_id, idempotency_key, amount_minor, currency, state, reason, capture_id, refund_id,
-           called_at > clock_timestamp() - %s * interval '1 second'
+           called_at > clock_timestamp() - %s * interval '1 second',
+           refund_called_at > clock_timestamp() - %s * interval '1 second'
       FROM shop.payments WHERE order_id = ANY(%s) ORDER BY order_id COLLATE "C" FOR UPDATE
 """
 
@@ -93,20 +106,38 @@ _SAVE = """
 """
 
 
-def key_of(order_id: str) -> str:
-    """Return the idempotency key of the order's capture."""
-    return f"capture:{order_id}"
+_REFUNDING = """
+    UPDATE shop.payments SET refund_called_at = clock_timestamp()
+     WHERE order_id = ANY(%s) AND refund_called_at IS NULL
+"""
 
 
-def due(order_ids: Iterable[str], tx: Transaction) -> dict[str, Due]:
-    """Read what the captures of these orders need, without a lock. Orders that do not exist are left out."""
-    return {row[0]: Due(*row) for row in tx.fetch_all(_DUE, (list(order_ids),))}
+def new_key(shop: str, order_id: str) -> str:
+    """Return the idempotency key of an order's capture that is tried for the first time.
+
+    From then on the key that is stored with the intent counts, whatever this returns.
+    """
+    return f"capture:{shop}:{order_id}"
 
 
-def intend(captures: Iterable[Due], tx: Transaction) -> None:
-    """Write the intent to capture, for the first time or again (PAY1)."""
-    rows = [(each.order_id, key_of(each.order_id), each.amount_minor, each.currency) for each in captures]
+def due(order_ids: Iterable[str], tx: Transaction, *, key_life_s: float = FOREVER_S) -> dict[str, Due]:
+    """Read what the captures of these orders need, without a lock. Orders that do not exist are left out.
+
+    ``key_life_s``: for how many seconds after its first use the service knows a key.
+    """
+    return {row[0]: Due(*row) for row in tx.fetch_all(_DUE, (key_life_s, list(order_ids)))}
+
+
+def intend(captures: Iterable[Capture], tx: Transaction) -> None:
+    """Write the intent to capture, for the first time or again (PAY1). A stored key stays as it is."""
+    rows = [(each.order_id, each.key, each.amount_minor, each.currency) for each in captures]
     tx.write_values(_INTEND, sorted(rows), template=_INTEND_TEMPLATE)
+
+
+def intend_refunds(order_ids: Iterable[str], tx: Transaction) -> None:
+    """Write since when the keys of these refunds may be known to the service."""
+    if ids := sorted(order_ids):
+        tx.write(_REFUNDING, (ids,))
 
 
 class Payments:
@@ -116,12 +147,14 @@ class Payments:
     was ever tried. A capture called within the last ``settles_s`` seconds ``is_settling``.
     """
 
-    def __init__(self, order_ids: Iterable[str], tx: Transaction, *, settles_s: float) -> None:
+    def __init__(
+        self, order_ids: Iterable[str], tx: Transaction, *, settles_s: float, key_life_s: float = FOREVER_S
+    ) -> None:
         self._tx = tx
         self._changed: set[str] = set()
         self.rows: dict[str, Payment] = {
             row[0]: Payment(*row)._replace(state=PaymentState(row[4]))
-            for row in tx.fetch_all(_LOCK, (settles_s, sorted(set(order_ids))))
+            for row in tx.fetch_all(_LOCK, (settles_s, key_life_s, sorted(set(order_ids))))
         }
 
     def set(

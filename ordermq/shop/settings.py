@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ordermq.config.settings import Shape, setting
+from ordermq.shop.minor_units import ISO, SERVICES
 
 # Card tokens and phone numbers are sent there; plain http is allowed on this machine only.
 _GATEWAY = Shape(
@@ -15,8 +16,28 @@ _GATEWAY = Shape(
 class ShopSettings:
     """Addresses and time limits of the services; durations in seconds."""
 
+    name: str = setting(
+        "shop",
+        "this shop at its payment service: a part of the idempotency key of new captures; no two shops "
+        "that share an account there may have the same",
+        shape=Shape("1 to 40 of A-Z a-z 0-9 _ -", r"[A-Za-z0-9_-]{1,40}"),
+    )
     payment_url: str = setting(
         "http://127.0.0.1:8081", "payment service; https unless it is on this machine", shape=_GATEWAY
+    )
+    payment_units: str = setting(
+        ISO, "whose minor units the payment service takes, where they differ from ISO 4217", choices=SERVICES
+    )
+    payment_key_life_s: float = setting(
+        0.0,
+        "the payment service may forget an idempotency key this long after its first use (Stripe: 86400); "
+        "0: never",
+        ge=0,
+    )
+    payment_lookup: bool = setting(
+        True,
+        "the payment service can be asked for a capture or refund by its key; if not, a call is repeated "
+        "only while its key lives, and then a person is asked",
     )
     sms_url: str = setting(
         "http://127.0.0.1:8082", "SMS service; https unless it is on this machine", shape=_GATEWAY

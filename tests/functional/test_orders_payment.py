@@ -5,6 +5,7 @@ import pytest
 from ordermq.errors import OutcomeUnknown
 from ordermq.shop import cancel_order
 from ordermq.shop.commands import CapturePayment, RefundPayment
+from ordermq.shop.gateways.payment import Capture
 from ordermq.task import DONE, Dead, Postpone
 from tests.support.shop import an_order, foreign, open_shop
 
@@ -152,6 +153,131 @@ def test_a_request_the_gateway_calls_wrong_is_dead_and_compensated(shop):
     assert "refund_skipped" in shop.events()
     assert shop.stock() == {"p-1": (100, 0, 0)}
     assert shop.reconcile().is_ok
+
+
+# --- what is believed of an answer ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"amount_minor": 100}, "amount_minor '100' instead of 500"),
+        ({"currency": "USD"}, "currency 'USD' instead of 'EUR'"),
+        ({"order_id": "o-9"}, "order_id 'o-9' instead of 'o-1'"),
+    ],
+)
+def test_a_capture_of_other_money_under_the_orders_key_is_never_believed(shop, changes, said):
+    # Given a capture of something else that stands under the key
+    other = {"amount_minor": 500, "currency": "EUR", "order_id": "o-1"} | changes
+    shop.payment.capture(Capture("capture:shop:o-1", **other, card_token="tok_0001"))
+    message = reserved(shop)
+    # When the order is to be paid
+    assert isinstance(shop.attempt(message), Postpone)  # the service refuses the key: 409
+    outcome = shop.attempt(message)
+    # Then a person is asked, and nothing is shipped
+    assert isinstance(outcome, Dead)
+    assert said in outcome.reason
+    shop.die(message, outcome.reason)
+    detail = shop.show()
+    assert (detail.payment.state, detail.order.status) == ("unknown", "cancelled")
+    assert "another capture" in detail.order.attention_reason
+    assert "payment_captured" not in shop.events()
+
+
+def test_an_answer_about_another_amount_is_never_paid(shop):
+    outcome = shop.attempt(reserved(shop, card="tok_0008"))
+    assert isinstance(outcome, Dead)
+    assert "amount_minor '1' instead of 500" in outcome.reason
+    assert shop.order().status == "reserved"
+
+
+def test_a_capture_that_is_pending_is_asked_for_again(shop):
+    message = reserved(shop, card="tok_0007")
+    outcome = shop.attempt(message)
+    assert isinstance(outcome, Postpone)
+    assert "pending" in outcome.reason
+    assert shop.order().status == "reserved"
+    assert shop.attempt(message) == DONE
+    assert shop.order().status == "paid"
+    assert ledger(shop) == [("capture", "o-1")]
+
+
+def test_an_intent_of_before_is_captured_under_its_own_key(shop):
+    message = reserved(shop)
+    shop.prepare(message)
+    with shop.session.transaction() as tx:
+        tx.execute("UPDATE shop.payments SET idempotency_key = 'capture:o-1'")
+    assert shop.attempt(message) == DONE
+    assert [entry["idempotency_key"] for entry in shop.sandbox.ledger("payment")] == ["capture:o-1"]
+
+
+# --- a service that forgets keys and cannot be asked --------------------------------------
+
+
+@pytest.fixture
+def forgetful(database, sandbox):
+    """A shop whose payment service has no look-up and forgets a key after a minute."""
+    sandbox.behave("payment", forget_keys_s=60.0, lookup=False)
+    with open_shop(database, sandbox, key_life_s=50.0, can_find=False) as shop:
+        shop.load(p_1=100)
+        yield shop
+
+
+def grow_old(shop):
+    """Let the keys of all payments have been used for the first time a minute ago."""
+    with shop.session.transaction() as tx:
+        tx.execute(
+            "UPDATE shop.payments SET first_called_at = now() - interval '60 s',"
+            " refund_called_at = refund_called_at - interval '60 s'"
+        )
+
+
+def test_a_capture_is_tried_again_while_the_service_knows_its_key(forgetful):
+    message = reserved(forgetful, card="tok_0003")
+    assert isinstance(forgetful.attempt(message), Postpone)
+    assert forgetful.attempt(message) == DONE
+    assert ledger(forgetful) == [("capture", "o-1")]
+
+
+def test_a_capture_whose_key_may_be_forgotten_is_not_tried_again_but_a_person_is_asked(forgetful):
+    message = reserved(forgetful, card="tok_0003")
+    assert isinstance(forgetful.attempt(message), Postpone)
+    grow_old(forgetful)
+    outcome = forgetful.attempt(message)
+    assert isinstance(outcome, Dead)
+    assert "could take the money twice" in outcome.reason
+    forgetful.die(message, outcome.reason)
+    assert forgetful.show().order.attention_reason is not None
+    assert ledger(forgetful) == [("capture", "o-1")]
+
+
+def test_a_stored_error_is_asked_for_until_its_key_is_old_and_never_captured_twice(forgetful):
+    forgetful.sandbox.behave("payment", error=1.0, stored_errors=True, lookup=False)
+    message = reserved(forgetful)
+    for _ in range(3):
+        assert isinstance(forgetful.attempt(message), Postpone)
+    grow_old(forgetful)
+    assert isinstance(forgetful.attempt(message), Dead)
+    assert ledger(forgetful) == [("capture", "o-1")]
+
+
+def test_a_refund_whose_key_may_be_forgotten_is_looked_for_before_it_is_tried_again(shop):
+    # Given a refund that was made although its answer was lost
+    message = reserved(shop)
+    claim, request = shop.prepare(message)
+    cancel(shop)
+    shop.complete(message, claim, shop.call(message, request))
+    (refund,) = shop.take("payment")
+    claim, request = shop.prepare(refund)
+    shop.call(refund, request)
+    grow_old(shop)
+    # When it is tried again after the service may have forgotten the key
+    shop.external["RefundPayment"]._key_life_s = 50.0
+    claim, request = shop.prepare(refund)
+    assert request.ask_first
+    assert shop.complete(refund, claim, shop.call(refund, request)) == DONE
+    # Then the one refund is found
+    assert ledger(shop) == [("capture", "o-1"), ("refund", "o-1")]
 
 
 # --- cancelled meanwhile ------------------------------------------------------------

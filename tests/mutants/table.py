@@ -265,9 +265,9 @@ MUTATIONS = (
          "test_a_message_whose_sender_did_not_come_back_is_unknown_and_never_sent_again",),
     ),
     Mutation(
-        "a key of its own for each capture", "ordermq/shop/payments.py",
-        '    return f"capture:{order_id}"',
-        '    return f"capture:{order_id}:{id(object())}:{__import__(\'time\').time_ns()}"',
+        "a key of its own for each capture", "ordermq/shop/handlers/capture.py",
+        "        key = due.idempotency_key or payments.new_key(self._shop, due.order_id)\n",
+        "        key = payments.new_key(self._shop, due.order_id) + str(id(due))\n",
         ("tests/functional/test_orders_payment.py::"
          "test_a_time_out_is_unknown_and_resolved_by_asking_not_by_charging_again",),
     ),

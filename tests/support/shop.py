@@ -17,6 +17,7 @@ from ordermq.shop.handlers import (
     RefundPaymentHandler,
     SendNotificationHandler,
 )
+from ordermq.shop.payments import FOREVER_S
 from ordermq.shop.reconcile import check_messages, check_orders, message_books, payment_books
 from ordermq.store import Session, StoreTransaction, migrate
 from ordermq.store.checks import reconcile
@@ -69,17 +70,28 @@ class Shop:
     """A database with the shop's tables, and sandbox gateways where a test asked for them."""
 
     def __init__(
-        self, database, sandbox=None, *, settles_s=0.0, timeout_s=0.4, alert_phone="", alert_every_s=0.0
+        self,
+        database,
+        sandbox=None,
+        *,
+        settles_s=0.0,
+        timeout_s=0.4,
+        alert_phone="",
+        alert_every_s=0.0,
+        key_life_s=FOREVER_S,
+        can_find=True,
     ):
         self.database = database
         self.session = Session(database.settings, name="shop")
         self.sandbox = sandbox
         if sandbox is not None:
-            self.payment = PaymentGateway(self._client(sandbox.payment_url, timeout_s))
+            client = self._client(sandbox.payment_url, timeout_s)
+            self.payment = PaymentGateway(client, can_find=can_find)
+            keys = {"settles_s": settles_s, "key_life_s": key_life_s}
             self.sms = SmsGateway(self._client(sandbox.sms_url, timeout_s))
             self.external = {
-                "CapturePayment": CapturePaymentHandler(self.payment, settles_s=settles_s),
-                "RefundPayment": RefundPaymentHandler(self.payment, settles_s=settles_s),
+                "CapturePayment": CapturePaymentHandler(self.payment, **keys),
+                "RefundPayment": RefundPaymentHandler(self.payment, **keys),
                 "SendNotification": SendNotificationHandler(self.sms),
                 "AlertOperator": AlertOperatorHandler(self.sms, alert_phone, every_s=alert_every_s),
             }

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from ordermq.errors import GatewayRefused, GatewayUnavailable, OutcomeUnknown
 from ordermq.shop.gateways.http import Answer, JsonClient
+from ordermq.shop.minor_units import ISO, from_service, to_service
 from ordermq.shop.settings import ShopSettings
 
 _LEDGER_PAGE = 1000
@@ -41,6 +42,13 @@ class Refunded:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """The service has not decided yet, or says so in a word that is not known here. Ask again later."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
     """The money to take, and the idempotency key to take it under."""
 
@@ -49,6 +57,16 @@ class Capture:
     amount_minor: int
     currency: str
     card_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """The money to give back of a capture, and the idempotency key to refund it under."""
+
+    key: str
+    capture_id: str
+    amount_minor: int
+    currency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +90,14 @@ class PaymentGateway:
     succeeds).
     """
 
-    def __init__(self, client: JsonClient) -> None:
+    def __init__(self, client: JsonClient, *, units: str = ISO, can_find: bool = True) -> None:
+        """``units`` is one of minor_units.SERVICES: whose minor units the amounts are in.
+
+        ``can_find``: the service can be asked for a capture or refund by its key.
+        """
         self._client = client
+        self._units = units
+        self.can_find = can_find
 
     @classmethod
     def from_settings(cls, settings: ShopSettings) -> "PaymentGateway":
@@ -83,17 +107,24 @@ class PaymentGateway:
                 settings.payment_url,
                 connect_timeout_s=settings.gateway_connect_timeout_s,
                 timeout_s=settings.gateway_timeout_s,
-            )
+            ),
+            units=settings.payment_units,
+            can_find=settings.payment_lookup,
         )
 
-    def capture(self, capture: Capture, *, timeout_s: float | None = None) -> Captured | Declined:
-        """Take the money, or learn that the card is refused. The same key again is the same capture."""
+    def capture(self, capture: Capture, *, timeout_s: float | None = None) -> Captured | Declined | Pending:
+        """Take the money, or learn that the card is refused. The same key again is the same capture.
+
+        Raises GatewayRefused also for an answer about another amount, currency or order.
+        """
+        amount = to_service(capture.amount_minor, capture.currency, self._units)
         answer = self._client.post(
             "/v1/captures",
             {
                 "payment_id": capture.key,
                 "order_id": capture.order_id,
-                "amount_minor": capture.amount_minor,
+                "amount_minor": amount.amount_minor,
+                "exponent": amount.exponent,
                 "currency": capture.currency,
                 "card_token": capture.card_token,
             },
@@ -101,35 +132,70 @@ class PaymentGateway:
             timeout_s=timeout_s,
         )
         if answer.status in (200, 201):
-            return Captured(_text(answer, "capture_id"))
+            return self._result_of(capture, answer)
         if answer.status == 402:
             return Declined(_reason(answer))
         raise _error("capture", answer)
 
-    def find(self, key: str, *, timeout_s: float | None = None) -> Captured | Declined | None:
-        """Ask for the result of a capture; None if the service has never seen the key."""
-        answer = self._client.get(f"/v1/captures/by-key/{quote(key, safe='')}", timeout_s=timeout_s)
+    def find(
+        self, capture: Capture, *, timeout_s: float | None = None
+    ) -> Captured | Declined | Pending | None:
+        """Ask for the result of a capture; None if the service has never seen its key.
+
+        Raises GatewayRefused also if the capture under the key is of another amount, currency or order.
+        """
+        answer = self._client.get(f"/v1/captures/by-key/{quote(capture.key, safe='')}", timeout_s=timeout_s)
         if answer.status == 404:
             return None
         if answer.status != 200:
             raise _error("asking for a capture", answer)
-        if _text(answer, "status") == "declined":
+        return self._result_of(capture, answer)
+
+    def _result_of(self, capture: Capture, answer: Answer) -> Captured | Declined | Pending:
+        """Read an answer about ``capture``. Only one that is about this money is believed."""
+        amount = to_service(capture.amount_minor, capture.currency, self._units)
+        _check(
+            "capture", answer, order_id=capture.order_id, amount_minor=amount.amount_minor,
+            currency=capture.currency,
+        )  # fmt: skip
+        status = _text(answer, "status")
+        if status == "declined":
             return Declined(_reason(answer))
+        if status != "captured":
+            return Pending(status)
+        _check_complete("capture", answer, "order_id", "amount_minor", "currency")
         return Captured(_text(answer, "capture_id"))
 
-    def refund(
-        self, capture_id: str, *, key: str, amount_minor: int, currency: str, timeout_s: float | None = None
-    ) -> Refunded:
-        """Refund a capture. The same key again is the same refund."""
+    def refund(self, refund: Refund, *, timeout_s: float | None = None) -> Refunded | Pending:
+        """Refund a capture. The same key again is the same refund.
+
+        Raises GatewayRefused also for an answer about another capture, amount or currency.
+        """
+        wanted = self._wanted(refund)
+        exponent = to_service(refund.amount_minor, refund.currency, self._units).exponent
         answer = self._client.post(
-            "/v1/refunds",
-            {"capture_id": capture_id, "amount_minor": amount_minor, "currency": currency},
-            idempotency_key=key,
-            timeout_s=timeout_s,
+            "/v1/refunds", {**wanted, "exponent": exponent}, idempotency_key=refund.key, timeout_s=timeout_s
         )
-        if answer.status in (200, 201):
-            return Refunded(_text(answer, "refund_id"))
-        raise _error("refund", answer)
+        if answer.status not in (200, 201):
+            raise _error("refund", answer)
+        return _refund_in(answer, wanted)
+
+    def find_refund(self, refund: Refund, *, timeout_s: float | None = None) -> Refunded | Pending | None:
+        """Ask for the result of a refund; None if the service has never seen its key."""
+        answer = self._client.get(f"/v1/refunds/by-key/{quote(refund.key, safe='')}", timeout_s=timeout_s)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise _error("asking for a refund", answer)
+        return _refund_in(answer, self._wanted(refund))
+
+    def _wanted(self, refund: Refund) -> dict[str, object]:
+        amount = to_service(refund.amount_minor, refund.currency, self._units)
+        return {
+            "capture_id": refund.capture_id,
+            "amount_minor": amount.amount_minor,
+            "currency": refund.currency,
+        }
 
     def ledger(self) -> Iterator[list[LedgerEntry]]:
         """Yield the service's ledger, a page at a time, the oldest entry first."""
@@ -138,26 +204,55 @@ class PaymentGateway:
             answer = self._client.get(f"/v1/ledger?after={after}&limit={_LEDGER_PAGE}")
             if answer.status != 200:
                 raise _error("reading the ledger", answer)
-            entries = [_entry(each) for each in answer.lines()]
+            entries = [_entry(each, self._units) for each in answer.lines()]
             if not entries:
                 return
             yield entries
             after = entries[-1].entry_no
 
 
-def _entry(raw: Mapping[str, Any]) -> LedgerEntry:
+def _entry(raw: Mapping[str, Any], units: str) -> LedgerEntry:
     try:
+        currency = str(raw["currency"])
         return LedgerEntry(
             entry_no=int(raw["n"]),
             kind=str(raw["kind"]),
             idempotency_key=str(raw["idempotency_key"]),
             order_id=str(raw["order_id"]),
             capture_id=str(raw["capture_id"]),
-            amount_minor=int(raw["amount_minor"]),
-            currency=str(raw["currency"]),
+            amount_minor=from_service(int(raw["amount_minor"]), currency, units),
+            currency=currency,
         )
     except (KeyError, ValueError) as exc:
         raise OutcomeUnknown(f"the payment service's ledger has an entry without {exc}") from exc
+
+
+def _refund_in(answer: Answer, wanted: Mapping[str, object]) -> Refunded | Pending:
+    """Read an answer about a refund. Only one that is about this money is believed."""
+    _check("refund", answer, **wanted)
+    status = _text(answer, "status")
+    if status != "refunded":
+        return Pending(status)
+    _check_complete("refund", answer, *wanted)
+    return Refunded(_text(answer, "refund_id"))
+
+
+def _check(what: str, answer: Answer, **wanted: object) -> None:
+    """Raise GatewayRefused if the answer names other money than ``wanted``."""
+    body = answer.body()
+    differences = [
+        f"{name} {str(body[name])[:80]!r} instead of {value!r}"
+        for name, value in wanted.items()
+        if name in body and (body[name] != value or isinstance(body[name], bool))
+    ]
+    if differences:
+        raise GatewayRefused(f"the payment service answers with another {what}: {', '.join(differences)}")
+
+
+def _check_complete(what: str, answer: Answer, *names: str) -> None:
+    """Raise OutcomeUnknown if the answer does not say which money was moved."""
+    if missing := [name for name in names if name not in answer.body()]:
+        raise OutcomeUnknown(f"the payment service's {what} has no {', '.join(missing)}")
 
 
 def _error(what: str, answer: Answer) -> GatewayUnavailable | GatewayRefused | OutcomeUnknown:

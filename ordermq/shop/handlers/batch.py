@@ -82,7 +82,7 @@ def outcome_from_state(
             return Postpone(f"order is {order.state.status}: too early to {step}")
 
 
-def outcome_of_failed(error: GatewayRefused | GatewayUnavailable) -> Outcome:
+def outcome_of_failed(error: GatewayRefused | GatewayUnavailable) -> Dead | Postpone:
     """Return the outcome of a message whose call had no effect: Dead if another one is refused too."""
     if isinstance(error, GatewayRefused):
         return Dead(str(error))

@@ -10,19 +10,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from ordermq.clock import Deadline
-from ordermq.errors import GatewayRefused, GatewayUnavailable
+from ordermq.errors import GatewayUnavailable
 from ordermq.shop import payments
 from ordermq.shop.commands import PAYMENT, CapturePayment
 from ordermq.shop.events import EventType, Step
-from ordermq.shop.gateways import Captured, Declined
+from ordermq.shop.gateways import Captured, Declined, Pending
 from ordermq.shop.gateways.payment import Capture
-from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state, outcome_of_failed
-from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler
+from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
+from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler, undecided
 from ordermq.shop.journal import Journal
 from ordermq.shop.payments import Due, Payments, PaymentState
 from ordermq.shop.saga import Status
-from ordermq.task import DONE, CallFailure, Claim, Outcome, Postpone, Transaction, external
-from ordermq.task.retry import describe
+from ordermq.task import DONE, CallFailure, Claim, Dead, Outcome, Postpone, Transaction, external
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +40,19 @@ class NeverSeen:
 
 NEVER_SEEN = NeverSeen()
 
+CANNOT_LEARN = Dead(
+    "a capture was tried and its result is unknown; the payment service has no look-up, and may not know the"
+    " idempotency key any more, so trying again could take the money twice: look for it at the service"
+)
+
+CaptureResult = Captured | Declined | Pending | NeverSeen
+
 
 @external(
     queue=PAYMENT, message=CapturePayment, key="order_id", on_dead=partial(give_up, Step.CAPTURE),
     retry=UNTIL_KNOWN, dependency=DEPENDENCY,
 )  # fmt: skip
-class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captured | Declined | NeverSeen]):
+class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, CaptureResult]):
     """Takes an order's total from its card, once."""
 
     def prepare(
@@ -54,22 +60,37 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
     ) -> list[CaptureRequest | Outcome]:
         """Write the intents; return what to ask the gateway or to capture."""
         claimed = {claim.message.order_id: claim for claim in claims}
-        due = payments.due(claimed, tx)
+        due = payments.due(claimed, tx, key_life_s=self._key_life_s)
         called = {order_id: each for order_id, each in due.items() if _needs_call(each)}
-        answers: dict[str, CaptureRequest | Outcome] = {
-            order_id: _request(each, claimed[order_id].deadline_s) for order_id, each in called.items()
+        requests = {
+            order_id: self._request(each, claimed[order_id].deadline_s)
+            for order_id, each in called.items()
+            if self._can_learn(each)
         }
+        answers: dict[str, CaptureRequest | Outcome] = {**dict.fromkeys(called, CANNOT_LEARN), **requests}
         answers |= _without_call([order_id for order_id in claimed if order_id not in called], tx)
         # The orders of these calls are not locked. One that is cancelled at this instant is refunded
         # when its capture is reported.
-        payments.intend([each for each in called.values() if _is_wanted(each.status)], tx)
+        payments.intend([each.capture for each in requests.values() if each.may_capture], tx)
         return once_each((claim.message.order_id for claim in claims), answers)
 
-    def call(self, request: CaptureRequest) -> Captured | Declined | NeverSeen:
+    def _can_learn(self, due: Due) -> bool:
+        """Whether a call says what became of an earlier one, and cannot be a second capture."""
+        if due.idempotency_key is None or self._gateway.can_find:
+            return True
+        return bool(due.key_lives) and _is_wanted(due.status)
+
+    def _request(self, due: Due, timeout_s: float) -> CaptureRequest:
+        key = due.idempotency_key or payments.new_key(self._shop, due.order_id)
+        capture = Capture(key, due.order_id, due.amount_minor, due.currency, due.card_token)
+        ask_first = due.idempotency_key is not None and self._gateway.can_find
+        return CaptureRequest(capture, ask_first, _is_wanted(due.status), timeout_s)
+
+    def call(self, request: CaptureRequest) -> CaptureResult:
         """Ask for a capture that may have been tried before; capture what the gateway has never seen."""
         deadline = Deadline(request.timeout_s)
         if request.ask_first:
-            found = self._gateway.find(request.capture.key, timeout_s=deadline.left_s)
+            found = self._gateway.find(request.capture, timeout_s=deadline.left_s)
             if found is not None:
                 return found
         if not request.may_capture:
@@ -79,7 +100,7 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
     def _apply_result(
         self,
         order_id: str,
-        result: Captured | Declined | NeverSeen | CallFailure,
+        result: CaptureResult | CallFailure,
         journal: Journal,
         locked: Payments,
     ) -> Outcome:
@@ -104,14 +125,11 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
                 locked.set(order_id, PaymentState.FAILED, reason="the order was cancelled")
                 if is_pending:
                     journal.record(order_id, EventType.PAYMENT_SKIPPED, Step.CAPTURE, reason="cancelled")
-            case GatewayRefused():
-                locked.set(order_id, PaymentState.UNKNOWN, reason=str(result))
-                return outcome_of_failed(result)
-            case GatewayUnavailable():
-                return outcome_of_failed(result)
-            case _:  # OutcomeUnknown
-                locked.set(order_id, PaymentState.UNKNOWN, reason=describe(result))
-                return Postpone(describe(result))
+            case _:
+                outcome = undecided(result)
+                if not isinstance(result, GatewayUnavailable):
+                    locked.set(order_id, PaymentState.UNKNOWN, reason=outcome.reason)
+                return outcome
         return DONE
 
 
@@ -120,13 +138,7 @@ def _is_wanted(status: str) -> bool:
 
 
 def _needs_call(due: Due) -> bool:
-    return Step.CAPTURE in due.pending and (due.has_intent or _is_wanted(due.status))
-
-
-def _request(due: Due, timeout_s: float) -> CaptureRequest:
-    key = payments.key_of(due.order_id)
-    capture = Capture(key, due.order_id, due.amount_minor, due.currency, due.card_token)
-    return CaptureRequest(capture, due.has_intent, _is_wanted(due.status), timeout_s)
+    return Step.CAPTURE in due.pending and (due.idempotency_key is not None or _is_wanted(due.status))
 
 
 def _without_call(order_ids: Sequence[str], tx: Transaction) -> dict[str, Outcome]:

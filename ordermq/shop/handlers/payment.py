@@ -10,12 +10,24 @@ from collections.abc import Sequence
 from typing import Generic, Self, TypeVar
 
 from ordermq.config import Loaded
+from ordermq.errors import GatewayRefused, GatewayUnavailable
 from ordermq.shop.commands import CapturePayment, RefundPayment
-from ordermq.shop.gateways import PaymentGateway
+from ordermq.shop.gateways import PaymentGateway, Pending
+from ordermq.shop.handlers.batch import outcome_of_failed
 from ordermq.shop.journal import Journal
-from ordermq.shop.payments import Payments
+from ordermq.shop.payments import FOREVER_S, Payments
 from ordermq.shop.settings import SECTION, ShopSettings
-from ordermq.task import CallFailure, ExternalHandler, Finished, Outcome, RetryOptions, Transaction
+from ordermq.task import (
+    CallFailure,
+    Dead,
+    ExternalHandler,
+    Finished,
+    Outcome,
+    Postpone,
+    RetryOptions,
+    Transaction,
+)
+from ordermq.task.retry import describe
 
 DEPENDENCY = "payment"
 
@@ -27,24 +39,53 @@ Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 
+def undecided(result: Pending | CallFailure) -> Dead | Postpone:
+    """Return the outcome of a call that did not move the money: never again if it was refused, else later."""
+    match result:
+        case Pending(status):
+            return Postpone(f"the payment service has not decided yet: {status}")
+        case GatewayRefused() | GatewayUnavailable():
+            return outcome_of_failed(result)
+        case _:  # OutcomeUnknown
+            return Postpone(describe(result))
+
+
 class PaymentHandler(ExternalHandler[P, Request, Result], Generic[P, Request, Result]):
     """An external handler of the payment service. One instance serves all threads."""
 
-    def __init__(self, gateway: PaymentGateway, *, settles_s: float) -> None:
+    def __init__(
+        self,
+        gateway: PaymentGateway,
+        *,
+        settles_s: float,
+        shop: str = "shop",
+        key_life_s: float = FOREVER_S,
+    ) -> None:
+        """``shop`` is a part of new idempotency keys, which the service knows for ``key_life_s`` seconds."""
         self._gateway = gateway
+        self._shop = shop
         self._settles_s = settles_s
+        self._key_life_s = key_life_s
 
     @classmethod
     def from_config(cls, config: Loaded) -> Self:
         settings: ShopSettings = config.section(SECTION)
-        return cls(PaymentGateway.from_settings(settings), settles_s=settings.capture_settles_s)
+        gateway = PaymentGateway.from_settings(settings)
+        # A call that begins now must arrive while its key lives.
+        life_s = settings.payment_key_life_s - settings.capture_settles_s
+        return cls(
+            gateway,
+            settles_s=settings.capture_settles_s,
+            shop=settings.name,
+            key_life_s=life_s if settings.payment_key_life_s else FOREVER_S,
+        )
 
     def complete(self, finished: Sequence[Finished[P, Result]], tx: Transaction) -> list[Outcome]:
         """Write what the gateway said, or that the outcome is unknown."""
         results = [(each.claim.message.order_id, each.result) for each in finished]
         order_ids = {order_id for order_id, _ in results}
         journal = Journal(tx, order_ids)
-        locked = Payments(order_ids, tx, settles_s=self._settles_s)
+        locked = Payments(order_ids, tx, settles_s=self._settles_s, key_life_s=self._key_life_s)
         outcomes = [self._apply_result(order_id, result, journal, locked) for order_id, result in results]
         locked.write()
         journal.write()

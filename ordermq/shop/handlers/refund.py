@@ -9,24 +9,28 @@ from dataclasses import dataclass
 from functools import partial
 
 from ordermq.clock import Deadline
-from ordermq.errors import GatewayRefused, GatewayUnavailable
+from ordermq.shop import payments
 from ordermq.shop.commands import PAYMENT, RefundPayment
 from ordermq.shop.events import EventType, Step
-from ordermq.shop.gateways import Captured, Refunded
-from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state, outcome_of_failed
-from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler
+from ordermq.shop.gateways import Captured, Pending, Refunded
+from ordermq.shop.gateways.payment import Capture, Refund
+from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
+from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler, undecided
 from ordermq.shop.journal import Journal
 from ordermq.shop.payments import Payment, Payments, PaymentState
-from ordermq.task import DONE, CallFailure, Claim, Outcome, Postpone, Transaction, external
-from ordermq.task.retry import describe
+from ordermq.task import DONE, CallFailure, Claim, Dead, Outcome, Postpone, Transaction, external
 
 
 @dataclass(frozen=True, slots=True)
 class RefundRequest:
-    """What to refund; if ``capture_id`` is None, the gateway is asked first whether there is a capture."""
+    """What to refund; if ``capture_id`` is None, the gateway is asked first whether there is a capture.
+
+    ``ask_first``: the refund was tried before, and the service may have forgotten its key.
+    """
 
     payment: Payment
     capture_id: str | None
+    ask_first: bool
     timeout_s: float
 
 
@@ -44,12 +48,19 @@ class NothingTaken:
 
 NOTHING_TAKEN = NothingTaken()
 
+CANNOT_LEARN = Dead(
+    "whether money was taken, or given back before, is unknown; the payment service has no look-up, and may"
+    " not know the idempotency key any more, so trying again could refund twice: look for it at the service"
+)
+
+RefundResult = RefundMade | NothingTaken | Pending
+
 
 @external(
     queue=PAYMENT, message=RefundPayment, key="order_id", on_dead=partial(give_up, Step.REFUND),
     retry=UNTIL_KNOWN, dependency=DEPENDENCY,
 )  # fmt: skip
-class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundMade | NothingTaken]):
+class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundResult]):
     """Gives back what was taken for an order, once."""
 
     def prepare(
@@ -58,36 +69,53 @@ class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundMa
         """Find out what there may be to refund."""
         claimed = {claim.message.order_id: claim for claim in claims}
         journal = Journal(tx, claimed)
-        locked = Payments(claimed, tx, settles_s=self._settles_s)
+        locked = Payments(claimed, tx, settles_s=self._settles_s, key_life_s=self._key_life_s)
         answers = {
-            order_id: _request(order_id, journal, locked, claim.deadline_s)
+            order_id: self._request(order_id, journal, locked, claim.deadline_s)
             for order_id, claim in claimed.items()
         }
+        payments.intend_refunds(
+            (order_id for order_id, each in answers.items() if isinstance(each, RefundRequest)), tx
+        )
         journal.write()
         return once_each((claim.message.order_id for claim in claims), answers)
 
-    def call(self, request: RefundRequest) -> RefundMade | NothingTaken:
-        """Ask for the capture if it is not known, and refund it under a key of its own."""
+    def call(self, request: RefundRequest) -> RefundResult:
+        """Find the capture if it is not known, and refund it under a key of its own."""
         deadline = Deadline(request.timeout_s)
         payment, capture_id = request.payment, request.capture_id
         if capture_id is None:
-            found = self._gateway.find(payment.idempotency_key, timeout_s=deadline.left_s)
+            found = self._gateway.find(_capture_of(payment), timeout_s=deadline.left_s)
+            if isinstance(found, Pending):
+                return found
             if not isinstance(found, Captured):
                 return NOTHING_TAKEN
             capture_id = found.capture_id
-        refunded = self._gateway.refund(
-            capture_id,
-            key=payment.refund_key,
-            amount_minor=payment.amount_minor,
-            currency=payment.currency,
-            timeout_s=deadline.left_s,
-        )
-        return RefundMade(refunded, capture_id)
+        refund = Refund(payment.refund_key, capture_id, payment.amount_minor, payment.currency)
+        refunded = self._gateway.find_refund(refund, timeout_s=deadline.left_s) if request.ask_first else None
+        if refunded is None:
+            refunded = self._gateway.refund(refund, timeout_s=deadline.left_s)
+        return refunded if isinstance(refunded, Pending) else RefundMade(refunded, capture_id)
+
+    def _request(
+        self, order_id: str, journal: Journal, locked: Payments, timeout_s: float
+    ) -> RefundRequest | Outcome:
+        outcome = outcome_from_state(journal, order_id, Step.REFUND)
+        if outcome is not None:
+            return outcome
+        payment = locked.rows.get(order_id)
+        if payment is None or payment.state is PaymentState.DECLINED:
+            journal.record(order_id, EventType.REFUND_SKIPPED, Step.REFUND, reason="nothing was taken")
+            return DONE
+        may_be_forgotten = payment.refund_key_lives is False
+        if not self._gateway.can_find and (payment.capture_id is None or may_be_forgotten):
+            return CANNOT_LEARN
+        return RefundRequest(payment, payment.capture_id, may_be_forgotten, timeout_s)
 
     def _apply_result(
         self,
         order_id: str,
-        result: RefundMade | NothingTaken | CallFailure,
+        result: RefundResult | CallFailure,
         journal: Journal,
         locked: Payments,
     ) -> Outcome:
@@ -108,19 +136,11 @@ class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundMa
                     return Postpone("a capture tried before may still arrive at the gateway", self._settles_s)
                 locked.set(order_id, PaymentState.FAILED, reason="the gateway has no capture")
                 journal.record(order_id, EventType.REFUND_SKIPPED, Step.REFUND, reason="nothing was taken")
-            case GatewayRefused() | GatewayUnavailable():
-                return outcome_of_failed(result)
-            case _:  # OutcomeUnknown
-                return Postpone(describe(result))  # the refund is sent again under its key
+            case _:
+                return undecided(result)  # if postponed, the refund is sent again under its key
         return DONE
 
 
-def _request(order_id: str, journal: Journal, locked: Payments, timeout_s: float) -> RefundRequest | Outcome:
-    outcome = outcome_from_state(journal, order_id, Step.REFUND)
-    if outcome is not None:
-        return outcome
-    payment = locked.rows.get(order_id)
-    if payment is None or payment.state is PaymentState.DECLINED:
-        journal.record(order_id, EventType.REFUND_SKIPPED, Step.REFUND, reason="nothing was taken")
-        return DONE
-    return RefundRequest(payment, payment.capture_id, timeout_s)
+def _capture_of(payment: Payment) -> Capture:
+    """Return the capture as it was asked for. To find it again takes no card."""
+    return Capture(payment.idempotency_key, payment.order_id, payment.amount_minor, payment.currency, "")

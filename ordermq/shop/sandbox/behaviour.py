@@ -8,6 +8,8 @@ The last four characters decide, whatever the rates are:
 0004  not done and no answer the first time; done the second
 0005  503 the first time; done the second
 0006  503 with Retry-After, always
+0007  captured, but ``pending`` in the first answer
+0008  captured, but only one minor unit of the amount
 ====  ==================================================================
 
 *The first time* is counted per idempotency key (SMS: per reference and number) and
@@ -39,6 +41,11 @@ class Behaviour(
     latency_ms: Annotated[float, msgspec.Meta(ge=0, le=60_000)] = 0.0
     hold_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 30.0
     seed: int = 1
+    forget_keys_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = (
+        0.0  # an idempotency key is new after this
+    )
+    stored_errors: bool = False  # a 500 is the answer to its key from then on, as at Stripe
+    lookup: bool = True
 
     def declines(self, name: str, key: str) -> bool:
         """Whether the request of this key is declined; every repetition gets the same."""
@@ -60,6 +67,16 @@ class Behaviour(
         if drawn < self.error + self.timeout:
             return random.choice((Fault.LOST, Fault.MUTE))
         return Fault.NONE
+
+
+def is_pending(name: str) -> bool:
+    """Whether the first answer about a capture with this card token says ``pending``."""
+    return name.endswith("0007")
+
+
+def taken_minor(name: str, amount_minor: int) -> int:
+    """Return how much is taken from the card of this token when ``amount_minor`` is asked for."""
+    return 1 if name.endswith("0008") else amount_minor
 
 
 class Fault(Enum):

@@ -19,18 +19,19 @@ Refunds fail by the rates only. Nothing is forgotten by a restart.
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
 
 from ordermq.clock import utc_now
-from ordermq.shop.sandbox.behaviour import Behaviour, Fault
+from ordermq.shop.sandbox.behaviour import Behaviour, Fault, is_pending, taken_minor
 from ordermq.shop.sandbox.service import NoAnswer, Refused, Reply, Request, ledger_pages, reply
 from ordermq.shop.sandbox.third_party import Name, Suffered, ThirdParty, decode
 
 AmountMinor = Annotated[int, msgspec.Meta(gt=0, lt=2**53)]
 Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+Exponent = Annotated[int, msgspec.Meta(ge=0, le=3)]
 
 
 class CaptureBody(msgspec.Struct, frozen=True):
@@ -41,6 +42,7 @@ class CaptureBody(msgspec.Struct, frozen=True):
     amount_minor: AmountMinor
     currency: Currency
     card_token: Annotated[str, msgspec.Meta(min_length=4, max_length=200)]
+    exponent: Exponent | None = None  # decimals that the amount has; ISO 4217's if it is left out
 
 
 class RefundBody(msgspec.Struct, frozen=True):
@@ -49,6 +51,7 @@ class RefundBody(msgspec.Struct, frozen=True):
     capture_id: Name
     amount_minor: AmountMinor
     currency: Currency
+    exponent: Exponent | None = None
 
 
 class CaptureRecord(msgspec.Struct, frozen=True, tag="capture", tag_field="kind"):
@@ -81,6 +84,7 @@ class RefundRecord(msgspec.Struct, frozen=True, tag="refund", tag_field="kind"):
 
 
 Entry = CaptureRecord | RefundRecord
+R = TypeVar("R", bound=CaptureRecord | DeclineRecord | RefundRecord)
 PaymentRecord = CaptureRecord | DeclineRecord | RefundRecord | Suffered | Behaviour
 
 
@@ -93,6 +97,8 @@ class SandboxPayments(ThirdParty):
         self._refunds: dict[str, RefundRecord] = {}
         self._by_id: dict[str, CaptureRecord] = {}
         self._refunded_minor: Counter[str] = Counter()
+        self._answered: set[str] = set()  # keys of captures that were answered since the start
+        self._errors: dict[str, datetime] = {}  # by key: a 500 that is its answer
         self._ledger: list[Entry] = []
         self._replay()
 
@@ -103,6 +109,8 @@ class SandboxPayments(ThirdParty):
                 return self._capture(_key(request), decode(CAPTURE, request.body))
             case "POST", ["v1", "refunds"]:
                 return self._refund("refund:" + _key(request), decode(REFUND, request.body))
+            case "GET", ["v1", _, "by-key", _] if not self._behaviour.lookup:
+                raise Refused(405, "this service has no look-up by key")
             case "GET", ["v1", "captures", "by-key", key]:
                 return self._found(self._captures.get(unquote(key)))
             case "GET", ["v1", "refunds", "by-key", key]:
@@ -115,13 +123,34 @@ class SandboxPayments(ThirdParty):
 
     def _capture(self, key: str, wanted: CaptureBody) -> Reply | NoAnswer:
         with self._lock:
+            self._check_stored_error(key)
             fault = self._next_fault(wanted.card_token, key)
-            known = self._captures.get(key)
+            known = self._remembered(self._captures.get(key))
             if known and known.request != wanted:
                 raise Refused(409, "this Idempotency-Key was used for another capture")
-            if fault in {Fault.NONE, Fault.MUTE} and known is None:
+            if known is None and (fault in {Fault.NONE, Fault.MUTE} or self._stores(fault)):
                 known = self._decide(key, wanted)
+            self._store_error(key, fault)
         return self._answer(fault, known)
+
+    def _remembered(self, record: R | None) -> R | None:
+        """Return the record, unless so much time has passed that the service forgot its key."""
+        life_s = self._behaviour.forget_keys_s
+        if record is not None and life_s and (utc_now() - record.at).total_seconds() > life_s:
+            return None
+        return record
+
+    def _stores(self, fault: Fault) -> bool:
+        return fault is Fault.ERROR and self._behaviour.stored_errors
+
+    def _store_error(self, key: str, fault: Fault) -> None:
+        if self._stores(fault):
+            self._errors[key] = utc_now()
+
+    def _check_stored_error(self, key: str) -> None:
+        stored_at, life_s = self._errors.get(key), self._behaviour.forget_keys_s
+        if stored_at and not (life_s and (utc_now() - stored_at).total_seconds() > life_s):
+            raise Refused(500, "an internal error; the same answer is given to the same key")
 
     def _decide(self, key: str, wanted: CaptureBody) -> CaptureRecord | DeclineRecord:
         record: CaptureRecord | DeclineRecord
@@ -135,8 +164,9 @@ class SandboxPayments(ThirdParty):
 
     def _refund(self, key: str, wanted: RefundBody) -> Reply | NoAnswer:
         with self._lock:
+            self._check_stored_error(key)
             fault = self._next_fault("", key)
-            known = self._refunds.get(key)
+            known = self._remembered(self._refunds.get(key))
             if known and known.request != wanted:
                 raise Refused(409, "this Idempotency-Key was used for another refund")
             if fault in {Fault.NONE, Fault.MUTE} and known is None:
@@ -145,6 +175,7 @@ class SandboxPayments(ThirdParty):
                 order_id = capture.request.order_id
                 known = RefundRecord(number, f"ref_{number:09d}", order_id, key, utc_now(), wanted)
                 self._write(known)
+            self._store_error(key, fault)
         return self._answer(fault, known)
 
     def _refundable(self, wanted: RefundBody) -> CaptureRecord:
@@ -153,7 +184,7 @@ class SandboxPayments(ThirdParty):
             raise Refused(404, f"no capture {wanted.capture_id}")
         if capture.request.currency != wanted.currency:
             raise Refused(409, f"captured in {capture.request.currency}, not in {wanted.currency}")
-        left = capture.request.amount_minor - self._refunded_minor[wanted.capture_id]
+        left = _taken_minor(capture.request) - self._refunded_minor[wanted.capture_id]
         if wanted.amount_minor > left:
             raise Refused(409, f"only {left} of {wanted.capture_id} is left to refund")
         return capture
@@ -161,17 +192,27 @@ class SandboxPayments(ThirdParty):
     def _answer(
         self, fault: Fault, known: CaptureRecord | DeclineRecord | RefundRecord | None
     ) -> Reply | NoAnswer:
+        if self._stores(fault):
+            raise Refused(500, "an internal error; the same answer is given to the same key")
         if fault is Fault.ERROR:
             raise Refused(503, "try again later", (("Retry-After", "1"),))
         if fault in {Fault.LOST, Fault.MUTE} or known is None:
             return NoAnswer(self._behaviour.hold_s)
         status = 402 if isinstance(known, DeclineRecord) else 201
-        return reply(status, **_described(known))
+        return reply(status, **self._reported(known))
 
     def _found(self, known: CaptureRecord | DeclineRecord | RefundRecord | None) -> Reply:
         if known is None:
             raise Refused(404, "nothing was done under this key")
-        return reply(200, **_described(known))
+        return reply(200, **self._reported(known))
+
+    def _reported(self, known: CaptureRecord | DeclineRecord | RefundRecord) -> dict[str, Any]:
+        described = _described(known)
+        if isinstance(known, CaptureRecord) and known.key not in self._answered:
+            self._answered.add(known.key)
+            if is_pending(known.request.card_token):
+                described["status"] = "pending"
+        return described
 
     def _entries(self, first: int, count: int) -> list[dict[str, Any]]:
         with self._lock:
@@ -201,6 +242,10 @@ def _key(request: Request) -> str:
     return request.key
 
 
+def _taken_minor(wanted: CaptureBody) -> int:
+    return taken_minor(wanted.card_token, wanted.amount_minor)
+
+
 def _kind(entry: Entry) -> str:
     return "capture" if isinstance(entry, CaptureRecord) else "refund"
 
@@ -215,7 +260,7 @@ def _described(record: CaptureRecord | DeclineRecord | RefundRecord) -> dict[str
                 "idempotency_key": record.key,
                 "payment_id": wanted.payment_id,
                 "order_id": wanted.order_id,
-                "amount_minor": wanted.amount_minor,
+                "amount_minor": _taken_minor(wanted),
                 "currency": wanted.currency,
                 "at": record.at,
             }
