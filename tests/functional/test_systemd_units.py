@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ordermq.cli.new import project
 from ordermq.config.schema import FRAMEWORK, declared
 from ordermq.config.settings import Settings
 from ordermq.errors import ConfigError, UsageError
@@ -60,6 +61,19 @@ def test_systemd_accepts_the_unit_without_a_word(units, unit):
 
     # An unknown key is only a warning: the exit code alone would hide a misspelt hardening.
     about_ours = [line for line in said.stderr.splitlines() if "ordermq" in line]
+    assert (said.returncode, about_ours) == (0, [])
+
+
+def test_systemd_accepts_the_drop_in_of_a_new_project_without_a_word(units):
+    folder = units / "ordermq-consumer@gifts.service.d"
+    folder.mkdir()
+    text = dict(project("giftshop"))[Path("deploy/giftshop.conf")]
+    (folder / "giftshop.conf").write_text(text.replace("#IPAddressAllow", "IPAddressAllow"))
+    (units / "ordermq-consumer@gifts.service").symlink_to("ordermq-consumer@.service")
+
+    said = analyze("verify", "--man=no", str(units / "ordermq-consumer@gifts.service"))
+
+    about_ours = [line for line in said.stderr.splitlines() if "ordermq" in line or "giftshop" in line]
     assert (said.returncode, about_ours) == (0, [])
 
 
