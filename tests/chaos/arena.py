@@ -130,10 +130,6 @@ class Arena:
         """Run one of ordermq's commands that must succeed; return what it printed."""
         return str(run_command(*argv, env=self.env | env, cwd=self.place.state).stdout)
 
-    def kept_still(self) -> "_Keeper":
-        """Let nothing be started or looked at meanwhile: ``with arena.kept_still():``."""
-        return self._keeper
-
     # --- time ---------------------------------------------------------------
 
     def pause(self, seconds: float) -> None:
@@ -250,27 +246,19 @@ class _Keeper(threading.Thread):
         self.failure: BaseException | None = None
         self._fleet = fleet
         self._ending = threading.Event()
-        self._lock = threading.Lock()
 
     def run(self) -> None:
         while not self._ending.wait(0.5):
-            with self._lock:
-                try:
-                    self._fleet.keep_running(finally_at=FINAL_CODES, most=200)
-                except BaseException as exc:  # the runner's thread raises it
-                    self.failure = exc
-                    return
+            try:
+                self._fleet.keep_running(finally_at=FINAL_CODES, most=200)
+            except BaseException as exc:  # the runner's thread raises it
+                self.failure = exc
+                return
 
     def end(self) -> None:
         self._ending.set()
         if self.is_alive():
             self.join(30.0)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *exc: object) -> None:
-        self._lock.release()
 
 
 @contextmanager

@@ -54,7 +54,7 @@ ENTRIES = (
         "cut cut_after bandwidth blackhole half_close corrupt refuse bytes_to_server bytes_to_client",
     ),
     ("testing/stack/administration.py", TESTS, "add_user delete_user"),
-    ("testing/stack/broker.py", TESTS, "metrics_url alarm clear_alarms"),
+    ("testing/stack/broker.py", TESTS, "alarm clear_alarms"),
     ("testing/stack/cluster.py", TESTS, "PrivateCluster leader is_replicated node_of"),
     ("testing/stack/devstack.py", COMMAND, "up down"),
     ("testing/stack/devstack.py", CLICK, "obj"),

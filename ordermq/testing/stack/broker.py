@@ -164,11 +164,6 @@ class PrivateBroker(Administration, PrivateServer):
         return f"http://{self.address}:{self.management_port}"
 
     @property
-    def metrics_url(self) -> str:
-        """RabbitMQ's own Prometheus metrics."""
-        return f"http://{self.address}:{self._port('prometheus')}/metrics"
-
-    @property
     def username(self) -> str:
         return USER
 
