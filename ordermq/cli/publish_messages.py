@@ -76,8 +76,9 @@ def command(
         except (ConnectionLost, KeyboardInterrupt) as exc:
             stopped = exc
     _summarise(sender, rejects, monotonic_s() - began_s, as_json=as_json, dry_run=dry_run)
-    if publisher is not None and isinstance(publisher.failure, OrderMQError):
-        raise publisher.failure
+    for failure in (publisher.failure, publisher.refusal) if publisher is not None else ():
+        if isinstance(failure, OrderMQError):
+            raise failure
     if stopped is not None:
         note(f"stopped after line {sender.line}; run it again: consumers handle a repeated message once")
         raise stopped

@@ -63,3 +63,12 @@ def test_a_relay_without_an_exchange_ends_at_its_first_row(pipeline, vhost):
     pipeline.place(list(generate(1, 3)))
     assert "'ordermq topology apply' creates it" in refused(pipeline, RELAY)
     assert pipeline.value("SELECT count(*) FROM ordermq.outbox") == 1
+
+
+def test_messages_to_a_missing_exchange_end_the_tool_with_the_command_that_makes_it(pipeline, vhost):
+    vhost.broker.api("DELETE", f"exchanges/{vhost.name}/orders")
+    done = pipeline.run(
+        "ordermq-publish", "messages", "-", "--routing-key", "points", stdin=b'{"order_id": "A-1"}\n'
+    )
+    assert done.returncode == 78
+    assert "'ordermq topology apply' creates it" in done.stderr
