@@ -28,14 +28,14 @@ def supervisor(tmp_path):
 
 
 class Supervisor:
-    """The socket systemd listens on, and what was told there."""
+    """The socket systemd listens on, and what was sent there."""
 
     def __init__(self, path):
         self.env = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2000000"}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(path)
         self._socket.setblocking(False)
-        self._told = []
+        self._assignments = []
 
     def __enter__(self):
         return self
@@ -43,16 +43,16 @@ class Supervisor:
     def __exit__(self, *_):
         self._socket.close()
 
-    def told(self):
-        """Return every assignment told so far, in order."""
+    def assignments(self):
+        """Return every assignment received so far, in order."""
         try:
             while True:
-                self._told += self._socket.recv(4096).decode().split("\n")
+                self._assignments += self._socket.recv(4096).decode().split("\n")
         except BlockingIOError:
-            return self._told
+            return self._assignments
 
     def wait_for(self, assignment, times=1):
-        wait_until(lambda: self.told().count(assignment) >= times, 20.0, what=assignment)
+        wait_until(lambda: self.assignments().count(assignment) >= times, 20.0, what=assignment)
 
 
 @pytest.mark.parametrize("argv", [CONSUMER, RELAY])
@@ -60,19 +60,19 @@ class Supervisor:
 def test_a_process_is_ready_watched_and_stops_with_0(shop, supervisor, argv, stop):
     process = shop.start(*argv, **supervisor.env)
     supervisor.wait_for("READY=1")
-    assert "WATCHDOG=1" in supervisor.told()
-    supervisor.wait_for("WATCHDOG=1", supervisor.told().count("WATCHDOG=1") + 2)
+    assert "WATCHDOG=1" in supervisor.assignments()
+    supervisor.wait_for("WATCHDOG=1", supervisor.assignments().count("WATCHDOG=1") + 2)
     process.send(stop)
     assert process.wait(30) == 0
-    assert supervisor.told().count("READY=1") == 1
-    assert "STOPPING=1" in supervisor.told()
+    assert supervisor.assignments().count("READY=1") == 1
+    assert "STOPPING=1" in supervisor.assignments()
 
 
 def test_a_consumer_is_not_ready_before_the_broker_knows_it(shop, supervisor, vhost):
     vhost.broker.delete_vhost(vhost.name)
     process = shop.start(*CONSUMER, **supervisor.env)
     assert process.wait(30) == 78  # refused at the first connection: a person must mend it
-    assert "READY=1" not in supervisor.told()
+    assert "READY=1" not in supervisor.assignments()
     vhost.broker.add_vhost(vhost.name)
 
 

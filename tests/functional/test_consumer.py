@@ -394,7 +394,7 @@ def test_a_message_that_never_ended_three_starts_is_dead(rig):
     rig.publish("batch", *probes(5, start=1))
     rig.consumer("batch")
     rig.wait_for_effects("batch", 5)
-    wait_until(lambda: dead_letters(rig, "batch"), 20, what="the killer's grave")
+    wait_until(lambda: dead_letters(rig, "batch"), 20, what="the killer's dead letter")
     assert "kills the process" in dead_letters(rig, "batch")["o00000"]
     assert rig.value("SELECT count(*) FROM ordermq.starts") == 0
 

@@ -45,7 +45,7 @@ def age(tx, table, column, message_id, days):
     )
 
 
-def bury(tx, message_id, **changes):
+def give_up(tx, message_id, **changes):
     envelope = Envelope(
         message_id=message_id, type="Note", version=1, correlation_id="o",
         traceparent=trace.new(), occurred_at=utc_now(), **changes,
@@ -55,13 +55,13 @@ def bury(tx, message_id, **changes):
 
 
 def replay(tx, message_id, days):
-    dead_letters.replay(tx, bury(tx, message_id), by="me", reason="x")
+    dead_letters.replay(tx, give_up(tx, message_id), by="me", reason="x")
     tx.execute("DELETE FROM ordermq.outbox")
     age(tx, "dead_letters", "replayed_at", message_id, days)
 
 
 def discard(tx, message_id, days):
-    dead_letters.discard(tx, [bury(tx, message_id).dead_letter_id], by="me", reason="x")
+    dead_letters.discard(tx, [give_up(tx, message_id).dead_letter_id], by="me", reason="x")
     age(tx, "dead_letters", "discarded_at", message_id, days)
 
 
@@ -113,11 +113,11 @@ def test_what_was_settled_before_the_age_goes_and_nothing_younger(session):
     [
         (lambda tx: tx.send([Command("q", "m", "o", Note(order_id="o"), delay_s=60.0)]), True),
         (lambda tx: tx.send([Command("elsewhere", "m", "o", Note(order_id="o"))]), False),
-        (lambda tx: bury(tx, "m"), True),
+        (lambda tx: give_up(tx, "m"), True),
         (lambda tx: replay(tx, "m", 1), True),
         (lambda tx: discard(tx, "m", 29), True),
         (lambda tx: discard(tx, "m", 31), False),
-        (lambda tx: (replay(tx, "m", 50), bury(tx, "m", replay_no=1)), True),
+        (lambda tx: (replay(tx, "m", 50), give_up(tx, "m", replay_no=1)), True),
         (lambda tx: take(tx, "m", -1), True),
         (lambda tx: take(tx, "m", 29), True),
         (lambda tx: take(tx, "m", 31), False),
@@ -144,7 +144,7 @@ def test_a_letter_goes_by_when_it_was_decided_about_and_never_while_it_is_open(s
         replay(tx, "replayed", 31)
         discard(tx, "discarded", 31)
         replay(tx, "replayed of late", 29)
-        bury(tx, "open")
+        give_up(tx, "open")
         tx.execute("UPDATE ordermq.dead_letters SET died_at = now() - interval '900 days'")
     assert sum(prune(session)[Table.DEAD_LETTERS]) == 2
     assert left(session, "dead_letters") == {"replayed of late", "open"}
@@ -156,7 +156,7 @@ def test_what_a_lost_message_left_goes_when_nothing_younger_is_known_of_it(sessi
         for message_id in ("lost", "dead", "waits", "settled"):
             leave(tx, message_id, 31)
         leave(tx, "of late", 29)
-        bury(tx, "dead")
+        give_up(tx, "dead")
         tx.send([Command("q", "waits", "o", Note(order_id="o"))])
         inbox.settle(tx, "q", [("settled", 0)], "postponed")
     assert sum(prune(session)[table]) == 1
@@ -185,7 +185,7 @@ def test_no_batch_deletes_more_than_its_limit_however_many_were_settled_in_one_i
             "UPDATE ordermq.inbox SET settled_at = now() - interval '60 days' WHERE message_id <> 'new'"
         )
         for n in range(25):
-            bury(tx, f"m{n}")
+            give_up(tx, f"m{n}")
     batches = prune(session, limit=20)[Table.INBOX]
     assert (max(batches), sum(batches)) == (20, 225)
     assert sum(prune(session, limit=20)[Table.INBOX]) == 0

@@ -434,7 +434,7 @@ def test_what_no_consumer_will_ever_read_is_not_replayed(session, changes, body)
     assert in_transaction(session, outbox.claim, 9) == []
 
 
-def bury(session, *letters):
+def give_up(session, *letters):
     for number, (queue, reason, age_s) in enumerate(letters, start=1):
         letter = envelope(f"m{number}", correlation_id=f"o-{number}")
         in_transaction(session, dead_letters.keep, queue, [(letter, b"{}", reason)])
@@ -445,7 +445,7 @@ def bury(session, *letters):
             )
 
 
-GRAVES = (
+LETTERS = (
     ("pay", "timeout: order 17 of 'anna' after 10 s", 7200),
     ("pay", "TIMEOUT: order 4711 of 'ben' after 3 s", 60),
     ("pay", "timeout: order 5 of 'carl' after 8 s", 60),
@@ -469,24 +469,24 @@ GRAVES = (
     ],
 )
 def test_dead_letters_are_found_by_each_filter(session, matching, found):
-    bury(session, *GRAVES)
+    give_up(session, *LETTERS)
     letters = in_transaction(session, dead_letters.select, matching)
     assert sorted(each.message_id for each in letters) == found.split()
     assert in_transaction(session, dead_letters.count, matching)[0] == len(letters)
 
 
 def test_dead_letters_of_one_cause_are_one_group(session):
-    bury(session, *GRAVES)
+    give_up(session, *LETTERS)
     groups = in_transaction(session, dead_letters.group)
     assert (groups[0].count, groups[0].queue) == (2, "pay")
     assert sorted((each.count, each.queue) for each in groups[1:]) == [(1, "pay"), (1, "ship"), (1, "ship")]
-    assert groups[0].reason == GRAVES[2][1]
+    assert groups[0].reason == LETTERS[2][1]
     of_one = Filter(fingerprint=groups[0].fingerprint)
     assert {each.queue for each in in_transaction(session, dead_letters.select, of_one)} == {"pay"}
 
 
 def test_a_discarded_letter_is_kept_and_can_no_longer_be_replayed(session):
-    bury(session, GRAVES[0], GRAVES[1])
+    give_up(session, LETTERS[0], LETTERS[1])
     first = in_transaction(session, dead_letters.select)[-1]
     assert in_transaction(session, dead_letters.count_open) == 2
     assert in_transaction(

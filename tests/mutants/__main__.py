@@ -68,7 +68,7 @@ def chosen(words: Sequence[str]) -> list[Mutation]:
 
 
 def survives(suite: Suite, mutation: Mutation, tests: Sequence[str]) -> bool:
-    """Run the tests against one mutation, show how it ended; True if nobody noticed."""
+    """Run the tests against one mutation, show how it ended; True if no test noticed."""
     original = mutation.apply(suite.tree)
     ended = suite.run(tests)
     (suite.tree / mutation.path).write_text(original)

@@ -60,7 +60,7 @@ MUTATIONS = (
         "key=lambda at: at",
         ("tests/unit/test_intake.py",),
     ),
-    # --- whoever may publish may name any order ---
+    # --- any client that may publish can name any order ---
     Mutation(
         "an order alerts again at each message that names it", "ordermq/shop/unreadable.py",
         " or journal.attention(order_id) is not None",
