@@ -1,6 +1,7 @@
 """The small pure parts: allocation, templates, stored events, settings."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -14,6 +15,7 @@ from ordermq.shop import ShopSettings
 from ordermq.shop import module as shop
 from ordermq.shop.commands import Template
 from ordermq.shop.events import Event, EventType, Step, stored
+from ordermq.shop.handlers import CapturePaymentHandler
 from ordermq.shop.reconcile.history import disagreement
 from ordermq.shop.stock import allocate
 from ordermq.shop.templates import render
@@ -143,3 +145,10 @@ def test_external_handlers_are_built_from_the_shop_s_settings():
         handler for queue in registry.queues for handler in registry.of_queue(queue) if handler.is_external
     ]
     assert len([handler.call.from_config(config) for handler in external]) == 4
+
+
+def test_a_key_that_dies_before_a_capture_settles_is_a_wrong_setting():
+    settings = ShopSettings(payment_key_life_s=60.0, capture_settles_s=60.0)
+    loaded = replace(load(environ={}, extra_sections={"shop": ShopSettings}), extra={"shop": settings})
+    with pytest.raises(ConfigError, match=r"payment_key_life_s is 60 s: it must be longer than .*settles_s"):
+        CapturePaymentHandler.from_config(loaded)

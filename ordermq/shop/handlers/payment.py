@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Generic, Self, TypeVar
 
 from ordermq.config import Loaded
-from ordermq.errors import GatewayRefused, GatewayUnavailable
+from ordermq.errors import ConfigError, GatewayRefused, GatewayUnavailable
 from ordermq.shop.commands import CapturePayment, RefundPayment
 from ordermq.shop.gateways import PaymentGateway, Pending
 from ordermq.shop.handlers.batch import outcome_of_failed
@@ -50,6 +50,19 @@ def undecided(result: Pending | CallFailure) -> Dead | Postpone:
             return Postpone(describe(result))
 
 
+def _usable_s(settings: ShopSettings) -> float:
+    """Return how long after its first use a key may be used, so that the call arrives while it lives."""
+    if not settings.payment_key_life_s:
+        return FOREVER_S
+    usable_s = settings.payment_key_life_s - settings.capture_settles_s
+    if usable_s <= 0:
+        raise ConfigError(
+            f"shop.payment_key_life_s is {settings.payment_key_life_s:g} s: it must be longer than"
+            f" shop.capture_settles_s, {settings.capture_settles_s:g} s, or no call could be repeated"
+        )
+    return usable_s
+
+
 class PaymentHandler(ExternalHandler[P, Request, Result], Generic[P, Request, Result]):
     """An external handler of the payment service. One instance serves all threads."""
 
@@ -71,14 +84,8 @@ class PaymentHandler(ExternalHandler[P, Request, Result], Generic[P, Request, Re
     def from_config(cls, config: Loaded) -> Self:
         settings: ShopSettings = config.section(SECTION)
         gateway = PaymentGateway.from_settings(settings)
-        # A call that begins now must arrive while its key lives.
-        life_s = settings.payment_key_life_s - settings.capture_settles_s
-        return cls(
-            gateway,
-            settles_s=settings.capture_settles_s,
-            shop=settings.name,
-            key_life_s=life_s if settings.payment_key_life_s else FOREVER_S,
-        )
+        settles_s = settings.capture_settles_s
+        return cls(gateway, settles_s=settles_s, shop=settings.name, key_life_s=_usable_s(settings))
 
     def complete(self, finished: Sequence[Finished[P, Result]], tx: Transaction) -> list[Outcome]:
         """Write what the gateway said, or that the outcome is unknown."""
