@@ -4,6 +4,7 @@ No consumer of ordermq rejects a message, so another client did, or a length lim
 delivery limit of a policy. Each becomes a dead letter of the queue it died in, with all that
 follows there, unless the inbox of that queue says that it needs none:
 
+    no handler can read it    a dead letter, whatever the inbox holds under its id
     settled as done           nothing is owed any more: it is acked
     settled at this hop       what became of it is written elsewhere (a retry, a dead letter): acked
     a lease is on it          it may have been called: back to its queue, whose handler can ask
@@ -22,7 +23,7 @@ from ordermq.consumer.received import Message, Readable, Received, Unreadable, d
 from ordermq.consumer.settle import Settler
 from ordermq.consumer.starts import Suspect, decode_suspect
 from ordermq.consumer.worker import Worker
-from ordermq.message.envelope import Delivery
+from ordermq.message.envelope import MAX_HOP, Delivery
 from ordermq.store import leases
 from ordermq.task.outcome import Dead, Postpone
 from ordermq.topology.names import DEAD, is_queue, queue_name, short_name
@@ -104,6 +105,8 @@ def keep(settler: Settler, message: Message, reason: str) -> None:
 
 def _was_leased(settler: Settler, message: Readable, reason: str) -> bool:
     """Send a message back to its queue, and return True, if a lease is on it."""
+    if message.envelope.hop >= MAX_HOP:
+        return False
     with settler.session.transaction() as tx:
         left_s = leases.left(tx, settler.queue, [message.message_id]).get(message.message_id)
         if left_s is not None:

@@ -44,7 +44,7 @@ from ordermq.consumer.received import Readable, Received
 from ordermq.consumer.settle import Release, again_of, deaths_of, traces_of
 from ordermq.consumer.starts import Suspect, dead_reason
 from ordermq.consumer.worker import HandlingWorker
-from ordermq.errors import Contention
+from ordermq.errors import Contention, GatewayUnavailable, NotCalled
 from ordermq.failpoints import failpoint
 from ordermq.message.envelope import Delivery
 from ordermq.store import StoreTransaction, inbox
@@ -297,7 +297,10 @@ class ExternalWorker(HandlingWorker):
         results = [Finished(each.call.claim, each.result) for each in finished]
         with self._settler.running.noted(self._settler.queue, messages):
             outcomes = invoke_complete(finished[0].call.instance, results, tx)
-        return list(zip(messages, outcomes, strict=True))
+        return [
+            (each.message, self._settler.spaced(each.message, outcome) if _is_refused(each) else outcome)
+            for each, outcome in zip(finished, outcomes, strict=True)
+        ]
 
     def _settle_uncompleted(
         self, left: dict[str, FinishedCall], finished: FinishedCall, error: BaseException
@@ -360,6 +363,11 @@ def _refuse(
         else:
             ours.append(message)
     return ours, refused
+
+
+def _is_refused(finished: FinishedCall) -> bool:
+    """Whether a service was asked and said to come back, so that its Retry-After may be the delay."""
+    return isinstance(finished.result, GatewayUnavailable) and not isinstance(finished.result, NotCalled)
 
 
 def _by_type(finished: Sequence[FinishedCall]) -> list[list[FinishedCall]]:

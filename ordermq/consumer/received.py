@@ -82,32 +82,44 @@ def read(deliveries: Iterable[Delivery], queue: str, registry: Registry) -> list
     """Read the properties of ``deliveries``, never a body.
 
     A message that was delivered twice is one Received with both tags. One whose properties are
-    broken is Unreadable at once.
+    broken is Unreadable at once. Two that share an id and nothing else stay two: one of them may
+    be a message that no handler can read, and its ack must not be the other's.
     """
     by_id: dict[str, Received] = {}
+    others: list[Received] = []
     only_type, now = registry.only_type(queue), utc_now()
     for delivery in deliveries:
         received = _read(delivery, only_type, now)
         message_id = received.envelope.message_id
         earlier = by_id.get(message_id)
-        by_id[message_id] = received if earlier is None else _merged(earlier, received)
-    return list(by_id.values())
+        if earlier is None:
+            by_id[message_id] = received
+        elif earlier.body == received.body and type(earlier) is type(received):
+            by_id[message_id] = _merged(earlier, received)
+        else:
+            others.append(received)
+    return [*by_id.values(), *others]
 
 
 def plan(messages: Iterable[Received], queue: str, registry: Registry) -> Plan:
-    """Decode the bodies of ``messages`` and sort them. Never raises for their content."""
+    """Decode the bodies of ``messages`` and sort them. Never raises for their content.
+
+    No batch has two messages of one id.
+    """
     unreadable: list[Unreadable] = []
     batches: list[list[Readable]] = []
     last: Handler | None = None
+    ids: set[str] = set()  # of the last batch
     for received in messages:
         message = decode(received, queue, registry)
         if isinstance(message, Unreadable):
             unreadable.append(message)
-        elif message.handler is last:
+        elif message.handler is last and message.message_id not in ids:
             batches[-1].append(message)
+            ids.add(message.message_id)
         else:
             batches.append([message])
-            last = message.handler
+            last, ids = message.handler, {message.message_id}
     return Plan(unreadable, batches)
 
 

@@ -10,12 +10,17 @@ If it did not commit, or if that is unknown, the delivery comes back and the inb
     Dead      inbox row + dead_letters row + what the handler's on_dead writes; of a message that no
               handler could read, what the on_unreadable of the modules write
 
+A message that no handler could read has no inbox row: nothing it says of itself is believed,
+so it must not pass for a message that was settled. Its dead letter is its record.
+
 A handler that wants no inbox gets no transaction for what is Done; the rest is as above.
 
 Invariants
     SET1  Nothing is published here and nothing is acked here.
     SET2  An outcome takes effect only if the inbox row was new: a duplicate writes nothing.
         A message of a handler without inbox is Done without any row.
+    SET3  A message that no handler could read leaves a dead letter, whatever the inbox holds under
+        its id, unless it is open as a dead letter already: then it was delivered again.
 """
 
 import logging
@@ -27,10 +32,11 @@ from msgspec.structs import replace
 
 from ordermq.clock import Deadline, utc_now
 from ordermq.consumer import starts
-from ordermq.consumer.received import Message, Readable, in_log
+from ordermq.consumer.received import Message, Readable, Unreadable, in_log
 from ordermq.consumer.running import RunningHandlers
 from ordermq.errors import Contention, StoreRefused, StoreUnavailable
 from ordermq.failpoints import failpoint
+from ordermq.message.envelope import next_hop
 from ordermq.message.headers import bounded_error
 from ordermq.observe import metrics
 from ordermq.store import Session, StoreTransaction, dead_letters, inbox
@@ -166,7 +172,8 @@ class Settler:
         """Settle a message whose handler raised ``error``, in a transaction since rolled back."""
         with in_log(message.envelope, self.queue):
             log.warning("handler failed: %s", type(error).__name__, exc_info=error)
-        self.settle([(message, outcome_of_error(error, message.handler.retry))], release=release)
+        outcome = outcome_of_error(error, message.handler.retry)
+        self.settle([(message, self.spaced(message, outcome))], release=release)
 
     def resolve(self, outcomes: Sequence[tuple[M, Outcome]]) -> list[tuple[M, Outcome]]:
         """Apply the retry policy: delays filled in, Dead where a limit is passed."""
@@ -177,6 +184,10 @@ class Settler:
             else (message, self.policy_of(message).resolve(outcome, message.envelope, now, self._random))
             for message, outcome in outcomes
         ]
+
+    def spaced(self, message: Message, outcome: Outcome) -> Outcome:
+        """Return ``outcome`` with a delay that a service asked for made no shorter than the backoff."""
+        return self.policy_of(message).spaced(outcome, message.envelope, self._random)
 
     def policy_of(self, message: Message) -> RetryPolicy:
         """Return the retry policy of the message's handler; of an unreadable one, that of the settings."""
@@ -239,10 +250,9 @@ class Settler:
         with self.session.transaction(traces=traces_of([message])) as tx:
             if release is not None:
                 release(tx)
-            if not inbox.settle(tx, self.queue, [message.key], "dead"):
+            if not self._keep(message, reason, tx):
                 starts.forget(tx, self.queue, [message])
                 return
-            dead_letters.keep(tx, self.queue, [(message.envelope, message.body, reason)])
             if with_what_follows:
                 with self.running.noted(self.queue, [message]):
                     self._follow(message, reason, tx)
@@ -255,6 +265,14 @@ class Settler:
             is_followed = isinstance(message, Readable) and message.handler.on_dead is not None
             # Where no on_dead asks for a person, this line does.
             log.log(logging.ERROR if is_followed else logging.CRITICAL, "dead letter: %s", reason)
+
+    def _keep(self, message: Message, reason: str, tx: StoreTransaction) -> bool:
+        """Write the dead letter; return False if the message was settled or kept before (SET2, SET3)."""
+        is_new = isinstance(message, Unreadable) or inbox.settle(tx, self.queue, [message.key], "dead")
+        if not is_new:
+            return False
+        kept = dead_letters.keep(tx, self.queue, [(message.envelope, message.body, reason)])
+        return isinstance(message, Readable) or kept > 0
 
     def _follow(self, message: Message, reason: str, tx: StoreTransaction) -> None:
         """Write what follows from a death into the transaction that keeps the dead letter."""
@@ -273,7 +291,7 @@ class Settler:
         again = replace(
             envelope,
             attempt=envelope.attempt + isinstance(outcome, Retry),
-            hop=envelope.hop + 1,
+            hop=next_hop(envelope.hop),
             first_failed_at=envelope.first_failed_at or utc_now(),
             last_error=last_error,
         )

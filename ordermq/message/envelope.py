@@ -24,6 +24,13 @@ from datetime import datetime
 
 import msgspec
 
+MAX_HOP = 2**31 - 1  # the largest integer of PostgreSQL: once a second, that takes 68 years
+
+
+def next_hop(hop: int) -> int:
+    """Return the hop after ``hop``; MAX_HOP has none but itself."""
+    return min(hop + 1, MAX_HOP)
+
 
 class Envelope(msgspec.Struct, frozen=True):
     """Everything about a message but its payload."""

@@ -2,7 +2,8 @@
 
 Everything read from the wire is untrusted. A value that a foreign client leaves out is
 derived. A value of the wrong type or out of bounds makes the message malformed, because a
-guessed attempt or id could lose or double work.
+guessed attempt or id could lose or double work. Only a count that is too high is taken as the
+highest one: a message that was sent again that often is still the same message.
 
 Pure: the caller passes the present instant.
 """
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from ordermq.errors import MalformedMessage
-from ordermq.message.envelope import Delivery, Envelope, Properties
+from ordermq.message.envelope import MAX_HOP, Delivery, Envelope, Properties
 from ordermq.observe import text as safe
 from ordermq.observe import trace
 
@@ -87,8 +88,8 @@ def read_envelope(delivery: Delivery, *, only_type: str | None, now: datetime) -
         else "",
         traceparent=_traceparent(headers.get(TRACEPARENT)),
         occurred_at=_instant(headers, OCCURRED_AT) or _timestamp(properties.timestamp_s) or now,
-        attempt=_count(headers, ATTEMPT, default=1, least=1),
-        hop=_count(headers, HOP, default=0, least=0),
+        attempt=_count(headers, ATTEMPT, default=1, least=1, saturates=True),
+        hop=_count(headers, HOP, default=0, least=0, most=MAX_HOP, saturates=True),
         replay_no=_count(headers, REPLAY, default=0, least=0),
         first_failed_at=_instant(headers, FIRST_FAILED_AT),
         last_error=_hint(headers.get(LAST_ERROR)),
@@ -108,13 +109,13 @@ def derived_message_id(body: bytes) -> str:
 def sent_again(headers: Mapping[str, object]) -> tuple[int, int]:
     """Return (hop, replay_no) of a message whose envelope is malformed; a malformed number is 0."""
 
-    def count(name: str) -> int:
+    def count(name: str, most: int = _MAX_COUNT) -> int:
         try:
-            return _count(headers, name, default=0, least=0)
+            return _count(headers, name, default=0, least=0, most=most, saturates=True)
         except MalformedMessage:
             return 0
 
-    return count(HOP), count(REPLAY)
+    return count(HOP, MAX_HOP), count(REPLAY)
 
 
 def came_back(delivery: Delivery) -> bool:
@@ -147,11 +148,21 @@ def identifier(value: str, name: str) -> str:
     return value
 
 
-def _count(headers: Mapping[str, object], name: str, *, default: int, least: int) -> int:
+def _count(
+    headers: Mapping[str, object],
+    name: str,
+    *,
+    default: int,
+    least: int,
+    most: int = _MAX_COUNT,
+    saturates: bool = False,
+) -> int:
     value = headers.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MAX_COUNT:
-        raise MalformedMessage(f"header {name} is not a whole number from {least} to {_MAX_COUNT}")
-    return int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise MalformedMessage(f"header {name} is not a whole number from {least} to {most}")
+    if value > most and not saturates:
+        raise MalformedMessage(f"header {name} is not a whole number from {least} to {most}")
+    return min(int(value), most)
 
 
 def _instant(headers: Mapping[str, object], name: str) -> datetime | None:

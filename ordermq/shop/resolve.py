@@ -15,11 +15,15 @@ _GIVEN_UP = "SELECT DISTINCT step FROM shop.order_events WHERE order_id = %s AND
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Why the order needed a person, None if it did not, and the dead letters that were discarded."""
+    """Why the order needed a person, None if it did not, and the dead letters that were discarded.
+
+    ``pending`` are the steps that the order still waits for.
+    """
 
     order_id: str
     attention_reason: str | None
     discarded: list[int]
+    pending: list[str]
 
 
 def resolve_order(order_id: str, tx: StoreTransaction, *, by: str, reason: str) -> Resolved:
@@ -36,7 +40,7 @@ def resolve_order(order_id: str, tx: StoreTransaction, *, by: str, reason: str) 
         raise OrderNotFound(f"no order {order_id[:80]!r}")
     attention = journal.attention(order_id)
     if attention is None:
-        return Resolved(order_id, None, [])
+        return Resolved(order_id, None, [], sorted(order.state.pending))
     letters = dead_letters.select(tx, Filter(correlation_id=order_id), limit=1000)
     failed = {row[0] for row in tx.fetch_all(_GIVEN_UP, (order_id, [each.value for each in FAILED.values()]))}
     if left := sorted(order.state.pending & {Step(each) for each in failed}):
@@ -46,7 +50,7 @@ def resolve_order(order_id: str, tx: StoreTransaction, *, by: str, reason: str) 
     discarded = dead_letters.discard(tx, [each.dead_letter_id for each in letters], by=by, reason=reason)
     actions.record(tx, by, "order.resolve", [f"order {order_id}"], reason)
     actions.record(tx, by, "dead.discard", [f"dead_letter {each}" for each in sorted(discarded)], reason)
-    return Resolved(order_id, attention, sorted(discarded))
+    return Resolved(order_id, attention, sorted(discarded), sorted(order.state.pending))
 
 
 def _not_yet(order_id: str, left: Sequence[Step], letters: Sequence[DeadLetter]) -> str:

@@ -29,6 +29,7 @@ from msgspec.structs import replace
 
 from ordermq.errors import IllegalEvent
 from ordermq.message import Command
+from ordermq.message.envelope import MAX_HOP
 from ordermq.shop.commands import command_of
 from ordermq.shop.events import Event, EventType, Step
 from ordermq.shop.journal import Journal
@@ -83,8 +84,8 @@ def resume_orders(order_ids: Iterable[str], tx: StoreTransaction, *, anew: bool 
         hop = location.hop
         if found is Found.SENT:
             hop = location.next_hop
-            if location.outcome == "done":
-                inbox.reopen(tx, command.queue, command.message_id)
+            if location.outcome == "done" or hop == MAX_HOP:
+                inbox.reopen(tx, command.queue, command.message_id, hop)
             again.append(_next_hop(command, location))
         answers.append(
             Resumed(command.correlation_id, found, step, command.queue, command.message_id, hop, note)
@@ -126,7 +127,10 @@ def _next_hop(command: Command, location: MessageLocation) -> OutboxRow:
 def judge(location: MessageLocation, *, anew: bool = False) -> tuple[Found, str]:
     """Decide what to do with the message of a pending step; return that and a note. Pure."""
     if location.open_letter is not None:
-        return Found.DEAD, f'ordermq dead replay {location.open_letter} --reason "..."'
+        return Found.DEAD, (
+            f'ordermq dead replay {location.open_letter} --reason "..."; '
+            "if no handler can ever read it, discard it and resume the order"
+        )
     if location.available_at is not None:
         return Found.WAITING, f"in the outbox, due {location.available_at:%Y-%m-%d %H:%M:%S}"
     match location.outcome:

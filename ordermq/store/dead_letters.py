@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ordermq.errors import BadInput
-from ordermq.message.envelope import Envelope
+from ordermq.message.envelope import MAX_HOP, Envelope, next_hop
 from ordermq.message.payload import MAX_BODY_BYTES
+from ordermq.store import inbox
 from ordermq.store.outgoing import ENVELOPE, OutboxRow
 from ordermq.store.transaction import StoreTransaction
 
@@ -53,10 +54,21 @@ class DeadLetter(NamedTuple):
 _COLUMNS = ", ".join(DeadLetter._fields)
 _KEPT = [name for name in ENVELOPE if name != "last_error"]  # its text is in the letter's reason
 
+# A letter of another message may have the number that this replay would have: two messages share an id.
+_NUMBER = """(SELECT greatest(%(replay_no)s, coalesce(max(replay_no) + 1, 0)) FROM ordermq.dead_letters
+               WHERE queue = %(queue)s AND message_id = %(message_id)s)"""
+
+_IS_OPEN = """SELECT 1 FROM ordermq.dead_letters
+     WHERE queue = %(queue)s AND message_id = %(message_id)s AND body = %(body)s
+       AND replayed_at IS NULL AND discarded_at IS NULL LIMIT 1"""
+
 _KEEP = f"""
-    INSERT INTO ordermq.dead_letters (queue, {", ".join(_KEPT)}, body, reason) VALUES %s
-    ON CONFLICT (queue, message_id, replay_no) DO NOTHING
-"""  # noqa: S608 # constants; values are bound
+    INSERT INTO ordermq.dead_letters (queue, {", ".join(_KEPT)}, body, reason)
+    SELECT %(queue)s, {", ".join(_NUMBER if name == "replay_no" else f"%({name})s" for name in _KEPT)},
+           %(body)s, %(reason)s
+     WHERE NOT EXISTS ({_IS_OPEN})
+    ON CONFLICT (queue, message_id, replay_no) DO NOTHING RETURNING dead_letter_id
+"""  # the names are constants, the values are bound
 
 _MATCHES = """(%(ids)s::bigint[] IS NULL OR dead_letter_id = ANY(%(ids)s))
        AND (%(queue)s::text IS NULL OR queue = %(queue)s)
@@ -152,13 +164,22 @@ class Filter:
 EVERY = Filter()
 
 
-def keep(tx: StoreTransaction, queue: str, letters: Sequence[tuple[Envelope, bytes, str]]) -> None:
-    """Store (envelope, body, reason) of dead messages. A letter that is stored already stays as it is."""
-    rows = [
-        (queue, *[getattr(envelope, name) for name in _KEPT], body, reason)
-        for envelope, body, reason in letters
-    ]
-    tx.write_values(_KEEP, rows)
+def keep(tx: StoreTransaction, queue: str, letters: Sequence[tuple[Envelope, bytes, str]]) -> int:
+    """Store (envelope, body, reason) of dead messages; return how many letters are new.
+
+    One that is open already stays as it is: the same bytes under the same id.
+    """
+    return sum(_keep(tx, queue, *each) for each in letters)
+
+
+def _keep(tx: StoreTransaction, queue: str, envelope: Envelope, body: bytes, reason: str) -> bool:
+    values = {name: getattr(envelope, name) for name in _KEPT}
+    params = {"queue": queue, **values, "body": body, "reason": reason}
+    while not tx.fetch_all(_KEEP, params):
+        # It is open already, or another transaction has just taken the number.
+        if tx.fetch_all(_IS_OPEN, params):
+            return False
+    return True
 
 
 def select(tx: StoreTransaction, matching: Filter = EVERY, *, limit: int = 100) -> list[DeadLetter]:
@@ -212,10 +233,14 @@ def replay(tx: StoreTransaction, letter: DeadLetter, *, by: str, reason: str) ->
         )
     if tx.execute(_MARK_REPLAYED, (by, reason, letter.dead_letter_id)) == 0:
         return False
+    # The inbox may know a later hop than that of a message no handler could read.
+    hop = next_hop(max(letter.hop, inbox.last_hop(tx, letter.queue, letter.message_id)))
+    if hop == MAX_HOP:
+        inbox.reopen(tx, letter.queue, letter.message_id, hop)
     envelope = Envelope(
         message_id=letter.message_id, type=letter.type, version=letter.version,
         correlation_id=letter.correlation_id, traceparent=letter.traceparent, occurred_at=letter.occurred_at,
-        attempt=1, hop=letter.hop + 1, replay_no=letter.replay_no + 1,
+        attempt=1, hop=hop, replay_no=letter.replay_no + 1,
     )  # fmt: skip
     tx.append([OutboxRow(letter.queue, envelope, letter.body)])
     return True

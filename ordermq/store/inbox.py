@@ -6,7 +6,8 @@ late duplicate of an earlier hop is recognised. A message that is done stays don
 
 Invariants
     INB1  At most one transaction settles a message for each hop, and at most one in all
-        settles it as done, unless a person reopens it. The primary key and the WHERE of the
+        settles it as done, unless a person reopens it. A person may also have a message of
+        MAX_HOP, which has no next hop, handled again. The primary key and the WHERE of the
         upsert decide, also between two consumers at the same instant: one waits for the
         other's commit.
     INB2  Rows of one statement are sorted by message_id: two batches that share
@@ -44,9 +45,11 @@ _COMPLETE = """
 """
 
 _REOPEN = """
-    UPDATE ordermq.inbox SET outcome = 'postponed', settled_at = now()
-     WHERE queue = %s AND message_id = %s AND outcome = 'done'
+    UPDATE ordermq.inbox SET outcome = 'postponed', hop = least(hop, %(hop)s - 1), settled_at = now()
+     WHERE queue = %(queue)s AND message_id = %(message_id)s AND (outcome = 'done' OR hop >= %(hop)s)
 """
+
+_LAST_HOP = "SELECT hop FROM ordermq.inbox WHERE queue = %s AND message_id = %s"
 
 _SETTLED = """
     SELECT i.message_id
@@ -67,9 +70,15 @@ def complete(tx: StoreTransaction, queue: str, messages: Sequence[tuple[str, int
     return _found(_COMPLETE, tx, queue, messages, "done")
 
 
-def reopen(tx: StoreTransaction, queue: str, message_id: str) -> None:
-    """Let a done message be handled once more, at its next hop; earlier hops stay settled."""
-    tx.write(_REOPEN, (queue, message_id))
+def reopen(tx: StoreTransaction, queue: str, message_id: str, hop: int) -> None:
+    """Let a settled message be handled once more, at ``hop``; earlier hops stay settled."""
+    tx.write(_REOPEN, {"queue": queue, "message_id": message_id, "hop": hop})
+
+
+def last_hop(tx: StoreTransaction, queue: str, message_id: str) -> int:
+    """Return the hop at which the message was last settled; -1 if it never was."""
+    row = tx.fetch_one(_LAST_HOP, (queue, message_id))
+    return int(row[0]) if row else -1
 
 
 def settled(tx: StoreTransaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:

@@ -2,7 +2,10 @@
 
 outcome     counted   comes back after                                          given up when
 Retry       yes       full-jitter backoff by attempt, or the delay it asks for  attempts or age are used up
-Postpone    no        full-jitter backoff by hop, or the delay it asks for      age is used up
+Postpone    no        full-jitter backoff by hop, or the delay it asks for      age or hops are used up
+
+Where a service asked for the delay (Retry-After), the backoff is the least: a service that fails for
+hours and says 1 would be asked once a second.
 
 The age is counted from the first time the message was sent again, not from when it was
 written. So a day without a consumer, or a replay, makes no dead letter.
@@ -31,7 +34,7 @@ from ordermq.errors import (
     MessageError,
     OutcomeUnknown,
 )
-from ordermq.message.envelope import Envelope
+from ordermq.message.envelope import MAX_HOP, Envelope
 from ordermq.task.outcome import Dead, Outcome, Postpone, Retry
 
 MAX_REASON_CHARS = 500
@@ -141,14 +144,26 @@ class RetryPolicy:
                 outcome = Dead(f"gave up after {envelope.attempt} attempts: {reason}")
             case Retry(reason) | Postpone(reason) if age_s > self.max_age_s:
                 outcome = Dead(f"gave up after {age_s:.0f} s: {reason}")
-            case Retry(reason, None):
-                return Retry(reason, self.backoff.delay_s(envelope.attempt - 1, random))
-            case Postpone(reason, None):
-                again = Backoff(self.postpone_s, max(self.postpone_s, self.backoff.cap_s))
-                return Postpone(reason, again.delay_s(envelope.hop, random))
+            case Retry(reason) | Postpone(reason) if envelope.hop >= MAX_HOP:
+                outcome = Dead(f"gave up after it was sent again {MAX_HOP} times: {reason}")
+            case Retry(reason, None) | Postpone(reason, None):
+                return type(outcome)(reason, self._backoff_s(outcome, envelope, random))
             case Retry(reason, delay_s) | Postpone(reason, delay_s):
                 return type(outcome)(reason, _bounded(delay_s or 0.0, LONGEST_DELAY_S))
         return Dead(_storable(outcome.reason)) if isinstance(outcome, Dead) else outcome
+
+    def spaced(self, outcome: Outcome, envelope: Envelope, random: Random) -> Outcome:
+        """Return ``outcome`` with a delay that is not below the backoff; for a delay a service asked for."""
+        if not isinstance(outcome, Retry | Postpone) or outcome.delay_s is None:
+            return outcome
+        least_s = self._backoff_s(outcome, envelope, random)
+        return type(outcome)(outcome.reason, max(least_s, outcome.delay_s))
+
+    def _backoff_s(self, outcome: Outcome, envelope: Envelope, random: Random) -> float:
+        if isinstance(outcome, Retry):
+            return self.backoff.delay_s(envelope.attempt - 1, random)
+        again = Backoff(self.postpone_s, max(self.postpone_s, self.backoff.cap_s))
+        return again.delay_s(envelope.hop, random)
 
 
 def outcome_of_error(error: BaseException, options: RetryOptions | None = None) -> Outcome:

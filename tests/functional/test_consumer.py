@@ -11,6 +11,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from ordermq.config.settings import RetrySettings
 from ordermq.consumer.runtime import ConsumerState
 from ordermq.errors import (
     DataRefused,
@@ -21,11 +22,23 @@ from ordermq.errors import (
     StoreRefused,
 )
 from ordermq.message import Properties, encode
+from ordermq.message.envelope import MAX_HOP
 from ordermq.message.headers import ATTEMPT, to_properties
 from ordermq.observe.metrics import REGISTRY
 from ordermq.store import Session, inbox, leases, starts
+from ordermq.store import dead_letters as letters
 from ordermq.store.starts import Started
-from ordermq.task import DONE, Dead, Postpone, Registry, Retry, RetryOptions, external, handler
+from ordermq.task import (
+    DONE,
+    Dead,
+    ExternalHandler,
+    Postpone,
+    Registry,
+    Retry,
+    RetryOptions,
+    external,
+    handler,
+)
 from ordermq.task.handler import handlers_in
 from ordermq.testing import wait_until
 from tests.support.probe import CallOut, Probe
@@ -227,6 +240,64 @@ def test_unreadable_messages_are_dead_letters_with_their_bytes_and_neighbours_ar
     )
     bodies = {bytes(row[0]) for row in rig.rows("SELECT body FROM ordermq.dead_letters")}
     assert bodies == {body for _, body in poison}
+
+
+BROKEN = {ATTEMPT: "many"}  # of an envelope that is not believed
+
+
+@pytest.mark.parametrize("queue", ["single", "batch", "call"])
+@pytest.mark.parametrize("broken", [{"headers": BROKEN}, {"type": "Strange"}], ids=["envelope", "type"])
+def test_what_no_handler_can_read_is_a_dead_letter_whatever_was_settled_under_its_id(rig, queue, broken):
+    """SET3: before the message whose id it bears, beside it and after it; and that is handled."""
+    [probe] = probes(1)
+    properties = Properties(message_id=probe.order_id, **broken)
+    rig.publish_raw(queue, (properties, b'{"order_id": "before"}'))
+    rig.publish(queue, probe)
+    rig.publish_raw(queue, (properties, b'{"order_id": "beside"}'))
+    rig.consumer(queue)
+    rig.wait_for_effects(queue, 1)
+    rig.publish_raw(queue, (properties, b'{"order_id": "after"}'))
+    count = "SELECT count(*) FROM ordermq.dead_letters"
+    wait_until(lambda: rig.value(count) == 3, 20, what="a dead letter of each")
+    rig.publish_raw(queue, (properties, b'{"order_id": "after"}'), (properties, b'{"order_id": "last"}'))
+    wait_until(lambda: rig.value(count) == 4, 20, what="no second letter of the same bytes")
+    assert rig.effects(queue) == [probe.order_id]
+
+
+def test_a_message_is_neither_lost_nor_left_without_a_letter_after_a_million_hops(rig):
+    rig.publish("single", *probes(1, "postpone"), hop=999_999)
+    rig.publish("single", *probes(1, "postpone", start=1), hop=MAX_HOP)
+    rig.relay()
+    rig.consumer("single")
+    hop = "SELECT hop FROM ordermq.inbox WHERE message_id = 'o00000'"
+    wait_until(lambda: rig.rows(hop) and rig.value(hop) > 1_000_001, 20, what="more hops than a million")
+    wait_until(lambda: dead_letters(rig, "single"), 20, what="the letter of the other")
+    assert "sent again 2147483647 times" in rig.value("SELECT reason FROM ordermq.dead_letters")
+    with rig.session.transaction() as tx:
+        [letter] = letters.select(tx)
+        letters.replay(tx, letter, by="me", reason="mended")
+    replayed = "SELECT replay_no FROM ordermq.dead_letters WHERE replayed_at IS NULL"
+    wait_until(lambda: rig.rows(replayed) == [(1,)], 20, what="the death of the replay")
+
+
+def test_a_service_that_says_come_back_at_once_is_asked_later_and_later(rig):
+    @external(queue="call", message=Probe, key="order_id")
+    class Refusing(ExternalHandler):
+        def prepare(self, claims, tx):
+            return [each.message for each in claims]
+
+        def call(self, message):
+            raise GatewayUnavailable("503", retry_after_s=0.0)
+
+        def complete(self, finished, tx):
+            return [Postpone(str(each.result), each.result.retry_after_s) for each in finished]
+
+    rig.settings = replace(rig.settings, retry=RetrySettings(postpone_s=600.0, cap_s=86_400.0))
+    rig.publish("call", *probes(20), hop=20)
+    rig.consumer("call", registry=Registry(handlers_in({"refusing": Refusing})), breaker_failures=1000)
+    waits = "SELECT extract(epoch FROM available_at - now()) FROM ordermq.outbox"
+    wait_until(lambda: len(rig.rows(waits)) == 20, 20, what="every message postponed")
+    assert sum(row[0] > 600.0 for row in rig.rows(waits)) > 10
 
 
 def test_a_foreign_body_without_any_property_is_handled_once(rig):

@@ -1,11 +1,16 @@
 """Lost messages of orders: found by the history, sent again under their ids, never beside one that waits."""
 
 import pytest
+from msgspec.structs import replace
 
+from ordermq.message.envelope import MAX_HOP
 from ordermq.shop import cancel_order
 from ordermq.shop.events import Event, EventType, Step
+from ordermq.shop.handlers import CapturePaymentHandler
+from ordermq.shop.resolve import resolve_order
 from ordermq.shop.resume import Found, resume_orders, senders
 from ordermq.store import dead_letters, inbox
+from ordermq.task import DONE, Claim
 from tests.support.shop import an_order, open_shop
 
 HOUR_S = 3600.0
@@ -127,6 +132,46 @@ def test_nothing_happens_to_an_order_between_looking_and_sending(shop):
     assert [each.found for each in answers] == [Found.SENT]
     assert not cancelled.is_duplicate
     assert shop.events()[-1] == "cancel_requested"
+
+
+@pytest.mark.parametrize("hop", [999_999, 1_000_000, MAX_HOP - 1, MAX_HOP])
+def test_a_message_lost_after_any_number_of_hops_is_sent_at_one_that_the_inbox_accepts(shop, hop):
+    seen(shop, "postponed", hop)
+    (answer,) = resume(shop)
+    assert answer.hop == min(hop + 1, MAX_HOP)
+    (again,) = shop.take("payment")
+    key = (again.envelope.message_id, again.envelope.hop)
+    assert in_transaction(shop, inbox.settle, "payment", [key], "done") == {key[0]}
+
+
+def test_a_dead_letter_that_can_never_be_replayed_keeps_no_order_from_being_resumed(shop):
+    broken = replace(shop.lost.envelope, version=0, type="", correlation_id="")
+    in_transaction(shop, dead_letters.keep, "payment", [(broken, shop.lost.body, "MalformedMessage")])
+    (answer,) = resume(shop)
+    assert answer.found is Found.SENT
+    assert in_transaction(shop, inbox.settled, "payment", [("o-1:2:payment", answer.hop)]) == set()
+
+
+def test_the_replay_of_a_message_that_no_handler_could_read_is_not_taken_for_one_settled_before(shop):
+    seen(shop, "postponed", 5)
+    in_transaction(shop, dead_letters.keep, "payment", [(shop.lost.envelope, b"{", "MalformedMessage")])
+    [letter] = in_transaction(shop, dead_letters.select)
+    in_transaction(shop, dead_letters.replay, letter, by="me", reason="mended")
+    assert [row[3] for row in outbox(shop)] == [6]
+
+
+def test_a_cancelled_order_whose_capture_vanished_comes_to_rest_once_it_is_resumed(shop):
+    seen(shop, "postponed", 1_000_000)
+    in_transaction(shop, lambda tx: cancel_order("o-1", tx, "changed my mind"))
+    with shop.session.transaction() as tx:
+        resolved = resolve_order("o-1", tx, by="me", reason="it hangs")
+    assert (resolved.attention_reason, "capture" in resolved.pending) == (None, True)
+    resume(shop)
+    (again,) = shop.take("payment")
+    with shop.session.transaction() as tx:
+        claim = Claim(again.payload, again.envelope, False, 5.0)
+        [outcome] = CapturePaymentHandler(None, settles_s=0.0).prepare([claim], tx)
+    assert (outcome, shop.events()[-1]) == (DONE, "payment_skipped")
 
 
 def test_each_pending_step_of_an_order_gets_its_own_answer(shop):

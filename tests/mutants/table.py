@@ -212,7 +212,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a retry looks like its own duplicate", "ordermq/consumer/settle.py",
-        "hop=envelope.hop + 1",
+        "hop=next_hop(envelope.hop)",
         "hop=envelope.hop",
         (GIVEN_UP,),
     ),

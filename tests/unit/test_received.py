@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ordermq.amqp import wire
 from ordermq.consumer import received
 from ordermq.consumer.received import Unreadable
-from ordermq.message.envelope import Delivery, Properties, Publishing
+from ordermq.message.envelope import MAX_HOP, Delivery, Properties, Publishing
 from ordermq.message.headers import (
     ATTEMPT,
     FIRST_FAILED_AT,
@@ -89,6 +89,27 @@ def test_of_two_hops_of_one_message_the_later_is_handled():
         [[message]] = plan(order, "stock", ONE).batches
         assert message.envelope.hop == 1
         assert sorted(message.tags) == [1, 2]
+
+
+@pytest.mark.parametrize(("sent", "read"), [(1_000_001, 1_000_001), (2**31 - 1, MAX_HOP), (2**62, MAX_HOP)])
+def test_a_message_sent_again_however_often_is_read_at_its_hop_or_the_highest(sent, read):
+    [[message]] = plan([delivery(1, headers={HOP: sent, ATTEMPT: 2**40})], "stock", ONE).batches
+    assert (message.envelope.hop, message.envelope.attempt) == (read, 1_000_000)
+
+
+def test_of_two_messages_that_share_an_id_neither_is_acked_with_the_other():
+    good, garbage = delivery(1, message_id="m"), delivery(2, b"{", message_id="m", headers={HOP: 3})
+    broken = delivery(3, message_id="m", headers={HOP: 9, ATTEMPT: "x"})
+    for order in ([good, garbage, broken], [broken, garbage, good]):
+        todo = plan(order, "stock", ONE)
+        assert [[message.tags for message in batch] for batch in todo.batches] == [[(1,)]]
+        assert sorted(message.tags for message in todo.unreadable) == [(2,), (3,)]
+
+
+def test_a_batch_never_has_two_messages_of_one_id():
+    bodies = [b'{"order_id":"o1"}', b'{"order_id":"o2"}']
+    arrived = [delivery(n, body, message_id="m") for n, body in enumerate(bodies)]
+    assert [len(batch) for batch in plan(arrived, "stock", ONE).batches] == [1, 1]
 
 
 def test_neighbours_of_unreadable_messages_keep_their_order_and_their_batches():

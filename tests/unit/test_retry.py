@@ -19,7 +19,7 @@ from ordermq.errors import (
     OutcomeUnknown,
     StoreError,
 )
-from ordermq.message.envelope import Envelope
+from ordermq.message.envelope import MAX_HOP, Envelope
 from ordermq.task.outcome import DONE, Dead, Postpone, Retry
 from ordermq.task.retry import (
     LONGEST_DELAY_S,
@@ -102,6 +102,24 @@ def test_what_is_sent_again_for_too_long_is_dead_and_an_old_message_that_was_not
     assert settle(outcome, age_s=61.0) == Dead("gave up after 61 s: no")
     assert settle(outcome, age_s=59.0).reason == "no"
     assert settle(outcome).reason == "no"
+
+
+def test_a_wait_that_a_service_asked_for_is_never_shorter_than_the_backoff():
+    there = envelope(attempt=2, hop=50)
+    for asked in (Postpone("503", 0.0), Postpone("503", 0.01), Retry("503", 0.0)):
+        delays = [POLICY.spaced(asked, there, Random(seed)).delay_s for seed in range(300)]
+        ceiling_s = 8.0 if isinstance(asked, Postpone) else 2.0
+        assert ceiling_s * 0.9 < max(delays) <= ceiling_s
+        assert min(delays) >= asked.delay_s
+    assert POLICY.spaced(Postpone("503", 900.0), there, Random(1)) == Postpone("503", 900.0)
+    assert POLICY.spaced(Postpone("503"), there, Random(1)) == Postpone("503")
+    assert POLICY.spaced(Dead("no"), there, Random(1)) == Dead("no")
+
+
+@pytest.mark.parametrize("outcome", [Retry("no"), Postpone("no"), Postpone("no", 5.0)])
+def test_a_message_that_has_no_next_hop_is_dead(outcome):
+    assert settle(outcome, hop=MAX_HOP) == Dead(f"gave up after it was sent again {MAX_HOP} times: no")
+    assert settle(outcome, hop=MAX_HOP - 1).reason == "no"
 
 
 class Slow(Exception):

@@ -18,7 +18,7 @@ from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.resuming import adopt_texts, resume, stuck
 from ordermq.shop.money import written
 from ordermq.shop.queries import OrderDetail
-from ordermq.shop.resolve import resolve_order
+from ordermq.shop.resolve import Resolved, resolve_order
 from ordermq.store import StoreTransaction, actions
 
 
@@ -191,7 +191,7 @@ def resolve(*, order_id: str, reason: str, dry_run: bool, as_json: bool, config_
     the order's history, so write no personal data. Exit 65 while a step that was given up
     must still be done (release, refund, ship): the error names the dead letter to replay.
 
-    JSON: one object {order_id, attention_reason, discarded}.
+    JSON: one object {order_id, attention_reason, discarded, pending}.
     """
     session = load_shop(config_path).session("ordermq order")
     with session.transaction(dry_run=dry_run) as tx:
@@ -201,11 +201,21 @@ def resolve(*, order_id: str, reason: str, dry_run: bool, as_json: bool, config_
         return
     if resolved.attention_reason is None:
         write(f"order {order_id} does not need a person: nothing was changed")
+        _write_pending(resolved)
         return
     word = "would be" if dry_run else "is"
     write(f"order {order_id} {word} resolved: {shortened(resolved.attention_reason, 200)}")
     for number in resolved.discarded:
         write(f"dead letter {number} {word} discarded")
+    _write_pending(resolved)
+
+
+def _write_pending(resolved: Resolved) -> None:
+    """Say what the order still waits for, and what helps if its message was lost."""
+    if resolved.pending:
+        steps = ", ".join(resolved.pending)
+        todo = f'ordermq order resume {resolved.order_id} --reason "..."'
+        write(f"pending: {steps}; if nothing happens to the order: {todo}")
 
 
 def _head(detail: OrderDetail) -> Iterator[str]:
