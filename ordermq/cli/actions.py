@@ -3,7 +3,7 @@
 import click
 
 from ordermq.cli.options import as_json, common, limit
-from ordermq.cli.output import seconds, shortened, write_json, write_table
+from ordermq.cli.output import at_most, seconds, shortened, write_json, write_table
 from ordermq.cli.program import load_program
 from ordermq.cli.run import EXIT_CODES
 from ordermq.store import actions
@@ -39,7 +39,8 @@ def command(
     JSON lines: one object {action_id, acted_at, actor, action, subject, reason} each.
     """
     with load_program(config_path).session("ordermq actions").transaction() as tx:
-        found = actions.select(tx, subject=subject, action=action, actor=actor, limit=limit)
+        found = actions.select(tx, subject=subject, action=action, actor=actor, limit=limit + 1)
+    found = at_most(limit, found)
     if as_json:
         for each in found:
             write_json(each._asdict())

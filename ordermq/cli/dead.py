@@ -9,7 +9,7 @@ from ordermq.cli.deciding import discard, replay, subject
 from ordermq.cli.filters import closed, filters
 from ordermq.cli.operator import actor
 from ordermq.cli.options import as_json, common, limit
-from ordermq.cli.output import seconds, shortened, write, write_json, write_table
+from ordermq.cli.output import at_most, seconds, shortened, write, write_json, write_table
 from ordermq.cli.program import load_program
 from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import DeadLetterNotFound
@@ -47,7 +47,7 @@ def list_(*, matching: Filter, limit: int, as_json: bool, config_path: str | Non
     JSON lines: one object for each dead letter, without its body.
     """
     with load_program(config_path).session("ordermq dead").transaction() as tx:
-        letters = dead_letters.select(tx, matching, limit=limit)
+        letters = at_most(limit, dead_letters.select(tx, matching, limit=limit + 1))
     if as_json:
         for each in letters:
             write_json(_without_body(each))
@@ -88,7 +88,7 @@ def group(*, matching: Filter, limit: int, as_json: bool, config_path: str | Non
     type, fingerprint, reason} each, with the reason of the newest one.
     """
     with load_program(config_path).session("ordermq dead").transaction() as tx:
-        groups = dead_letters.group(tx, matching, limit=limit)
+        groups = at_most(limit, dead_letters.group(tx, matching, limit=limit + 1))
     if as_json:
         for each in groups:
             write_json(asdict(each))

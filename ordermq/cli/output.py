@@ -1,15 +1,19 @@
 """Printing: tables for people, 80 columns wide, and JSON for programs."""
 
+import codecs
 import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 
 import click
 
 from ordermq.cli.run import PIPE_CLOSED, silence_stdout
 from ordermq.observe.text import line
+
+T = TypeVar("T")
 
 
 def write(text: str) -> None:
@@ -36,8 +40,23 @@ def note(text: str) -> None:
 
 
 def write_json(value: object) -> None:
-    """Print one JSON document on one line: instants as RFC 3339, bytes as text."""
-    write(json.dumps(value, ensure_ascii=False, default=_plain))
+    """Print one JSON document on one line: instants as RFC 3339, bytes as text.
+
+    Where stdout is not UTF-8 or text is not Unicode, characters are escaped as JSON has it.
+    """
+    text = json.dumps(value, ensure_ascii=not _is_utf_8(sys.stdout.encoding), default=_plain)
+    write(text)
+
+
+def at_most(limit: int, rows: list[T]) -> list[T]:
+    """Return the first ``limit`` of ``rows``. If there are more, stderr says so when the command ends.
+
+    The caller asks for one row more than it shows.
+    """
+    if len(rows) > limit:
+        text = f"there are more: only {limit} are shown; see --limit"
+        click.get_current_context().call_on_close(lambda: note(text))
+    return rows[:limit]
 
 
 def write_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -71,6 +90,10 @@ def _cell(value: object) -> tuple[str, bool]:
         return "", True
     is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
     return line(str(value)), is_number
+
+
+def _is_utf_8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name == "utf-8"
 
 
 def _plain(value: object) -> object:

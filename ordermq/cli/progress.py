@@ -11,6 +11,8 @@ from typing import Protocol, Self, cast
 
 import click
 
+from ordermq.cli.output import note
+from ordermq.cli.records import check_gzip
 from ordermq.errors import UsageError
 
 STDIN = "-"
@@ -55,9 +57,26 @@ class Input:
 
     def read1(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes as soon as there are any."""
-        data = self._stream.read1(size)
+        try:
+            data = self._stream.read1(size)
+        except OSError as exc:
+            raise UsageError(f"cannot read {self.name}: {exc.strerror}") from exc
         self.read_bytes += len(data)
         return data
+
+    def check(self) -> None:
+        """Find out before the first record is used whether the file is whole. Raises BadInput.
+
+        A gzipped file is unpacked to its end and read again from its beginning. A pipe can be
+        read once only, so a note says that it was not checked.
+        """
+        if self.size_bytes is None:
+            note(f"{self.name} is a pipe and cannot be checked first: if it is cut, what came before counts")
+            return
+        begin = self._stream.tell()
+        check_gzip(self)
+        self._stream.seek(begin)
+        self.read_bytes = 0
 
 
 class Progress(Protocol):

@@ -11,7 +11,7 @@ from ordermq.cli.bulk import Pace
 from ordermq.cli.output import note, write, write_json
 from ordermq.cli.program import load_program
 from ordermq.cli.progress import Input, progress
-from ordermq.cli.rejects import RejectsFile
+from ordermq.cli.rejects import RejectsFile, refuse_empty
 from ordermq.cli.run import EXIT_CODES
 from ordermq.cli.sending import Address, Sender, read_publishings, read_whole
 from ordermq.clock import monotonic_s
@@ -56,7 +56,8 @@ def command(
     """Publish each line of FILE, a JSON document, to the exchange, and wait for the confirms.
 
     Without --message-id-field the id of a message is made from its bytes: consumers
-    handle a file that was published twice only once. Lines that are not JSON, and
+    handle a file that was published twice only once. A gzipped FILE is checked before the
+    first message is sent; a pipe cannot be. Lines that are not JSON, and
     messages that the broker does not confirm, go to the rejects file. Exit 69 if a
     message reached no queue, 75 if one was not confirmed: run the command again.
 
@@ -68,13 +69,17 @@ def command(
     began_s = monotonic_s()
     stopped: BaseException | None = None
     with Input(file) as source, closing(RejectsFile(rejects_path, source)) as rejects:
-        found = [read_whole(source, address)] if whole else read_publishings(source, address)
+        found = (read_whole if whole else read_publishings)(source, address)
         sender = Sender(publisher.publish_many if publisher else None, rejects=rejects, pace=Pace(rate))
         try:
+            if not whole:
+                source.check()
             with publisher or nullcontext(), progress(source) as step:
                 sender.send(found, step)
-        except (ConnectionLost, KeyboardInterrupt) as exc:
+        except (BadInput, ConnectionLost, KeyboardInterrupt) as exc:
             stopped = exc
+    if isinstance(stopped, BadInput) and sender.read == 0:
+        raise stopped
     _summarise(sender, rejects, monotonic_s() - began_s, as_json=as_json, dry_run=dry_run)
     for failure in (publisher.failure, publisher.refusal) if publisher is not None else ():
         if isinstance(failure, OrderMQError):
@@ -115,6 +120,7 @@ def _judge(sender: Sender, rejects: RejectsFile, *, strict: bool) -> None:
             f"{returned} messages matched no queue; is the routing key right, and was"
             " 'ordermq topology apply' run?"
         )
+    refuse_empty(sender.read, rejects.source, strict=strict)
     bad = sender.rejected + outcomes[PublishOutcome.REFUSED]
     if bad and (strict or bad == sender.read):
         raise BadInput(f"{bad} of {sender.read} messages were rejected; see {rejects.path}")

@@ -53,6 +53,8 @@ def command(without_gateways: bool, as_json: bool, config_path: str | None) -> N
             write(f"{check.name:33}{verdict:12}{shortened(check.note, 100)}".rstrip())
             for offender in check.offenders:
                 write(f"    {shortened(offender, 200)}")
+            if check.wrong > len(check.offenders):
+                write(f"    and {check.wrong - len(check.offenders)} more")
         write(f"reconcile: {'OK' if report.is_ok else 'FAILED'}")
     if not report.is_ok:
         raise click.exceptions.Exit(1)

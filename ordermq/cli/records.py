@@ -3,7 +3,8 @@
 The content says whether a file is plain or gzip. Memory holds one chunk and one line: a
 line over ``MAX_LINE_BYTES`` is skipped while it is read. Only a line feed ends a line; a
 carriage return before it, a byte order mark before the first line and blank lines are
-dropped. If a gzip stream is broken, its last line is lost, never a line before it.
+dropped. A gzip stream that is cut or damaged is an error, because what is missing cannot be
+known. ``check_gzip`` finds that out before the first line is used.
 """
 
 import gzip
@@ -51,13 +52,24 @@ class ByteStream(Protocol):
 
 
 def read_lines(stream: ByteStream) -> Iterator[Line | Reject]:
-    """Yield every line that is not blank, in order. Raises BadInput for a file that is not UTF-8 at all."""
+    """Yield every line that is not blank, in order.
+
+    Raises BadInput for a file that is not UTF-8 at all, and where a gzip stream is broken.
+    """
     for number, (data, broken) in enumerate(_split(_chunks(stream)), start=1):
         text = data.decode("utf-8", "replace")
         if reason := broken or _unreadable(data):
             yield Reject(number, reason, beginning(text))
         elif text and not text.isspace():
             yield Line(number, text)
+
+
+def check_gzip(stream: ByteStream) -> None:
+    """Read a gzip stream to its end. Raises BadInput if it is cut or damaged; other content is not read."""
+    head = _head(stream)
+    if head.startswith(_GZIP):
+        for _ in _unpacked(head, stream):
+            pass
 
 
 def reject(line: Line, reason: object, record_id: str | None = None) -> Reject:
@@ -82,18 +94,16 @@ def _unreadable(data: bytes) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Broken:
-    """Ends the chunks of a stream that is damaged from here on."""
-
-    reason: str
-
-
-def _chunks(stream: ByteStream) -> Iterator[bytes | _Broken]:
-    """Yield the file's content, unpacked; last a ``_Broken`` if it is damaged."""
+def _head(stream: ByteStream) -> bytes:
     head = b""
     while len(head) < len(_BOM) and (more := stream.read1(len(_BOM) - len(head))):
         head += more
+    return head
+
+
+def _chunks(stream: ByteStream) -> Iterator[bytes]:
+    """Yield the file's content, unpacked. Raises BadInput."""
+    head = _head(stream)
     if head[:2] in _WIDE_BOMS:
         raise BadInput(f"the file is {_WIDE_BOMS[head[:2]]}; convert it to UTF-8 first")
     if not head.startswith(_GZIP):
@@ -101,6 +111,10 @@ def _chunks(stream: ByteStream) -> Iterator[bytes | _Broken]:
         while chunk := stream.read1(_CHUNK_BYTES):
             yield chunk
         return
+    yield from _unpacked(head, stream)
+
+
+def _unpacked(head: bytes, stream: ByteStream) -> Iterator[bytes]:
     rejoined = _Rejoined(head, stream)
     with gzip.GzipFile(fileobj=rejoined) as unpacked:  # type: ignore[call-overload] # it needs read() alone, unless it has to go back
         is_first = True
@@ -110,13 +124,13 @@ def _chunks(stream: ByteStream) -> Iterator[bytes | _Broken]:
                 yield chunk.removeprefix(_BOM) if is_first else chunk
                 is_first = False
         except _BROKEN_GZIP as exc:
-            yield _Broken(_what_broke(exc))
+            raise BadInput(_what_broke(exc)) from exc
 
 
 def _what_broke(exc: Exception) -> str:
     if isinstance(exc, EOFError):
-        return "the gzip data ends too early; lines after this one are missing"
-    return f"the gzip data is damaged ({exc}); lines after this one are missing"
+        return "the gzip data ends too early: the file was cut; get it again"
+    return f"the gzip data is damaged ({exc}); get the file again"
 
 
 class _Rejoined:
@@ -133,14 +147,11 @@ class _Rejoined:
         return head
 
 
-def _split(chunks: Iterator[bytes | _Broken]) -> Iterator[tuple[bytes, str | None]]:
+def _split(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, str | None]]:
     """Yield each line and why it is refused, or None. Of a line that is too long only its beginning."""
     kept = b""
     is_long = False
     for chunk in chunks:
-        if isinstance(chunk, _Broken):
-            yield kept, chunk.reason
-            return
         first, *rest = chunk.split(b"\n")
         if not is_long:
             kept += first

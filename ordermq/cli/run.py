@@ -1,5 +1,6 @@
 """How every command ends: an exit code, and for an error one line with its place and what to do next."""
 
+import io
 import os
 import sys
 import traceback
@@ -63,6 +64,7 @@ def main(command: click.Command, prog_name: str) -> NoReturn:
 def run(command: click.Command, prog_name: str, args: Sequence[str]) -> int:
     """Run ``command``; return the exit code. A traceback is written only for a bug or with --debug."""
     invocation = Invocation()
+    _show_everything()
     try:
         failpoints.arm(environment.failpoint())
         code = command.main(list(args), prog_name, standalone_mode=False, obj=invocation)
@@ -85,6 +87,12 @@ def run(command: click.Command, prog_name: str, args: Sequence[str]) -> int:
         traceback.print_exc()
         click.echo(f"{prog_name}: this is a bug; please report it with the lines above", err=True)
         return BUG
+
+
+def _show_everything() -> None:
+    """Have characters that the terminal's encoding cannot show written as ``\\u20ac``, as stderr does."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def explain(error: OrderMQError) -> str:

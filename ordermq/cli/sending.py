@@ -64,14 +64,18 @@ def read_publishings(stream: ByteStream, address: Address) -> Iterator[FromLine 
             yield reject(line, exc)
 
 
-def read_whole(stream: ByteStream, address: Address) -> FromLine:
-    """Return the file as one message, byte for byte. Raises BadInput over the size limit."""
+def read_whole(stream: ByteStream, address: Address) -> Iterator[FromLine]:
+    """Yield the file as one message, byte for byte, or nothing if it is empty.
+
+    Raises BadInput over the size limit.
+    """
     body = b""
     while len(body) <= MAX_BODY_BYTES and (more := stream.read1(MAX_BODY_BYTES)):
         body += more
     if len(body) > MAX_BODY_BYTES:
         raise BadInput(f"the file is over the {MAX_BODY_BYTES} bytes a message may have")
-    return address.publishing(1, body)
+    if body:
+        yield address.publishing(1, body)
 
 
 class Sender:

@@ -253,6 +253,56 @@ def test_stock_is_shown_and_a_bad_file_loads_nothing(shop):
     assert shop.json("ordermq", "stock", "show", "P-1")["loaded"] == 5
 
 
+def test_a_dry_run_of_a_stock_file_exits_as_the_load_would(shop):
+    shop.ok("ordermq", "stock", "load", "-", stdin=b"product_id,units\nP-1,5\n")
+    for data in (
+        b"product_id,units\nP-1,7\nP-1,8\n",
+        b"product_id,units\nP 1,7\n",
+        b"product_id,units\nP-1,9007199254740993\n",
+        b"product_id,units\rP-1,7\r",
+    ):
+        found = [shop.run("ordermq", "stock", "load", "-", *flag, stdin=data) for flag in ([], ["--dry-run"])]
+        assert [each.returncode for each in found] == [65, 65], found
+        assert found[0].stderr == found[1].stderr
+    assert "would set 1 products" in shop.ok(
+        "ordermq", "stock", "load", "-", "--dry-run", stdin=b"product_id,units\nP-1,7\n"
+    )
+    assert shop.json("ordermq", "stock", "show", "P-1")["loaded"] == 5
+
+
+def test_nothing_is_placed_from_a_damaged_file_or_without_a_place_for_rejects(shop):
+    (shop.folder / "cut.jsonl.gz").write_bytes(gzip.compress(FILE)[:-7])
+    assert shop.run("ordermq-publish", "orders", "cut.jsonl.gz").returncode == 65
+    (shop.folder / "bad.jsonl").write_bytes(FILE + b"{\n")
+    found = shop.run("ordermq-publish", "orders", "bad.jsonl", "--rejects", "nowhere/rejects")
+    assert found.returncode == 64
+    assert shop.lines("ordermq", "order", "list") == []
+
+
+def test_a_list_cut_at_its_limit_says_so(shop):
+    shop.ok("ordermq-publish", "orders", "-", stdin=FILE)
+    for argv in (("order", "list"), ("order", "stuck", "--older-than", "0")):
+        cut = shop.run("ordermq", *argv, "--limit", "2", "--json")
+        assert (len(cut.stdout.splitlines()), cut.returncode) == (2, 0)
+        assert "there are more: only 2 are shown" in cut.stderr
+        assert shop.run("ordermq", *argv, "--limit", str(len(ORDERS)), "--json").stderr == ""
+
+
+def test_a_cancelled_order_says_why_and_which_product_was_short(shop):
+    shop.ok("ordermq", "stock", "load", "-", stdin=b"product_id,units\nP-1,5\nP-2,1\n")
+    short = b"order_id,customer_id,currency,product_id,quantity,unit_price,card_token\n"
+    short += b"A-1,C-1,EUR,P-1,1,1.00,tok_1\nA-1,C-1,EUR,P-2,2,1.00,tok_1\nA-2,C-1,EUR,P-1,1,1.00,tok_1\n"
+    shop.ok("ordermq-publish", "orders", "-", stdin=short)
+    shop.ok("ordermq", "order", "cancel", "A-2", "--reason", "the customer called")
+    shop.start("ordermq-relay")
+    shop.start("ordermq-consumer", "--queue", "inventory")
+    wait_until(lambda: shop.json("ordermq", "order", "counts")["cancelled"] == 2, 30.0, every_s=0.2)
+    assert re.search(
+        r"^because +not enough stock of P-2$", shop.ok("ordermq", "order", "show", "A-1"), re.MULTILINE
+    )
+    assert shop.json("ordermq", "order", "show", "A-2")["because"] == "asked for: the customer called"
+
+
 def test_the_topology_is_verified_and_a_difference_is_named(shop, vhost):
     assert "as it should be" in shop.ok("ordermq", "topology", "verify")
     changed = shop.run("ordermq", "topology", "verify", "--json", ORDERMQ_TOPOLOGY_QUEUES="gifts")

@@ -56,21 +56,18 @@ def test_a_file_in_utf_16_is_refused_as_a_whole() -> None:
 
 def test_a_gzip_file_cut_short_gives_what_came_before_and_says_so() -> None:
     whole = b"".join(b"line %d of a file that does not repeat itself: %d\n" % (n, n * n) for n in range(9000))
-    found = lines(gzip.compress(whole)[:-9000])
-    *before, last = found
+    before = []
+    with pytest.raises(BadInput, match="ends too early"):
+        before.extend(read_lines(io.BytesIO(gzip.compress(whole)[:-9000])))
     assert len(before) > 1000
     assert all(isinstance(each, Line) and each.text.startswith(f"line {each.number - 1} ") for each in before)
-    assert isinstance(last, Reject)
-    assert last.line == len(before) + 1
-    assert "ends too early" in last.reason
 
 
 def test_a_gzip_file_with_a_flipped_bit_is_reported_damaged() -> None:
     packed = bytearray(gzip.compress(b"a\nb\n"))
     packed[-8] ^= 1  # its checksum
-    *_, last = lines(bytes(packed))
-    assert isinstance(last, Reject)
-    assert "damaged" in last.reason
+    with pytest.raises(BadInput, match="damaged"):
+        lines(bytes(packed))
 
 
 def test_memory_does_not_grow_with_a_line_of_any_length() -> None:
@@ -95,7 +92,7 @@ class Trickle(io.BytesIO):
 
 @given(st.binary(max_size=400))
 def test_any_bytes_give_lines_in_rising_order_however_they_arrive(data: bytes) -> None:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b"):
         return
     found = lines(data)
     numbers = [each.number if isinstance(each, Line) else each.line for each in found]

@@ -11,11 +11,12 @@ import click
 from ordermq.cli.bulk import commit
 from ordermq.cli.operator import actor
 from ordermq.cli.options import as_json, common, dry_run, limit, reason
-from ordermq.cli.output import seconds, shortened, write, write_json, write_table
+from ordermq.cli.output import at_most, seconds, shortened, write, write_json, write_table
 from ordermq.cli.run import EXIT_CODES
 from ordermq.shop import Cancelled, Status, cancel_order, queries
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.resuming import adopt_texts, resume, stuck
+from ordermq.shop.history import why_cancelled
 from ordermq.shop.money import written
 from ordermq.shop.queries import OrderDetail
 from ordermq.shop.resolve import Resolved, resolve_order
@@ -42,13 +43,14 @@ def show(order_id: str, as_json: bool, config_path: str | None) -> None:
     """Show all that is known about ORDER_ID; exit 1 if there is no such order.
 
     JSON: one object {order, items, events, messages, payment, notifications,
-    shipment_number, points}; the body of an event is the JSON that was written.
+    shipment_number, points, because}; the body of an event is the JSON that was written, and
+    because says why the order was cancelled.
     """
     program = load_shop(config_path)
     with program.session("ordermq order").transaction() as tx:
         detail = queries.show(order_id, tx, queues=program.registry.queues)
     if as_json:
-        document = asdict(detail)
+        document = {**asdict(detail), "because": why_cancelled(detail.events)}
         for event in document["events"]:
             event["body"] = json.loads(event["body"])
         write_json(document)
@@ -87,7 +89,10 @@ def list_(
     JSON lines: one object for each order.
     """
     with load_shop(config_path).session("ordermq order").transaction() as tx:
-        rows = queries.select(tx, status=Status(state) if state else None, attention=attention, limit=limit)
+        rows = queries.select(
+            tx, status=Status(state) if state else None, attention=attention, limit=limit + 1
+        )
+    rows = at_most(limit, rows)
     if as_json:
         for row in rows:
             write_json(asdict(row))
@@ -223,6 +228,8 @@ def _head(detail: OrderDetail) -> Iterator[str]:
     yield f"order      {order.order_id}"
     pending = f", pending: {', '.join(order.pending)}" if order.pending else ""
     yield f"state      {order.status}{pending}"
+    if (why := why_cancelled(detail.events)) is not None:
+        yield f"because    {shortened(why, 400)}"
     if order.attention_reason:
         yield f"attention  {shortened(order.attention_reason, 200)}"
     yield f"customer   {order.customer_id}"

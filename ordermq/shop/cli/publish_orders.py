@@ -9,7 +9,7 @@ from ordermq.cli import options
 from ordermq.cli.bulk import Pace
 from ordermq.cli.output import note, write, write_json
 from ordermq.cli.progress import Input, progress
-from ordermq.cli.rejects import RejectsFile
+from ordermq.cli.rejects import RejectsFile, refuse_empty
 from ordermq.cli.run import EXIT_CODES
 from ordermq.clock import monotonic_s
 from ordermq.errors import BadInput, Contention, StoreUnavailable
@@ -71,7 +71,8 @@ def command(
 ) -> None:
     """Place every order of FILE, or of standard input if it is -. FILE may be gzipped.
 
-    Reads FILE as a stream and places the orders in batches. Bad records go to the
+    docs/order-files.md describes the fields. A gzipped FILE is checked whole before the first
+    order is placed; a pipe cannot be. Orders are placed in batches. Bad records go to the
     rejects file with their line and reason, and the others are placed. After an
     interruption run it again: an order that was placed before counts as a duplicate.
     One that was placed before and has been cancelled since stays cancelled, and is
@@ -86,10 +87,13 @@ def command(
     with Input(file) as source, closing(RejectsFile(rejects_path, source, id_name="order_id")) as rejects:
         placer = Placer(session, rejects=rejects, pace=Pace(rate), retry_for_s=retry_for_s)
         try:
+            source.check()
             with progress(source) as step:
                 placer.place(read_orders(source, format_), step)
-        except (StoreUnavailable, Contention, KeyboardInterrupt) as exc:
+        except (BadInput, StoreUnavailable, Contention, KeyboardInterrupt) as exc:
             stopped = exc
+    if isinstance(stopped, BadInput) and placer.counts.read == 0:
+        raise stopped
     _summarise(placer.counts, rejects, monotonic_s() - began_s, as_json=as_json, dry_run=dry_run)
     if stopped is not None:
         note(f"stopped after line {placer.counts.line}; run it again to go on: no order is placed twice")
@@ -132,6 +136,7 @@ def _summarise(counts: Counts, rejects: RejectsFile, seconds: float, *, as_json:
 
 
 def _judge(counts: Counts, rejects: RejectsFile, format_: str, *, strict: bool) -> None:
+    refuse_empty(counts.read, rejects.source, strict=strict)
     if counts.read and counts.rejected == counts.read:
         raise BadInput(f"none of the {counts.read} records could be read as {format_}; see {rejects.path}")
     if strict and counts.rejected:

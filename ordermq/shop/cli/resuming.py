@@ -10,7 +10,7 @@ import click
 from ordermq.cli.bulk import Pace, batches, commit, taking
 from ordermq.cli.operator import actor, ask
 from ordermq.cli.options import DURATION, as_json, common, dry_run, limit, rate, reason, yes
-from ordermq.cli.output import seconds, shortened, write, write_json, write_table
+from ordermq.cli.output import at_most, seconds, shortened, write, write_json, write_table
 from ordermq.cli.progress import counting
 from ordermq.cli.run import EXIT_CODES
 from ordermq.shop import notifications, queries
@@ -57,7 +57,7 @@ def stuck(*, older_than_s: float, check: bool, limit: int, as_json: bool, config
     JSON lines: one object for each order, as 'order list' prints it, with payment_state.
     """
     with load_shop(config_path).session("ordermq order").transaction() as tx:
-        rows = queries.stuck(tx, older_than_s=older_than_s, limit=limit)
+        rows = at_most(limit, queries.stuck(tx, older_than_s=older_than_s, limit=limit + 1))
     if as_json:
         for row in rows:
             write_json(asdict(row))

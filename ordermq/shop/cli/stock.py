@@ -1,6 +1,5 @@
 """``ordermq stock``: the units of each product that came in, and those that are left."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -8,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from ordermq.cli.options import as_json, common, dry_run, limit
-from ordermq.cli.output import note, write, write_json, write_table
+from ordermq.cli.output import at_most, note, write, write_json, write_table
 from ordermq.cli.progress import Input
 from ordermq.cli.records import Line, Reject, read_lines
 from ordermq.cli.run import EXIT_CODES
@@ -17,6 +16,7 @@ from ordermq.shop import load_stock, queries
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.intake import FORMATS, Entry, read_orders
 from ordermq.shop.intake.demand import demand_of, stock_for
+from ordermq.shop.intake.rows import read_rows, split
 
 HEADER = "product_id,units"
 
@@ -41,16 +41,14 @@ def load(file: str, dry_run: bool, config_path: str | None) -> None:
     """Set the units of each product that ever came in, from a CSV with the header product_id,units.
 
     FILE is loaded in one transaction, all or nothing; to load it again changes nothing. A
-    product cannot be set to fewer units than are reserved or shipped.
+    product cannot be set to fewer units than are reserved or shipped. --dry-run exits as the
+    load would.
     """
     with Input(file) as source:
         rows = list(_rows(read_lines(source)))
-    if dry_run:
-        write(f"would set {len(rows)} products, {sum(units for _, units in rows)} units")
-        return
-    with load_shop(config_path).session("ordermq stock").transaction() as tx:
+    with load_shop(config_path).session("ordermq stock").transaction(dry_run=dry_run) as tx:
         count = load_stock(rows, tx)
-    write(f"set {count} products, {sum(units for _, units in rows)} units")
+    write(f"{'would set' if dry_run else 'set'} {count} products, {sum(units for _, units in rows)} units")
 
 
 @command.command(
@@ -71,7 +69,7 @@ def show(products: tuple[str, ...], limit: int, as_json: bool, config_path: str 
     JSON lines: one object for each product.
     """
     with load_shop(config_path).session("ordermq stock").transaction() as tx:
-        rows = queries.stock(tx, products=products or None, limit=limit)
+        rows = at_most(limit, queries.stock(tx, products=products or None, limit=limit + 1))
     if as_json:
         for row in rows:
             write_json(asdict(row))
@@ -127,18 +125,19 @@ def from_orders(file: str, format_: str, cover: float, config_path: str | None) 
 
 def _rows(lines: Iterable[Line | Reject]) -> Iterator[tuple[str, int]]:
     """Yield (product_id, units). Raises BadInput naming the first line that is not such a row."""
-    is_header = True
-    for line in lines:
-        if isinstance(line, Reject):
-            raise BadInput(f"line {line.line}: {line.reason}")
-        cells = [cell.strip() for cell in next(csv.reader([line.text]))]
-        if is_header:
-            is_header = False
-            if cells != HEADER.split(","):
-                raise BadInput(f"line {line.number} is not the header {HEADER}")
-            continue
-        if len(cells) != 2 or not (cells[1].isascii() and cells[1].isdigit()) or len(cells[1]) > 18:
+    source = iter(lines)
+    header = next(source, None)
+    if header is None:
+        raise BadInput(f"the file is empty; its first line must be {HEADER}")
+    if isinstance(header, Reject):
+        raise BadInput(f"line {header.line}: {header.reason}")
+    if split(header.text) != HEADER.split(","):
+        raise BadInput(f"line {header.number} is not the header {HEADER}")
+    for row in read_rows(source, HEADER.split(",")):
+        units = row.cells.get("units", "")
+        if row.problem or not (units.isascii() and units.isdigit()) or len(units) > 18:
+            why = f"; {row.problem}" if row.problem else ""
             raise BadInput(
-                f"line {line.number}: {line.text[:80]!r} is not a product and a whole number of units"
+                f"line {row.line}: {row.text[:80]!r} is not a product and a whole number of units{why}"
             )
-        yield cells[0], int(cells[1])
+        yield row.cells["product_id"], int(units)

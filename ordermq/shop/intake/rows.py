@@ -58,7 +58,9 @@ def split(text: str) -> list[str]:
         cells = next(csv.reader(_lines(text), strict=True))
         return [re.sub(r"\r?\n", " ", cell).strip() for cell in cells]
     except csv.Error as exc:
-        why = "a carriage return inside of the row" if "new-line" in str(exc) else str(exc)
+        why = str(exc)
+        if "new-line" in why:
+            why = "a carriage return inside of the row (lines end with a line feed)"
         raise BadInput(f"not CSV: {why}") from exc
 
 

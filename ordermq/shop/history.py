@@ -1,0 +1,31 @@
+"""What the events of an order tell a person. Pure."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ordermq.shop.events import EventType
+from ordermq.shop.queries import EventRow
+
+
+def _shortage(data: Mapping[str, Any]) -> str:
+    return f"not enough stock of {', '.join(data.get('products', ())) or 'a product'}"
+
+
+_CAUSES: Mapping[EventType, Callable[[Mapping[str, Any]], str]] = {
+    EventType.STOCK_REJECTED: _shortage,
+    EventType.RESERVATION_FAILED: lambda data: "its stock could not be reserved: see its dead letter",
+    EventType.PAYMENT_DECLINED: lambda data: f"the payment was declined: {data.get('reason', '')}",
+    EventType.PAYMENT_FAILED: lambda data: "the payment was given up: see its dead letter",
+    EventType.CANCEL_REQUESTED: lambda data: f"asked for: {data.get('reason', '')}",
+}
+
+
+def why_cancelled(events: Iterable[EventRow]) -> str | None:
+    """Return why an order was cancelled; None if it was not. ``events`` are its whole history."""
+    why: str | None = None
+    for event in events:
+        cause = _CAUSES.get(EventType(event.type))
+        if cause is not None and why is None:  # a later one only says how a step ended
+            why = cause(json.loads(event.body)["data"])
+    return why
