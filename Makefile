@@ -28,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export ORDERMQ_STACK_BROKER := $(BROKER)
 
 help: ## Show this list of targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z -]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: bootstrap $(VENV)/.ready ## Install what is missing: RabbitMQ, PostgreSQL and a virtual environment
 
@@ -76,6 +76,9 @@ bench: setup ## Measure the speed beside Celery, Dramatiq and plain pika: make b
 test-pika: setup ## Run the tests of ordermq.amqp with the oldest and with the next pika
 	@tests/pika-versions
 
+test-lowest test-newest: test-%: $(VENV)/.ready ## Run some unit tests with the lowest (or newest) dependencies that setup.cfg allows
+	@tests/dependency-versions $*
+
 mutants: setup ## Break one promise of the code after the other and check that a test fails: make mutants [ALL=1 NAME=lease]
 	@$(BIN)/python -m tests.mutants $(if $(ALL),--all) $(NAME)
 
@@ -103,7 +106,7 @@ dist: $(VENV)/.ready ## Build the wheel and the source archive into dist/
 
 clean: ## Delete everything that was made here, with the private stack's data
 	@if [ -x $(BIN)/python ]; then bin/devstack down --wipe; fi
-	@rm -rf $(VENV) .venv-pika-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup bootstrap broker demo test chaos chaos-smoke soak bench test-pika mutants lint check docs format dist clean
+.PHONY: help setup bootstrap broker demo test chaos chaos-smoke soak bench test-pika test-lowest test-newest mutants lint check docs format dist clean

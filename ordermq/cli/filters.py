@@ -6,29 +6,29 @@ from typing import Any
 
 import click
 
-from ordermq.cli.options import DURATION, TEXT
+from ordermq.cli.options import duration, text
 from ordermq.store.dead_letters import Filter
 
 _OPTIONS = {
-    "queue": click.option("--queue", type=TEXT, help="Only those of this queue."),
-    "error": click.option("--error", type=TEXT, help="Only those whose reason contains this text."),
+    "queue": click.option("--queue", type=text, help="Only those of this queue."),
+    "error": click.option("--error", type=text, help="Only those whose reason contains this text."),
     "fingerprint": click.option(
-        "--fingerprint", type=TEXT, help="Only those that died of this cause; see 'dead group'."
+        "--fingerprint", type=text, help="Only those that died of this cause; see 'dead group'."
     ),
     "correlation_id": click.option(
         "--correlation-id",
         "--order",
         "correlation_id",
-        type=TEXT,
+        type=text,
         metavar="ID",
         help="Only those with this correlation id; the shop's is the order.",
     ),
-    "message_id": click.option("--message-id", type=TEXT, help="Only those of this message."),
+    "message_id": click.option("--message-id", type=text, help="Only those of this message."),
     "older_than_s": click.option(
-        "--older-than", "older_than_s", type=DURATION, help="Only those that died longer ago than this."
+        "--older-than", "older_than_s", type=duration, help="Only those that died longer ago than this."
     ),
     "newer_than_s": click.option(
-        "--newer-than", "newer_than_s", type=DURATION, help="Only those that died within this time."
+        "--newer-than", "newer_than_s", type=duration, help="Only those that died within this time."
     ),
 }
 

@@ -15,33 +15,19 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([smhd]?)")
 _UNIT_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
-class Duration(click.ParamType[float]):
-    """A duration such as ``90s``, ``10m``, ``2h`` or ``3d``, in seconds without a unit. Becomes a float."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        matched = _DURATION.fullmatch(str(value))
-        if matched is None:
-            self.fail(f"{value!r} is not a duration; write for example 90s or 5m", param, ctx)
-        return float(matched[1]) * _UNIT_S[matched[2]]
+def duration(value: str | float) -> float:
+    """Return the seconds of ``90s``, ``10m``, ``2h``, ``3d`` or a bare number of seconds."""
+    matched = _DURATION.fullmatch(str(value))
+    if matched is None:
+        raise click.BadParameter(f"{value!r} is not a duration; write for example 90s or 5m")
+    return float(matched[1]) * _UNIT_S[matched[2]]
 
 
-DURATION = Duration()
-
-
-class Text(click.ParamType[str]):
-    """Text that is not blank: an empty shell variable must not choose everything."""
-
-    name = "text"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not str(value).strip():
-            self.fail("is empty", param, ctx)
-        return str(value)
-
-
-TEXT = Text()
+def text(value: str) -> str:
+    """Return a text that is not blank: an empty shell variable must not choose everything."""
+    if not value.strip():
+        raise click.BadParameter("is empty")
+    return value
 
 
 def common(command: F) -> F:

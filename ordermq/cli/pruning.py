@@ -7,7 +7,7 @@ import click
 
 from ordermq.cli.bulk import Pace
 from ordermq.cli.operator import actor
-from ordermq.cli.options import DURATION, TEXT, as_json, common, dry_run, rate
+from ordermq.cli.options import as_json, common, dry_run, duration, rate, text
 from ordermq.cli.output import note, seconds, write_json, write_table
 from ordermq.cli.program import load_program
 from ordermq.cli.progress import counting
@@ -28,17 +28,17 @@ Examples:
 )
 @click.option(
     "--inbox-age",
-    type=DURATION,
+    type=duration,
     help="Delete inbox rows settled longer ago than this. Default: retention.inbox_s.",
 )
 @click.option(
     "--dead-age",
-    type=DURATION,
+    type=duration,
     help="Delete dead letters closed longer ago than this. Default: retention.dead_letters_s.",
 )
 @click.option(
     "--gone",
-    type=TEXT,
+    type=text,
     multiple=True,
     metavar="QUEUE",
     help="A queue that no longer exists; may be repeated.",
@@ -52,7 +52,7 @@ Examples:
 )
 @click.option(
     "--reason",
-    type=TEXT,
+    type=text,
     default="retention",
     show_default=True,
     help="Why you do this. It is recorded with your name and the time.",

@@ -9,7 +9,7 @@ import click
 
 from ordermq.cli.bulk import Pace, batches, commit, taking
 from ordermq.cli.operator import actor, ask
-from ordermq.cli.options import DURATION, as_json, common, dry_run, limit, rate, reason, yes
+from ordermq.cli.options import as_json, common, dry_run, duration, limit, rate, reason, yes
 from ordermq.cli.output import at_most, seconds, shortened, write, write_json, write_table
 from ordermq.cli.progress import counting
 from ordermq.cli.run import EXIT_CODES
@@ -38,7 +38,7 @@ Examples:
 @click.option(
     "--older-than",
     "older_than_s",
-    type=DURATION,
+    type=duration,
     default="10m",
     show_default=True,
     help="Only orders to which nothing has happened for this long.",
@@ -97,7 +97,7 @@ Examples:
 @click.option(
     "--older-than",
     "older_than_s",
-    type=DURATION,
+    type=duration,
     help="With --stuck: only orders to which nothing has happened for this long; default 10m.",
 )
 @click.option(
