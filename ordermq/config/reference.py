@@ -27,7 +27,8 @@ A value comes from the last of these sources that gives one:
 A secret in a file is read again at every connection, so a changed password needs no restart. A secret in the
 TOML file itself is refused if every user of the machine can read that file. An unknown section, key or
 `ORDERMQ_` variable, a wrong type and a value outside its limits are errors. A command reports all of them at
-once and exits with 78.
+once and exits with 78. The variables that Kubernetes makes of a service named ordermq-..., such as
+`ORDERMQ_RELAY_PORT=tcp://10.0.0.7:80`, are ignored.
 
 Durations are in seconds, sizes in bytes. With the defaults a broken connection is noticed within 10 s
 (`tcp_user_timeout_s` while data is under way, keepalive while it is idle), and a broker that hangs within

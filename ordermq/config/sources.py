@@ -22,6 +22,16 @@ from ordermq.errors import ConfigError
 
 _HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_-]+)\s*\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=")
+# What Kubernetes puts into each pod for a service whose name begins with ordermq, as NAME=VALUE.
+_URL = r"(?:tcp|udp|sctp)://\S+:\d+"
+_SERVICE_VARIABLE = re.compile(
+    rf"""{PREFIX}(?:[A-Z0-9_]+_)? (?:
+        SERVICE_HOST=[0-9a-fA-F.:]+ | SERVICE_PORT(?:_[A-Z0-9_]+)?=\d+
+        | PORT(?:_\d+_(?:TCP|UDP|SCTP))?={_URL}
+        | PORT_\d+_(?:TCP|UDP|SCTP)_(?:PROTO=(?:tcp|udp|sctp)|PORT=\d+|ADDR=[0-9a-fA-F.:]+)
+    )""",
+    re.VERBOSE,
+)
 _HANDLERS, _HANDLERS_VARIABLE = "consumer.handlers", "ORDERMQ_CONSUMER_HANDLERS"
 
 
@@ -81,12 +91,16 @@ def from_credentials(folder: Path, known: Mapping[str, Declared]) -> Source:
 
 
 def from_environ(environ: Environ, known: Mapping[str, Declared]) -> Source:
-    """Read ORDERMQ_<SECTION>_<KEY>, and for a secret ORDERMQ_<SECTION>_<KEY>_FILE."""
+    """Read ORDERMQ_<SECTION>_<KEY>, and for a secret ORDERMQ_<SECTION>_<KEY>_FILE.
+
+    The variables that Kubernetes makes of its services are no settings and no problems, even
+    where a service has the name of a setting: ``ORDERMQ_DATABASE_PORT=tcp://10.0.0.7:5432``.
+    """
     values = {each.variable: each for each in known.values()}
     files = {each.variable + "_FILE": each for each in known.values() if each.is_secret}
     found = Source([], [])
     for variable, text in environ.items():
-        if variable in values:
+        if variable in values and not (values[variable].kind is int and re.fullmatch(_URL, text)):
             found.givens.append(Given(values[variable], variable, text, from_text))
         elif variable in files:
             secret = files[variable]
@@ -97,7 +111,7 @@ def from_environ(environ: Environ, known: Mapping[str, Declared]) -> Source:
                 )
         elif variable == _HANDLERS_VARIABLE:
             found.problems.append(_moved(variable, "environment", text.split(",")))
-        elif _is_misspelt(variable):
+        elif _is_misspelt(variable) and not _SERVICE_VARIABLE.fullmatch(f"{variable}={text}"):
             names = [*values, *files, *OTHER_NAMES]
             found.problems.append(_unknown(variable, "environment", "variable", variable, names))
     return found

@@ -98,6 +98,27 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(request, client_address, server)
 
     def do_GET(self) -> None:
+        self.wfile.write(self._send_head())
+
+    def do_HEAD(self) -> None:
+        self._send_head()
+
+    def do_OPTIONS(self) -> None:
+        self._send_allowed(204)
+
+    def _refuse(self) -> None:
+        self._send_allowed(405)
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = _refuse
+
+    def _send_allowed(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Allow", "GET, HEAD, OPTIONS")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _send_head(self) -> bytes:
+        """Send the status and the headers of the answer to GET; return its body."""
         path = self.path.partition("?")[0]
         try:
             status, content_type, body = _answer(path, self._health)
@@ -109,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
-        self.wfile.write(body)
+        return body
 
     def log_message(self, format: str, *args: object) -> None:
         """Write nothing: probes come every few seconds."""

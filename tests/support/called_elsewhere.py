@@ -23,7 +23,7 @@ ENTRIES = (
         "observe/http.py",
         HTTP_SERVER,
         "daemon_threads request_queue_size block_on_close address_family handle_error"
-        " server_version sys_version do_GET log_message",
+        " server_version sys_version do_GET do_HEAD do_OPTIONS do_POST do_PUT do_PATCH do_DELETE log_message",
     ),
     ("observe/logs.py", "python-json-logger calls it", "add_fields message_dict"),
     ("shop/__init__.py", PYTHON, "__getattr__"),

@@ -173,6 +173,46 @@ def test_text_that_is_not_of_the_settings_type_is_refused_naming_the_variable(va
     assert f"({variable}): must be " in said
 
 
+KUBERNETES = {
+    "{}_SERVICE_HOST": "10.0.171.239",
+    "{}_SERVICE_PORT": "80",
+    "{}_SERVICE_PORT_HTTP_METRICS": "80",
+    "{}_PORT": "tcp://10.0.171.239:80",
+    "{}_PORT_80_TCP": "tcp://10.0.171.239:80",
+    "{}_PORT_80_TCP_PROTO": "tcp",
+    "{}_PORT_80_TCP_PORT": "80",
+    "{}_PORT_80_TCP_ADDR": "10.0.171.239",
+    "{}_PORT_53_UDP": "udp://[fd00::7]:53",
+    "{}_PORT_53_UDP_ADDR": "fd00::7",
+}
+
+
+@pytest.mark.parametrize("service", ["ORDERMQ", "ORDERMQ_RELAY", "ORDERMQ_CONSUMER_2", "ORDERMQ_DATABASE"])
+def test_variables_that_kubernetes_makes_of_a_service_are_ignored(service):
+    environ = {name.format(service): value for name, value in KUBERNETES.items()}
+
+    loaded = load(environ={"ORDERMQ_CONFIG": "", **environ})
+
+    assert set(loaded.origins.values()) == {"default"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("ORDERMQ_BROKER_PORT", "5672"),
+        ("ORDERMQ_DATABASE_PROT", "tcp://10.0.0.7:5432"),
+        ("ORDERMQ_DATABASE_SERVICE_HOST", "db.example.org"),
+        ("ORDERMQ_RELAY_PORT", "http://10.0.0.7:80"),
+        ("ORDERMQ_RELAY_PORT_80_TCP_NAME", "relay"),
+        ("ORDERMQ_SERVICE_PORTS", "80"),
+    ],
+)
+def test_a_misspelling_that_looks_like_a_variable_of_kubernetes_is_refused(variable, text):
+    (said,) = problems(environ={variable: text, "ORDERMQ_CONFIG": ""})
+
+    assert f"{variable} (environment): there is no such variable" in said
+
+
 def test_a_misspelt_variable_or_section_or_flag_is_refused_with_the_nearest_name(file):
     path = file("[brokr]\nvhost = 'x'\n[observe]\n")
 

@@ -40,12 +40,17 @@ def server(health) -> Iterator[HealthServer]:
 
 
 def get(server: HealthServer, path: str) -> tuple[int, str]:
+    status, _, body = ask(server, "GET", path)
+    return status, body
+
+
+def ask(server: HealthServer, method: str, path: str) -> tuple[int, http.client.HTTPMessage, str]:
     connection = http.client.HTTPConnection(server.address, timeout=5)
-    connection.request("GET", path)
+    connection.request(method, path)
     response = connection.getresponse()
     body = response.read().decode()
     connection.close()
-    return response.status, body
+    return response.status, response.headers, body
 
 
 def test_a_process_lives_as_long_as_its_loop_beats(health, clock):
@@ -97,6 +102,25 @@ def test_metrics_are_served_with_units_in_their_names_and_the_process_figures(se
     assert 'ordermq_settled_total{outcome="done",queue="test-http"} 3.0' in body
     assert "process_resident_memory_bytes" in body
     assert "_created" not in body
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/debug"])
+def test_head_has_the_status_and_the_headers_of_get_and_no_body(server, path):
+    status, headers, body = ask(server, "HEAD", path)
+    assert (status, body) == (get(server, path)[0], "")
+    assert int(headers["Content-Length"]) > 0
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "*"])
+def test_options_names_the_methods_there_are(server, path):
+    status, headers, body = ask(server, "OPTIONS", path)
+    assert (status, headers["Allow"], body) == (204, "GET, HEAD, OPTIONS", "")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_a_method_that_changes_things_is_refused_and_told_the_others(server, method):
+    status, headers, _ = ask(server, method, "/healthz")
+    assert (status, headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 def test_other_paths_are_not_found(server):
