@@ -6,7 +6,7 @@ pika and its exceptions stay behind it; what comes out is ``ordermq.errors``.
 from ordermq.amqp._pika import Channel
 from ordermq.amqp.confirms import PublishOutcome
 from ordermq.amqp.connection import ConnectionManager, StateObserver
-from ordermq.amqp.declare import Applied, Verified, apply, verify
+from ordermq.amqp.declare import Applied, Verified, apply, verify, verify_by_management
 from ordermq.amqp.publisher import Publisher, PublishObserver, PublishOutcomes
 from ordermq.amqp.state import ConnectionState
 from ordermq.amqp.subscription import Subscription, subscribe
@@ -26,4 +26,5 @@ __all__ = [
     "apply",
     "subscribe",
     "verify",
+    "verify_by_management",
 ]

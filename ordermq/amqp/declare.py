@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ordermq.amqp.connection import ConnectionManager
-from ordermq.amqp.management import read_topology
+from ordermq.amqp.management import read_policies, read_topology
+from ordermq.config.settings import BrokerSettings
 from ordermq.errors import QueueMissing, TopologyConflict
-from ordermq.topology import ExchangeSpec, QueueSpec, Topology, diff
+from ordermq.topology import ExchangeSpec, QueueSpec, Topology, diff, policy_differences
 
 # "PRECONDITION_FAILED - inequivalent arg 'x-y' for queue 'q' in vhost '/': received the
 # value '2' of type 'signedint' but current is none"
@@ -76,14 +77,13 @@ def verify(
 ) -> Verified:
     """Compare the broker with ``topology`` and create nothing.
 
-    With the management API at ``management_url`` everything is compared. Without it,
-    exchanges and queues that exist are declared again as they should be; the broker refuses
-    that and names the first argument that differs. Bindings are then not checked. Raises
-    AccessRefused, ConnectionLost, or the errors of ``read_topology``.
+    With the management API at ``management_url`` everything is compared, policies too. Without
+    it, exchanges and queues that exist are declared again as they should be; the broker refuses
+    that and names the first argument that differs. Bindings and policies are then not checked.
+    Raises AccessRefused, ConnectionLost, or the errors of ``read_topology``.
     """
     if management_url:
-        found = read_topology(connection.settings, management_url, timeout_s=timeout_s)
-        return Verified(tuple(diff(topology, found)))
+        return verify_by_management(connection.settings, topology, management_url, timeout_s=timeout_s)
     differences = []
     for spec in _objects(topology):
         if not _exists(connection, spec, timeout_s):
@@ -93,8 +93,17 @@ def verify(
             _declare(connection, spec, timeout_s)
         except TopologyConflict as exc:
             differences.append(str(exc))
-    not_checked = ("bindings: set topology.management_url to have them checked",) if topology.bindings else ()
+    not_checked = ("bindings and policies: set topology.management_url to have them checked",)
     return Verified(tuple(differences), not_checked)
+
+
+def verify_by_management(
+    settings: BrokerSettings, topology: Topology, url: str, *, timeout_s: float = 10.0
+) -> Verified:
+    """Do what ``verify`` does through the management API alone, without a connection of AMQP."""
+    differences = diff(topology, read_topology(settings, url, timeout_s=timeout_s))
+    policies = read_policies(settings, url, timeout_s=timeout_s)
+    return Verified((*differences, *policy_differences(topology, policies)))
 
 
 def _exists(connection: ConnectionManager, spec: ExchangeSpec | QueueSpec, timeout_s: float) -> bool:

@@ -5,6 +5,7 @@ from typing import NoReturn
 import click
 
 from ordermq.amqp import Publisher
+from ordermq.cli.checking import checking_topology
 from ordermq.cli.metering import ConnectionMeter, PublishMeter, TableMeter
 from ordermq.cli.options import common
 from ordermq.cli.process import serving
@@ -44,7 +45,7 @@ def command(log_format: str | None, config_path: str | None) -> None:
             on_state=ConnectionMeter("relay", process.health),
             observer=PublishMeter(),
         )
-        with publisher:
+        with publisher, checking_topology(program):
             process.serve(
                 Relay(
                     publisher,

@@ -66,7 +66,7 @@ Examples:
 def verify(as_json: bool, config_path: str | None) -> None:
     """Compare the broker with what should exist. Creates nothing; exit 1 if they differ.
 
-    Bindings are read through the management API (topology.management_url). JSON:
+    Bindings and policies are read through the management API (topology.management_url). JSON:
     {differences: [...], not_checked: [...]}.
     """
     program = load_program(config_path)

@@ -157,7 +157,10 @@ class TopologySettings:
     queues: tuple[str, ...] = setting((), "queues in addition to those of the handlers", shape=QUEUE)
     events: bool = setting(False, "declare the topic exchange PREFIX.events too")
     management_url: str = setting(
-        "", "RabbitMQ management API for 'topology verify'; empty: bindings are not checked", shape=URL
+        "",
+        "RabbitMQ management API for 'topology verify' and the relay; empty: bindings and policies are not "
+        "checked",
+        shape=URL,
     )
 
 

@@ -3,6 +3,17 @@
 from ordermq.topology.build import build
 from ordermq.topology.diff import diff
 from ordermq.topology.names import queue_name
+from ordermq.topology.policies import Policy, policy_differences
 from ordermq.topology.spec import BindingSpec, ExchangeSpec, QueueSpec, Topology
 
-__all__ = ["BindingSpec", "ExchangeSpec", "QueueSpec", "Topology", "build", "diff", "queue_name"]
+__all__ = [
+    "BindingSpec",
+    "ExchangeSpec",
+    "Policy",
+    "QueueSpec",
+    "Topology",
+    "build",
+    "diff",
+    "policy_differences",
+    "queue_name",
+]

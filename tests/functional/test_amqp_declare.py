@@ -2,12 +2,20 @@
 
 import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from ordermq.amqp import ConnectionManager, apply, verify
+from ordermq.amqp import ConnectionManager, apply, verify, verify_by_management
 from ordermq.config.settings import Secret
-from ordermq.errors import AccessRefused, ConfigError, QueueMissing, TopologyConflict, Unreachable
+from ordermq.errors import (
+    AccessRefused,
+    BrokerError,
+    ConfigError,
+    QueueMissing,
+    TopologyConflict,
+    Unreachable,
+)
 from ordermq.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology, build
 
 WANTED = build("orders", ["inventory", "payment"], events=True)
@@ -87,6 +95,121 @@ def test_a_lost_binding_is_found_through_the_management_api(connection, manageme
     assert found.differences == ("binding orders -[inventory]-> orders.inventory: missing",)
 
 
+LOSES = {
+    "queues": [
+        {"expires": 300_000},
+        {"message-ttl": 300_000},
+        {"delivery-limit": 20},
+        {"max-length": 5, "overflow": "drop-head"},
+        {"dead-letter-exchange": "amq.fanout"},
+        {"dead-letter-routing-key": "elsewhere"},
+    ],
+    "exchanges": [{"alternate-exchange": "amq.fanout"}],
+}
+
+
+def put_policy(
+    vhost, name, definition, *, apply_to="queues", kind="policies", pattern=r"^orders(\.payment)?$"
+):
+    body = {"pattern": pattern, "definition": definition, "apply-to": apply_to}
+    vhost.broker.api("PUT", f"{kind}/{vhost.name}/{name}", body)
+
+
+@pytest.mark.parametrize(("apply_to", "definition"), [(to, each) for to in LOSES for each in LOSES[to]])
+def test_a_policy_that_takes_messages_is_a_difference(
+    connection, vhost, management_url, apply_to, definition
+):
+    apply(connection, WANTED)
+    put_policy(vhost, "short", definition, apply_to=apply_to)
+
+    differences = verify(connection, WANTED, management_url=management_url).differences
+
+    [(key, value)] = list(definition.items())[-1:]
+    name = "exchange orders" if apply_to == "exchanges" else "queue orders.payment"
+    (line,) = differences
+    assert line.startswith(f"{name}: policy short: {key}: wanted ")
+    assert line.endswith(f", found {value}")
+
+
+def test_an_operator_policy_counts_beside_the_policy_and_is_named(connection, vhost, management_url):
+    apply(connection, WANTED)
+    put_policy(vhost, "short", {"message-ttl": 300_000})
+    put_policy(vhost, "cap", {"expires": 300_000}, kind="operator-policies")
+
+    assert verify(connection, WANTED, management_url=management_url).differences == (
+        "queue orders.payment: policy short: message-ttl: wanted none, found 300000",
+        "queue orders.payment: operator policy cap: expires: wanted none, found 300000",
+    )
+
+
+def test_a_policy_that_takes_nothing_or_is_not_applied_is_no_difference(connection, vhost, management_url):
+    apply(connection, WANTED)
+    put_policy(vhost, "room", {"max-length": 5, "delivery-limit": 1_000_000})
+    put_policy(vhost, "other", {"expires": 300_000}, pattern="^another")
+    assert verify(connection, WANTED, management_url=management_url).differences == ()
+
+
+def test_a_length_limit_of_the_queue_of_dead_letters_is_a_difference(connection, vhost, management_url):
+    apply(connection, WANTED)
+    put_policy(vhost, "room", {"max-length": 5}, pattern="^orders[.]dead")
+
+    assert verify(connection, WANTED, management_url=management_url).differences == (
+        "queue orders.dead: policy room: max-length: wanted none, found 5",
+    )
+
+
+def test_the_management_tag_alone_shows_the_policies(ordermq_stack, vhost, connection, management_url):
+    apply(connection, WANTED)
+    put_policy(vhost, "short", {"message-ttl": 300_000})
+    ordermq_stack.broker.add_user("looker", "secret", "management")
+    ordermq_stack.broker.set_permissions("looker", vhost.name)
+    settings = replace(vhost.settings, username="looker", password=Secret("secret"))
+    try:
+        assert "policy short" in verify_by_management(settings, WANTED, management_url).differences[0]
+    finally:
+        ordermq_stack.broker.delete_user("looker")
+
+
+class Recorder(BaseHTTPRequestHandler):
+    """Answers every request with a redirect to ``elsewhere`` and notes what it was asked."""
+
+    def do_GET(self):
+        self.server.asked.append((self.path, self.headers["Authorization"]))
+        self.send_response(302)
+        self.send_header("Location", f"{self.server.elsewhere}{self.path}")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def recorder():
+    with HTTPServer(("127.0.0.1", 0), Recorder) as server:
+        server.asked, server.elsewhere = [], ""
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_the_password_goes_to_no_proxy_of_the_environment(connection, management_url, recorder, monkeypatch):
+    apply(connection, WANTED)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{recorder.server_port}")
+
+    assert verify(connection, WANTED, management_url=management_url).differences == ()
+    assert recorder.asked == []
+
+
+def test_the_password_follows_no_redirect(connection, management_url, recorder):
+    recorder.elsewhere = management_url
+    apply(connection, WANTED)
+
+    with pytest.raises(BrokerError, match="302, a redirect, which is not followed"):
+        verify(connection, WANTED, management_url=f"http://127.0.0.1:{recorder.server_port}")
+    assert len(recorder.asked) == 1
+
+
 def test_applying_over_a_different_queue_names_it_and_leaves_it_as_it_is(connection):
     apply(connection, Topology(queues=(QueueSpec("orders.payment", {"x-queue-type": "classic"}),)))
 
@@ -136,7 +259,14 @@ def test_a_user_without_the_management_tag_is_told_so(ordermq_stack, broker_sett
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://127.0.0.1", "http://user:secret@127.0.0.1", "http://rabbit.example:15672", "rabbit"]
+    "url",
+    [
+        "ftp://127.0.0.1",
+        "http://user:secret@127.0.0.1",
+        "http://rabbit.example:15672",
+        "rabbit",
+        "http://127.0.0.1:99999",
+    ],
 )
 def test_a_management_url_that_would_show_the_password_is_refused(connection, url):
     with pytest.raises(ConfigError, match="management_url") as refused:

@@ -134,6 +134,12 @@ def test_no_function_is_longer_than_a_screen():
     check_none([f"{where}: {lines} lines" for lines, where in lengths if lines > MAX_FUNCTION_LINES])
 
 
+def test_no_client_asks_the_proxies_of_the_environment():
+    """urllib.request goes through http_proxy, also to this machine, and follows redirects with a login."""
+    imports = [*nodes(ast.Import), *nodes(ast.ImportFrom)]
+    check_none([place for node, place in imports if "urllib.request" in ast.unparse(node)])
+
+
 def test_nine_in_ten_public_definitions_are_documented():
     definitions = list(public_definitions())
     missing = [f"{place} {name}" for is_documented, name, place in definitions if not is_documented]

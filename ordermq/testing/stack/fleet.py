@@ -13,10 +13,10 @@ import http.client
 import re
 import signal
 import threading
-import urllib.request
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 from ordermq.testing.stack.commands import program
@@ -93,8 +93,7 @@ class Member:
     def is_ready(self) -> bool:
         """Whether /readyz says so, now."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=2.0):
-                return True
+            return self._get("/readyz")[0] == 200
         except (OSError, http.client.HTTPException):
             return False
 
@@ -139,10 +138,15 @@ class Member:
         self._is_killed = False
         self._process.start(self._argv, env={**self._env, **self._own_env}, cwd=Path.cwd(), as_self=True)
 
+    def _get(self, path: str) -> tuple[int, str]:
+        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=2.0)) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
     def _read_counters(self) -> None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=2.0) as answer:
-                text = answer.read().decode()
+            text = self._get("/metrics")[1]
         except (OSError, http.client.HTTPException):
             return  # it is starting, frozen or just killed; the next call reads them
         read: Counter[str] = Counter()
