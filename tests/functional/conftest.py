@@ -10,6 +10,21 @@ from tests.support.runtime import Rig, declare
 from tests.support.wheel import build_wheel
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item):
+    """Bring the servers back before the fixtures of the test end, and other tests follow."""
+    bring_servers_back(item)
+
+
+def bring_servers_back(item):
+    """Start or thaw what the test killed, stopped or froze."""
+    stack = item.funcargs.get("ordermq_stack")
+    for part in stack.parts.values() if stack is not None else ():
+        if part.process.pid is None:
+            part.start()
+        part.thaw()
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     """The wheel of this checkout, built once a run."""

@@ -17,6 +17,7 @@ from tests.support.commands import run_program
 pytestmark = pytest.mark.usefixtures("opened_by")
 
 NEVER = threading.Event()
+_SIGNS = "keyUsage=critical,keyCertSign,cRLSign"
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
@@ -36,12 +37,18 @@ def tls(ordermq_stack):
         yield from listening(ordermq_stack.broker, folder)
 
 
-def listening(broker, folder):
-    openssl(folder, "req", "-x509", *_KEY, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA")
+def issue(folder, *extensions):
+    """Make an authority with these extensions in ca.pem, and a certificate of it for localhost."""
+    authority = ("-subj", "/CN=test CA", *extensions)
+    openssl(folder, "req", "-x509", *_KEY, "-keyout", "ca.key", "-out", "ca.pem", *authority)
     openssl(folder, "req", *_KEY, "-keyout", "key.pem", "-out", "csr", "-subj", "/CN=localhost")
-    (folder / "names").write_text("subjectAltName=DNS:localhost")
-    authority = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
-    openssl(folder, "x509", "-req", "-in", "csr", *authority, "-extfile", "names", "-out", "cert.pem")
+    (folder / "names").write_text("subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\n")
+    signer = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
+    openssl(folder, "x509", "-req", "-in", "csr", *signer, "-extfile", "names", "-out", "cert.pem")
+
+
+def listening(broker, folder):
+    issue(folder, "-addext", _SIGNS)
     (folder / "key.pem").chmod(0o644)
     port = free_ports(1)[0]
     listener = f'{{"127.0.0.1", {port}}}'
@@ -70,6 +77,17 @@ def connect(settings):
 def test_a_broker_whose_authority_is_known_is_connected_to(broker_settings, tls):
     settings = replace(broker_settings, hosts=(tls.address,), tls=True, ca_file=tls.ca_file)
     assert connect(settings) is ConnectionState.OPEN
+
+
+@pytest.mark.parametrize(
+    ("extensions", "words"),
+    [(("-addext", _SIGNS), "cert.pem: OK"), ((), "CA cert does not include key usage extension")],
+)
+def test_an_authority_that_may_sign_passes_the_strict_checks_of_python_3_13(tmp_path, extensions, words):
+    issue(tmp_path, *extensions)
+    argv = ["openssl", "verify", "-x509_strict", "-CAfile", "ca.pem", "cert.pem"]
+    found = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert words in found.stdout + found.stderr
 
 
 def test_a_certificate_for_another_name_is_refused(broker_settings, tls):

@@ -4,15 +4,19 @@ import json
 import os
 import shlex
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ordermq.config.address import is_loopback
 from ordermq.testing import wait_until
 from ordermq.testing.stack.ports import is_open
 from ordermq.testing.stack.private import existing_stack
+from tests.functional.conftest import bring_servers_back
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,11 +89,23 @@ def test_no_server_runs_as_root(checkout):
 
 def test_everything_listens_on_loopback_only(checkout):
     pids = {row["pid"] for row in checkout.rows().values()}
-    listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
-    ours = [line.split()[3] for line in listening.splitlines() if any(f"pid={pid}," in line for pid in pids)]
+    ours = [host for pid in pids for host in listening_on(pid)]
     # AMQP, management, prometheus, distribution, epmd (IPv4 and IPv6), PostgreSQL, sandbox
     assert len(ours) >= 7
-    assert all(address.startswith(("127.0.0.1:", "[::1]:")) for address in ours)
+    assert all(is_loopback(host) for host in ours), ours
+
+
+def listening_on(pid):
+    """Return the addresses on which a process listens; /proc is everywhere, ss is not."""
+    links = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink()]
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            columns = line.split()
+            if columns[3] == "0A" and f"socket:[{columns[9]}]" in links:
+                words = bytes.fromhex(columns[1].partition(":")[0])
+                # The kernel prints 32 bits at a time, as numbers of this machine.
+                numbers = struct.unpack(f">{len(words) // 4}I", words)
+                yield socket.inet_ntop(family, struct.pack(f"={len(words) // 4}I", *numbers))
 
 
 def test_two_stacks_run_side_by_side(checkout, ordermq_stack):
@@ -201,3 +217,12 @@ def test_a_missing_virtual_environment_is_named_with_the_command_that_makes_it(t
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 69
     assert "python3 -m venv" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+def test_a_server_that_a_test_left_dead_serves_again_when_its_fixtures_end(
+    request, ordermq_stack, database, how
+):
+    getattr(ordermq_stack.postgres, how)()
+    bring_servers_back(request.node)
+    assert ordermq_stack.postgres.is_serving()

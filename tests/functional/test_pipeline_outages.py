@@ -27,7 +27,7 @@ def test_every_process_outlives_a_crash_of_the_database_and_goes_on_by_itself(pi
         pipeline.wait_for(10, "completed")
         ordermq_stack.postgres.kill()
         wait_until(lambda: pipeline.has_logged("relay", "relay stands still"), 20.0)
-        wait_until(lambda: any(pipeline.has_logged(queue, "paused until") for queue in QUEUES), 20.0)
+        # A consumer pauses only if it has a message in hand: test_outages_database.py sees to that.
         ordermq_stack.postgres.start()
     pipeline.end_well(len(orders), timeout_s=60.0)
 
