@@ -4,31 +4,41 @@ from dataclasses import asdict
 
 import click
 
-from ordermq.cli.options import as_json, common
+from ordermq.cli.operator import actor
+from ordermq.cli.options import as_json, common, dry_run, reason
 from ordermq.cli.output import shortened, write, write_json
-from ordermq.cli.program import load_program
+from ordermq.cli.program import Program, load_program
 from ordermq.cli.run import EXIT_CODES
-from ordermq.store.checks import reconcile
+from ordermq.errors import BadInput
+from ordermq.store import actions
+from ordermq.store.checks import ACKNOWLEDGE, ReconcileReport, reconcile
+
+_without_gateways = click.option(
+    "--without-gateways",
+    is_flag=True,
+    help="Leave out the checks that ask services outside, such as a payment service.",
+)
 
 
-@click.command(
+@click.group(
     "reconcile",
+    invoke_without_command=True,
     epilog=f"""\b
 Examples:
   ordermq reconcile
   ordermq reconcile --without-gateways
   ordermq reconcile --json | jq '.checks[] | select(.wrong > 0)'
+  ordermq reconcile acknowledge payment_books_agree A-1001 --reason "charged back"
 
 {EXIT_CODES}""",
 )
-@click.option(
-    "--without-gateways",
-    is_flag=True,
-    help="Leave out the checks that ask services outside, such as a payment service.",
-)
+@_without_gateways
 @as_json
 @common
-def command(without_gateways: bool, as_json: bool, config_path: str | None) -> None:
+@click.pass_context
+def command(
+    context: click.Context, *, without_gateways: bool, as_json: bool, config_path: str | None
+) -> None:
     """Check that nothing was lost, doubled or forgotten; exit 1 if something was.
 
     Makes the checks of the framework (outbox, leases, starts, inbox, dead letters) and those
@@ -38,13 +48,9 @@ def command(without_gateways: bool, as_json: bool, config_path: str | None) -> N
 
     JSON: one object {ok, checks: [{name, wrong, offenders, note}]}.
     """
-    program = load_program(config_path)
-    report = reconcile(
-        program.session("ordermq reconcile"),
-        [check for module in program.modules for check in module.load_each("checks")],
-        program.loaded,
-        ask_services=not without_gateways,
-    )
+    if context.invoked_subcommand is not None:
+        return
+    report = _report(load_program(config_path), without_gateways=without_gateways)
     if as_json:
         write_json({"ok": report.is_ok, "checks": [asdict(each) for each in report.checks]})
     else:
@@ -58,3 +64,53 @@ def command(without_gateways: bool, as_json: bool, config_path: str | None) -> N
         write(f"reconcile: {'OK' if report.is_ok else 'FAILED'}")
     if not report.is_ok:
         raise click.exceptions.Exit(1)
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq reconcile acknowledge payment_books_agree A-1001 --reason "charged back" --dry-run
+  ordermq reconcile acknowledge captures_belong_to_orders A-7 A-8 --reason "lost, refunded"
+
+{EXIT_CODES}"""
+)
+@click.argument("check")
+@click.argument("offenders", nargs=-1, required=True, metavar="OFFENDER...")
+@_without_gateways
+@reason
+@dry_run
+@common
+def acknowledge(
+    *,
+    check: str,
+    offenders: tuple[str, ...],
+    without_gateways: bool,
+    reason: str,
+    dry_run: bool,
+    config_path: str | None,
+) -> None:
+    """Say that OFFENDERs of CHECK are known, so that reconcile counts them no more.
+
+    An OFFENDER is a line that reconcile prints below the check, or its part before the colon.
+    What is acknowledged is that line: if it changes, reconcile counts it again. It is recorded with
+    your name and the reason, see 'ordermq actions'. Exit 65 if reconcile does not print such a line now.
+    """
+    program = load_program(config_path)
+    report = _report(program, without_gateways=without_gateways)
+    lines = [line for each in report.checks if each.name == check for line in each.offenders]
+    chosen = [line for line in lines if {line, line.partition(":")[0]} & set(offenders)]
+    if missing := set(offenders) - {part for line in chosen for part in (line, line.partition(":")[0])}:
+        raise BadInput(f"reconcile prints no {min(missing)[:80]!r} below {check[:80]!r}")
+    with program.session("ordermq reconcile").transaction(dry_run=dry_run) as tx:
+        actions.record(tx, actor(), ACKNOWLEDGE, [f"{check} {line}" for line in chosen], reason)
+    for line in chosen:
+        write(f"{check} {'would be' if dry_run else 'is'} acknowledged: {shortened(line, 200)}")
+
+
+def _report(program: Program, *, without_gateways: bool) -> ReconcileReport:
+    return reconcile(
+        program.session("ordermq reconcile"),
+        [check for module in program.modules for check in module.load_each("checks")],
+        program.loaded,
+        ask_services=not without_gateways,
+    )

@@ -12,7 +12,9 @@ An event names the step that it ends, if it ends one. ``saga`` says what follows
     notify_*        notification_sent     notification_skipped                  notification_failed
                                           notification_unknown (may have been sent, so it is never sent again)
 
-    no step         order_placed, cancel_requested, attention_raised, attention_resolved
+    no step         order_placed, order_reopened, cancel_requested, attention_raised, attention_resolved
+
+refunded_by_hand ends the refund of a cancelled order; of a paid order it ends no step, and the order goes on.
 """
 
 from collections.abc import Mapping
@@ -44,6 +46,7 @@ class EventType(StrEnum):
     """The types of events. The table of the module says which of them end which step."""
 
     ORDER_PLACED = "order_placed"
+    ORDER_REOPENED = "order_reopened"
     CANCEL_REQUESTED = "cancel_requested"
     ATTENTION_RAISED = "attention_raised"
     ATTENTION_RESOLVED = "attention_resolved"
@@ -57,6 +60,7 @@ class EventType(StrEnum):
     PAYMENT_SKIPPED = "payment_skipped"
     PAYMENT_FAILED = "payment_failed"
     PAYMENT_REFUNDED = "payment_refunded"
+    REFUNDED_BY_HAND = "refunded_by_hand"
     REFUND_SKIPPED = "refund_skipped"
     REFUND_FAILED = "refund_failed"
     SHIPMENT_CREATED = "shipment_created"

@@ -26,6 +26,8 @@ def why_cancelled(events: Iterable[EventRow]) -> str | None:
     why: str | None = None
     for event in events:
         cause = _CAUSES.get(EventType(event.type))
-        if cause is not None and why is None:  # a later one only says how a step ended
+        if event.type == EventType.ORDER_REOPENED:
+            why = None
+        elif cause is not None and why is None:  # a later one only says how a step ended
             why = cause(json.loads(event.body)["data"])
     return why

@@ -215,11 +215,15 @@ _STOCK = """
      ORDER BY product_id LIMIT %(limit)s
 """
 
-# The first of these events cancelled the order; a later one only says how a step ended.
+# The first of these events cancelled the order; a later one only says how a step ended. What came
+# before the order was reopened does not count.
 _CANCELLATIONS = """
     SELECT type, count(*)
-      FROM (SELECT DISTINCT ON (order_id) type FROM shop.order_events
-             WHERE type IN ('stock_rejected', 'reservation_failed', 'payment_declined', 'payment_failed',
+      FROM (SELECT DISTINCT ON (order_id) type FROM shop.order_events AS e
+             WHERE NOT EXISTS (SELECT FROM shop.order_events AS later
+                                WHERE later.order_id = e.order_id AND later.version > e.version
+                                  AND later.type = 'order_reopened')
+               AND type IN ('stock_rejected', 'reservation_failed', 'payment_declined', 'payment_failed',
                             'cancel_requested')
              ORDER BY order_id, version) AS causes
      GROUP BY type

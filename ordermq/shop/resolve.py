@@ -62,4 +62,7 @@ def _not_yet(order_id: str, left: Sequence[Step], letters: Sequence[DeadLetter])
         todo = f'ordermq dead replay {numbers} --reason "..."'
     else:
         todo = f'unless it is being tried already: ordermq order resume {order_id} --reason "..."'
+    if Step.REFUND in left:
+        by_hand = f"ordermq order refunded {order_id} --by-hand AMOUNT --reference R"
+        todo += f'; if the money went back at the payment service itself: {by_hand} --reason "..."'
     return f"order {order_id}: {steps} was given up and must still be done; repair the cause, then {todo}"

@@ -5,6 +5,7 @@
       │ stock_rejected            │ payment_declined, payment_failed,
       │ cancel_requested ...      │ cancel_requested
       └───────────> cancelled <───┘
+                        │ order_reopened, at rest and without any payment: placed again
                         │ payment_captured: too late, so refund
                         └──payment_refunded──> refunded
 
@@ -108,6 +109,8 @@ TABLE: dict[tuple[Status, EventType], Row] = {
     (_PAID, EventType.POINTS_FAILED): Row(_PAID, attention=True),
     # A replay by an operator may still succeed long after the order was completed.
     (_COMPLETED, EventType.POINTS_AWARDED): Row(_COMPLETED),
+    # Only at rest, and only if no money was ever taken; see shop/reopen.py.
+    (_CANCELLED, EventType.ORDER_REOPENED): Row(_PLACED, (Step.RESERVE,)),
     (_CANCELLED, EventType.STOCK_REJECTED): Row(_CANCELLED),
     (_CANCELLED, EventType.RESERVATION_FAILED): Row(_CANCELLED, attention=True),
     (_CANCELLED, EventType.PAYMENT_CAPTURED): Row(_CANCELLED, (Step.REFUND,)),
@@ -115,6 +118,10 @@ TABLE: dict[tuple[Status, EventType], Row] = {
     (_CANCELLED, EventType.PAYMENT_SKIPPED): Row(_CANCELLED),
     (_CANCELLED, EventType.PAYMENT_FAILED): Row(_CANCELLED, (Step.REFUND,), attention=True),
     (_CANCELLED, EventType.PAYMENT_REFUNDED): Row(_REFUNDED, (Step.NOTIFY_REFUNDED,)),
+    (_CANCELLED, EventType.REFUNDED_BY_HAND): Row(_REFUNDED, (Step.NOTIFY_REFUNDED,)),
+    # A refund or chargeback at the service itself does not bring the goods back.
+    (_PAID, EventType.REFUNDED_BY_HAND): Row(_PAID),
+    (_COMPLETED, EventType.REFUNDED_BY_HAND): Row(_COMPLETED),
     (_CANCELLED, EventType.REFUND_SKIPPED): Row(_CANCELLED),
     (_CANCELLED, EventType.REFUND_FAILED): Row(_CANCELLED, attention=True, keeps=True),
 }

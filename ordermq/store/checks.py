@@ -1,7 +1,8 @@
 """``ordermq reconcile``: whether what the tables hold agrees. The framework's own checks are here.
 
 A check is a query for what breaks one invariant, one text a fault; its name is what
-operators see. A module brings functions ``f(tx, config, ask_services)`` that return
+operators see. A text that a person has acknowledged is not counted any
+more. A module brings functions ``f(tx, config, ask_services)`` that return
 checks: ``config`` are the settings (``ordermq.config.Loaded``), ``ask_services`` says
 whether services outside may be asked.
 """
@@ -14,6 +15,9 @@ from ordermq.store.session import Session
 from ordermq.task.transaction import Transaction
 
 MAX_OFFENDERS = 20
+
+ACKNOWLEDGE = "reconcile.acknowledge"
+"""The action by which a person says that an offender is known: its subject is the check and the text."""
 
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 
@@ -97,7 +101,10 @@ def checks_of(tx: Transaction, queries: Mapping[str, str], notes: Mapping[str, s
     """Yield a check for each query by its name, with the text that the note's query of this name returns."""
     for name, query in queries.items():
         row = tx.fetch_one(
-            f"""WITH wrong (what) AS ({query})
+            f"""WITH found (what) AS ({query}),
+                     wrong (what) AS (SELECT what FROM found WHERE NOT EXISTS (
+                         SELECT FROM ordermq.actions
+                          WHERE action = '{ACKNOWLEDGE}' AND subject = '{name} ' || what))
                 SELECT (SELECT count(*) FROM wrong),
                        ARRAY(SELECT what FROM wrong ORDER BY what LIMIT {MAX_OFFENDERS})"""  # noqa: S608 # constants
         )

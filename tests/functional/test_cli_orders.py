@@ -303,6 +303,30 @@ def test_a_cancelled_order_says_why_and_which_product_was_short(shop):
     assert shop.json("ordermq", "order", "show", "A-2")["because"] == "asked for: the customer called"
 
 
+def test_what_reconcile_finds_is_acknowledged_and_a_cancelled_order_is_reopened(shop, database):
+    shop.ok("ordermq-publish", "orders", "-", stdin=FILE)
+    first, second = (order.order_id for order in ORDERS[:2])
+    database.sql(
+        "INSERT INTO ordermq.inbox (queue, message_id, hop, outcome) VALUES ('points', 'x', 0, 'dead')"
+    )
+    acknowledge = ("ordermq", "reconcile", "acknowledge", "dead_letters_kept")
+    missing = shop.run(*acknowledge, "nobody", "--reason", "x")
+    assert (missing.returncode, "prints no 'nobody'" in missing.stderr) == (65, True)
+    line = "points x: given up, and there is no dead letter"
+    for what, flags in ((line, ("--dry-run",)), ("points x", ())):
+        assert line in shop.ok(*acknowledge, what, "--reason", "pruned", *flags)
+    report = json.loads(shop.run("ordermq", "reconcile", "--json").stdout)
+    assert [check["wrong"] for check in report["checks"] if check["name"] == "dead_letters_kept"] == [0]
+    assert shop.ok("ordermq", "actions", "--action", "reconcile.acknowledge").count("pruned") == 1
+
+    shop.ok("ordermq", "order", "cancel", first, "--reason", "mistake")
+    refused = shop.run("ordermq", "order", "reopen", first, "--reason", "x")
+    assert (refused.returncode, "must end first" in refused.stderr) == (65, True)
+    assert shop.ok("ordermq", "order", "reopen", second, "--reason", "x").endswith("nothing was changed\n")
+    by_hand = ("--by-hand", "1.00", "--reference", "re_1", "--reason", "x")
+    assert shop.run("ordermq", "order", "refunded", first, *by_hand).returncode == 65
+
+
 def test_the_topology_is_verified_and_a_difference_is_named(shop, vhost):
     assert "as it should be" in shop.ok("ordermq", "topology", "verify")
     changed = shop.run("ordermq", "topology", "verify", "--json", ORDERMQ_TOPOLOGY_QUEUES="gifts")

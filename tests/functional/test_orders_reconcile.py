@@ -4,11 +4,14 @@ import secrets
 
 import pytest
 
+from ordermq.errors import BadInput, OrderConflict
 from ordermq.shop import cancel_order, module
+from ordermq.shop.by_hand import refunded_by_hand
 from ordermq.shop.gateways import LedgerEntry
 from ordermq.shop.resolve import resolve_order
 from ordermq.shop.sandbox.private import PrivateSandbox
-from ordermq.store.checks import reconcile
+from ordermq.store import actions
+from ordermq.store.checks import ACKNOWLEDGE, reconcile
 from ordermq.testing.plugin import Database
 from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.place import Place
@@ -206,8 +209,8 @@ def test_a_missing_event_is_found(shop):
     assert found["history_agrees"][0].startswith("completed: ")
 
 
-def entry(kind, order_id, amount_minor=500):
-    return LedgerEntry(99, kind, "key", order_id, "cap_99", amount_minor, "EUR")
+def entry(kind, order_id, amount_minor=500, key="key"):
+    return LedgerEntry(99, kind, key, order_id, "cap_99", amount_minor, "EUR")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +218,11 @@ def entry(kind, order_id, amount_minor=500):
     [
         (entry("capture", "completed"), "captured_at_most_once", "completed: 2 captures, 0 refunds"),
         (entry("refund", "declined"), "captured_at_most_once", "declined: 0 captures, 1 refunds"),
-        (entry("capture", "nobody"), "captures_belong_to_orders", "nobody: capture of an unknown order"),
+        (
+            entry("capture", "nobody", key="capture:shop:nobody"),
+            "captures_belong_to_orders",
+            "nobody: capture of an unknown order",
+        ),
         (entry("capture", "declined"), "payment_books_agree", "declined: cancelled, gateway has 1 captures"),
         (entry("refund", "unsure"), "payment_books_agree", "unsure: completed, gateway has 1 captures and 1"),
     ],
@@ -232,6 +239,68 @@ def test_a_capture_the_gateway_does_not_know_is_found(shop):
         "refunded: refunded, gateway has 0 captures and 0 refunds",
         "unsure: completed, gateway has 0 captures and 0 refunds",
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "order_id"),
+    [("capture:other:completed", "completed"), ("capture:completed", "completed"), ("dash-1", "B-7")],
+)
+def test_entries_of_other_shops_are_named_and_not_counted(shop, key, order_id):
+    others = [entry("capture", order_id, key=key), entry("refund", order_id, 100, key=f"refund:{key}")]
+    report = shop.reconcile(ledger=[*shop.payment.ledger(), others])
+    assert report.is_ok, [check for check in report.checks if not check.is_ok]
+    notes = {check.name: check.note for check in report.checks}
+    assert notes["captured_at_most_once"] == "3 captures, 1 refunds"
+    assert notes["captures_belong_to_orders"].startswith(
+        f"2 entries of other shops: capture {key} of {order_id}"
+    )
+
+
+def test_what_went_back_of_an_order_that_a_restore_lost_or_cancelled_is_settled(shop):
+    lost = [entry(kind, "nobody", key="capture:shop:nobody") for kind in ("capture", "refund")]
+    cancelled = [entry(kind, "short", 1000) for kind in ("capture", "refund")]
+    assert wrong(shop, ledger=[*shop.payment.ledger(), lost, cancelled]) == {}
+
+
+def report_refund(shop, order_id, amount, reference="re_1"):
+    with shop.session.transaction() as tx:
+        return refunded_by_hand(
+            order_id, amount, tx, by="anna@shop1", reference=reference, reason="dashboard"
+        )
+
+
+def test_a_refund_of_a_completed_order_that_a_person_reported_agrees_with_the_books(shop):
+    books = [*shop.payment.ledger(), [entry("refund", "completed", 300)], [entry("refund", "completed", 200)]]
+    assert wrong(shop, ledger=books)["payment_books_agree"][0].startswith("completed: completed, gateway has")
+    assert report_refund(shop, "completed", "3.00").status == "completed"
+    assert "payment_books_agree" in wrong(shop, ledger=books)
+    report_refund(shop, "completed", "2.00", "re_2")
+    assert wrong(shop, ledger=books) == {}
+    assert wrong(shop) == {}  # a chargeback is in no ledger
+    assert report_refund(shop, "completed", "2.00", "re_2").is_duplicate
+    with pytest.raises(BadInput, match="can go back"):
+        report_refund(shop, "completed", "5.01", "re_3")
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "1.234", "x", "NaN", "1e9999", ""])
+def test_an_amount_by_hand_that_is_none_is_refused(shop, amount):
+    with pytest.raises(BadInput):
+        report_refund(shop, "completed", amount)
+
+
+@pytest.mark.parametrize("order_id", ["declined", "short", "refunded"])
+def test_an_order_that_waits_for_no_refund_cannot_be_refunded_by_hand(shop, order_id):
+    with pytest.raises(OrderConflict, match="no refund of it is waited for"):
+        report_refund(shop, order_id, "1.00")
+
+
+def test_what_a_person_acknowledged_is_not_counted_until_it_changes(shop):
+    books = [*shop.payment.ledger(), [entry("refund", "unsure", 100)]]
+    [offender] = wrong(shop, ledger=books)["payment_books_agree"]
+    with shop.session.transaction() as tx:
+        actions.record(tx, "anna", ACKNOWLEDGE, [f"payment_books_agree {offender}"], "known")
+    assert wrong(shop, ledger=books) == {}
+    assert "payment_books_agree" in wrong(shop, ledger=[*books, [entry("refund", "unsure", 50)]])
 
 
 def test_a_notification_sent_twice_is_found(shop):
@@ -258,7 +327,7 @@ def test_a_message_that_waits_for_its_time_is_noted_and_not_wrong(shop):
 
 
 def test_offenders_are_bounded_and_counted(shop):
-    books = [[entry("capture", f"nobody-{n}") for n in range(50)]]
+    books = [[entry("capture", f"nobody-{n}", key=f"capture:shop:nobody-{n}") for n in range(50)]]
     report = shop.reconcile(ledger=[*shop.payment.ledger(), *books])
     (check,) = [check for check in report.checks if check.name == "captures_belong_to_orders"]
     assert (check.wrong, len(check.offenders)) == (50, 20)

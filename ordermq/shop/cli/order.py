@@ -10,22 +10,24 @@ import click
 
 from ordermq.cli.bulk import commit
 from ordermq.cli.operator import actor
-from ordermq.cli.options import as_json, common, dry_run, limit, reason
+from ordermq.cli.options import as_json, common, dry_run, limit, reason, text
 from ordermq.cli.output import at_most, seconds, shortened, write, write_json, write_table
 from ordermq.cli.run import EXIT_CODES
 from ordermq.shop import Cancelled, Status, cancel_order, queries
+from ordermq.shop.by_hand import RefundedByHand, refunded_by_hand
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.resuming import adopt_texts, resume, stuck
 from ordermq.shop.history import why_cancelled
 from ordermq.shop.money import written
 from ordermq.shop.queries import OrderDetail
+from ordermq.shop.reopen import reopen_order
 from ordermq.shop.resolve import Resolved, resolve_order
 from ordermq.store import StoreTransaction, actions
 
 
 @click.group("order", epilog=EXIT_CODES)
 def command() -> None:
-    """Look at orders; cancel, resolve and resume them."""
+    """Look at orders; cancel, reopen, resolve and resume them."""
 
 
 @command.command(
@@ -168,6 +170,73 @@ def cancel(order_id: str, reason: str, dry_run: bool, config_path: str | None) -
         write(f"order {order_id} would be {cancelled.status.value}")
     else:
         write(f"order {order_id} is {cancelled.status.value}")
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq order reopen A-1001 --reason "cancelled by mistake" --dry-run
+  ordermq order reopen A-1001 --reason "cancelled by mistake"
+
+{EXIT_CODES}"""
+)
+@click.argument("order_id")
+@reason
+@dry_run
+@common
+def reopen(order_id: str, reason: str, dry_run: bool, config_path: str | None) -> None:
+    """Open the cancelled ORDER_ID again: its stock is reserved and its payment captured as for a new order.
+
+    Exit 1 if there is no such order, 65 if money may have been taken for it or a step of it has not
+    ended: place it under another id then. The customer is not told of a second cancellation.
+    """
+    session = load_shop(config_path).session("ordermq order")
+    opened = commit(
+        session, lambda tx: reopen_order(order_id, tx, by=actor(), reason=reason), dry_run=dry_run
+    )
+    if opened.is_duplicate:
+        write(f"order {order_id} is {opened.status.value}: nothing was changed")
+    else:
+        write(f"order {order_id} {'would be' if dry_run else 'is'} {opened.status.value} again")
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq order refunded A-1001 --by-hand 25.98 --reference re_3Q --reason "dashboard" --dry-run
+  ordermq order refunded A-1001 --by-hand 25.98 --reference dp_17 --reason "chargeback"
+
+{EXIT_CODES}"""
+)
+@click.argument("order_id")
+@click.option("--by-hand", "amount", required=True, metavar="AMOUNT", help="What went back, such as 12.99.")
+@click.option(
+    "--reference", required=True, type=text, help="What the payment service calls the refund or chargeback."
+)
+@reason
+@dry_run
+@common
+def refunded(
+    *, order_id: str, amount: str, reference: str, reason: str, dry_run: bool, config_path: str | None
+) -> None:
+    """Record that money of ORDER_ID went back at the payment service itself: a refund or chargeback there.
+
+    A cancelled order that waits for its refund is refunded, and its dead letters are discarded.
+    A paid or completed order goes on, and reconcile expects what went back. The same
+    --reference again changes nothing. If it went back in parts to a cancelled order, give their sum.
+    Exit 65 if the order has nothing to give back.
+    """
+    session = load_shop(config_path).session("ordermq order")
+
+    def recorded_in(tx: StoreTransaction) -> RefundedByHand:
+        return refunded_by_hand(order_id, amount, tx, by=actor(), reference=reference[:200], reason=reason)
+
+    found = commit(session, recorded_in, dry_run=dry_run)
+    money = f"{written(found.amount_minor, found.currency)} {found.currency}"
+    if found.is_duplicate:
+        write(f"order {order_id}: {money} was recorded under this reference before: nothing was changed")
+    else:
+        write(f"order {order_id} {'would be' if dry_run else 'is'} {found.status.value}: {money} went back")
 
 
 command.add_command(stuck)

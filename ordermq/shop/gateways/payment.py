@@ -4,6 +4,7 @@ A key stands for one capture for ever. To a key that it has seen before, the ser
 the answer that it gave then.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,9 @@ from ordermq.shop.minor_units import ISO, from_service, to_service
 from ordermq.shop.settings import ShopSettings
 
 _LEDGER_PAGE = 1000
+
+_GIVEN_BACK = frozenset({"refunded", "charged_back", "chargeback", "reversed", "voided"})
+_ONLY_LEFT = re.compile(r"\bonly (\d{1,18}(?:\.\d{1,3})?)\b.*\bleft\b", re.ASCII)
 
 # The request itself is wrong. Every other refusal may pass: a missing permission, a limit, a fault.
 _NEVER = (400, 404, 405, 410, 413, 415, 422)
@@ -39,6 +43,14 @@ class Refunded:
     """The money was refunded."""
 
     refund_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """The money went back to the customer at the service itself: a refund or chargeback made there."""
+
+    capture_id: str
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +124,9 @@ class PaymentGateway:
             can_find=settings.payment_lookup,
         )
 
-    def capture(self, capture: Capture, *, timeout_s: float | None = None) -> Captured | Declined | Pending:
+    def capture(
+        self, capture: Capture, *, timeout_s: float | None = None
+    ) -> Captured | Declined | GivenBack | Pending:
         """Take the money, or learn that the card is refused. The same key again is the same capture.
 
         Raises GatewayRefused also for an answer about another amount, currency or order.
@@ -139,7 +153,7 @@ class PaymentGateway:
 
     def find(
         self, capture: Capture, *, timeout_s: float | None = None
-    ) -> Captured | Declined | Pending | None:
+    ) -> Captured | Declined | GivenBack | Pending | None:
         """Ask for the result of a capture; None if the service has never seen its key.
 
         Raises GatewayRefused also if the capture under the key is of another amount, currency or order.
@@ -151,7 +165,7 @@ class PaymentGateway:
             raise _error("asking for a capture", answer)
         return self._result_of(capture, answer)
 
-    def _result_of(self, capture: Capture, answer: Answer) -> Captured | Declined | Pending:
+    def _result_of(self, capture: Capture, answer: Answer) -> Captured | Declined | GivenBack | Pending:
         """Read an answer about ``capture``. Only one that is about this money is believed."""
         amount = to_service(capture.amount_minor, capture.currency, self._units)
         _check(
@@ -161,14 +175,19 @@ class PaymentGateway:
         status = _text(answer, "status")
         if status == "declined":
             return Declined(_reason(answer))
-        if status != "captured":
+        if status == "partially_refunded":
+            raise GatewayRefused("a part of the capture was refunded at the payment service")
+        if status != "captured" and status not in _GIVEN_BACK:
             return Pending(status)
         _check_complete("capture", answer, "order_id", "amount_minor", "currency")
+        if status in _GIVEN_BACK:
+            return GivenBack(_text(answer, "capture_id"), status)
         return Captured(_text(answer, "capture_id"))
 
-    def refund(self, refund: Refund, *, timeout_s: float | None = None) -> Refunded | Pending:
+    def refund(self, refund: Refund, *, timeout_s: float | None = None) -> Refunded | GivenBack | Pending:
         """Refund a capture. The same key again is the same refund.
 
+        GivenBack if the service says that nothing of the capture is left.
         Raises GatewayRefused also for an answer about another capture, amount or currency.
         """
         wanted = self._wanted(refund)
@@ -176,6 +195,8 @@ class PaymentGateway:
         answer = self._client.post(
             "/v1/refunds", {**wanted, "exponent": exponent}, idempotency_key=refund.key, timeout_s=timeout_s
         )
+        if answer.status == 409:
+            return _conflict_in(answer, refund.capture_id)
         if answer.status not in (200, 201):
             raise _error("refund", answer)
         return _refund_in(answer, wanted)
@@ -235,6 +256,14 @@ def _refund_in(answer: Answer, wanted: Mapping[str, object]) -> Refunded | Pendi
         return Pending(status)
     _check_complete("refund", answer, *wanted)
     return Refunded(_text(answer, "refund_id"))
+
+
+def _conflict_in(answer: Answer, capture_id: str) -> GivenBack | Pending:
+    """Read a refusal that rests on the state of the capture: is nothing of it left to refund?"""
+    reason = answer.body().get("reason")
+    said = reason[:200] if isinstance(reason, str) else "409"
+    left = _ONLY_LEFT.search(said)
+    return GivenBack(capture_id, said) if left and not float(left[1]) else Pending(f"refused, {said}")
 
 
 def _check(what: str, answer: Answer, **wanted: object) -> None:

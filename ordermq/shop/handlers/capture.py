@@ -14,7 +14,7 @@ from ordermq.errors import GatewayUnavailable
 from ordermq.shop import payments
 from ordermq.shop.commands import PAYMENT, CapturePayment
 from ordermq.shop.events import EventType, Step
-from ordermq.shop.gateways import Captured, Declined, Pending
+from ordermq.shop.gateways import Captured, Declined, GivenBack, Pending
 from ordermq.shop.gateways.payment import Capture
 from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler, undecided
@@ -45,7 +45,7 @@ CANNOT_LEARN = Dead(
     " idempotency key any more, so trying again could take the money twice: look for it at the service"
 )
 
-CaptureResult = Captured | Declined | Pending | NeverSeen
+CaptureResult = Captured | Declined | GivenBack | Pending | NeverSeen
 
 
 @external(
@@ -115,6 +115,9 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
                     order_id, EventType.PAYMENT_CAPTURED, Step.CAPTURE,
                     capture_id=capture_id, amount_minor=payment.amount_minor, currency=payment.currency,
                 )  # fmt: skip
+            case GivenBack(said=said):
+                # Its refund, which follows, finds the same and ends the order as refunded.
+                return Dead(f"the money was taken, and given back at the payment service: {said}")
             case Declined(reason):
                 locked.set(order_id, PaymentState.DECLINED, reason=reason)
                 if is_pending:

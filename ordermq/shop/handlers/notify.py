@@ -122,12 +122,17 @@ def _begin(
     if template.step not in order.state.pending and state is not NotificationState.FAILED:
         return DONE  # after its step only a text that was certainly not sent may be sent
     if state is NotificationState.SENT:
-        # The text was adopted from the service's ledger after a backup, so the customer has it.
+        # The customer has the text: it was adopted from the service's ledger after a backup, or was sent
+        # before the order was reopened.
         journal.record(order_id, EventType.NOTIFICATION_SENT, template.step, template=template)
-    elif phone is None:
+    elif state is NotificationState.SKIPPED or (phone is None and state is None):
         if state is None:
             notified.set(key, NotificationState.SKIPPED, reason="no phone number")
-            journal.record(order_id, EventType.NOTIFICATION_SKIPPED, template.step, template=template)
+        journal.record(order_id, EventType.NOTIFICATION_SKIPPED, template.step, template=template)
+    elif phone is None:
+        return DONE
+    elif state is NotificationState.UNKNOWN:
+        _unknown(key, "it may have been sent before the order was reopened", journal, notified)
     elif state is NotificationState.SENDING:
         # The worker that wrote this may have sent the text, and died before it wrote the result.
         _unknown(key, "its sender did not come back", journal, notified)

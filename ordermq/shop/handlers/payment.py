@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Generic, Self, TypeVar
 
+from ordermq.clock import utc_now
 from ordermq.config import Loaded
 from ordermq.errors import ConfigError, GatewayRefused, GatewayUnavailable
 from ordermq.shop.commands import CapturePayment, RefundPayment
@@ -33,6 +34,8 @@ DEPENDENCY = "payment"
 
 UNTIL_KNOWN = RetryOptions(max_age_s=30 * 86_400.0)
 
+
+_DECIDING = frozenset({"pending", "processing"})  # it may take days and needs nobody
 
 P = TypeVar("P", CapturePayment, RefundPayment)
 Request = TypeVar("Request")
@@ -64,7 +67,12 @@ def _usable_s(settings: ShopSettings) -> float:
 
 
 class PaymentHandler(ExternalHandler[P, Request, Result], Generic[P, Request, Result]):
-    """An external handler of the payment service. One instance serves all threads."""
+    """An external handler of the payment service. One instance serves all threads.
+
+    If the service has refused or not decided for ``asks_after_s``, the message is dead and a person is asked.
+    """
+
+    asks_after_s = FOREVER_S
 
     def __init__(
         self,
@@ -94,9 +102,17 @@ class PaymentHandler(ExternalHandler[P, Request, Result], Generic[P, Request, Re
         journal = Journal(tx, order_ids)
         locked = Payments(order_ids, tx, settles_s=self._settles_s, key_life_s=self._key_life_s)
         outcomes = [self._apply_result(order_id, result, journal, locked) for order_id, result in results]
+        outcomes = [self._give_up(each, outcome) for each, outcome in zip(finished, outcomes, strict=True)]
         locked.write()
         journal.write()
         return outcomes
+
+    def _give_up(self, finished: Finished[P, Result], outcome: Outcome) -> Outcome:
+        result, since = finished.result, finished.claim.envelope.first_failed_at
+        if not isinstance(result, Pending) or not isinstance(outcome, Postpone) or since is None:
+            return outcome
+        has_waited = (utc_now() - since).total_seconds() > self.asks_after_s
+        return Dead(outcome.reason) if has_waited and result.status not in _DECIDING else outcome
 
     @abstractmethod
     def _apply_result(

@@ -1,7 +1,9 @@
 """Queue ``payment``, giving the money back, if any was taken.
 
 If it is unknown whether money was taken, the gateway is asked. "Nothing to refund" is
-recorded only when no capture can be on its way any more.
+recorded only when no capture can be on its way any more. A refund or chargeback that was made at
+the service itself ends the step too, where the service says so. Where it only refuses, a person
+is asked within an hour, and ``by_hand`` ends the step.
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from ordermq.clock import Deadline
 from ordermq.shop import payments
 from ordermq.shop.commands import PAYMENT, RefundPayment
 from ordermq.shop.events import EventType, Step
-from ordermq.shop.gateways import Captured, Pending, Refunded
+from ordermq.shop.gateways import Captured, GivenBack, Pending, Refunded
 from ordermq.shop.gateways.payment import Capture, Refund
 from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler, undecided
@@ -36,9 +38,9 @@ class RefundRequest:
 
 @dataclass(frozen=True, slots=True)
 class RefundMade:
-    """The refund, and the capture that was refunded."""
+    """The refund, by us or at the service itself, and the capture that was refunded."""
 
-    refunded: Refunded
+    refunded: Refunded | GivenBack
     capture_id: str
 
 
@@ -62,6 +64,8 @@ RefundResult = RefundMade | NothingTaken | Pending
 )  # fmt: skip
 class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundResult]):
     """Gives back what was taken for an order, once."""
+
+    asks_after_s = 3000.0  # with a retry's wait of 10 min, the longest by default, within an hour
 
     def prepare(
         self, claims: Sequence[Claim[RefundPayment]], tx: Transaction
@@ -88,11 +92,15 @@ class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundRe
             found = self._gateway.find(_capture_of(payment), timeout_s=deadline.left_s)
             if isinstance(found, Pending):
                 return found
+            if isinstance(found, GivenBack):
+                return RefundMade(found, found.capture_id)
             if not isinstance(found, Captured):
                 return NOTHING_TAKEN
             capture_id = found.capture_id
         refund = Refund(payment.refund_key, capture_id, payment.amount_minor, payment.currency)
-        refunded = self._gateway.find_refund(refund, timeout_s=deadline.left_s) if request.ask_first else None
+        refunded: Refunded | GivenBack | Pending | None = None
+        if request.ask_first:
+            refunded = self._gateway.find_refund(refund, timeout_s=deadline.left_s)
         if refunded is None:
             refunded = self._gateway.refund(refund, timeout_s=deadline.left_s)
         return refunded if isinstance(refunded, Pending) else RefundMade(refunded, capture_id)
@@ -123,12 +131,14 @@ class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundRe
         if payment is None or Step.REFUND not in journal.orders[order_id].state.pending:
             return DONE  # this result was written before
         match result:
-            case RefundMade(Refunded(refund_id), capture_id):
+            case RefundMade(made, capture_id):
+                refund_id = made.refund_id if isinstance(made, Refunded) else ""
+                said = {} if isinstance(made, Refunded) else {"said": made.said}
                 locked.set(order_id, PaymentState.REFUNDED, capture_id=capture_id, refund_id=refund_id)
                 journal.record(
                     order_id, EventType.PAYMENT_REFUNDED, Step.REFUND,
                     capture_id=capture_id, refund_id=refund_id,
-                    amount_minor=payment.amount_minor, currency=payment.currency,
+                    amount_minor=payment.amount_minor, currency=payment.currency, **said,
                 )  # fmt: skip
             case NothingTaken():
                 # A capture that was reported since the gateway was asked is refunded, not overwritten.

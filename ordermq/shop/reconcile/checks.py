@@ -1,9 +1,9 @@
 """The invariants, each as one query for what breaks it.
 
-A query returns one text for each fault. Operators see the names. ``ledger`` and ``texts``
-are temporary tables with the ledgers of the gateways. A text to the operator has the
-reference ``alert:ORDER:VERSION`` and may be there twice. Only an event explains a missing
-part: attention_reason does not, because resolving clears it.
+A query returns one text for each fault. Operators see the names. ``booked`` and ``texts``
+are temporary tables with the ledgers of the gateways, ``booked`` with a row for each order. A text
+to the operator has the reference ``alert:ORDER:VERSION`` and may be there twice. Only an event
+explains a missing part: attention_reason does not, because resolving clears it.
 """
 
 ORDERS = {
@@ -90,30 +90,36 @@ ORDERS = {
 
 PAYMENT_BOOKS = {
     "captured_at_most_once": """
-        SELECT order_id || ': ' || count(*) FILTER (WHERE kind = 'capture') || ' captures, '
-               || count(*) FILTER (WHERE kind = 'refund') || ' refunds'
-          FROM ledger GROUP BY order_id
-        HAVING count(*) FILTER (WHERE kind = 'capture') > 1
-            OR count(*) FILTER (WHERE kind = 'refund') > count(*) FILTER (WHERE kind = 'capture')
+        SELECT order_id || ': ' || captures || ' captures, ' || refunds || ' refunds'
+          FROM booked WHERE captures > 1 OR refunded_minor > captured_minor
     """,
+    # What went back is settled, as after a restored backup.
     "captures_belong_to_orders": """
-        SELECT l.order_id || ': ' || l.kind || ' of an unknown order'
-          FROM ledger AS l LEFT JOIN shop.orders AS o USING (order_id) WHERE o.order_id IS NULL
+        SELECT b.order_id || ': ' || CASE WHEN captures > 0 THEN 'capture' ELSE 'refund' END
+               || ' of an unknown order'
+          FROM booked AS b LEFT JOIN shop.orders AS o USING (order_id)
+         WHERE o.order_id IS NULL AND captured_minor <> refunded_minor
     """,
+    # A refund that a person reported may be missing in the ledger, as a chargeback is.
     "payment_books_agree": """
         SELECT o.order_id || ': ' || o.status || ', gateway has '
                || coalesce(b.captures, 0) || ' captures and ' || coalesce(b.refunds, 0) || ' refunds'
+               || CASE WHEN b.refunds > 0 THEN ' of ' || b.refunded_minor ELSE '' END
           FROM shop.orders AS o
-          LEFT JOIN (SELECT order_id, count(*) FILTER (WHERE kind = 'capture') AS captures,
-                            count(*) FILTER (WHERE kind = 'refund') AS refunds,
-                            min(amount_minor) AS least, max(amount_minor) AS most, max(currency) AS currency
-                       FROM ledger GROUP BY order_id) AS b USING (order_id)
-         WHERE b.least <> o.total_minor OR b.most <> o.total_minor OR b.currency <> o.currency
+          LEFT JOIN booked AS b USING (order_id)
+          LEFT JOIN (SELECT order_id, sum((event #>> '{data,amount_minor}')::bigint) AS minor
+                       FROM (SELECT order_id, convert_from(body, 'UTF8')::json AS event
+                               FROM shop.order_events WHERE type = 'refunded_by_hand') AS reported
+                      GROUP BY order_id) AS h USING (order_id)
+         WHERE b.least <> o.total_minor OR b.most <> o.total_minor OR b.is_other_currency
             OR CASE
-               WHEN o.status IN ('paid', 'completed') THEN b.captures IS DISTINCT FROM 1 OR b.refunds <> 0
-               WHEN o.status = 'refunded' THEN b.captures IS DISTINCT FROM 1 OR b.refunds <> 1
-               WHEN o.pending && '{capture,refund}' THEN b.captures > 1 OR b.refunds > 1
-               ELSE b.captures > 0 END
+               WHEN o.status IN ('paid', 'completed')
+                   THEN b.captures IS DISTINCT FROM 1 OR b.refunded_minor > coalesce(h.minor, 0)
+               WHEN o.status = 'refunded' AND h.minor IS NOT NULL THEN b.captures IS DISTINCT FROM 1
+               WHEN o.status = 'refunded'
+                   THEN b.captures IS DISTINCT FROM 1 OR b.refunded_minor <> o.total_minor
+               WHEN o.pending && '{capture,refund}' THEN b.captures > 1
+               ELSE b.captured_minor > b.refunded_minor END
     """,
 }
 
@@ -154,8 +160,15 @@ NOTES = {
           FROM shop.orders
     """,
     "captured_at_most_once": """
-        SELECT count(*) FILTER (WHERE kind = 'capture') || ' captures, '
-               || count(*) FILTER (WHERE kind = 'refund') || ' refunds' FROM ledger
+        SELECT coalesce(sum(captures), 0) || ' captures, ' || coalesce(sum(refunds), 0) || ' refunds'
+          FROM booked
+    """,
+    "captures_belong_to_orders": """
+        SELECT count(*) || ' entries of other shops: ' || string_agg(what, ', ') FILTER (WHERE number <= 5)
+               || CASE WHEN count(*) > 5 THEN ', ...' ELSE '' END
+          FROM (SELECT kind || ' ' || idempotency_key || ' of ' || order_id AS what,
+                       row_number() OVER (ORDER BY entry_no) AS number
+                  FROM ledger WHERE NOT is_ours) AS others HAVING count(*) > 0
     """,
     "notified_at_most_once": "SELECT count(*) || ' messages' FROM texts",
 }

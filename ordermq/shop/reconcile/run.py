@@ -6,6 +6,7 @@ with the orders.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import astuple
 from typing import Any
 
 from ordermq.shop.gateways import LedgerEntry, PaymentGateway, SmsGateway
@@ -15,9 +16,34 @@ from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.store.checks import MAX_OFFENDERS, Check, checks_of
 from ordermq.task import Transaction
 
+_ENTRIES = """
+    CREATE TEMPORARY TABLE entries (entry_no bigint, kind text, idempotency_key text, order_id text,
+                                    capture_id text, amount_minor bigint, currency text) ON COMMIT DROP
+"""
+# Shops may share an account. Ours is what has our shop's name or a key of ours, what is about a capture of
+# ours, and what was done by hand, without a key of ordermq's form, for an order of ours.
 _LEDGER = """
-    CREATE TEMPORARY TABLE ledger (order_id text, kind text, amount_minor bigint, currency text)
-        ON COMMIT DROP
+    CREATE TEMPORARY TABLE ledger ON COMMIT DROP AS
+    SELECT e.entry_no, e.kind, e.idempotency_key, coalesce(k.order_id, c.order_id, e.order_id) AS order_id,
+           e.amount_minor, e.currency, o.currency AS order_currency,
+           k.order_id IS NOT NULL OR c.order_id IS NOT NULL OR starts_with(e.key, 'capture:' || %s || ':')
+               OR o.order_id IS NOT NULL AND NOT starts_with(e.key, 'capture:') AS is_ours
+      FROM (SELECT *, regexp_replace(idempotency_key, '^refund:', '') AS key FROM entries) AS e
+      LEFT JOIN shop.payments AS k ON k.idempotency_key = e.key
+      LEFT JOIN (SELECT capture_id, min(order_id) AS order_id FROM shop.payments
+                  WHERE capture_id IS NOT NULL GROUP BY capture_id) AS c ON c.capture_id = e.capture_id
+      LEFT JOIN shop.orders AS o ON o.order_id = coalesce(k.order_id, c.order_id, e.order_id)
+"""
+_BOOKED = """
+    CREATE TEMPORARY TABLE booked ON COMMIT DROP AS
+    SELECT order_id, count(*) FILTER (WHERE kind = 'capture') AS captures,
+           count(*) FILTER (WHERE kind <> 'capture') AS refunds,
+           coalesce(sum(amount_minor) FILTER (WHERE kind = 'capture'), 0) AS captured_minor,
+           coalesce(sum(amount_minor) FILTER (WHERE kind <> 'capture'), 0) AS refunded_minor,
+           min(amount_minor) FILTER (WHERE kind = 'capture') AS least,
+           max(amount_minor) FILTER (WHERE kind = 'capture') AS most,
+           bool_or(currency <> order_currency) AS is_other_currency
+      FROM ledger WHERE is_ours GROUP BY order_id
 """
 _TEXTS = "CREATE TEMPORARY TABLE texts (reference text) ON COMMIT DROP"
 
@@ -42,7 +68,7 @@ def check_books(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Ch
     """Yield the checks against the books of the payment service and the SMS service, which are asked."""
     if ask_services:
         settings: ShopSettings = config.section(SECTION)
-        yield from payment_books(tx, PaymentGateway.from_settings(settings).ledger())
+        yield from payment_books(tx, PaymentGateway.from_settings(settings).ledger(), settings.name)
         yield from message_books(tx, SmsGateway.from_settings(settings).sent())
 
 
@@ -51,12 +77,18 @@ def check_messages(tx: Transaction, config: Any, ask_services: bool) -> Iterator
     return checks_of(tx, checks.MESSAGES, checks.NOTES)
 
 
-def payment_books(tx: Transaction, ledger: Iterable[list[LedgerEntry]]) -> Iterator[Check]:
-    """Yield the checks against ``ledger``, the pages of ``PaymentGateway.ledger()``."""
-    tx.execute(_LEDGER)
+def payment_books(
+    tx: Transaction, ledger: Iterable[list[LedgerEntry]], shop: str = "shop"
+) -> Iterator[Check]:
+    """Yield the checks against ``ledger``, the pages of ``PaymentGateway.ledger()``.
+
+    Entries of other shops than ``shop`` are named in a note and not counted.
+    """
+    tx.execute(_ENTRIES)
     for page in ledger:
-        rows = [(entry.order_id, entry.kind, entry.amount_minor, entry.currency) for entry in page]
-        tx.execute_values("INSERT INTO ledger (order_id, kind, amount_minor, currency) VALUES %s", rows)
+        tx.execute_values("INSERT INTO entries VALUES %s", [astuple(entry) for entry in page])
+    tx.execute(_LEDGER, (shop,))
+    tx.execute(_BOOKED)
     yield from checks_of(tx, checks.PAYMENT_BOOKS, checks.NOTES)
 
 
