@@ -24,7 +24,7 @@ ROUNDS ?= 5
 # The tests start a thousand processes. Without compiled modules each takes twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-# The RabbitMQ of new private stacks: 4 for version 4.0, nothing for the installed one.
+# The RabbitMQ of new private stacks: 4.0 or 4.3, nothing for the installed one.
 export ORDERMQ_STACK_BROKER := $(BROKER)
 
 help: ## Show this list of targets
@@ -44,13 +44,13 @@ $(VENV)/.ready: setup.cfg pyproject.toml | bootstrap
 
 broker:
 ifneq ($(BROKER),)
-	@bin/rabbitmq-$(BROKER)
+	@bin/rabbitmq $(BROKER)
 endif
 
 demo: setup ## Send real orders through the whole pipeline: make demo [ORDERS=2000 SEED=1 | INPUT=FILE FORMAT=olist]
 	@$(BIN)/python -m ordermq.shop.demo --orders "$(ORDERS)" --seed "$(SEED)" --input "$(INPUT)" --format "$(FORMAT)"
 
-test: setup broker ## Run all tests, in JOBS processes with a private RabbitMQ and PostgreSQL each; BROKER=4: on RabbitMQ 4.0
+test: setup broker ## Run all tests, in JOBS processes with a private RabbitMQ and PostgreSQL each; BROKER=4.3: on RabbitMQ 4.3, or 4.0
 	@bin/bootstrap bench >/dev/null || echo "test: the benchmarks' client in C is skipped: it needs gcc and librabbitmq-dev"
 	@$(PYTEST) --numprocesses $(JOBS) --dist loadfile $(ARGS)
 ifneq ($(BROKER),)

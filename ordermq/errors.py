@@ -101,6 +101,10 @@ class ConsumerTimeout(ChannelLost):
     """The broker waited for an ack longer than its consumer_timeout and took the deliveries back."""
 
 
+class ConsumerCancelled(ChannelLost):
+    """The broker cancelled a consumer: its queue is gone or, from RabbitMQ 4.3 on, an ack came too late."""
+
+
 class PublishError(BrokerError):
     """A publishing did not reach a queue, or is not known to have reached it."""
 

@@ -35,7 +35,7 @@ from ordermq.amqp.plain import text
 from ordermq.amqp.translate import FROM_PIKA, channel_error, connect_error, connection_error
 from ordermq.amqp.waker import Waker
 from ordermq.amqp.wire import Confirmed, Delivered, Receiver, publish_frames
-from ordermq.errors import BrokerError, ChannelLost, ConnectionLost, PublishRefused
+from ordermq.errors import BrokerError, ChannelLost, ConnectionLost, ConsumerCancelled, PublishRefused
 from ordermq.message.envelope import Publishing
 
 # pika logs whole frames at ERROR, with the bodies of messages. ordermq logs what matters of
@@ -328,7 +328,7 @@ class Channel:
 
         def cancelled(_frame: object) -> None:
             self.lose(
-                ChannelLost(
+                ConsumerCancelled(
                     f"consumer of queue {queue} was cancelled by the broker: the queue was deleted or, from"
                     " RabbitMQ 4.3 on, a delivery was held longer than consumer_timeout"
                 )

@@ -44,6 +44,7 @@ from ordermq.consumer.running import HandlerRun, RunningHandlers
 from ordermq.errors import (
     BrokerError,
     ConnectionLost,
+    ConsumerCancelled,
     ConsumerTimeout,
     DrainTimeout,
     HandlerOverdue,
@@ -134,6 +135,7 @@ class Consumer(ThreadService):
         )
         self._epoch = 0
         self._frontier = AckFrontier()
+        self._was_cancelled = False  # by the broker, with deliveries that were not acked
         self._reported: deque[Received] = deque()
         self._intake = Intake()
         self._pause = Pause(queue)
@@ -199,6 +201,9 @@ class Consumer(ThreadService):
             epoch=self._epoch,
             consumer_tag=f"ordermq.{self.queue}.{self._owner}.{self._epoch}",
         )
+        if self._was_cancelled:
+            self._was_cancelled = False
+            self._log_timeout()  # the queue is there, so that was not why the consumer was cancelled
         log.info("subscribed with prefetch %d", self._size.prefetch)
         if self.state is ConsumerState.STARTING:
             self._move(ConsumerState.RUNNING)
@@ -321,6 +326,7 @@ class Consumer(ThreadService):
         subscription for give_up_after_s.
         """
         self._intake.drain()
+        self._was_cancelled |= isinstance(error, ConsumerCancelled) and self._frontier.unsettled > 0
         self._frontier = AckFrontier()
         self._epoch += 1
         # A lost channel counts as a lost connection: connect() then waits its backoff.
@@ -331,14 +337,17 @@ class Consumer(ThreadService):
             raise ConnectionLost(f"no subscription for {down_s:.0f} s; giving up: {error}") from error
         self._health.set_ready(False, str(error))
         if isinstance(error, ConsumerTimeout):
-            log.error(
-                "the broker took the deliveries back, because one was not acked within its"
-                " consumer_timeout: set consumer.consumer_timeout_s (%.0f s) to the broker's own, and"
-                " consumer.handler_deadline_s (%.0f s) to at most half of it",
-                self._settings.consumer.consumer_timeout_s,
-                self._settings.consumer.handler_deadline_s,
-            )
+            self._log_timeout()
         log.warning("subscription lost: %s; reconnecting", error)
+
+    def _log_timeout(self) -> None:
+        log.error(
+            "the broker took the deliveries back, because one was not acked within its"
+            " consumer_timeout: set consumer.consumer_timeout_s (%.0f s) to the broker's own, and"
+            " consumer.handler_deadline_s (%.0f s) to at most half of it",
+            self._settings.consumer.consumer_timeout_s,
+            self._settings.consumer.handler_deadline_s,
+        )
 
     def _beat(self) -> None:
         """Show a sign of life; stop if a handler is overdue. For callbacks, which must not raise."""

@@ -1,4 +1,4 @@
-"""Which RabbitMQ the private stack runs: the installed one, or with BROKER=4 a RabbitMQ 4.0 of its own."""
+"""Which RabbitMQ the private stack runs: the installed one, or with BROKER=4.3 a RabbitMQ of its own."""
 
 import os
 import pwd
@@ -12,9 +12,9 @@ from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.broker import PrivateBroker
 from ordermq.testing.stack.errors import StackError
 from ordermq.testing.stack.place import Place
-from ordermq.testing.stack.release import FOUR, release_named
+from ordermq.testing.stack.release import FETCHED, release_named
 
-FETCH = Path(__file__).parents[2] / "bin" / "rabbitmq-4"
+FETCH = Path(__file__).parents[2] / "bin" / "rabbitmq"
 
 
 def test_the_broker_under_test_is_the_one_that_was_asked_for(ordermq_stack, vhost):
@@ -40,16 +40,16 @@ def place():
 def test_a_broker_does_not_start_on_the_data_of_another_release(place):
     place.remember("broker", {"release": "installed"})
     with pytest.raises(StackError, match="down --wipe"):
-        PrivateBroker(place, release=release_named(FOUR))
+        PrivateBroker(place, release=release_named(FETCHED[0]))
 
 
 def test_a_release_nobody_knows_is_refused_by_name():
-    with pytest.raises(StackError, match="known are installed, 4"):
+    with pytest.raises(StackError, match=r"known are installed, 4\.0, 4\.3"):
         release_named("5")
 
 
 def fetch(folder, **identity):
-    argv = ["/bin/bash", "-s", str(folder)]
+    argv = ["/bin/bash", "-s", "4.0", str(folder)]
     with FETCH.open() as script:
         return subprocess.run(argv, stdin=script, capture_output=True, text=True, check=False, **identity)
 
@@ -60,12 +60,12 @@ def test_fetching_what_is_there_asks_apt_nothing(tmp_path):
     server.touch(mode=0o755)
     (tmp_path / "usr" / "lib" / "rabbitmq" / "lib" / "rabbitmq_server-4.0.5").mkdir(parents=True)
     done = fetch(tmp_path)
-    assert (done.returncode, done.stdout) == (0, "rabbitmq-4: RabbitMQ 4.0.5 is there\n")
+    assert (done.returncode, done.stdout) == (0, "rabbitmq 4.0: RabbitMQ 4.0.5 is there\n")
 
 
 def test_fetching_without_root_says_why_not_and_exits_69():
     nobody = pwd.getpwnam("nobody")
     identity = {"user": nobody.pw_uid, "group": nobody.pw_gid} if os.geteuid() == 0 else {}
-    done = fetch("/nonexistent/rabbitmq-4", cwd="/", **identity)
+    done = fetch("/nonexistent/rabbitmq-4.0", cwd="/", **identity)
     assert done.returncode == 69
     assert "takes root" in done.stderr

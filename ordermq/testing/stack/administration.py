@@ -60,7 +60,7 @@ def call_api(
             connection.request(method, f"/api/{path}", content, headers)
             answer = connection.getresponse()
             text = answer.read()
-    except OSError as exc:
+    except (OSError, http.client.HTTPException) as exc:
         raise StackError(f"{method} /api/{path}: the management API does not answer: {exc}") from exc
     if answer.status == 404 and missing_ok:
         return None

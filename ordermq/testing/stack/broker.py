@@ -129,7 +129,7 @@ class PrivateBroker(Administration, PrivateServer):
 
     def is_serving(self) -> bool:
         """Whether it speaks AMQP and the management API answers, now."""
-        return self._speaks_amqp() and is_open(self.management_port, address=self.address)
+        return self._speaks_amqp() and self._is_managed()
 
     # --- where it is --------------------------------------------------------
 
@@ -311,6 +311,13 @@ class PrivateBroker(Administration, PrivateServer):
                 f" +sbwt none +sbwtdcpu none +sbwtdio none {self._node.erl_args}"
             ),
         }
+
+    def _is_managed(self) -> bool:
+        try:
+            self.api("GET", "overview")
+        except StackError:  # also its 500 of the first tenth of a second
+            return False
+        return True
 
     def _speaks_amqp(self) -> bool:
         try:

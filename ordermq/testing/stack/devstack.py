@@ -68,7 +68,7 @@ def command(ctx: click.Context, state: Path) -> None:
     "--broker",
     type=click.Choice(RELEASES),
     envvar=environment.STACK_BROKER,
-    help="RabbitMQ of a new stack: the installed one, or 4.0 as bin/rabbitmq-4 of a checkout fetches it.",
+    help="RabbitMQ of a new stack: the installed one, or one that bin/rabbitmq of a checkout fetches.",
 )
 @click.option(
     "--config", "config_path", type=click.Path(), metavar="FILE", help="Settings file that names the modules."

@@ -1,7 +1,7 @@
-"""Which RabbitMQ a private broker runs: the installed one, or 4.0 from a folder of its own.
+"""Which RabbitMQ a private broker runs: the installed one, or a newer one from a folder of its own.
 
-Debian 12 has RabbitMQ 3.10; 4.0 needs a newer Erlang and a newer C library. All of it
-lies where ``bin/rabbitmq-4`` extracted it, and is run with that folder's /usr in the
+Debian 12 has RabbitMQ 3.10; 4.0 and 4.3 need a newer Erlang and a newer C library. All of it
+lies where ``bin/rabbitmq VERSION`` extracted it, and is run with that folder's /usr in the
 place of the machine's (``Enclosure``).
 """
 
@@ -16,8 +16,8 @@ from ordermq.testing.stack.errors import ProgramMissing, StackError
 from ordermq.testing.stack.programs import PATH
 
 INSTALLED = "installed"
-FOUR = "4"
-RELEASES = (INSTALLED, FOUR)
+FETCHED = ("4.0", "4.3")
+RELEASES = (INSTALLED, *FETCHED)
 
 _USR = Path("/usr")
 BIN = Path("lib/rabbitmq/bin")
@@ -64,18 +64,20 @@ class Release:
             raise ProgramMissing.of(f"RabbitMQ's {_USR / path}", "rabbitmq-server")
         if self.usr is not None and not (self.usr / path).exists():
             raise StackError(
-                f"{self.usr / path} does not exist; bin/rabbitmq-4 of ordermq's sources fetches RabbitMQ 4.0"
+                f"{self.usr / path} does not exist; bin/rabbitmq {self.name} of ordermq's sources fetches it"
             )
         if self.usr is not None and os.geteuid() != 0:
-            raise StackError("RabbitMQ 4.0 runs in a mount namespace of its own, which only root can make")
+            raise StackError(
+                f"RabbitMQ {self.name} runs in a mount namespace of its own, which only root can make"
+            )
 
 
 def release_named(name: str) -> Release:
     """Return the release of that name, there or not. Raises StackError for an unknown one."""
     if name == INSTALLED:
         return Release(name)
-    if name == FOUR:
-        return Release(name, Path(environment.cache_home()) / "ordermq" / "rabbitmq-4" / "usr")
+    if name in FETCHED:
+        return Release(name, Path(environment.cache_home()) / "ordermq" / f"rabbitmq-{name}" / "usr")
     raise StackError(f"{environment.STACK_BROKER} is {name!r}; known are {', '.join(RELEASES)}")
 
 
