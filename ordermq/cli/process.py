@@ -2,7 +2,7 @@
 
 sent to systemd              when
 READY=1                      at the first beat of a ready process
-WATCHDOG=1                   at every beat of the service's loop
+WATCHDOG=1                   at every beat of the service's loop, while the process is live
 STATUS=...                   when the reasons why the process is not ready have changed
 STOPPING=1                   at the stop signal
 """
@@ -19,6 +19,7 @@ from ordermq.cli.program import Program
 from ordermq.cli.run import BUG, Invocation, explain
 from ordermq.clock import monotonic_s
 from ordermq.config.environment import supervisor
+from ordermq.config.settings import Settings
 from ordermq.errors import DrainTimeout, HandlerOverdue, OrderMQError
 from ordermq.lifecycle import ThreadService, run_until_signalled
 from ordermq.observe import logs
@@ -30,6 +31,7 @@ from ordermq.store import migrate
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.5
+RELOADED = {"observe.log_level", "observe.log_format"}
 
 
 class SupervisedHealth(Health):
@@ -45,10 +47,12 @@ class SupervisedHealth(Health):
     def beat(self, name: str = MAIN) -> None:
         super().beat(name)
         if name == MAIN:
-            self._notifier.watchdog()
+            if self.live().is_good:
+                self._notifier.watchdog()
             now_s = monotonic_s()
             if now_s >= self._look_at_s:
                 self._look_at_s = now_s + _LOOK_EVERY_S
+                logs.say_dropped()
                 self._notify()
 
     def _notify(self) -> None:
@@ -62,16 +66,43 @@ class SupervisedHealth(Health):
         self._status = status
 
 
+class Reload:
+    """What SIGHUP does: the logs as the settings are now, and a line about the rest. Never raises."""
+
+    def __init__(self, program: Program, service: str) -> None:
+        self._program = program
+        self._service = service
+
+    def configure_logs(self, settings: Settings) -> None:
+        """Write logs as ``settings`` say."""
+        packages = {each.partition(".")[0] for each in self._program.settings.modules}
+        name = self._program.correlation_name
+        logs.configure(settings.observe, self._service, packages=packages, correlation_name=name)
+
+    def __call__(self) -> None:
+        try:
+            loaded = self._program.load_again()
+        except Exception as exc:  # whatever stands in the file now, the process goes on as it is
+            log.error("SIGHUP: the settings cannot be read, and none was changed: %s", exc)
+            return
+        self.configure_logs(loaded.settings)
+        observe = loaded.settings.observe
+        changed = sorted(set(self._program.loaded.differences(loaded)) - RELOADED)
+        rest = f"in force after a restart: {', '.join(changed)}" if changed else "nothing else changed"
+        log.warning("SIGHUP: log level %s, format %s; %s", observe.log_level, observe.log_format, rest)
+
+
 class Process:
     """A process that is set up, and whose one service is still to be run."""
 
-    def __init__(self, health: Health, notifier: Notifier) -> None:
+    def __init__(self, health: Health, notifier: Notifier, reload: Reload) -> None:
         self.health = health
         self._notifier = notifier
+        self._reload = reload
 
     def serve(self, service: ThreadService) -> None:
         """Run ``service`` until it ends or a signal stops it (``hold_signals``). Raises its error."""
-        run_until_signalled(_Announced(service, self._notifier))
+        run_until_signalled(_Announced(service, self._notifier), self._reload)
         if service.failure is not None:
             raise service.failure
 
@@ -82,10 +113,8 @@ def serving(program: Program, name: str) -> Iterator[Process]:
 
     Blocks while it compares the tables of the database with the migrations of this code.
     """
-    packages = {each.partition(".")[0] for each in program.settings.modules}
-    logs.configure(
-        program.settings.observe, name, packages=packages, correlation_name=program.correlation_name
-    )
+    reload = Reload(program, name)
+    reload.configure_logs(program.settings)
     failpoints.warn()
     debug = click.get_current_context().ensure_object(Invocation).debug
     try:
@@ -96,7 +125,7 @@ def serving(program: Program, name: str) -> Iterator[Process]:
         health = SupervisedHealth(notifier)
         server = HealthServer(program.settings.observe, health)
         try:
-            yield Process(health, notifier)
+            yield Process(health, notifier, reload)
         finally:
             server.close()
     except (DrainTimeout, HandlerOverdue) as exc:

@@ -29,6 +29,7 @@ class Program:
 
     loaded: Loaded
     modules: tuple[Module, ...]
+    load_again: Callable[[], Loaded]  # raises ConfigError
 
     @property
     def settings(self) -> Settings:
@@ -76,7 +77,8 @@ class Program:
 
 def load_program(path: str | None, flags: Mapping[str, Any] | None = None) -> Program:
     """Read the settings and find the modules they name. Raises ConfigError naming every problem."""
-    return Program(*load_settings(path, flags))
+    loaded, modules = load_settings(path, flags)
+    return Program(loaded, modules, lambda: load_settings(path, flags)[0])
 
 
 def registry_of(modules: Iterable[Module]) -> Registry:

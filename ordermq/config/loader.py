@@ -36,6 +36,14 @@ class Loaded:
             return self.settings
         return self.extra[name] if name in self.extra else getattr(self.settings, name)
 
+    def differences(self, other: "Loaded") -> list[str]:
+        """Return the names, as ``section.key``, of the settings whose values differ in ``other``."""
+        return [name for name in self.origins if self._value(name) != other._value(name)]
+
+    def _value(self, name: str) -> Any:
+        section, _, key = name.rpartition(".")
+        return getattr(self.section(section), key, None)
+
 
 def load(
     path: str | os.PathLike[str] | None = None,

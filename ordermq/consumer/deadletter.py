@@ -64,7 +64,9 @@ class DeadLetterWorker(Worker):
     def _work(self) -> None:
         intake = self._context.intake
         while not intake.is_closed:
-            for delivery in intake.take(self._batch):
+            with self._waiting():
+                deliveries = intake.take(self._batch)
+            for delivery in deliveries:
                 self._keep(delivery)
 
     def _keep(self, delivery: Delivery) -> None:
@@ -76,12 +78,12 @@ class DeadLetterWorker(Worker):
             received = _of_no_queue(received)
         reason = why(delivery)
         if suspect := self._begin(settler, received):
-            with context.lock.alone():
+            with self._locked(context.lock.alone()):
                 self._persist(partial(starts.begin_alone, settler.session, queue, suspect))
                 message = decode_suspect(suspect, queue, context.registry)
                 self._persist(partial(keep, settler, message, reason))
         else:
-            with context.lock.together():
+            with self._locked(context.lock.together()):
                 message = decode(received, queue, context.registry)
                 self._persist(partial(keep, settler, message, reason))
         self._settler.has_sent |= settler.has_sent

@@ -120,6 +120,7 @@ class ExternalWorker(HandlingWorker):
             calls.stop()
 
     def _round(self) -> None:
+        self._show_life()
         calls, is_closed = self._calls, self._context.intake.is_closed
         if is_closed:
             calls.stop_soon()
@@ -133,7 +134,8 @@ class ExternalWorker(HandlingWorker):
 
     def _take(self, room: int) -> list[Delivery]:
         intake = self._context.intake
-        return intake.take(room) if self._breakers.are_closed else intake.take_freshest()
+        with self._waiting():
+            return intake.take(room) if self._breakers.are_closed else intake.take_freshest()
 
     def _run(self, batch: Sequence[Readable]) -> list[Suspect]:
         if not batch[0].handler.is_external:
@@ -259,6 +261,7 @@ class ExternalWorker(HandlingWorker):
 
     def _complete_all(self) -> None:
         while self._calls.in_flight:
+            self._show_life()
             self._complete(self._calls.finished(wait_s=WAIT_S))
 
     def _complete(self, finished: Sequence[FinishedCall]) -> None:
@@ -270,6 +273,7 @@ class ExternalWorker(HandlingWorker):
         self._report([each.message for each in finished])
 
     def _complete_left(self, left: dict[str, FinishedCall]) -> None:
+        self._show_life()
         run_by_halves(
             partial(self._complete_once, left),
             list(left.values()),

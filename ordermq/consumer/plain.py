@@ -14,7 +14,9 @@ class PlainWorker(HandlingWorker):
     def _work(self) -> None:
         intake = self._context.intake
         while not intake.is_closed:
-            if deliveries := intake.take(self._batch):
+            with self._waiting():
+                deliveries = intake.take(self._batch)
+            if deliveries:
                 self._handle(deliveries)
 
     def _run(self, batch: Sequence[Readable]) -> list[Suspect]:

@@ -27,6 +27,10 @@ class WorkerPool:
         for worker in self._workers:
             worker.thread.start()
 
+    def silent_for_s(self) -> float:
+        """Return the seconds since that worker showed a sign of life that has been silent longest."""
+        return max(each.silent_for_s for each in self._workers)
+
     @property
     def is_alive(self) -> bool:
         """True while a thread still has something in hand, after the intake was closed."""

@@ -44,6 +44,7 @@ class RunningHandlers:
     def __init__(self, deadline_s: float = math.inf) -> None:
         self.deadline_s = deadline_s
         self._runs: dict[int, HandlerRun] = {}
+        self._ended_s: dict[int, float] = {}  # when the last call of a thread returned (monotonic)
         self._lock = threading.Lock()
 
     @contextmanager
@@ -58,11 +59,17 @@ class RunningHandlers:
         finally:
             with self._lock:
                 self._runs.pop(ident, None)
+                self._ended_s[ident] = monotonic_s()
 
     def runs(self) -> list[HandlerRun]:
         """Return the calls that have not returned."""
         with self._lock:
             return list(self._runs.values())
+
+    def silent_since_s(self, ident: int | None) -> float:
+        """Return when the thread last left a handler (monotonic); infinity while it is in one."""
+        with self._lock:
+            return math.inf if ident in self._runs else self._ended_s.get(ident or 0, 0.0)
 
     def overdue(self) -> list[HandlerRun]:
         """Return the calls that have lasted past the deadline."""

@@ -156,6 +156,8 @@ class Consumer(ThreadService):
         self._workers = build_workers(
             context, threads=self._size.threads, batch=self._size.batch, config=config
         )
+        # One statement may take that long, and no step of a worker is longer (WRK3).
+        health.watch("workers", self._workers.silent_for_s, settings.database.statement_timeout_s)
 
     def stop(self) -> None:
         """Ask the consumer to drain and end. From any thread but a signal handler."""

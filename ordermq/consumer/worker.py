@@ -6,13 +6,16 @@ the broker.
 Invariants
     WRK1  A message is reported only after the transaction that settled it has committed.
     WRK2  A thread owns its session; no session is shared.
+    WRK3  A thread that has messages in hand shows a sign of life before each step that ends by itself:
+        a try at the database, a wait for a lock, a call into a handler.
 """
 
 import logging
+import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -45,14 +48,23 @@ class Worker(ABC):
         self._batch = batch
         self._settler = context.settler(name)
         self._woke_relay_s = 0.0
+        self._silent_since_s = math.inf  # monotonic; infinity while it waits for messages or other threads
         self.thread = threading.Thread(target=self._main, name=f"ordermq-{context.queue}-{name}", daemon=True)
+
+    @property
+    def silent_for_s(self) -> float:
+        """Seconds without a sign of life, which is not asked for while it waits or runs a handler."""
+        since_s = self._context.running.silent_since_s(self.thread.ident)
+        return max(0.0, monotonic_s() - max(self._silent_since_s, since_s))
 
     def _main(self) -> None:
         try:
+            self._show_life()
             self._work()
         except Abandoned:
             log.warning("stopped while paused: the messages in hand return to the queue")
         finally:
+            self._silent_since_s = math.inf
             self._settler.session.close()
 
     @abstractmethod
@@ -60,8 +72,33 @@ class Worker(ABC):
         """Take chunks and handle them until the intake is closed."""
 
     def _persist(self, action: Callable[[], T]) -> T:
+        def tried() -> T:
+            self._show_life()
+            return action()
+
         context = self._context
-        return persist(action, self._settler.session, context.pause, context.stopping)
+        return persist(tried, self._settler.session, context.pause, context.stopping)
+
+    def _show_life(self) -> None:
+        self._silent_since_s = monotonic_s()
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Wait, in the block, for messages or for another thread."""
+        self._silent_since_s = math.inf
+        try:
+            yield
+        finally:
+            self._show_life()
+
+    @contextmanager
+    def _locked(self, lock: AbstractContextManager[None]) -> Iterator[None]:
+        """Hold ``lock`` in the block."""
+        with self._waiting():
+            lock.__enter__()
+        with ExitStack() as stack:
+            stack.push(lock)
+            yield
 
     def _report(self, settled: Sequence[Received]) -> None:
         """Have settled messages acked, and the relay woken if something was sent (WRK1)."""
@@ -86,14 +123,14 @@ class HandlingWorker(Worker):
         if suspects:
             alone = {suspect.message for suspect in suspects}
             received = [each for each in received if each not in alone]
-        with self._together():
+        with self._locked(self._together()):
             todo = plan(received, queue, registry)
             for message in todo.unreadable:
                 self._settle_dead(message, message.fault)
             for batch in todo.batches:
                 suspects += self._run(batch)
         for suspect in suspects:
-            with self._alone():
+            with self._locked(self._alone()):
                 self._run_suspect(suspect)
 
     def _begin(self, came_back: Sequence[Received]) -> list[Suspect]:

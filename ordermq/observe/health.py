@@ -1,8 +1,8 @@
 """Whether this process is live and ready, and why not.
 
-Live: every loop that has ever beaten has beaten lately. A process that is not live should be
-killed. Ready: live, and every part says that it can work. A process that is not ready may
-recover by itself and should not be killed for it.
+Live: every loop that has ever beaten has beaten lately, and what else is watched is not silent.
+A process that is not live should be killed. Ready: live, and every part says that it can work.
+A process that is not ready may recover by itself and should not be killed for it.
 
 All methods may be called from any thread; none blocks.
 """
@@ -38,11 +38,19 @@ class Health:
         self._lock = threading.Lock()
         self._beat_at_s = {MAIN: now()}
         self._unready = {MAIN: "starting"}
+        self._watched: dict[str, tuple[Callable[[], float], float]] = {}
 
     def beat(self, name: str = MAIN) -> None:
         """Record that the loop ``name`` runs. It is watched from its first beat on."""
         with self._lock:
             self._beat_at_s[name] = self._now()
+
+    def watch(self, name: str, silent_for_s: Callable[[], float], may_take_s: float) -> None:
+        """Watch threads by ``silent_for_s``: the seconds since their last sign of life.
+
+        They are late once these are ``may_take_s`` more than a loop may take.
+        """
+        self._watched[name] = silent_for_s, may_take_s
 
     def set_ready(self, ready: bool, why: str = "", *, name: str = MAIN) -> None:
         """Record whether the part ``name`` can work, and if not, why."""
@@ -58,6 +66,9 @@ class Health:
         with self._lock:
             ages_s = {name: now_s - beat_at_s for name, beat_at_s in self._beat_at_s.items()}
         late = {name: age_s for name, age_s in ages_s.items() if age_s > self._stale_after_s}
+        for name, (silent_for_s, may_take_s) in self._watched.items():
+            if (age_s := silent_for_s()) > self._stale_after_s + may_take_s:
+                late[name] = age_s
         return HealthVerdict(
             tuple(f"{name}: no sign of life for {age_s:.0f} s" for name, age_s in late.items())
         )

@@ -67,6 +67,9 @@ connection_state_since = gauge(
 )
 reconnects = counter("reconnects_total", "Connections opened again after one was lost", "role")
 
+# Log lines, of a process whose stderr takes none for a while.
+log_lines_dropped = counter("log_lines_dropped_total", "Log lines that stderr did not take")
+
 # The outbox, as the active relay sees it.
 outbox_pending = gauge("outbox_pending", "Outbox rows due and not yet sent")
 outbox_refused = gauge(

@@ -34,7 +34,7 @@ def block(text: str, longest: int = LONGEST_EXCEPTION) -> str:
     return _IN_BLOCK.sub(_escape, _cut(redact(_cut(text, 4 * longest)), longest))
 
 
-def field(value: object) -> str | int | float | bool | None:
+def field(value: object, longest: int = LONGEST_VALUE) -> str | int | float | bool | None:
     """Return ``value`` as a log field: small numbers as they are, anything else as a safe line."""
     if value is None or isinstance(value, bool):
         return value
@@ -42,7 +42,7 @@ def field(value: object) -> str | int | float | bool | None:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    return line(value if isinstance(value, str) else printed(value))
+    return line(value if isinstance(value, str) else printed(value), longest)
 
 
 def printed(value: object) -> str:

@@ -1,14 +1,20 @@
 """The processes as a supervisor meets them: ready, watched, stopped, refused."""
 
+import os
 import re
 import signal
 import socket
+import subprocess
 import urllib.request
 
 import pytest
 
+from ordermq.config.environment import inherited
+from ordermq.message import Properties, Publishing
 from ordermq.testing import wait_until
+from ordermq.testing.stack.commands import program
 from tests.support.commands import Shop
+from tests.support.rabbit import Rabbit
 
 CONSUMER = ("ordermq-consumer", "--queue", "points")
 RELAY = ("ordermq-relay",)
@@ -138,3 +144,62 @@ def test_a_fixed_port_that_is_taken_ends_the_process_with_a_line_that_names_it(s
         process = shop.start(*RELAY, ORDERMQ_OBSERVE_HTTP_PORT=str(port))
         assert process.wait(30) == 78
     assert f"observe.http_port = {port}" in shop.logged(*RELAY)[-1]["message"]
+
+
+# --- other signals, and a stderr that nobody reads ---------------------------------
+
+
+@pytest.mark.parametrize("argv", [CONSUMER, RELAY])
+def test_a_hangup_reads_the_settings_again_and_says_what_needs_a_restart(shop, supervisor, argv):
+    file = shop.folder / "settings.toml"
+    file.write_text('[observe]\nlog_level = "WARNING"\n')
+    file.chmod(0o600)
+    process = shop.start(*argv, ORDERMQ_CONFIG=str(file), **supervisor.env)
+    supervisor.wait_for("READY=1")
+    assert not [each for each in shop.logged(*argv) if each["level"] == "INFO"]
+    file.write_text('[observe]\nlog_level = "INFO"\n[consumer]\nthreads = 3\n')
+    process.send(signal.SIGHUP)
+    wait_until(lambda: said(shop, argv, "SIGHUP: log level INFO"), 20.0, what="the settings in force")
+    assert said(shop, argv, "SIGHUP:")[0].endswith("after a restart: consumer.threads")
+    file.write_text("[observe]\nlog_level = loud\n")
+    process.send(signal.SIGHUP)
+    wait_until(lambda: said(shop, argv, "SIGHUP: the settings cannot be read"), 20.0, what="the mistake")
+    process.send(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert said(shop, argv, "SIGTERM: stopping")
+
+
+@pytest.mark.parametrize("argv", [CONSUMER, RELAY])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_user_s_signal_writes_where_every_thread_is(shop, supervisor, argv, number):
+    process = shop.start(*argv, ORDERMQ_OBSERVE_LOG_LEVEL="ERROR", **supervisor.env)
+    supervisor.wait_for("READY=1")
+    process.send(number)
+    wait_until(lambda: len(said(shop, argv, "stack of thread ")) > 2, 20.0, what="the stacks")
+    assert any("MainThread" in each and "run_until_signalled" in each for each in said(shop, argv, "stack"))
+    process.send(signal.SIGTERM)
+    assert process.wait(30) == 0
+
+
+def said(shop, argv, begin):
+    return [each["message"] for each in shop.logged(*argv) if each["message"].startswith(begin)]
+
+
+def test_a_stderr_that_nobody_reads_stops_no_work_and_no_stop(shop, vhost, database):
+    reader, writer = os.pipe()
+    rabbit = Rabbit(vhost.broker, vhost.settings)
+    argv = [program("ordermq-consumer"), "--queue", "points"]
+    process = subprocess.Popen(argv, stderr=writer, env={**inherited(), "ORDERMQ_CONFIG": "", **shop.env})
+    os.close(writer)
+    try:
+        unreadable = [(Properties(message_id=f"m{n}"), b"[%d" % n) for n in range(500)]
+        rabbit.publish(*(Publishing("orders", "points", *each) for each in unreadable))
+        count = "SELECT count(*) FROM ordermq.dead_letters"
+        wait_until(lambda: database.sql(count) == "500", 60.0, what="a dead letter of each")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        rabbit.close()
+        os.close(reader)

@@ -624,6 +624,22 @@ def test_a_lock_that_keeps_a_message_from_being_settled_is_waited_for(rig):
     wait_until(lambda: consumer._health.ready().is_good, 10, what="ready again")
 
 
+@pytest.mark.parametrize("queue", ["single", "batch", "call"])
+def test_a_thread_that_hangs_while_it_settles_is_seen_and_one_that_waits_or_works_is_not(rig, queue):
+    """WRK3"""
+    consumer = rig.consumer(queue, lease_s=60.0)
+    rig.publish(queue, *probes(1, "sleep", seconds=1.0))
+    wait_until(consumer._running.runs, 20, what="a handler at work")
+    assert consumer._workers.silent_for_s() == 0.0
+    rig.wait_for_effects(queue, 1)
+    held = contend(rig, f"INSERT INTO ordermq.inbox VALUES ('{queue}', 'o00001', 0, 'retry')")  # noqa: S608 # a test's own
+    with held:
+        rig.publish(queue, *probes(1, start=1))
+        wait_until(lambda: consumer._workers.silent_for_s() > 1.0, 20, what="a thread that is silent")
+    rig.wait_for_effects(queue, 2)
+    wait_until(lambda: consumer._workers.silent_for_s() < 0.6, 10, what="a sign of life")
+
+
 @pytest.mark.parametrize("queue", ["single", "call"])
 def test_a_lock_in_what_follows_from_a_death_does_not_skip_it(rig, queue):
     with contend(rig, "LOCK TABLE deaths"):

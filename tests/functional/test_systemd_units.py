@@ -102,7 +102,7 @@ def test_only_what_needs_a_human_prevents_the_restart(unit):
     (codes,) = lines(unit, "RestartPreventExitStatus")
 
     assert {int(code) for code in codes.split()} == {UsageError.exit_code, ConfigError.exit_code}
-    assert lines(unit, "Restart") == ["on-failure"]
+    assert lines(unit, "Restart") == ["on-failure" if unit == PRUNE else "always"]
     assert lines(unit, "StartLimitIntervalSec") == ["0"]
 
 

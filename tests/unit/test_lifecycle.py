@@ -74,6 +74,17 @@ def test_what_ends_a_service_is_kept_for_its_owner():
     assert isinstance(service.failure, RuntimeError)
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_that_asks_for_something_else_stops_nothing(start, number):
+    process = start()
+    for _ in range(2):
+        process.send_signal(number)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.7)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_a_process_with_exit_code_0(start, number):
     process = start()

@@ -15,6 +15,16 @@ from ordermq.observe.health import Health
 from ordermq.observe.http import HealthServer
 
 
+def test_threads_that_are_watched_are_late_once_they_are_silent_for_longer_than_a_step_takes():
+    silent_s = 0.0
+    health = Health(stale_after_s=15.0)
+    health.watch("workers", lambda: silent_s, 10.0)
+    for silent_s, is_live in ((24.0, True), (26.0, False), (0.0, True)):  # noqa: B007 # the lambda reads it
+        assert health.live().is_good is is_live
+    silent_s = 30.0
+    assert health.live().reasons == ("workers: no sign of life for 30 s",)
+
+
 class Clock:
     now_s = 1000.0
 

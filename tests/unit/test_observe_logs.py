@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
 from ordermq.config import Secret
 from ordermq.config.settings import ObserveSettings
-from ordermq.observe import logs
+from ordermq.observe import logs, metrics
 
 log = logging.getLogger("ordermq.test")
 
@@ -266,6 +267,78 @@ def test_a_record_is_one_write_however_long_it_is(configured, monkeypatch):
     [line] = writes
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
+
+
+SHARED = """
+import logging, sys
+from ordermq.config.settings import ObserveSettings
+from ordermq.observe import logs
+logs.configure(ObserveSettings(), "test")
+for n in range(100):
+    logging.getLogger("ordermq.x").warning("%s", sys.argv[1] * 6000)
+"""
+
+
+def test_lines_longer_than_a_pipe_takes_at_once_are_not_torn_by_processes_that_share_it():
+    """LIN1: nor is one dropped while somebody reads."""
+    reader, writer = os.pipe()
+    started = [subprocess.Popen([sys.executable, "-c", SHARED, each], stderr=writer) for each in "abcdef"]
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        lines = pipe.read().splitlines()
+    assert [process.wait(20) for process in started] == [0] * 6
+    assert {json.loads(each)["message"] for each in lines} == {each * 6000 for each in "abcdef"}
+    assert len(lines) == 600
+
+
+@pytest.fixture
+def stalled():
+    """A handler on a pipe that nobody reads, the logger it writes for, and what reads all lines."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    handler = logs.StderrHandler(writer)
+    handler.setFormatter(logs.JsonFormat("test"))
+    logger = logging.Logger("ordermq.stalled")
+    logger.addHandler(handler)
+
+    def lines():
+        return [json.loads(each) for each in os.read(reader, 1 << 20).splitlines()]
+
+    yield handler, logger, lines
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("size", [100, 3000, 6000])
+def test_a_reader_that_stands_still_costs_lines_and_half_a_second_and_is_told_how_many(stalled, size):
+    """LIN2."""
+    handler, logger, lines = stalled
+    before = metrics.REGISTRY.get_sample_value("ordermq_log_lines_dropped_total")
+    begun_s = time.monotonic()
+    for number in range(2000):
+        logger.warning("%d %s", number, "x" * size)
+    assert time.monotonic() - begun_s < 10.0
+    kept = lines()
+    assert [each["message"].split()[0] for each in kept] == [str(n) for n in range(len(kept))]
+    handler.say_dropped()
+    [said] = lines()
+    assert said["message"].startswith(f"{2000 - len(kept)} log lines were dropped")
+    dropped = metrics.REGISTRY.get_sample_value("ordermq_log_lines_dropped_total") - before
+    assert dropped == 2000 - len(kept)
+    logger.warning("it flows")
+    assert [each["message"] for each in lines()] == ["it flows"]
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.parametrize("letter", ["x", "\u20ac", "\U0001f600", "\x00", "\u202e"])
+def test_no_record_is_longer_than_a_line_of_journald(configured, log_format, letter):
+    """LOG4."""
+    lines = configured(log_format)
+    try:
+        raise ValueError("".join(f"line {n} {letter * 5000}\n" for n in range(40)))
+    except ValueError:
+        log.exception("failed %s", letter * 9000, extra={f"field_{n}": letter * 2000 for n in range(30)})
+    assert len("\n".join(lines()).encode()) < 48 * 1024
 
 
 def test_a_reader_that_went_away_costs_the_records_and_not_the_process():
