@@ -17,10 +17,13 @@ Invariants
     REL5  Nothing is claimed while the connection is not open. After an outage one row is
         claimed, and only after its confirm as many as usual: a broker that takes
         what it cannot confirm is not sent the same batch again and again.
+    REL7  A queue that refuses is tried with a backoff of its own, and its other rows are put off
+        meanwhile: they cost no publishing, no line and no further update. See ``refusing``.
     REL6  A claim holds at most MAX_CLAIM_BYTES of bodies and one body more.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -48,7 +51,8 @@ from ordermq.message.envelope import Publishing
 from ordermq.message.headers import to_properties
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
-from ordermq.store import Session, outbox
+from ordermq.refusing import RefusingQueues
+from ordermq.store import Session, StoreTransaction, outbox
 from ordermq.store.outbox import ClaimedRow
 
 log = logging.getLogger(__name__)
@@ -56,6 +60,8 @@ log = logging.getLogger(__name__)
 _GAUGE_EVERY_S = 5.0
 _BUSY_FOR_S = 1.0
 _BEAT_EVERY_S = 0.5
+PARKED_S = 600.0  # for so long a row of a queue that refuses is put off, unless it is released before
+MOST_PARKED = 20_000  # in one transaction
 _LOOK_EVERY_S = 0.1  # how often the connection's state is read while it is not open
 
 
@@ -135,6 +141,9 @@ class Relay(ThreadService):
             PublishOutcome.RETURNED: Backoff(settings.refused_base_s, settings.refused_cap_s),
             PublishOutcome.NACKED: Backoff(settings.refused_base_s, settings.nacked_cap_s),
         }
+        self._refusing = RefusingQueues(self._random)
+        self._has_moved = False  # rows were put off or released: there may be others to claim at once
+        self._is_active = False
         self._outage_backoff = Backoff(0.2, 2.0)
         self._outages = 0  # since a row was last relayed or the outbox found empty
         self._stall: Stall | None = None
@@ -149,7 +158,7 @@ class Relay(ThreadService):
                 outcome = self._turn()
                 if outcome is None:
                     self._wait(self._settings.standby_s)
-                elif outcome:
+                elif outcome or self._has_moved:
                     worked_s = monotonic_s()
                 else:
                     is_busy = monotonic_s() - worked_s < _BUSY_FOR_S
@@ -163,20 +172,63 @@ class Relay(ThreadService):
 
         Raises ConnectionLost or a StoreError; every row not confirmed is still there.
         """
+        self._has_moved = False
         with self._claims.transaction() as tx:
             rows = outbox.claim(tx, 1 if self._outages else self._settings.batch)
-            if not rows:
+            self._become(tx, is_active=rows is not None)
+            if not rows and not self._refusing:
                 return None if rows is None else 0
             failpoint("relay.after_claim")
-            result = self._publish(rows)
+            result = self._publish(self._refusing.admitted(rows or []))
             failpoint("relay.after_publish")
             outbox.delete(tx, result.confirmed)
-            outbox.refused(tx, [self._refusal(*each) for each in result.refused])
+            self._settle_refused(tx, rows or [], result)
             failpoint("relay.before_commit")
         failpoint("relay.after_commit")
         if result.unconfirmed:
             raise self._why_unconfirmed(result)
         return len(result.confirmed)
+
+    def _become(self, tx: StoreTransaction, *, is_active: bool) -> None:
+        """Read, as this relay becomes the active one, which queues refused before."""
+        if is_active and not self._is_active:
+            self._refusing = RefusingQueues(self._random, dict(outbox.refusing(tx)))
+        self._is_active = is_active
+
+    def _settle_refused(self, tx: StoreTransaction, rows: Sequence[ClaimedRow], result: Published) -> None:
+        """Put off rows of queues that refuse; release those whose time has come."""
+        queues, now_s = self._refusing, monotonic_s()
+        if not (result.refused or queues):
+            return
+        ids = set(result.confirmed)
+        confirmed = Counter(row.row.routing_key for row in rows if row.outbox_id in ids)
+        queues.note(confirmed, [(row, self._backoff(how), why) for row, how, why in result.refused], now_s)
+        outbox.refused(tx, [self._refusal(*each) for each in result.refused])
+        self._log_refused(result.refused, now_s)
+        if result.unconfirmed:
+            return
+        moved = 0
+        for key in queues.crowded(rows):
+            moved += outbox.park(tx, key, queues.reason(key), PARKED_S, limit=MOST_PARKED)
+        for key, room in queues.due(now_s):
+            released = outbox.release(tx, key, limit=room)
+            if queues.released(key, released, now_s):
+                log.warning("no message to %r waits any more for a queue that takes it", key)
+            moved += released
+        self._has_moved = moved > 0
+
+    def _log_refused(self, refused: Sequence[tuple[ClaimedRow, PublishOutcome, str]], now_s: float) -> None:
+        """Log the refusals of each queue: at once, and then one line an interval with their number."""
+        counts = Counter(row.row.routing_key for row, _, _ in refused)
+        for row, _, reason in refused:
+            key = row.row.routing_key
+            if count := self._refusing.to_say(key, counts.pop(key, 0), now_s):
+                log.error(
+                    "message %s to %r was %s (%d refusals since the last such line); later messages of its"
+                    " correlation id wait until a queue takes it",
+                    row.row.envelope.message_id, key, reason, count,
+                    extra={"correlation_id": row.row.envelope.correlation_id},
+                )  # fmt: skip
 
     def _turn(self) -> int | None:
         """Like ``relay_once``, but an outage is waited out instead of raised."""
@@ -274,18 +326,17 @@ class Relay(ThreadService):
         else:
             refusal = f"{outcome.value}: {reason}" if reason else outcome.value
             result.refused.append((row, outcome, refusal))
-            log.error(
-                "message %s to %r was %s; later messages of its correlation id wait until a queue takes it",
-                row.row.envelope.message_id, row.row.routing_key, refusal,
-                extra={"correlation_id": row.row.envelope.correlation_id},
-            )  # fmt: skip
 
     def _publishing(self, row: ClaimedRow) -> Publishing:
         return Publishing(self._exchange, row.row.routing_key, to_properties(row.row.envelope), row.row.body)
 
     def _refusal(self, row: ClaimedRow, outcome: PublishOutcome, reason: str) -> tuple[int, str, float]:
-        backoff = self._backoffs.get(outcome, self._backoffs[PublishOutcome.RETURNED])
-        return row.outbox_id, reason, backoff.delay_s(row.refusals, self._random)
+        if row.row.routing_key in self._refusing:
+            return row.outbox_id, reason, PARKED_S
+        return row.outbox_id, reason, self._backoff(outcome).delay_s(row.refusals, self._random)
+
+    def _backoff(self, outcome: PublishOutcome) -> Backoff:
+        return self._backoffs.get(outcome, self._backoffs[PublishOutcome.RETURNED])
 
     def _wait(self, timeout_s: float) -> None:
         """Wait for a NOTIFY or the stop, at most ``timeout_s``; beat for the watchdog meanwhile."""

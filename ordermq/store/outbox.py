@@ -43,6 +43,32 @@ _REFUSED = """
      WHERE o.outbox_id = v.outbox_id
 """
 
+# Rows that were never tried become refused ones too, so that they hold back the later rows of their orders.
+_PARK = """
+    UPDATE ordermq.outbox
+       SET refusals = greatest(refusals, 1), refused_reason = %(reason)s,
+           available_at = now() + %(delay_s)s * interval '1 second'
+     WHERE outbox_id IN (SELECT outbox_id FROM ordermq.outbox
+                          WHERE routing_key = %(key)s AND available_at <= now() LIMIT %(limit)s)
+"""
+
+# The fewest refusals first: one row that is refused for itself does not keep the others waiting.
+_RELEASE = """
+    UPDATE ordermq.outbox SET available_at = now()
+     WHERE outbox_id IN (
+        SELECT outbox_id FROM ordermq.outbox AS o
+         WHERE refusals > 0 AND routing_key = %(key)s AND available_at > now()
+           AND NOT EXISTS (
+               SELECT FROM ordermq.outbox AS earlier
+                WHERE earlier.refusals > 0 AND earlier.correlation_id = o.correlation_id
+                  AND earlier.correlation_id <> '' AND earlier.outbox_id < o.outbox_id)
+         ORDER BY refusals, outbox_id LIMIT %(limit)s)
+"""
+
+_REFUSING = """
+    SELECT routing_key, max(refused_reason) FROM ordermq.outbox WHERE refusals > 0 GROUP BY routing_key
+"""
+
 _PENDING = """
     SELECT count(*), coalesce(extract(epoch FROM now() - min(available_at)), 0)::float8
       FROM (SELECT available_at FROM ordermq.outbox
@@ -108,6 +134,21 @@ def delete(tx: StoreTransaction, outbox_ids: Sequence[int]) -> None:
 def refused(tx: StoreTransaction, refusals: Sequence[tuple[int, str, float]]) -> None:
     """Record (outbox_id, reason, delay in seconds) of rows that the broker returned or nacked."""
     tx.write_values(_REFUSED, refusals, template="(%s, %s, %s::float8)")
+
+
+def park(tx: StoreTransaction, key: str, reason: str, delay_s: float, *, limit: int) -> int:
+    """Put off due rows of a queue that refuses, up to ``limit``; return how many."""
+    return tx.execute(_PARK, {"key": key, "reason": reason, "delay_s": delay_s, "limit": limit})
+
+
+def release(tx: StoreTransaction, key: str, *, limit: int) -> int:
+    """Let up to ``limit`` rows that a queue refused be tried now; return how many."""
+    return tx.execute(_RELEASE, {"key": key, "limit": limit})
+
+
+def refusing(tx: StoreTransaction) -> list[tuple[str, str]]:
+    """Return each routing key that has refused rows, with a reason."""
+    return [(key, reason or "") for key, reason in tx.fetch_all(_REFUSING)]
 
 
 def pending(tx: StoreTransaction, limit: int = 100_000) -> tuple[int, float]:

@@ -63,6 +63,64 @@ def test_a_row_no_queue_takes_is_reported_and_holds_back_only_its_own_order(rig)
     assert rig.wait_for_effects("single", 2) == ["a", "b"]
 
 
+BACKLOG = """
+    INSERT INTO ordermq.outbox (routing_key, message_id, type, version, correlation_id, traceparent,
+                                occurred_at, attempt, body)
+    SELECT %s, 'b' || n, 'Probe', 1, 'b' || n, '00-' || repeat('1', 32) || '-' || repeat('2', 16) || '-01',
+           now(), 1, convert_to('{"order_id": "b' || n || '"}', 'UTF8')
+      FROM generate_series(1, %s) AS n
+"""
+
+
+def backlog(rig, queue, count):
+    with rig.session.transaction() as tx:
+        tx.execute(BACKLOG, (queue, count))
+
+
+def test_a_queue_that_takes_nothing_costs_a_line_and_no_other_queue_its_latency(rig, caplog):
+    """REL7: though it has ten thousand rows; and all of them go out once it takes them."""
+    rig.rabbit.delete_queue(f"{PREFIX}.batch")
+    backlog(rig, "batch", 10_000)
+    rig.relay()
+    rig.consumer("single")
+    rig.send("single", *probes(1))
+    rig.wait_for_effects("single", 1)
+    latencies_s = []
+    for number in range(1, 40):
+        begun_s = time.monotonic()
+        rig.send("single", *probes(1, start=number))
+        wait_until(lambda count=number + 1: len(rig.effects("single")) == count, 20, every_s=0.005)
+        latencies_s.append(time.monotonic() - begun_s)
+    assert sorted(latencies_s)[len(latencies_s) // 2] < 0.25
+    refusals = [each for each in caplog.messages if "was returned" in each]
+    assert len(refusals) == 1
+    assert "2000 refusals" in refusals[0]
+    assert (
+        rig.value("SELECT max(refusals) FROM ordermq.outbox WHERE available_at > now() + interval '99 s'") < 9
+    )
+
+    declare(rig.settings)
+    wait_until(lambda: outbox_rows(rig) == 0, 60, what="an empty outbox")
+    assert rig.rabbit.depth(f"{PREFIX}.batch") == 10_000
+    assert "no message to 'batch' waits any more" in caplog.text
+
+
+def test_a_full_queue_is_filled_again_as_it_has_room_and_another_relay_knows_of_it(rig, caplog):
+    full = {"x-queue-type": "quorum", "x-max-length": 20, "x-overflow": "reject-publish"}
+    rig.rabbit.delete_queue(f"{PREFIX}.batch")
+    rig.rabbit.declare_bound(f"{PREFIX}.batch", PREFIX, "batch", full)
+    backlog(rig, "batch", 300)
+    first = rig.relay(refused_base_s=0.2, nacked_cap_s=0.3, standby_s=0.1)
+    wait_until(lambda: rig.rows("SELECT FROM ordermq.outbox WHERE refusals > 0"), 20, what="refusals")
+    rig.relay(refused_base_s=0.2, nacked_cap_s=0.3, standby_s=0.1)
+    first.stop()
+    assert first.join(20)
+    rig.consumer("batch")
+    rig.wait_for_effects("batch", 300, timeout_s=60.0)
+    wait_until(lambda: outbox_rows(rig) == 0, 20, what="an empty outbox")
+    assert sum("was nacked" in each for each in caplog.messages) <= 2
+
+
 def test_the_messages_of_one_order_keep_their_order(rig):
     with rig.session.transaction() as tx:
         tx.send([

@@ -59,6 +59,13 @@ class Rabbit:
         channel.call("queue_delete", 5.0, queue=queue)
         self._open().close_channel(channel, 5.0)
 
+    def declare_bound(self, queue, exchange, routing_key, arguments):
+        """Declare a durable queue with ``arguments`` and bind it."""
+        channel = self._open().open_channel()
+        channel.call("queue_declare", 5.0, queue=queue, durable=True, arguments=arguments)
+        channel.call("queue_bind", 5.0, queue=queue, exchange=exchange, routing_key=routing_key)
+        self._open().close_channel(channel, 5.0)
+
     def close_connections(self):
         """Have the broker close every connection to the virtual host (320 CONNECTION_FORCED)."""
         self.close()
