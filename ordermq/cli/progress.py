@@ -13,7 +13,7 @@ import click
 
 from ordermq.cli.output import note
 from ordermq.cli.records import check_gzip
-from ordermq.errors import UsageError
+from ordermq.errors import BadInput, UsageError
 
 STDIN = "-"
 
@@ -73,6 +73,8 @@ class Input:
         if self.size_bytes is None:
             note(f"{self.name} is a pipe and cannot be checked first: if it is cut, what came before counts")
             return
+        if self.size_bytes == 0 and self.name.endswith(".gz"):
+            raise BadInput(f"{self.name} is empty: the file was cut; get it again")
         begin = self._stream.tell()
         check_gzip(self)
         self._stream.seek(begin)

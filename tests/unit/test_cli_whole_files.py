@@ -64,6 +64,13 @@ def test_a_damaged_gzip_file_is_refused_before_its_first_record_is_used(tmp_path
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_gzip_file_of_which_nothing_is_left_is_refused(tmp_path, capsys):
+    (tmp_path / "orders.jsonl.gz").touch()
+    argv = ["orders", str(tmp_path / "orders.jsonl.gz"), "--dry-run", "--rejects", str(tmp_path / "rejects")]
+    assert run(app, "ordermq-publish", argv) == 65
+    assert "orders.jsonl.gz is empty: the file was cut" in capsys.readouterr().err
+
+
 def test_a_csv_file_cut_in_an_order_is_refused(tmp_path, capsys):
     rows = b"".join(b"A-%d,C-1,EUR,P-%d,1,1.00,tok_1\n" % (n // 3, n) for n in range(3000))
     assert publish(tmp_path, gzip.compress(HEADER + rows)[:-200]) == 65

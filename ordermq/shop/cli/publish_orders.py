@@ -131,6 +131,8 @@ def _summarise(counts: Counts, rejects: RejectsFile, seconds: float, *, as_json:
         f" + rejected {counts.rejected}{' (dry run: nothing was placed)' if dry_run else ''};"
         f" {seconds:.1f} s, {counts.read / max(seconds, 0.001):.0f}/s"
     )
+    if counts.cancelled:
+        write("an order cancelled before stays so; 'ordermq order reopen ID' opens one that took no money")
     for text in rejects.summary():
         write(text)
 

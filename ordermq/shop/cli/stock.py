@@ -119,6 +119,8 @@ def from_orders(file: str, format_: str, cover: float, config_path: str | None) 
     write(HEADER)
     for product_id, units in rows:
         write(f"{product_id},{units}")
+    if not rows:
+        note(f"{source.name} holds no orders")
     if counts["skipped"]:
         note(f"{counts['skipped']} records could not be read as {format_}")
 
