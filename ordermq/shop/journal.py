@@ -30,7 +30,7 @@ MAX_ATTENTION_CHARS = 500
 
 _LOCK = """
     SELECT order_id, status, pending, version, traceparent, customer_id, currency, total_minor
-      FROM shop.orders WHERE order_id = ANY(%s) ORDER BY order_id FOR NO KEY UPDATE
+      FROM shop.orders WHERE order_id = ANY(%s) ORDER BY order_id COLLATE "C" FOR NO KEY UPDATE
 """
 
 _ATTENTION = "SELECT attention_reason FROM shop.orders WHERE order_id = %s"

@@ -28,7 +28,7 @@ _LOAD = """
 
 _LOCK = """
     SELECT product_id, on_hand FROM shop.stock
-     WHERE product_id = ANY(%s) ORDER BY product_id FOR NO KEY UPDATE
+     WHERE product_id = ANY(%s) ORDER BY product_id COLLATE "C" FOR NO KEY UPDATE
 """
 
 
