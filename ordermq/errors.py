@@ -156,13 +156,21 @@ class QueueMissing(BrokerError):
 
 
 class StoreError(OrderMQError):
-    """PostgreSQL could not do what was asked."""
+    """PostgreSQL could not do what was asked.
+
+    ``sqlstate`` is the code that the server answered with, five characters; empty if none came,
+    as when the connection broke or the server ended the session.
+    """
 
     exit_code = 69
 
+    def __init__(self, message: str = "", sqlstate: str = "") -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
 
 class StoreUnavailable(StoreError):
-    """No connection, a deadline passed, or the server is shutting down or out of space."""
+    """No connection, a deadline passed, or the server has trouble of its own, such as a damaged file."""
 
     retryable = True
     exit_code = 75
@@ -172,7 +180,15 @@ class DiskFull(StoreUnavailable):
     """The server has no space left on its disk."""
 
 
-class CommitUnknown(StoreUnavailable):
+class ReadOnlyServer(StoreUnavailable):
+    """The server takes no writes: it is a standby, or default_transaction_read_only is on."""
+
+
+class SessionLost(StoreUnavailable):
+    """The server ended the session, or the connection broke, while a transaction was under way."""
+
+
+class CommitUnknown(SessionLost):
     """The connection broke while COMMIT was under way: it may or may not have happened."""
 
 
@@ -183,7 +199,10 @@ class StoreRefused(StoreError):
 
 
 class Contention(StoreError):
-    """A deadlock, a serialization failure, a lock or statement timeout: the same may succeed at once."""
+    """A deadlock, a serialization failure, or a limit of time that passed: the same may succeed at once.
+
+    The limits are those of a lock, a statement, a transaction, and of idling in one.
+    """
 
     retryable = True
     exit_code = 75

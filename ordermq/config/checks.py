@@ -54,7 +54,7 @@ def _broker(broker: BrokerSettings) -> Iterator[Clash]:
 
 
 def _database(database: DatabaseSettings) -> Iterator[Clash]:
-    is_local = database.host == "" or database.host.startswith("/") or is_loopback(database.host)
+    is_local = all(host == "" or host.startswith("/") or is_loopback(host) for host in database.hosts)
     is_plain = database.sslmode in ("disable", "prefer")
     if not is_local and is_plain and not database.allow_plaintext:
         yield Clash(

@@ -130,7 +130,10 @@ class BrokerSettings:
 class DatabaseSettings:
     """``[database]``: how to reach PostgreSQL. Host, port and names are not secrets; the password is."""
 
-    host: str = setting("127.0.0.1", "host name, address, or folder of a Unix socket")
+    host: str = setting(
+        "127.0.0.1",
+        "host name, address, or folder of a Unix socket; of several with commas the first that takes writes",
+    )
     port: int = setting(5432, "TCP port", ge=1, le=65_535)
     name: str = setting("ordermq", "database name")
     username: str = setting("ordermq", "user name")
@@ -146,6 +149,11 @@ class DatabaseSettings:
     statement_timeout_s: float = setting(15.0, "longest time one statement may run", gt=0, le=600)
     lock_timeout_s: float = setting(5.0, "longest wait for a lock", gt=0, le=600)
     idle_in_transaction_s: float = setting(30.0, "longest time a transaction may be idle", gt=0, le=600)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that ``host`` names."""
+        return tuple(each.strip() for each in self.host.split(","))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Guard:
 
     def __init__(self, fileno: int) -> None:
         self._socket = socket.socket(fileno=os.dup(fileno))
+        self.has_expired = False  # the connection was shut down here, not by the server
         self._expires_s: float | None = None
         self._lock = threading.Lock()
         _watchdog.add(self)
@@ -53,6 +54,7 @@ class Guard:
         with self._lock:
             if self._expires_s is not None and now_s >= self._expires_s:
                 self._expires_s = None
+                self.has_expired = True
                 try:
                     self._socket.shutdown(socket.SHUT_RDWR)
                 except OSError:

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_INTRANS
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
-from ordermq.errors import StoreUnavailable, UsageError
+from ordermq.errors import ReadOnlyServer, UsageError
 from ordermq.store.outgoing import COLUMNS, OutboxRow, row_of
 from ordermq.store.session import Session
 from ordermq.store.transaction import StoreTransaction
@@ -101,7 +102,7 @@ def wake_relay(session: Session | Connection) -> None:
     if session.get_transaction_status() in (TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR):
         raise UsageError("wake_relay() inside a transaction: call it after the commit")
     try:
-        with session.cursor() as cursor:
+        with session.cursor(cursor_factory=Cursor) as cursor:
             cursor.execute(f"NOTIFY {CHANNEL}")
         session.commit()
     except psycopg2.Error as exc:
@@ -112,14 +113,12 @@ def claim(tx: StoreTransaction, limit: int) -> list[ClaimedRow] | None:
     """Become the active relay until the transaction ends; return None if another relay is active.
 
     Returns up to ``limit`` due rows, oldest first; fewer if their bodies reach MAX_CLAIM_BYTES.
-    Raises StoreUnavailable on a server that takes no writes.
+    Raises ReadOnlyServer on a server that takes no writes.
     """
     records = tx.fetch_all(_CLAIM, (_RELAY_LOCK, limit, MAX_CLAIM_BYTES))
     idle = records[0][0] if records else None
     if idle == "read-only":
-        raise StoreUnavailable(
-            "PostgreSQL takes no writes: a standby, or default_transaction_read_only is on"
-        )
+        raise ReadOnlyServer("PostgreSQL takes no writes: a standby, or default_transaction_read_only is on")
     if idle:
         return None
     return [ClaimedRow(record[1], record[2], row_of(record[3:])) for record in records]

@@ -12,9 +12,18 @@ from psycopg2.extensions import connection as Connection
 
 from ordermq.clock import monotonic_s
 from ordermq.config.settings import DatabaseSettings
-from ordermq.errors import CommitUnknown, Contention, StoreError, StoreUnavailable, UsageError
+from ordermq.errors import (
+    CommitUnknown,
+    Contention,
+    ReadOnlyServer,
+    SessionLost,
+    StoreError,
+    StoreUnavailable,
+    UsageError,
+)
 from ordermq.observe import metrics
-from ordermq.store._errors import translate, translated
+from ordermq.store._errors import translate, translate_connecting, translated
+from ordermq.store.connecting import BEGIN, begin_statement, connect
 from ordermq.store.deadline import Guard
 from ordermq.store.transaction import StoreTransaction
 
@@ -23,6 +32,9 @@ log = logging.getLogger(__name__)
 # A client-side deadline comes this long after the server's own, so that usually the server's
 # error is seen, which says more.
 _GRACE_S = 2.0
+# A session that the server ends after a transaction of this length was probably ended for its length,
+# by a limit or by a person. Shorter ones end with the server, as at a restart.
+_LONG_S = 0.5
 _ANSWERED = (TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR)
 # Reads at most this often to drain what the server sent before it closed the connection.
 _LAST_READS = 10
@@ -45,6 +57,7 @@ class Session:
         self._name = name
         self._connection: Connection | None = None
         self._guard: Guard | None = None
+        self._begin = BEGIN
 
     @contextmanager
     def transaction(
@@ -58,12 +71,13 @@ class Session:
 
         Raises CommitUnknown when the connection broke during COMMIT: the caller must
         treat the work as neither done nor undone, and let the inbox decide. Raises
-        Contention when the block itself let the transaction idle until the server ended
-        it, and UsageError when it swallowed the error of a statement: PostgreSQL answers
-        the COMMIT of a failed transaction with a rollback and without an error.
+        Contention when the server ended the session after the transaction had idled or lasted
+        for long, and UsageError when the block swallowed the error of a statement: PostgreSQL
+        answers the COMMIT of a failed transaction with a rollback and without an error.
 
         A connection that the server closed while it was idle, as a restart does, is replaced
-        before anything is sent: no statement is ever sent twice.
+        before anything is sent: no statement is ever sent twice. One to a server that takes no
+        writes is closed, because the next may reach one that does.
         """
         if self._connection is not None and _is_stale(self._connection):
             log.info("the connection to PostgreSQL was closed while it was idle; opening another")
@@ -71,7 +85,7 @@ class Session:
         connection, guard = self._open()
         pace = _Pace(guard, self._settings.statement_timeout_s + _GRACE_S)
         tx = StoreTransaction(
-            connection, traces=traces, deadline=pace.statement, is_owned=True, queues=self._queues
+            connection, traces=traces, deadline=pace.statement, begin=self._begin, queues=self._queues
         )
         tx.is_dry_run = dry_run
         try:
@@ -82,8 +96,7 @@ class Session:
                 tx.check()
         except BaseException as exc:
             self._rollback(connection, guard)
-            if isinstance(exc, StoreUnavailable):
-                self._check_idled(pace, exc)
+            self._judge(exc, pace)
             raise
         if tx.is_dry_run:
             self._rollback(connection, guard)
@@ -107,8 +120,13 @@ class Session:
             self.close()
 
     def listen(self, channel: str) -> None:
-        """Begin to receive notifications on ``channel``. To be called again after each reconnect."""
+        """Begin to receive notifications on ``channel``. To be called again after each reconnect.
+
+        Behind a pooler none will come: the session that listens could be another client's next.
+        """
         connection, guard = self._open()
+        if self._begin != BEGIN:
+            return
         with guard.within(_GRACE_S), translated(), connection.cursor() as cursor:
             cursor.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
@@ -147,9 +165,8 @@ class Session:
         self.close()
         try:
             connection = connect(self._settings, name=self._name)
-            connection.autocommit = True  # StoreTransaction sends BEGIN itself
         except psycopg2.Error as exc:
-            raise translate(exc) from exc
+            raise translate_connecting(exc) from exc
         try:
             guard = Guard(connection.fileno())
         except OSError as exc:
@@ -159,9 +176,18 @@ class Session:
                 " (raise LimitNOFILE or ulimit -n)"
             ) from exc
         self._connection, self._guard = connection, guard
+        try:
+            with guard.within(self._settings.connect_timeout_s):
+                self._begin = begin_statement(connection, self._settings)
+        except psycopg2.Error as exc:
+            self.close()
+            raise translate_connecting(exc) from exc
         return connection, guard
 
     def _commit(self, tx: StoreTransaction, connection: Connection, guard: Guard, pace: "_Pace") -> None:
+        if pace.lasted_s >= _LONG_S and _is_stale(connection):
+            self.close()
+            raise Contention(f"{pace}; nothing was committed")
         try:
             with metrics.commit_seconds.time():
                 tx.commit()
@@ -170,17 +196,23 @@ class Session:
             has_answered = connection.get_transaction_status() in _ANSWERED
             self._rollback(connection, guard)
             error = translate(exc)
-            if isinstance(error, StoreUnavailable) and not has_answered:
-                self._check_idled(pace, exc)
+            if isinstance(error, SessionLost) and not has_answered:
+                if self._has_idled(pace):
+                    raise Contention(str(pace)) from exc
                 raise CommitUnknown(f"the connection broke during COMMIT: {error}") from exc
+            self._judge(error, pace)
             raise error from exc
 
-    def _check_idled(self, pace: "_Pace", exc: BaseException) -> None:
+    def _judge(self, error: BaseException, pace: "_Pace") -> None:
+        """Close a connection that takes no writes; raise Contention for a long transaction that was ended."""
+        if isinstance(error, ReadOnlyServer):
+            self.close()
+        if isinstance(error, SessionLost) and (self._has_idled(pace) or pace.was_ended_late):
+            raise Contention(str(pace)) from error
+
+    def _has_idled(self, pace: "_Pace") -> bool:
         # libpq only says that the connection is closed. The server's clock began a little earlier.
-        if pace.idle_s >= 0.9 * self._settings.idle_in_transaction_s:
-            raise Contention(
-                f"the transaction was idle for {pace.idle_s:.1f} s; the server ended it"
-            ) from exc
+        return pace.idle_s >= 0.9 * self._settings.idle_in_transaction_s
 
     def _rollback(self, connection: Connection, guard: Guard) -> None:
         try:
@@ -201,11 +233,30 @@ class _Pace:
         self.idle_s = 0.0  # the longest time between two statements
         self._guard = guard
         self._call_s = call_s
+        self._began_s: float | None = None
         self._ended_s: float | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"the server ended the session after its transaction had lasted {self.lasted_s:.1f} s"
+            f" and had been idle for {self.idle_s:.1f} s"
+        )
+
+    @property
+    def lasted_s(self) -> float:
+        """Seconds since the first statement began; 0 before it."""
+        return 0.0 if self._began_s is None else monotonic_s() - self._began_s
+
+    @property
+    def was_ended_late(self) -> bool:
+        """Whether the server, not this client's own deadline, ended a session with a long transaction."""
+        return self.lasted_s >= _LONG_S and not self._guard.has_expired
 
     @contextmanager
     def statement(self) -> Iterator[None]:
-        if self._ended_s is not None:
+        if self._ended_s is None:
+            self._began_s = monotonic_s()
+        else:
             self.idle_s = max(self.idle_s, monotonic_s() - self._ended_s)
         try:
             with self._guard.within(self._call_s):
@@ -226,36 +277,3 @@ def _is_stale(connection: Connection) -> bool:
     except psycopg2.Error:
         return True
     return False
-
-
-def connect(settings: DatabaseSettings, *, name: str) -> Connection:
-    """Open a psycopg2 connection with every timeout set. Raises psycopg2.Error."""
-    timeouts = (
-        f"-c statement_timeout={_ms(settings.statement_timeout_s)}"
-        f" -c lock_timeout={_ms(settings.lock_timeout_s)}"
-        f" -c idle_in_transaction_session_timeout={_ms(settings.idle_in_transaction_s)}"
-        # Not by set_session(): psycopg2 would then ask the server at each change of autocommit.
-        r" -c default_transaction_isolation=read\ committed"
-        " -c timezone=UTC"
-    )
-    return psycopg2.connect(
-        host=settings.host,
-        port=settings.port,
-        dbname=settings.name,
-        user=settings.username,
-        password=settings.password.reveal() or None,
-        sslmode=settings.sslmode,
-        sslrootcert=settings.ca_file or None,
-        connect_timeout=settings.connect_timeout_s,
-        application_name=name[:63],
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
-        tcp_user_timeout=10_000,
-        client_encoding="UTF8",
-        options=timeouts,
-    )
-
-
-def _ms(seconds: float) -> int:
-    return max(1, round(seconds * 1000))

@@ -23,7 +23,6 @@ from ordermq.store.arrays import arrays_of
 from ordermq.store.outgoing import OutboxRow
 from ordermq.task.transaction import BulkInsert, Params, Row
 
-_BEGIN = b"BEGIN"
 _NEXT = b"\n;\n"  # on a line of its own: a comment at the end of a statement must not swallow the next
 MANY_ROWS = 4  # from this many rows on, one array for each column costs less than VALUES
 
@@ -33,9 +32,10 @@ class StoreTransaction:
 
     Owned by one thread. Every method may raise a StoreError; after one, the transaction can
     only be rolled back. ``traces`` maps a correlation id to the traceparent that commands of
-    that id continue; ``deadline`` bounds each statement. ``is_owned`` says that the creator
-    will call ``commit``: BEGIN then goes out with the first statement, and a statement of
-    ``write`` with the next one. ``queues`` are the queues there are; None means unknown.
+    that id continue; ``deadline`` bounds each statement. ``begin`` is the statement that begins
+    it, if the creator will call ``commit``: it goes out with the first statement, and a statement
+    of ``write`` with the next one. Empty, the transaction is another's. ``queues`` are the queues
+    there are; None means unknown.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class StoreTransaction:
         *,
         traces: Mapping[str, str] | None = None,
         deadline: Callable[[], AbstractContextManager[None]] = nullcontext,
-        is_owned: bool = False,
+        begin: bytes = b"",
         queues: Set[str] | None = None,
     ) -> None:
         self._connection = connection
         self._queues = queues
         self._deadline = deadline
-        self._is_owned = is_owned
+        self._begin = begin
         self._is_void = False  # the first statement was refused before the server read BEGIN
-        self._held = [_BEGIN] if is_owned else []
+        self._held = [begin] if begin else []
         self.traces: dict[str, str] = dict(traces or {})
         self._derived: dict[str, int] = {}  # message ids that were derived here, and how often each was
         self.has_sent = False
@@ -160,14 +160,14 @@ class StoreTransaction:
 
     def check(self) -> None:
         """Send what is held back and check deferred constraints: what COMMIT would refuse is raised here."""
-        if self._held != [_BEGIN]:
+        if self._held != [self._begin]:
             self.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     def commit(self) -> None:
         """Send what is held back, and COMMIT; for the owner of the transaction. Raises psycopg2.Error."""
-        if self._held == [_BEGIN]:
+        if self._held == [self._begin]:
             return  # nothing was done
-        with self._deadline(), self._connection.cursor() as cursor:
+        with self._deadline(), self._connection.cursor(cursor_factory=Cursor) as cursor:
             self._run(cursor, b"COMMIT")
 
     def _identified(self, command: Command) -> Command:
@@ -185,17 +185,18 @@ class StoreTransaction:
     def _statement(self, *, is_sent: bool = True) -> Iterator[Cursor]:
         if self._is_void:
             raise UsageError("the first statement of this transaction failed, so it never began")
-        deadline = self._deadline() if is_sent or not self._is_owned else nullcontext()
-        with deadline, translated(), self._connection.cursor() as cursor:
+        deadline = self._deadline() if is_sent or not self._begin else nullcontext()
+        # A connection of the project's own may have cursors whose rows are no tuples.
+        with deadline, translated(), self._connection.cursor(cursor_factory=Cursor) as cursor:
             try:
                 yield cursor
             except psycopg2.Error:
                 # When PostgreSQL cannot parse a statement, it does not read the BEGIN before it either.
-                self._is_void = self._held[:1] == [_BEGIN] and self._status == TRANSACTION_STATUS_IDLE
+                self._is_void = self._held[:1] == [self._begin] and self._status == TRANSACTION_STATUS_IDLE
                 raise
 
     def _hold(self, cursor: Cursor, statement: bytes) -> None:
-        if self._is_owned:
+        if self._begin:
             self._held.append(statement)
         else:
             cursor.execute(statement)

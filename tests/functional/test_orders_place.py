@@ -9,6 +9,7 @@ from random import Random
 
 import psycopg2
 import pytest
+from psycopg2.extras import DictCursor, NamedTupleCursor, RealDictCursor
 
 from ordermq.errors import BadInput, OrderConflict, OrderNotFound, StoreError, UsageError
 from ordermq.shop import (
@@ -22,7 +23,7 @@ from ordermq.shop import (
     place_order,
     place_orders,
 )
-from ordermq.store import Session, join_transaction
+from ordermq.store import Session, join_transaction, wake_relay
 from ordermq.testing import wait_until
 from tests.support.shop import an_order, open_shop
 
@@ -61,6 +62,22 @@ def test_an_order_commits_with_the_application_s_own_data(shop, connection):
     assert placed == Placed("o-1", Status.PLACED, is_duplicate=False)
     assert shop.events() == ["order_placed"]
     assert [message.envelope.message_id for message in shop.take("inventory")] == ["o-1:1:inventory"]
+
+
+@pytest.mark.parametrize("place", [lambda orders, tx: [place_order(orders[0], tx)], place_orders])
+@pytest.mark.parametrize("cursors", [DictCursor, RealDictCursor, NamedTupleCursor])
+def test_an_application_s_own_kind_of_cursor_changes_no_answer(shop, connection, cursors, place):
+    connection.cursor_factory = cursors
+    for is_duplicate in (False, True):
+        with connection:
+            answers = place([an_order("o-1")], join_transaction(connection))
+        assert answers == [Placed("o-1", Status.PLACED, is_duplicate=is_duplicate)]
+    with connection:
+        assert load_stock([("p-1", 5)], join_transaction(connection)) == 1
+        assert join_transaction(connection).fetch_one("SELECT 1, 2") == (1, 2)
+        cancel_order("o-1", join_transaction(connection), "changed my mind")
+    wake_relay(connection)
+    assert shop.events() == ["order_placed", "cancel_requested"]
 
 
 def one_by_one(orders, tx):

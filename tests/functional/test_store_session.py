@@ -16,6 +16,7 @@ from ordermq.errors import (
     CommitUnknown,
     Contention,
     DataRefused,
+    ReadOnlyServer,
     SchemaOutdated,
     StoreError,
     StoreRefused,
@@ -286,6 +287,38 @@ def test_a_block_that_idles_too_long_is_slow_not_an_absent_database(database_set
     with session.transaction() as tx:
         assert tx.fetch_one("SELECT 1") == (1,)
     session.close()
+
+
+@pytest.mark.parametrize("last", ["a statement", "the commit"])
+def test_a_session_that_the_server_ends_in_a_long_transaction_is_slow_not_an_absent_database(
+    session, database, last
+):
+    with pytest.raises(Contention, match="ended the session"), session.transaction() as tx:
+        tx.execute("SELECT pg_sleep(0.6)")
+        terminate(database)
+        if last == "a statement":
+            tx.execute("SELECT 1")
+    assert notes(session) == []
+
+
+def test_a_connection_that_takes_no_writes_is_made_anew_and_of_several_hosts_none_is_taken_that_does_not(
+    session, database
+):
+    postgres, name = database.postgres, database.name
+    several = Session(replace(database.settings, host="127.0.0.1,localhost"), name="several")
+    postgres.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    terminate(database)
+    for each in (session, session):
+        with pytest.raises(ReadOnlyServer), each.transaction() as tx:
+            tx.execute("INSERT INTO notes VALUES ('a')")
+    with pytest.raises(StoreUnavailable, match="read-only"), several.transaction():
+        pass
+    postgres.sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    for note, each in enumerate((session, several)):
+        with each.transaction() as tx:
+            tx.execute("INSERT INTO notes VALUES (%s)", (str(note),))
+    several.close()
+    assert notes(session) == ["0", "1"]
 
 
 def backends(database_settings, name):

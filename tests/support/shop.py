@@ -21,7 +21,7 @@ from ordermq.shop.payments import FOREVER_S
 from ordermq.shop.reconcile import check_messages, check_orders, message_books, payment_books
 from ordermq.store import Session, StoreTransaction, migrate
 from ordermq.store.checks import reconcile
-from ordermq.store.session import connect
+from ordermq.store.connecting import connect
 from ordermq.task import DONE, Claim, Dead, Finished, Outcome
 from ordermq.task.invoke import invoke_call
 from ordermq.testing import wait_until
@@ -243,6 +243,7 @@ class CountingSession:
 
     def __init__(self, settings):
         self._connection = connect(settings, name="counting")
+        self._connection.autocommit = False
         self.statements = 0
 
     @contextmanager
