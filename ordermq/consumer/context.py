@@ -9,6 +9,7 @@ from random import Random
 from ordermq.backoff import Backoff
 from ordermq.config.settings import Settings
 from ordermq.consumer.intake import Intake
+from ordermq.consumer.neighbours import Neighbours
 from ordermq.consumer.pause import Pause
 from ordermq.consumer.received import Received
 from ordermq.consumer.running import RunningHandlers
@@ -33,6 +34,7 @@ class WorkerContext:
     report: Callable[[Sequence[Received]], None]
     running: RunningHandlers
     lock: SharedExclusiveLock = field(default_factory=SharedExclusiveLock)
+    neighbours: Neighbours = field(default_factory=Neighbours)
 
     @cached_property
     def queues(self) -> frozenset[str]:
@@ -56,5 +58,6 @@ class WorkerContext:
     def settler_on(self, session: Session, queue: str) -> Settler:
         """Return a settler of messages of ``queue``."""
         return Settler(
-            session, queue, self.policy, Random(), self.running, on_unreadable=self.registry.on_unreadable
-        )
+            session, queue, self.policy, Random(), self.running,
+            on_unreadable=self.registry.on_unreadable, neighbours=self.neighbours,
+        )  # fmt: skip

@@ -39,9 +39,10 @@ from ordermq.consumer.breaker import Breakers
 from ordermq.consumer.calls import Call, CallPool, FinishedCall, make_call
 from ordermq.consumer.context import WorkerContext
 from ordermq.consumer.held import HeldLeases
+from ordermq.consumer.neighbours import Neighbours
 from ordermq.consumer.pause import Abandoned, persist
 from ordermq.consumer.received import Readable, Received
-from ordermq.consumer.settle import Release, again_of, deaths_of, traces_of
+from ordermq.consumer.settle import CANNOT_ANSWER, Release, again_of, deaths_of, traces_of
 from ordermq.consumer.starts import Suspect, dead_reason
 from ordermq.consumer.worker import HandlingWorker
 from ordermq.errors import Contention, GatewayUnavailable, NotCalled
@@ -102,6 +103,7 @@ class ExternalWorker(HandlingWorker):
         self._instances = instances  # by message type
         self._calls = calls
         self._breakers = breakers
+        self._completed = Neighbours()  # what is written after a call is another step than before it
         self._settings = context.settings.consumer
         self._held = HeldLeases(context.queue, context.owner, self._settings)
 
@@ -173,7 +175,9 @@ class ExternalWorker(HandlingWorker):
         run_by_halves(
             partial(self._prepare_once, preparation),
             list(preparation.left.values()),
-            immediate=lambda message: self._settler.policy_of(message).immediate,
+            neighbours=self._settler.neighbours,
+            message_of=lambda message: message,
+            immediate=self._immediate,
             settle_failed=partial(self._settle_failed, preparation.left),
         )
 
@@ -277,7 +281,9 @@ class ExternalWorker(HandlingWorker):
         run_by_halves(
             partial(self._complete_once, left),
             list(left.values()),
-            immediate=lambda finished: self._settler.policy_of(finished.message).immediate,
+            neighbours=self._completed,
+            message_of=lambda finished: finished.message,
+            immediate=self._immediate,
             settle_failed=partial(self._settle_uncompleted, left),
         )
 
@@ -307,12 +313,16 @@ class ExternalWorker(HandlingWorker):
         ]
 
     def _settle_uncompleted(
-        self, left: dict[str, FinishedCall], finished: FinishedCall, error: BaseException
+        self,
+        left: dict[str, FinishedCall],
+        finished: FinishedCall,
+        error: BaseException,
+        outcome: Outcome | None,
     ) -> None:
         lease_ends_s = finished.call.start_by_s + self._settings.lease_s / 2
-        if isinstance(error, Contention) and monotonic_s() < lease_ends_s:
-            raise error  # the lock will go, and what happened outside is still ours to write
-        self._settle_failed(left, finished.message, error)
+        if isinstance(error, (Contention, *CANNOT_ANSWER)) and monotonic_s() < lease_ends_s:
+            raise error  # the trouble may go, and what happened outside is still ours to write
+        self._settle_failed(left, finished.message, error, outcome)
 
     # --- settling -----------------------------------------------------------------
 
@@ -336,9 +346,14 @@ class ExternalWorker(HandlingWorker):
             self._settler.dead_letter(message, reason, release=self._release_of(message))
             self._forget(left, message)
 
-    def _settle_failed(self, left: dict[str, Any], message: Readable, error: BaseException) -> None:
-        self._settler.settle_failed(message, error, release=self._release_of(message))
+    def _settle_failed(
+        self, left: dict[str, Any], message: Readable, error: BaseException, outcome: Outcome | None
+    ) -> None:
+        self._settler.settle_failed(message, error, outcome=outcome, release=self._release_of(message))
         self._forget(left, message)
+
+    def _immediate(self, message: Readable) -> int:
+        return self._settler.policy_of(message).immediate
 
     def _release_of(self, message: Readable) -> Release:
         return partial(self._held.release, messages=[message])

@@ -32,6 +32,7 @@ from msgspec.structs import replace
 
 from ordermq.clock import Deadline, utc_now
 from ordermq.consumer import starts
+from ordermq.consumer.neighbours import Neighbours
 from ordermq.consumer.received import Message, Readable, Unreadable, in_log
 from ordermq.consumer.running import RunningHandlers
 from ordermq.errors import Contention, StoreRefused, StoreUnavailable
@@ -87,6 +88,7 @@ class Settler:
         running: RunningHandlers,
         *,
         on_unreadable: Sequence[OnUnreadable] = (),
+        neighbours: Neighbours | None = None,
     ) -> None:
         self.session = session
         self.queue = queue
@@ -94,18 +96,20 @@ class Settler:
         self._policy = policy
         self._random = random
         self._on_unreadable = on_unreadable
+        self.neighbours = neighbours or Neighbours()
         self.has_sent = False  # outbox rows were committed; reset as the relay is woken
 
-    def run(self, messages: Sequence[Readable]) -> None:
+    def run(self, messages: Sequence[Readable]) -> Sequence[Readable]:
         """Handle ``messages``, all of one plain handler, and settle those that are Done.
 
+        Return those that were handled, which are all but duplicates.
         Raises NotAllDone, with nothing settled, if the handler answered anything else to
         one of them; and whatever the handler raises.
         """
         handler = messages[0].handler
         if not handler.inbox:
             self._run_without_inbox(handler, messages)
-            return
+            return messages
         with self.session.transaction(traces=traces_of(messages)) as tx:
             new = inbox.settle(tx, self.queue, [each.key for each in messages], "done")
             fresh = [each for each in messages if each.envelope.message_id in new]
@@ -117,6 +121,7 @@ class Settler:
         self.note_sent(tx)
         self.count("duplicate", len(messages) - len(fresh))
         self.count("done", len(fresh))
+        return fresh
 
     def _run_in(self, tx: StoreTransaction, handler: Handler, fresh: Sequence[Readable]) -> None:
         outcomes = self._invoke(handler, fresh, tx)
@@ -167,12 +172,20 @@ class Settler:
             self.dead_letter(message, reason, release=release)
 
     def settle_failed(
-        self, message: Readable, error: BaseException, *, release: Release | None = None
+        self,
+        message: Readable,
+        error: BaseException,
+        *,
+        outcome: Outcome | None = None,
+        release: Release | None = None,
     ) -> None:
-        """Settle a message whose handler raised ``error``, in a transaction since rolled back."""
+        """Settle a message whose handler raised ``error``, in a transaction since rolled back.
+
+        Without an ``outcome`` the error says what becomes of it.
+        """
         with in_log(message.envelope, self.queue):
             log.warning("handler failed: %s", type(error).__name__, exc_info=error)
-        outcome = outcome_of_error(error, message.handler.retry)
+        outcome = outcome or outcome_of_error(error, message.handler.retry)
         self.settle([(message, self.spaced(message, outcome))], release=release)
 
     def resolve(self, outcomes: Sequence[tuple[M, Outcome]]) -> list[tuple[M, Outcome]]:

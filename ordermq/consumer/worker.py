@@ -180,5 +180,5 @@ class HandlingWorker(Worker):
             failpoint("workers.before_transaction", handler.type)
             some = batch[start : start + size]
             with timer.time():
-                self._persist(partial(run_batch, self._settler, some))
+                self._persist(partial(run_batch, self._settler, list(some)))
             self._report(some)

@@ -187,13 +187,13 @@ MUTATIONS = (
     ),
     Mutation(
         "stock locked in no order", "ordermq/shop/stock.py",
-        "ORDER BY product_id COLLATE "C" FOR NO KEY UPDATE",
+        'ORDER BY product_id COLLATE "C" FOR NO KEY UPDATE',
         "ORDER BY random() FOR NO KEY UPDATE",
         (f"{INVENTORY}::test_batches_that_share_rows_lock_them_in_one_order",),
     ),
     Mutation(
         "orders locked in no order", "ordermq/shop/journal.py",
-        "ORDER BY order_id COLLATE "C" FOR NO KEY UPDATE",
+        'ORDER BY order_id COLLATE "C" FOR NO KEY UPDATE',
         "ORDER BY random() FOR NO KEY UPDATE",
         (f"{INVENTORY}::test_batches_that_share_rows_lock_them_in_one_order",),
     ),

@@ -3,12 +3,14 @@
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ordermq.consumer.batch import run_batch
+from ordermq.consumer.neighbours import Neighbours
 from ordermq.consumer.received import Readable
 from ordermq.consumer.settle import CANNOT_ANSWER, NotAllDone
 from ordermq.errors import CommitUnknown, Contention, DataRefused, StoreRefused, StoreUnavailable
@@ -18,6 +20,7 @@ from ordermq.task.retry import RetryPolicy, outcome_of_error
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = RetryPolicy(immediate=2)
+HANDLER = SimpleNamespace(type="T")
 
 
 @dataclass
@@ -42,6 +45,7 @@ class Fakes:
         self.natures = dict(enumerate(natures))
         self.troubles = list(troubles)
         self.inbox = {}
+        self.neighbours = Neighbours()
         self.duplicates = 0  # what only the inbox kept from being settled twice
         self.runs = 0
 
@@ -61,6 +65,7 @@ class Fakes:
                 [(message, nature.answer) for message, nature in zip(fresh, natures, strict=True)]
             )
         self._commit({message.tags[0]: DONE for message in fresh})
+        return fresh
 
     def settle(self, decided):
         again = {
@@ -73,8 +78,8 @@ class Fakes:
         for tag, outcome in deaths.items():
             self._commit({tag: outcome})
 
-    def settle_failed(self, message, error):
-        self.settle([(message, outcome_of_error(error))])
+    def settle_failed(self, message, error, *, outcome=None):
+        self.settle([(message, outcome or outcome_of_error(error))])
 
     def policy_of(self, handler):
         return POLICY
@@ -91,7 +96,7 @@ class Fakes:
 
 def messages(count):
     return [
-        Readable(Envelope(f"m{n}", "T", 1, f"o{n}", "", NOW), b"{}", 1, (n,), False, None, None)
+        Readable(Envelope(f"m{n}", "T", 1, f"o{n}", "", NOW), b"{}", 1, (n,), False, HANDLER, None)
         for n in range(count)
     ]  # fmt: skip
 

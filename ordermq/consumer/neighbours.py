@@ -1,0 +1,105 @@
+"""Whether a message or the server is at fault when the server itself has trouble.
+
+A damaged index, a file that is gone, a session that the server ended: as a rule no message is at fault,
+and its work pauses, uncounted. But one message may be what the server cannot bear. It is found by its
+neighbours, which are the messages of the same handler:
+
+    it failed, a neighbour was done, it fails again    a failure of the message: counted
+    it has failed for GIVE_WAY_S without that          postponed, uncounted: it gives way to its neighbours
+    otherwise                                          the work pauses
+
+Once MANY other messages began to fail since the last that was done, it is the server again.
+
+Invariants
+    NEI1  A message that failed is next run alone, after those that failed before it: so it is not
+        blamed for a neighbour, nor a neighbour for it.
+    NEI2  A connection that could not be opened, a full disk and a server that takes no writes say
+        nothing about a message, because a neighbour may have met another connection, or free space.
+"""
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ordermq.clock import monotonic_s
+from ordermq.consumer.received import Readable
+from ordermq.errors import DiskFull, ReadOnlyServer, SessionLost, StoreError
+from ordermq.task.outcome import Postpone, Retry
+from ordermq.task.retry import describe
+
+GIVE_WAY_S = 10.0  # a message that fails for this long is sent again this much later
+MANY = 5
+_MOST = 1000  # messages remembered
+
+
+@dataclass(slots=True)
+class _Failing:
+    first_s: float
+    since_s: float  # since it failed first, or last gave way
+    last_s: float
+
+
+class Neighbours:
+    """Which messages fail by trouble of the server, and which handlers' messages are done. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._failing: dict[str, _Failing] = {}  # by message_id
+        self._done_s: dict[str, float] = {}  # by message type: when the last one was done
+        self._failed: Counter[str] = Counter()  # by message type: how many began to fail since then
+        self._lock = threading.Lock()
+
+    def apart(self, messages: Sequence[Readable]) -> list[list[Readable]]:
+        """Return ``messages`` in the parts to be run: together, but for each that failed before (NEI1)."""
+        if not self._failing:
+            return [list(messages)]
+        with self._lock:
+            failed = {
+                each.message_id: self._failing[each.message_id].last_s
+                for each in messages
+                if each.message_id in self._failing
+            }
+        together = [each for each in messages if each.message_id not in failed]
+        alone = sorted(
+            (each for each in messages if each.message_id in failed), key=lambda each: failed[each.message_id]
+        )
+        return [*([together] if together else []), *([each] for each in alone)]
+
+    def done(self, messages: Sequence[Readable]) -> None:
+        """Note that ``messages``, of one handler, were handled and committed."""
+        if not messages:
+            return
+        type_ = messages[0].handler.type
+        with self._lock:
+            self._done_s[type_], self._failed[type_] = monotonic_s(), 0
+            for each in messages:
+                self._failing.pop(each.message_id, None)
+
+    def judge(self, messages: Sequence[Readable], error: StoreError) -> Retry | Postpone:
+        """Note that ``messages`` failed together by ``error``; return what becomes of one that failed alone.
+
+        Raises ``error`` if the work is to pause.
+        """
+        may_be_theirs = isinstance(error, SessionLost) or error.sqlstate
+        if not may_be_theirs or isinstance(error, DiskFull | ReadOnlyServer):
+            raise error
+        now_s = monotonic_s()
+        with self._lock:
+            for each in messages:
+                self._failed[each.handler.type] += each.message_id not in self._failing
+                failing = self._failing.setdefault(each.message_id, _Failing(now_s, now_s, now_s))
+                failing.last_s, failing.since_s = now_s, min(failing.since_s, now_s)
+            while len(self._failing) > _MOST:
+                del self._failing[next(iter(self._failing))]
+            if len(messages) > 1:
+                raise error
+            [message] = messages
+            failing = self._failing[message.message_id]
+            done_s, others = self._done_s.get(message.handler.type, 0.0), self._failed[message.handler.type]
+            if done_s > failing.first_s and others < MANY:
+                return Retry(describe(error))
+            if now_s - failing.since_s < GIVE_WAY_S:
+                raise error
+            failing.since_s = math.inf  # until it fails again
+            return Postpone(describe(error), GIVE_WAY_S)
