@@ -35,7 +35,7 @@ CLASSES: Mapping[str, type[StoreError]] = {
     "01": StoreError,  # warning
     "02": StoreError,  # no data
     "03": StoreError,  # SQL statement not yet complete
-    "08": StoreUnavailable,  # connection exception
+    "08": SessionLost,  # connection exception; a pooler says 08P01
     "09": StoreError,  # triggered action exception
     "0A": StoreError,  # feature not supported
     "0B": StoreError,  # invalid transaction initiation

@@ -8,6 +8,7 @@ from ordermq.errors import (
     DiskFull,
     ReadOnlyServer,
     SchemaOutdated,
+    SessionLost,
     StoreError,
     StoreRefused,
     StoreUnavailable,
@@ -15,7 +16,7 @@ from ordermq.errors import (
 from ordermq.store._errors import CLASSES, kind_of
 
 # Appendix A of the manual of PostgreSQL 18, and 72 of PostgreSQL 16.
-PAUSES = "08000 08001 08003 08004 08006 08007 08P01 53000 53200 53300 53400 57000 57P01 57P02 57P03 57P04"
+PAUSES = "53000 53200 53300 53400 57000 57P01 57P02 57P03 57P04"
 PAUSES += " 57P05 58000 58030 58P01 58P02 58P03 F0000 F0001 XX000 XX001 XX002"
 COUNTS = """
     00000 01000 02000 03000 09000 0A000 0B000 0F000 0F001 0L000 0LP01 0P000 0Z000 0Z002 20000 21000 24000
@@ -34,6 +35,7 @@ DATA = "10608 22000 22001 22003 22012 22021 22P02 22P05 23000 23502 23503 23505 
         (COUNTS, StoreError),
         (SLOW, Contention),
         (DATA, DataRefused),
+        ("08000 08001 08003 08004 08006 08007 08P01", SessionLost),
         ("28000 28P01 3D000 42501", StoreRefused),
         ("3F000 42703 42883 42P01", SchemaOutdated),
         ("25006", ReadOnlyServer),
