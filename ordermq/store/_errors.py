@@ -12,7 +12,7 @@ psycopg2 hands on no code for a session that the server ended (25P03, 25P04, 57P
 says only that the connection is closed. Those codes stand here for statements that raise them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import psycopg2
@@ -120,11 +120,14 @@ def translate(error: psycopg2.Error) -> StoreError:
     return kind_of(state)(f"{_text(error)} [{state}]", state)
 
 
-def translate_connecting(error: psycopg2.Error) -> StoreError:
-    """Return the StoreError that says what to do about an ``error`` of opening a connection."""
+def translate_connecting(error: psycopg2.Error, refusal: Callable[[], str] = str) -> StoreError:
+    """Return the StoreError that says what to do about an ``error`` of opening a connection.
+
+    ``refusal`` returns the SQLSTATE that the text of the error does not tell, as it is not in English.
+    """
     if not _is_unanswered(error):
         return translate(error)
-    if any(hint in str(error) for hint in _REFUSED_HINTS):
+    if any(hint in str(error) for hint in _REFUSED_HINTS) or kind_of(refusal()) is StoreRefused:
         return StoreRefused(f"PostgreSQL refused the connection: {_text(error)}")
     return StoreUnavailable(f"PostgreSQL is not reachable: {_text(error)}")
 

@@ -6,12 +6,14 @@ limits are not in force after connecting, each transaction begins with SET LOCAL
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from ordermq.config.settings import DatabaseSettings
+from ordermq.store._connect_state import connect_state
 
 BEGIN = b"BEGIN"
 _POOLER_REFUSES = "unsupported startup parameter"  # PgBouncer's words; it speaks English only
@@ -53,25 +55,40 @@ def begin_statement(connection: Connection, settings: DatabaseSettings) -> bytes
     return f"BEGIN ISOLATION LEVEL READ COMMITTED{sets}".encode()
 
 
+def refusal(error: psycopg2.Error, settings: DatabaseSettings, *, name: str) -> str:
+    """Return the SQLSTATE with which the server refused a connection; "" if it did not answer.
+
+    Asks the server once more, for at most ``connect_timeout_s``: the text of ``error`` has no code.
+    """
+    # libpq writes "SEVERITY:  text" of what a server said, in whatever language, and nothing else so.
+    if error.pgcode or ":  " not in str(error):
+        return error.pgcode or ""
+    return connect_state(_parameters(settings, name), settings.connect_timeout_s)
+
+
 def _connect(settings: DatabaseSettings, name: str, *, options: str | None = None) -> Connection:
-    return psycopg2.connect(
-        host=settings.host,
-        port=settings.port,
-        dbname=settings.name,
-        user=settings.username,
-        password=settings.password.reveal() or None,
-        sslmode=settings.sslmode,
-        sslrootcert=settings.ca_file or None,
-        connect_timeout=settings.connect_timeout_s,
-        application_name=name[:63],
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
-        tcp_user_timeout=10_000,
-        client_encoding="UTF8",
-        target_session_attrs="read-write" if len(settings.hosts) > 1 else None,
-        options=options,
-    )
+    connection: Connection = psycopg2.connect(**_parameters(settings, name), options=options)
+    return connection
+
+
+def _parameters(settings: DatabaseSettings, name: str) -> dict[str, Any]:
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "dbname": settings.name,
+        "user": settings.username,
+        "password": settings.password.reveal() or None,
+        "sslmode": settings.sslmode,
+        "sslrootcert": settings.ca_file or None,
+        "connect_timeout": settings.connect_timeout_s,
+        "application_name": name[:63],
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+        "client_encoding": "UTF8",
+        "target_session_attrs": "read-write" if len(settings.hosts) > 1 else None,
+    }
 
 
 def _options(settings: DatabaseSettings) -> str:

@@ -4,6 +4,7 @@ import logging
 import select
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import psycopg2
 from psycopg2 import sql
@@ -23,7 +24,7 @@ from ordermq.errors import (
 )
 from ordermq.observe import metrics
 from ordermq.store._errors import translate, translate_connecting, translated
-from ordermq.store.connecting import BEGIN, begin_statement, connect
+from ordermq.store.connecting import BEGIN, begin_statement, connect, refusal
 from ordermq.store.deadline import Guard
 from ordermq.store.transaction import StoreTransaction
 
@@ -166,7 +167,8 @@ class Session:
         try:
             connection = connect(self._settings, name=self._name)
         except psycopg2.Error as exc:
-            raise translate_connecting(exc) from exc
+            state = partial(refusal, exc, self._settings, name=self._name)
+            raise translate_connecting(exc, state) from exc
         try:
             guard = Guard(connection.fileno())
         except OSError as exc:

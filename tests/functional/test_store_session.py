@@ -25,7 +25,16 @@ from ordermq.errors import (
     UsageError,
 )
 from ordermq.message import Command, Payload
-from ordermq.store import Session, StoreTransaction, join_transaction, migrate, outbox, outgoing, wake_relay
+from ordermq.store import (
+    Session,
+    StoreTransaction,
+    _errors,
+    join_transaction,
+    migrate,
+    outbox,
+    outgoing,
+    wake_relay,
+)
 from ordermq.store.arrays import insert_into
 from ordermq.testing import wait_until
 
@@ -418,6 +427,21 @@ def test_a_server_that_is_gone_and_wrong_credentials_are_told_apart(database_set
     assert "certainly wrong" not in str(caught.value)
     missing = replace(database_settings, name="no_such_database")
     with pytest.raises(StoreRefused, match="does not exist"), Session(missing, name="test").transaction():
+        pass
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"password": Secret("wrong")}, {"username": "nobody-here"}, {"name": "no_such_database"}]
+)
+def test_a_refusal_is_known_by_its_code_in_whatever_language_the_server_says_it(
+    database_settings, monkeypatch, wrong
+):
+    monkeypatch.setattr(_errors, "_REFUSED_HINTS", ())  # as if it said nothing in English
+    refused = Session(replace(database_settings, **wrong), name="test")
+    with closing(refused), pytest.raises(StoreRefused), refused.transaction():
+        pass
+    gone = Session(replace(database_settings, port=1), name="test")
+    with closing(gone), pytest.raises(StoreUnavailable), gone.transaction():
         pass
 
 
