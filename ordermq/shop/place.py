@@ -51,6 +51,10 @@ class Placed:
     is_duplicate: bool
 
 
+Answers = list[Placed | OrderConflict]
+"""One for each order, in their order."""
+
+
 def place_order(order: Order, tx: StoreTransaction, *, traceparent: str = "") -> Placed:
     """Accept ``order`` in the caller's transaction, with one statement if the order is new.
 
@@ -60,15 +64,13 @@ def place_order(order: Order, tx: StoreTransaction, *, traceparent: str = "") ->
     """
     if _insert_one(order, order.content_hash(), tx, traceparent):
         return Placed(order.order_id, Status.PLACED, is_duplicate=False)
-    answer = _answer(order, *_known([order.order_id], tx)[order.order_id], is_duplicate=True)
+    answer = answer_to(order, *_known([order.order_id], tx)[order.order_id], is_duplicate=True)
     if isinstance(answer, OrderConflict):
         raise answer
     return answer
 
 
-def place_orders(
-    orders: Sequence[Order], tx: StoreTransaction, *, traceparent: str = ""
-) -> list[Placed | OrderConflict]:
+def place_orders(orders: Sequence[Order], tx: StoreTransaction, *, traceparent: str = "") -> Answers:
     """Accept many orders with two statements; return one answer for each, in their order.
 
     A conflict is an answer here, so it does not keep the others from being placed.
@@ -82,7 +84,7 @@ def place_orders(
     if others := [order_id for order_id in first if order_id not in new]:
         known |= _known(others, tx)
     return [
-        _answer(
+        answer_to(
             order, *known[order.order_id],
             is_duplicate=order.order_id not in new or order is not first[order.order_id],
         )
@@ -96,9 +98,10 @@ def _known(order_ids: Sequence[str], tx: StoreTransaction) -> dict[str, tuple[by
     return {order_id: (bytes(content_hash), Status(status)) for order_id, content_hash, status in rows}
 
 
-def _answer(
+def answer_to(
     order: Order, content_hash: bytes, status: Status, *, is_duplicate: bool
 ) -> Placed | OrderConflict:
+    """Return the answer to ``order`` whose id is known with this content, at this status."""
     if order.has_content(content_hash):
         return Placed(order.order_id, status, is_duplicate)
     return OrderConflict(f"order {order.order_id} exists with other content; it was left as it is")

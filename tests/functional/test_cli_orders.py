@@ -18,7 +18,7 @@ from ordermq.clock import utc_now
 from ordermq.errors import CommitUnknown
 from ordermq.message import Envelope
 from ordermq.observe import trace
-from ordermq.shop.cli.placing import Placer
+from ordermq.shop.cli.placing import Placer, Transactions
 from ordermq.shop.commands import ReserveStock
 from ordermq.shop.events import Step
 from ordermq.shop.handlers.batch import give_up
@@ -236,7 +236,8 @@ def test_orders_whose_commit_is_unknown_are_placed_again_as_duplicates(shop, dat
     """IMP1, IMP2."""
     session = AnswerLost(database.settings, name="test")
     with Input(os.devnull) as source, closing(RejectsFile(shop.folder / "rejects", source)) as rejects:
-        placer = Placer(session, rejects=rejects, pace=Pace(0), retry_for_s=30.0)
+        place = Transactions(session, retry_for_s=30.0).place
+        placer = Placer(place, rejects=rejects, pace=Pace(0))
         placer.place(read_orders(io.BytesIO(FILE), "native"), lambda records: None)
     session.close()
     counts = placer.counts

@@ -24,6 +24,7 @@ from ordermq.clock import monotonic_s
 from ordermq.errors import BadInput, ConnectionLost, UsageError
 from ordermq.message import MAX_BODY_BYTES
 from ordermq.shop.cli.placing import Placer
+from ordermq.shop.cli.rehearsing import Rehearsal
 from ordermq.shop.intake import read_orders
 from ordermq.shop.intake.generate import generate, json_line
 
@@ -96,13 +97,14 @@ def test_counts_add_up_whatever_is_read(lines):
         Input(os.devnull) as source,
         closing(RejectsFile(Path(folder) / "rejects", source)) as rejects,
     ):
-        placer = Placer(None, rejects=rejects, pace=Pace(0), retry_for_s=0)
+        placer = Placer(Rehearsal().place_unasked, rejects=rejects, pace=Pace(0))
         data = b"".join([json_line(next(generate(1, 9))), *lines])  # so that it is native JSON at all
         placer.place(read_orders(io.BytesIO(data), "native"), nothing)
     counts = placer.counts
     assert counts.read == 1 + len(lines) == counts.line
     assert counts.read == counts.accepted + counts.duplicate + counts.rejected
     assert counts.rejected == rejects.count == sum(line in LINES[3:] for line in lines)
+    assert counts.accepted == 1 + len({line for line in lines if line in LINES[:3]})
 
 
 def test_a_pace_is_kept_in_small_steps():
@@ -177,7 +179,7 @@ def test_a_connection_that_is_gone_ends_the_sending(rejects):
 
 def test_strict_refuses_what_lenient_accounts_for(tmp_path):
     orders = b"".join(json_line(each) for each in generate(2, 1)) + b"{\n"
-    argv = ["orders", "-", "--dry-run", "--rejects", str(tmp_path / "rejects")]
+    argv = ["orders", "-", "--offline", "--rejects", str(tmp_path / "rejects")]
     lenient = CliRunner().invoke(app, [*argv, "--json"], input=orders)
     strict = CliRunner().invoke(app, [*argv, "--strict"], input=orders)
     assert lenient.exit_code == 0

@@ -101,7 +101,7 @@ def test_a_reader_that_has_gone_ends_the_command_quietly():
 
 
 def test_an_interrupt_ends_a_command_with_130_and_says_how_to_go_on(tmp_path):
-    argv = [str(BIN / "ordermq-publish"), "orders", "-", "--dry-run"]
+    argv = [str(BIN / "ordermq-publish"), "orders", "-", "--offline"]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
     ) as process:

@@ -47,8 +47,9 @@ DAMAGED = {
 def publish(tmp_path, data, *argv, command=("orders",)):
     path = tmp_path / "file"
     path.write_bytes(data)
+    unplaced = "--offline" if command == ("orders",) else "--dry-run"
     rejects = str(tmp_path / "rejects")
-    return run(app, "ordermq-publish", [*command, str(path), "--dry-run", "--rejects", rejects, *argv])
+    return run(app, "ordermq-publish", [*command, str(path), unplaced, "--rejects", rejects, *argv])
 
 
 COMMANDS = [("orders",), ("messages", "--routing-key", "inventory")]
@@ -66,7 +67,7 @@ def test_a_damaged_gzip_file_is_refused_before_its_first_record_is_used(tmp_path
 
 def test_a_gzip_file_of_which_nothing_is_left_is_refused(tmp_path, capsys):
     (tmp_path / "orders.jsonl.gz").touch()
-    argv = ["orders", str(tmp_path / "orders.jsonl.gz"), "--dry-run", "--rejects", str(tmp_path / "rejects")]
+    argv = ["orders", str(tmp_path / "orders.jsonl.gz"), "--offline", "--rejects", str(tmp_path / "rejects")]
     assert run(app, "ordermq-publish", argv) == 65
     assert "orders.jsonl.gz is empty: the file was cut" in capsys.readouterr().err
 
@@ -87,7 +88,7 @@ def test_a_pipe_is_said_not_to_be_checked_and_its_damage_is_an_error(tmp_path, c
     reading, writing = os.pipe()
     os.write(writing, DAMAGED["cut in its data"])
     os.close(writing)
-    argv = ["orders", f"/dev/fd/{reading}", "--dry-run", "--rejects", str(tmp_path / "rejects")]
+    argv = ["orders", f"/dev/fd/{reading}", "--offline", "--rejects", str(tmp_path / "rejects")]
     assert run(app, "ordermq-publish", argv) == 65
     said = capsys.readouterr().err
     assert "is a pipe and cannot be checked first" in said
@@ -115,7 +116,7 @@ def test_what_cannot_be_read_is_an_error_and_no_bug(tmp_path, capsys):
     with pytest.raises(UsageError, match="cannot read"):
         Input(f"/dev/fd/{folder}")
     os.close(folder)
-    assert run(app, "ordermq-publish", ["orders", str(tmp_path), "--dry-run"]) == 64
+    assert run(app, "ordermq-publish", ["orders", str(tmp_path), "--offline"]) == 64
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -7,7 +7,7 @@ Invariants
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -23,7 +23,7 @@ from ordermq.errors import Contention, DataRefused, OrderConflict, StoreUnavaila
 from ordermq.shop.intake import Entry
 from ordermq.shop.intake.generate import json_line
 from ordermq.shop.model import Order
-from ordermq.shop.place import Placed, place_orders
+from ordermq.shop.place import Answers, Placed, place_orders
 from ordermq.shop.saga import Status
 from ordermq.store import Session
 
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 BATCH = 200
 
 Found = Entry | Reject
+Place = Callable[[Sequence[Order]], Answers]
 
 
 @dataclass
@@ -56,23 +57,45 @@ class Counts:
                 self.duplicate += 1
 
 
-class Placer:
-    """Places the orders that a reader found. ``counts`` is correct after each batch, also after an error."""
+class Transactions:
+    """Places each batch in a transaction, which a dry run rolls back; outages are waited out."""
 
-    def __init__(
-        self, session: Session | None, *, rejects: RejectsFile, pace: Pace, retry_for_s: float
-    ) -> None:
-        """Without a session nothing is placed, and every order that could be read counts as accepted."""
-        self.counts = Counts()
+    def __init__(self, session: Session, *, retry_for_s: float, dry_run: bool = False) -> None:
         self._session = session
-        self._rejects = rejects
-        self._pace = pace
         self._retry_for_s = retry_for_s
+        self._dry_run = dry_run
         self._backoff = Backoff(0.2, 5.0)
         self._random = Random()
 
+    def place(self, orders: Sequence[Order]) -> Answers:
+        """Place ``orders``; if the database could not answer, place them again (IMP2).
+
+        Raises StoreUnavailable once an outage has lasted ``retry_for_s``, and DataRefused.
+        """
+        failures, failing_since_s = 0, monotonic_s()
+        while True:
+            try:
+                return commit(self._session, partial(place_orders, orders), dry_run=self._dry_run)
+            except (StoreUnavailable, Contention) as exc:
+                if monotonic_s() - failing_since_s >= self._retry_for_s:
+                    raise
+                log.warning("trying again: %s", exc)
+            sleep(self._backoff.delay_s(failures, self._random))
+            failures += 1
+
+
+class Placer:
+    """Places the orders that a reader found. ``counts`` is correct after each batch, also after an error."""
+
+    def __init__(self, place: Place, *, rejects: RejectsFile, pace: Pace) -> None:
+        """``place`` answers for each order of a batch, or raises DataRefused if one of them is refused."""
+        self.counts = Counts()
+        self._place_orders = place
+        self._rejects = rejects
+        self._pace = pace
+
     def place(self, found: Iterable[Found], progress: Progress) -> None:
-        """Place every order. Raises StoreUnavailable once an outage has lasted ``retry_for_s``."""
+        """Place every order. Raises what ``place`` raises, except for DataRefused."""
         for batch in batches(taking(found), most=BATCH, pace=self._pace):
             self._take(batch)
             progress(self.counts.read)
@@ -89,11 +112,10 @@ class Placer:
 
     def _place(self, entries: Sequence[Entry]) -> list[Reject]:
         """Place the orders and count them; return the rejects of those that could not be placed."""
-        if self._session is None or not entries:
-            self.counts.accepted += len(entries)
+        if not entries:
             return []
         try:
-            return self._place_batch(self._session, entries)
+            return self._place_batch(entries)
         except DataRefused as exc:
             if len(entries) == 1:
                 return [_refused(entries[0], str(exc))]
@@ -101,27 +123,14 @@ class Placer:
         middle = len(entries) // 2
         return self._place(entries[:middle]) + self._place(entries[middle:])
 
-    def _place_batch(self, session: Session, entries: Sequence[Entry]) -> list[Reject]:
-        answers = self._commit(session, [each.order for each in entries])
+    def _place_batch(self, entries: Sequence[Entry]) -> list[Reject]:
+        answers = self._place_orders([each.order for each in entries])
         self.counts.count(answer for answer in answers if isinstance(answer, Placed))
         return [
             _refused(entry, f"conflict: {answer}")
             for entry, answer in zip(entries, answers, strict=True)
             if isinstance(answer, OrderConflict)
         ]
-
-    def _commit(self, session: Session, orders: Sequence[Order]) -> list[Placed | OrderConflict]:
-        """Place ``orders`` in one transaction; if the database could not answer, place them again (IMP2)."""
-        failures, failing_since_s = 0, monotonic_s()
-        while True:
-            try:
-                return commit(session, partial(place_orders, orders))
-            except (StoreUnavailable, Contention) as exc:
-                if monotonic_s() - failing_since_s >= self._retry_for_s:
-                    raise
-                log.warning("trying again: %s", exc)
-            sleep(self._backoff.delay_s(failures, self._random))
-            failures += 1
 
 
 def _line(reject: Reject) -> int:

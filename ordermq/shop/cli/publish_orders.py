@@ -1,6 +1,7 @@
 """``ordermq-publish orders``: an order file into the database."""
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,10 +14,11 @@ from ordermq.cli.rejects import RejectsFile, refuse_empty
 from ordermq.cli.run import EXIT_CODES
 from ordermq.clock import monotonic_s
 from ordermq.errors import BadInput, Contention, StoreUnavailable
-from ordermq.shop.cli.placing import Counts, Placer
+from ordermq.shop.cli.placing import Counts, Place, Placer, Transactions
 from ordermq.shop.cli.program import load_shop
+from ordermq.shop.cli.rehearsing import Rehearsal
 from ordermq.shop.intake import FORMATS, read_orders
-from ordermq.store import Session, migrate
+from ordermq.store import migrate
 
 
 @click.command(
@@ -55,6 +57,11 @@ record of the file could be read, or with --strict that a record was rejected.
 @options.rejects
 @options.strict
 @options.dry_run
+@click.option(
+    "--offline",
+    is_flag=True,
+    help="A dry run without the database: only the file is checked, not what was placed before.",
+)
 @options.summary_as_json
 @options.common
 def command(
@@ -66,6 +73,7 @@ def command(
     rejects_path: Path,
     strict: bool,
     dry_run: bool,
+    offline: bool,
     as_json: bool,
     config_path: str | None,
 ) -> None:
@@ -78,14 +86,17 @@ def command(
     One that was placed before and has been cancelled since stays cancelled, and is
     counted by itself.
 
+    A dry run asks the database for each order, and rolls back: it counts and rejects what
+    a run would count and reject.
+
     JSON: {in, accepted, duplicate, cancelled, rejected, reasons, rejects, seconds, dry_run};
     in = accepted + duplicate + cancelled + rejected.
     """
-    session = None if dry_run else _session(config_path)
+    place = _place(config_path, retry_for_s, dry_run=dry_run, offline=offline)
     began_s = monotonic_s()
     stopped: BaseException | None = None
     with Input(file) as source, closing(RejectsFile(rejects_path, source, id_name="order_id")) as rejects:
-        placer = Placer(session, rejects=rejects, pace=Pace(rate), retry_for_s=retry_for_s)
+        placer = Placer(place, rejects=rejects, pace=Pace(rate))
         try:
             source.check()
             with progress(source) as step:
@@ -94,18 +105,21 @@ def command(
             stopped = exc
     if isinstance(stopped, BadInput) and placer.counts.read == 0:
         raise stopped
-    _summarise(placer.counts, rejects, monotonic_s() - began_s, as_json=as_json, dry_run=dry_run)
+    _summarise(placer.counts, rejects, monotonic_s() - began_s, as_json=as_json, dry_run=dry_run or offline)
     if stopped is not None:
         note(f"stopped after line {placer.counts.line}; run it again to go on: no order is placed twice")
         raise stopped
     _judge(placer.counts, rejects, format_, strict=strict)
 
 
-def _session(config_path: str | None) -> Session:
+def _place(config_path: str | None, retry_for_s: float, *, dry_run: bool, offline: bool) -> Place:
+    if offline:
+        return Rehearsal().place_unasked
     program = load_shop(config_path)
     session = program.session("ordermq-publish")
     migrate.check(session, program.migrations)
-    return session
+    transactions = Transactions(session, retry_for_s=retry_for_s, dry_run=dry_run)
+    return partial(Rehearsal().place, ask=transactions.place) if dry_run else transactions.place
 
 
 def _summarise(counts: Counts, rejects: RejectsFile, seconds: float, *, as_json: bool, dry_run: bool) -> None:
