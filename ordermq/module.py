@@ -35,6 +35,8 @@ class Module:
                       letters, digits and underscores
     handlers          decorated functions and classes; a dotted name of a Python module stands for
                       every handler in it
+    choose_handlers   ``f(config)`` returns the decorated functions and classes that depend on the
+                      settings, in addition to ``handlers``
     settings          dataclass of ``setting()`` fields, its section ``[name]`` in the file
     migrations        package that holds its tables as files ``0001_name.sql``
     gauges            ``read(tx, config)`` returns {gauge: value}, by cheap queries; the active
@@ -54,6 +56,7 @@ class Module:
 
     name: str
     handlers: Sequence[Any] = ()
+    choose_handlers: "Callable[[Any], Iterable[Any]] | str | None" = None
     settings: type | str | None = None
     migrations: str | None = None
     gauges: "Callable[[Transaction, Any], Mapping[Gauge, float]] | str | None" = None

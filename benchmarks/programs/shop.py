@@ -9,12 +9,10 @@ from typing import Any
 from ordermq.module import Module
 from ordermq.shop.commands import NOTIFY, PAYMENT, CapturePayment, SendNotification
 from ordermq.shop.events import Step
-from ordermq.shop.gateways import Captured
-from ordermq.shop.gateways.payment import Capture
+from ordermq.shop.gateways import Capture, Captured
 from ordermq.shop.handlers import (
     AlertOperatorHandler,
     RefundPaymentHandler,
-    award_points,
     capture,
     create_shipment,
     notify,
@@ -23,6 +21,7 @@ from ordermq.shop.handlers import (
 )
 from ordermq.shop.handlers.batch import give_up
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN
+from ordermq.shop.handlers.points import award_points
 from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.task import external
 

@@ -38,7 +38,7 @@ class Program:
     @cached_property
     def registry(self) -> Registry:
         """The handlers of all modules. Raises ConfigError for one that cannot be imported."""
-        return registry_of(self.modules)
+        return registry_of(self.modules, self.loaded)
 
     @cached_property
     def migrations(self) -> list[Migration]:
@@ -81,13 +81,17 @@ def load_program(path: str | None, flags: Mapping[str, Any] | None = None) -> Pr
     return Program(loaded, modules, lambda: load_settings(path, flags)[0])
 
 
-def registry_of(modules: Iterable[Module]) -> Registry:
-    """Return the handlers of ``modules``. Raises ConfigError naming the module at fault."""
+def registry_of(modules: Iterable[Module], loaded: Loaded | None = None) -> Registry:
+    """Return the handlers of ``modules``; without settings those of the modules' defaults.
+
+    Raises ConfigError naming the module at fault.
+    """
     modules = tuple(modules)
+    config = loaded or _default_settings(modules)
     handlers = [
         handler
         for module in modules
-        for each in module.load_each("handlers")
+        for each in (*module.load_each("handlers"), *_chosen(module, config))
         for handler in _offered(module, each)
     ]
     on_unreadable = [module.load("on_unreadable") for module in modules if module.on_unreadable is not None]
@@ -102,6 +106,15 @@ def migrations_for(modules: Iterable[Module]) -> list[Migration]:
         for scope, package in (migrate.FRAMEWORK, *scopes)
         for migration in migrate.migrations_of(scope, package)
     ]
+
+
+def _default_settings(modules: Iterable[Module]) -> Loaded:
+    extra = {each.name: each.load("settings")() for each in modules if each.settings is not None}
+    return Loaded(Settings(), extra, {})
+
+
+def _chosen(module: Module, config: Loaded) -> Iterable[Any]:
+    return () if module.choose_handlers is None else module.load("choose_handlers")(config)
 
 
 def _offered(module: Module, offer: object) -> list[Handler]:

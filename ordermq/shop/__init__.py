@@ -34,6 +34,7 @@ __all__ = [
 module = Module(
     "shop",
     handlers=["ordermq.shop.handlers"],
+    choose_handlers="ordermq.shop.handlers.points:choose",
     settings="ordermq.shop.settings:ShopSettings",
     migrations="ordermq.shop.migrations",
     gauges="ordermq.shop.gauges:read",

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-from ordermq.shop.gateways.payment import Capture
+from ordermq.shop.gateways import Capture
 from ordermq.task import Transaction
 
 FOREVER_S = 1e9  # of an interval in PostgreSQL: 30 years

@@ -6,10 +6,12 @@ from ordermq.config.settings import Shape, setting
 from ordermq.shop.minor_units import ISO, SERVICES
 
 # Card tokens and phone numbers are sent there; plain http is allowed on this machine only.
-_GATEWAY = Shape(
+_SERVICE = Shape(
     "https://..., or http:// to this machine, without credentials",
     r"https://[^\s/@?#]+(/[^\s?#]*)?|http://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?(/[^\s?#]*)?",
 )
+_CLASS = Shape("package.module:Class", r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_CLASS_OR_EMPTY = Shape(f"{_CLASS.words}, or empty", f"({_CLASS.pattern})?")
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,26 @@ class ShopSettings:
         "that share an account there may have the same",
         shape=Shape("1 to 40 of A-Z a-z 0-9 _ -", r"[A-Za-z0-9_-]{1,40}"),
     )
+    payment_gateway: str = setting(
+        "ordermq.shop.gateways.http_payment:HttpPaymentGateway",
+        "class that calls the payment service; docs/gateways.md says what it must do",
+        shape=_CLASS,
+    )
+    text_gateway: str = setting(
+        "ordermq.shop.gateways.http_text:HttpTextGateway",
+        "class that calls the text service",
+        shape=_CLASS,
+    )
+    email_gateway: str = setting(
+        "ordermq.shop.gateways.smtp:SmtpGateway", "class that sends e-mails", shape=_CLASS
+    )
+    points_gateway: str = setting(
+        "",
+        "class that calls a points service; empty: points are kept in the table shop.points alone",
+        shape=_CLASS_OR_EMPTY,
+    )
     payment_url: str = setting(
-        "http://127.0.0.1:8081", "payment service; https unless it is on this machine", shape=_GATEWAY
+        "http://127.0.0.1:8081", "payment service; https unless it is on this machine", shape=_SERVICE
     )
     payment_units: str = setting(
         ISO, "whose minor units the payment service takes, where they differ from ISO 4217", choices=SERVICES
@@ -40,7 +60,7 @@ class ShopSettings:
         "only while its key lives, and then a person is asked",
     )
     sms_url: str = setting(
-        "http://127.0.0.1:8082", "SMS service; https unless it is on this machine", shape=_GATEWAY
+        "http://127.0.0.1:8082", "SMS service; https unless it is on this machine", shape=_SERVICE
     )
     gateway_connect_timeout_s: float = setting(3.0, "longest time to connect to a service", gt=0, le=60)
     gateway_timeout_s: float = setting(

@@ -10,9 +10,8 @@ from ordermq.clock import utc_now
 from ordermq.errors import GatewayRefused, OrderConflict
 from ordermq.shop import cancel_order
 from ordermq.shop.by_hand import refunded_by_hand
-from ordermq.shop.gateways import Captured, GivenBack, Pending
+from ordermq.shop.gateways import Capture, Captured, GivenBack, Pending, Refund
 from ordermq.shop.gateways.http import Answer
-from ordermq.shop.gateways.payment import Capture, Refund
 from ordermq.shop.history import why_cancelled
 from ordermq.shop.queries import count_cancellations
 from ordermq.shop.reopen import reopen_order

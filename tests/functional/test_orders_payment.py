@@ -5,7 +5,7 @@ import pytest
 from ordermq.errors import OutcomeUnknown
 from ordermq.shop import cancel_order
 from ordermq.shop.commands import CapturePayment, RefundPayment
-from ordermq.shop.gateways.payment import Capture
+from ordermq.shop.gateways import Capture
 from ordermq.task import DONE, Dead, Postpone
 from tests.support.shop import an_order, foreign, open_shop
 

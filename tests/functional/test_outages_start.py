@@ -7,6 +7,8 @@ import pytest
 from ordermq.shop.intake.generate import generate
 
 CONSUMER = ("ordermq-consumer", "--queue", "inventory")
+PAYMENT = ("ordermq-consumer", "--queue", "payment")
+POINTS = ("ordermq-consumer", "--queue", "points")
 RELAY = ("ordermq-relay",)
 
 
@@ -38,6 +40,8 @@ def refused(pipeline, argv, **env):
         (CONSUMER, {"ORDERMQ_DATABASE_PASSWORD": "certainly wrong"}, "check database.username, its password"),
         (RELAY, {"ORDERMQ_DATABASE_NAME": "nowhere"}, '"nowhere" does not exist'),
         (RELAY, {"ORDERMQ_DATABASE_NAME": "postgres"}, "run: ordermq db migrate"),
+        (PAYMENT, {"ORDERMQ_SHOP_PAYMENT_GATEWAY": "gone.pay:Gateway"}, "shop.payment_gateway = 'gone.pay"),
+        (POINTS, {"ORDERMQ_SHOP_POINTS_GATEWAY": "ordermq.clock:Deadline"}, "is not a subclass of"),
     ],
 )
 def test_a_wrong_setting_ends_the_process_and_is_named(pipeline, argv, env, said):

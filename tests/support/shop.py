@@ -9,8 +9,9 @@ from ordermq.cli.program import migrations_for, registry_of
 from ordermq.clock import utc_now
 from ordermq.message import Envelope, decode
 from ordermq.shop import Contact, Item, Order, load_stock, module, place_order, queries
-from ordermq.shop.gateways import PaymentGateway, SmsGateway
 from ordermq.shop.gateways.http import JsonClient
+from ordermq.shop.gateways.http_payment import HttpPaymentGateway
+from ordermq.shop.gateways.http_text import HttpTextGateway
 from ordermq.shop.handlers import (
     AlertOperatorHandler,
     CapturePaymentHandler,
@@ -86,9 +87,9 @@ class Shop:
         self.sandbox = sandbox
         if sandbox is not None:
             client = self._client(sandbox.payment_url, timeout_s)
-            self.payment = PaymentGateway(client, can_find=can_find)
+            self.payment = HttpPaymentGateway(client, can_find=can_find)
             keys = {"settles_s": settles_s, "key_life_s": key_life_s}
-            self.sms = SmsGateway(self._client(sandbox.sms_url, timeout_s))
+            self.sms = HttpTextGateway(self._client(sandbox.sms_url, timeout_s))
             self.external = {
                 "CapturePayment": CapturePaymentHandler(self.payment, **keys),
                 "RefundPayment": RefundPaymentHandler(self.payment, **keys),

@@ -13,12 +13,12 @@ from ordermq.cli.options import as_json, common, dry_run, duration, limit, rate,
 from ordermq.cli.output import at_most, seconds, shortened, write, write_json, write_table
 from ordermq.cli.progress import counting
 from ordermq.cli.run import EXIT_CODES
+from ordermq.errors import ConfigError
 from ordermq.shop import notifications, queries
 from ordermq.shop.cli.program import load_shop
-from ordermq.shop.gateways import SmsGateway
+from ordermq.shop.gateways.chosen import text_gateway
 from ordermq.shop.money import written
 from ordermq.shop.resume import Found, Resumed, resume_orders
-from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.store import Session, StoreTransaction, actions
 
 BATCH = 100  # orders in one transaction
@@ -180,10 +180,12 @@ def adopt_texts(*, reason: str, dry_run: bool, config_path: str | None) -> None:
     the whole record of the service; orders that are not in the database are left out.
     """
     program = load_shop(config_path)
-    settings: ShopSettings = program.loaded.section(SECTION)
+    gateway = text_gateway(program.loaded)
+    if not gateway.can_list:
+        raise ConfigError("the gateway of shop.text_gateway cannot list what was sent")
     count = 0
     with program.session("ordermq order").transaction(dry_run=dry_run) as tx:
-        for page in SmsGateway.from_settings(settings).sent():
+        for page in gateway.sent():
             adopted = notifications.adopt(page, tx)
             count += len(adopted)
             subjects = dict.fromkeys(f"order {order_id}" for order_id, _ in adopted)

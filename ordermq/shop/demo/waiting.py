@@ -14,8 +14,8 @@ from statistics import median
 from ordermq.shop import Contact, Item, Order, ShopSettings, load_stock, place_order
 from ordermq.shop.commands import CapturePayment, ReserveStock, SendNotification, Template
 from ordermq.shop.demo.report import Waiting
-from ordermq.shop.gateways.payment import PaymentGateway
-from ordermq.shop.gateways.sms import SmsGateway
+from ordermq.shop.gateways.http_payment import HttpPaymentGateway
+from ordermq.shop.gateways.http_text import HttpTextGateway
 from ordermq.shop.handlers import CapturePaymentHandler, SendNotificationHandler, reserve_stock
 from ordermq.shop.sandbox.private import PrivateSandbox
 from ordermq.store import Session, StoreTransaction, outbox
@@ -81,8 +81,8 @@ class _InLine:
     def __init__(self, session: Session, sandbox: PrivateSandbox) -> None:
         self._session = session
         settings = ShopSettings(payment_url=sandbox.payment_url, sms_url=sandbox.sms_url)
-        self._capture = CapturePaymentHandler(PaymentGateway.from_settings(settings), settles_s=60.0)
-        self._notify = SendNotificationHandler(SmsGateway.from_settings(settings))
+        self._capture = CapturePaymentHandler(HttpPaymentGateway.from_settings(settings), settles_s=60.0)
+        self._notify = SendNotificationHandler(HttpTextGateway.from_settings(settings))
 
     def serve(self, order: Order) -> tuple[float, float, float]:
         """Do one order; return what it waited for: the order, the stock, payment and SMS."""

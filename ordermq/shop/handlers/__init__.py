@@ -1,10 +1,9 @@
-"""The handlers of the order pipeline; name this module in ``consumer.handlers``."""
+"""The handlers of the order pipeline that every shop has; ``points`` chooses the others."""
 
 from ordermq.shop.handlers.alert import AlertOperatorHandler
 from ordermq.shop.handlers.capture import CapturePaymentHandler
 from ordermq.shop.handlers.inventory import release_stock, reserve_stock
 from ordermq.shop.handlers.notify import SendNotificationHandler
-from ordermq.shop.handlers.points import award_points
 from ordermq.shop.handlers.refund import RefundPaymentHandler
 from ordermq.shop.handlers.shipping import create_shipment
 
@@ -13,7 +12,6 @@ __all__ = [
     "CapturePaymentHandler",
     "RefundPaymentHandler",
     "SendNotificationHandler",
-    "award_points",
     "create_shipment",
     "release_stock",
     "reserve_stock",

@@ -20,7 +20,8 @@ from ordermq.config import Loaded
 from ordermq.errors import GatewayRefused, GatewayUnavailable
 from ordermq.shop import queries
 from ordermq.shop.commands import NOTIFY, AlertOperator
-from ordermq.shop.gateways import SmsGateway
+from ordermq.shop.gateways import TextGateway
+from ordermq.shop.gateways.chosen import text_gateway
 from ordermq.shop.handlers.batch import outcome_of_failed
 from ordermq.shop.handlers.notify import SmsRequest
 from ordermq.shop.settings import SECTION, ShopSettings
@@ -62,7 +63,7 @@ class AlertOperatorHandler(ExternalHandler[AlertOperator, AlertRequest, AlertSen
     Owned by the thread that prepares calls.
     """
 
-    def __init__(self, gateway: SmsGateway, phone: str, *, every_s: float) -> None:
+    def __init__(self, gateway: TextGateway, phone: str, *, every_s: float) -> None:
         self._gateway = gateway
         self._phone = phone
         self._every_s = every_s
@@ -72,7 +73,7 @@ class AlertOperatorHandler(ExternalHandler[AlertOperator, AlertRequest, AlertSen
     @classmethod
     def from_config(cls, config: Loaded) -> Self:
         settings: ShopSettings = config.section(SECTION)
-        return cls(SmsGateway.from_settings(settings), settings.alert_phone, every_s=settings.alert_every_s)
+        return cls(text_gateway(config), settings.alert_phone, every_s=settings.alert_every_s)
 
     def prepare(
         self, claims: Sequence[Claim[AlertOperator]], tx: Transaction

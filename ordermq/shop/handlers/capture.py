@@ -14,8 +14,7 @@ from ordermq.errors import GatewayUnavailable
 from ordermq.shop import payments
 from ordermq.shop.commands import PAYMENT, CapturePayment
 from ordermq.shop.events import EventType, Step
-from ordermq.shop.gateways import Captured, Declined, GivenBack, Pending
-from ordermq.shop.gateways.payment import Capture
+from ordermq.shop.gateways import Capture, CaptureAnswer, Captured, Declined, GivenBack
 from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler, undecided
 from ordermq.shop.journal import Journal
@@ -45,7 +44,7 @@ CANNOT_LEARN = Dead(
     " idempotency key any more, so trying again could take the money twice: look for it at the service"
 )
 
-CaptureResult = Captured | Declined | GivenBack | Pending | NeverSeen
+CaptureResult = CaptureAnswer | NeverSeen
 
 
 @external(

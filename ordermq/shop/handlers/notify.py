@@ -13,11 +13,11 @@ from ordermq.errors import GatewayRefused, GatewayUnavailable
 from ordermq.shop import notifications
 from ordermq.shop.commands import NOTIFY, SendNotification
 from ordermq.shop.events import EventType
-from ordermq.shop.gateways import SmsGateway
+from ordermq.shop.gateways import TextGateway
+from ordermq.shop.gateways.chosen import text_gateway
 from ordermq.shop.handlers import batch
 from ordermq.shop.journal import Journal
 from ordermq.shop.notifications import Key, Notifications, NotificationState
-from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.shop.templates import render
 from ordermq.task import (
     DONE,
@@ -59,13 +59,12 @@ def give_up(message: SendNotification, reason: str, tx: Transaction) -> None:
 class SendNotificationHandler(ExternalHandler[SendNotification, SmsRequest, SmsSent]):
     """Sends one text for each message. One instance serves all threads."""
 
-    def __init__(self, gateway: SmsGateway) -> None:
+    def __init__(self, gateway: TextGateway) -> None:
         self._gateway = gateway
 
     @classmethod
     def from_config(cls, config: Loaded) -> Self:
-        settings: ShopSettings = config.section(SECTION)
-        return cls(SmsGateway.from_settings(settings))
+        return cls(text_gateway(config))
 
     def prepare(
         self, claims: Sequence[Claim[SendNotification]], tx: Transaction

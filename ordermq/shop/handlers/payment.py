@@ -13,7 +13,8 @@ from ordermq.clock import utc_now
 from ordermq.config import Loaded
 from ordermq.errors import ConfigError, GatewayRefused, GatewayUnavailable
 from ordermq.shop.commands import CapturePayment, RefundPayment
-from ordermq.shop.gateways import PaymentGateway, Pending
+from ordermq.shop.gateways import PaymentGateway, Pending, RequiresAction
+from ordermq.shop.gateways.chosen import payment_gateway
 from ordermq.shop.handlers.batch import outcome_of_failed
 from ordermq.shop.journal import Journal
 from ordermq.shop.payments import FOREVER_S, Payments
@@ -42,11 +43,13 @@ Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 
-def undecided(result: Pending | CallFailure) -> Dead | Postpone:
+def undecided(result: Pending | RequiresAction | CallFailure) -> Dead | Postpone:
     """Return the outcome of a call that did not move the money: never again if it was refused, else later."""
     match result:
         case Pending(status):
             return Postpone(f"the payment service has not decided yet: {status}")
+        case RequiresAction():
+            return Postpone("the payment service waits for the customer")
         case GatewayRefused() | GatewayUnavailable():
             return outcome_of_failed(result)
         case _:  # OutcomeUnknown
@@ -91,7 +94,7 @@ class PaymentHandler(ExternalHandler[P, Request, Result], Generic[P, Request, Re
     @classmethod
     def from_config(cls, config: Loaded) -> Self:
         settings: ShopSettings = config.section(SECTION)
-        gateway = PaymentGateway.from_settings(settings)
+        gateway = payment_gateway(config)
         settles_s = settings.capture_settles_s
         return cls(gateway, settles_s=settles_s, shop=settings.name, key_life_s=_usable_s(settings))
 

@@ -14,8 +14,7 @@ from ordermq.clock import Deadline
 from ordermq.shop import payments
 from ordermq.shop.commands import PAYMENT, RefundPayment
 from ordermq.shop.events import EventType, Step
-from ordermq.shop.gateways import Captured, GivenBack, Pending, Refunded
-from ordermq.shop.gateways.payment import Capture, Refund
+from ordermq.shop.gateways import Capture, Captured, GivenBack, Pending, Refund, Refunded, RequiresAction
 from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler, undecided
 from ordermq.shop.journal import Journal
@@ -92,6 +91,8 @@ class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundRe
             found = self._gateway.find(_capture_of(payment), timeout_s=deadline.left_s)
             if isinstance(found, Pending):
                 return found
+            if isinstance(found, RequiresAction):
+                return Pending("the customer has not confirmed the payment")
             if isinstance(found, GivenBack):
                 return RefundMade(found, found.capture_id)
             if not isinstance(found, Captured):

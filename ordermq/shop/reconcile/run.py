@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import astuple
 from typing import Any
 
-from ordermq.shop.gateways import LedgerEntry, PaymentGateway, SmsGateway
+from ordermq.shop.gateways import LedgerEntry
+from ordermq.shop.gateways.chosen import payment_gateway, text_gateway
 from ordermq.shop.reconcile import checks
 from ordermq.shop.reconcile.history import disagreement
 from ordermq.shop.settings import SECTION, ShopSettings
@@ -45,6 +46,7 @@ _BOOKED = """
            bool_or(currency <> order_currency) AS is_other_currency
       FROM ledger WHERE is_ours GROUP BY order_id
 """
+_CANNOT_LIST = "not checked: the gateway cannot list what the service did"
 _TEXTS = "CREATE TEMPORARY TABLE texts (reference text) ON COMMIT DROP"
 
 # Orders with the same history and state are one row: few of each differ.
@@ -65,11 +67,19 @@ def check_orders(tx: Transaction, config: Any, ask_services: bool) -> Iterator[C
 
 
 def check_books(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Check]:
-    """Yield the checks against the books of the payment service and the SMS service, which are asked."""
-    if ask_services:
-        settings: ShopSettings = config.section(SECTION)
-        yield from payment_books(tx, PaymentGateway.from_settings(settings).ledger(), settings.name)
-        yield from message_books(tx, SmsGateway.from_settings(settings).sent())
+    """Yield the checks against the books of the payment service and the text service, which are asked."""
+    if not ask_services:
+        return
+    settings: ShopSettings = config.section(SECTION)
+    payment, text = payment_gateway(config), text_gateway(config)
+    if payment.can_list:
+        yield from payment_books(tx, payment.ledger(), settings.name)
+    else:
+        yield Check("payment_books", 0, (), _CANNOT_LIST)
+    if text.can_list:
+        yield from message_books(tx, text.sent())
+    else:
+        yield Check("message_books", 0, (), _CANNOT_LIST)
 
 
 def check_messages(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Check]:
@@ -93,7 +103,7 @@ def payment_books(
 
 
 def message_books(tx: Transaction, texts: Iterable[list[str]]) -> Iterator[Check]:
-    """Yield the checks against ``texts``, the references that ``SmsGateway.sent()`` returns by pages."""
+    """Yield the checks against ``texts``, the references that ``TextGateway.sent()`` returns by pages."""
     tx.execute(_TEXTS)
     for page in texts:
         tx.execute_values("INSERT INTO texts (reference) VALUES %s", [(reference,) for reference in page])

@@ -1,22 +1,29 @@
-"""The SMS service. It has no idempotency keys, so a text that may have been sent is never sent again."""
+"""The text service over HTTP, which has no idempotency keys: what may have been sent is never sent again."""
 
 from collections.abc import Iterator
+from typing import Self
 
+from ordermq.config import Loaded
 from ordermq.errors import GatewayRefused, GatewayUnavailable, OutcomeUnknown
 from ordermq.shop.gateways.http import JsonClient
-from ordermq.shop.settings import ShopSettings
+from ordermq.shop.gateways.text import TextGateway
+from ordermq.shop.settings import SECTION, ShopSettings
 
 _PAGE = 1000
 
 
-class SmsGateway:
-    """The service's calls. Safe for many threads; each call blocks until its deadline at most."""
+class HttpTextGateway(TextGateway):
+    """The service at ``shop.sms_url``, as the sandbox speaks it."""
 
     def __init__(self, client: JsonClient) -> None:
         self._client = client
 
     @classmethod
-    def from_settings(cls, settings: ShopSettings) -> "SmsGateway":
+    def from_config(cls, config: Loaded) -> Self:
+        return cls.from_settings(config.section(SECTION))
+
+    @classmethod
+    def from_settings(cls, settings: ShopSettings) -> Self:
         """Return the gateway at ``shop.sms_url``; connects at the first call."""
         return cls(
             JsonClient(
@@ -27,11 +34,6 @@ class SmsGateway:
         )
 
     def send(self, to: str, text: str, *, reference: str, timeout_s: float | None = None) -> str:
-        """Send one text; return the service's id for it.
-
-        Raises GatewayUnavailable (certainly not sent), OutcomeUnknown (perhaps sent, so do
-        not send it again) or GatewayRefused (not sent, and another attempt is refused too).
-        """
         answer = self._client.post(
             "/v1/messages", {"to": to, "text": text, "reference": reference}, timeout_s=timeout_s
         )
@@ -45,7 +47,6 @@ class SmsGateway:
         raise OutcomeUnknown(f"the SMS service answered {answer.status}")
 
     def sent(self) -> Iterator[list[str]]:
-        """Yield the references of all texts the service has sent, a page at a time, the oldest first."""
         after = 0
         while True:
             answer = self._client.get(f"/v1/ledger?after={after}&limit={_PAGE}")
