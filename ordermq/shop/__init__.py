@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Any
 from ordermq.module import Module
 
 if TYPE_CHECKING:
+    from ordermq.shop.adjustment import Adjustment, AdjustmentKind
     from ordermq.shop.cancel import Cancelled, cancel_order
-    from ordermq.shop.model import Contact, Item, Order
+    from ordermq.shop.model import Contact, Item, Notify, Order, PaidBefore
     from ordermq.shop.place import Placed, place_order, place_orders
     from ordermq.shop.saga import Status
     from ordermq.shop.settings import ShopSettings
     from ordermq.shop.stock import load_stock
 
 __all__ = [
+    "Adjustment",
+    "AdjustmentKind",
     "Cancelled",
     "Contact",
     "Item",
+    "Notify",
     "Order",
+    "PaidBefore",
     "Placed",
     "ShopSettings",
     "Status",
@@ -50,10 +55,14 @@ module = Module(
 )
 
 _HOMES = {
+    "Adjustment": "adjustment",
+    "AdjustmentKind": "adjustment",
     "Cancelled": "cancel",
     "Contact": "model",
     "Item": "model",
+    "Notify": "model",
     "Order": "model",
+    "PaidBefore": "model",
     "Placed": "place",
     "ShopSettings": "settings",
     "Status": "saga",

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from ordermq.clock import utc_now
-from ordermq.errors import OrderConflict
+from ordermq.errors import BadInput, OrderConflict
 from ordermq.failpoints import failpoint
 from ordermq.observe import trace
 from ordermq.shop import events
@@ -62,6 +62,7 @@ def place_order(order: Order, tx: StoreTransaction, *, traceparent: str = "") ->
     ``traceparent`` lets the order continue the caller's trace; "" begins a new one. Raises
     OrderConflict, after which the transaction can go on, or a StoreError.
     """
+    _refuse_unstored(order)
     if _insert_one(order, order.content_hash(), tx, traceparent):
         return Placed(order.order_id, Status.PLACED, is_duplicate=False)
     answer = answer_to(order, *_known([order.order_id], tx)[order.order_id], is_duplicate=True)
@@ -75,6 +76,8 @@ def place_orders(orders: Sequence[Order], tx: StoreTransaction, *, traceparent: 
 
     A conflict is an answer here, so it does not keep the others from being placed.
     """
+    for order in orders:
+        _refuse_unstored(order)
     content = {id(order): order.content_hash() for order in orders}
     first: dict[str, Order] = {}
     for order in orders:
@@ -118,7 +121,7 @@ class _Placement(msgspec.Struct, kw_only=True):
     total_minor: int
     traceparent: str
     placed_at: datetime
-    card_token: str
+    card_token: str | None
     phone: str | None
     email: str | None
     name: str | None
@@ -197,6 +200,12 @@ def _item_rows(order: Order) -> list[tuple[str, int, str, int, int, int]]:
         (order.order_id, line_no, item.product_id, item.quantity, item.unit_price_minor, item.freight_minor)
         for line_no, item in enumerate(order.items, start=1)
     ]
+
+
+def _refuse_unstored(order: Order) -> None:
+    has_more = order.adjustments or any(item.adjustments for item in order.items) or order.notify
+    if has_more or not order.is_charged:
+        raise BadInput(f"order {order.order_id}: no table holds its adjustments, payment or notify yet")
 
 
 def _event(order: Order, now: datetime, content_hash: bytes) -> StoredEvent:

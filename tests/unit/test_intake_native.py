@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,10 @@ from hypothesis import strategies as st
 
 from ordermq.cli.records import Reject
 from ordermq.errors import BadInput
+from ordermq.shop.adjustment import Adjustment
 from ordermq.shop.intake import Entry, read_orders
 from ordermq.shop.intake.generate import generate, json_line
+from ordermq.shop.model import PaidBefore
 
 HEADER = "order_id,customer_id,currency,product_id,quantity,unit_price,card_token,phone"
 FULL = (
@@ -58,13 +62,28 @@ def test_a_json_order_is_refused_with_the_field_that_is_wrong() -> None:
         ({"currency": "eur"}, "currency"),
         ({"card_token": 7}, "$.card_token"),
         ({"placed_at": "yesterday"}, "$.placed_at"),
-        ({"contact": {"phone": "none"}}, "contact.phone"),
+        ({"contact": {"phone": 4930123456}}, "$.contact.phone"),
+        ({"adjustments": [{"kind": "coupon", "amount_minor": -1}]}, "$.adjustments[0].kind"),
+        ({"adjustments": [{"kind": "discount", "amount_minor": 1}]}, "adjustments, discount"),
+        ({"payment": {"state": "pending", "reference": "ch_1"}}, "$.payment.state"),
+        ({"notify": "pigeon"}, "$.notify"),
     ]
     for change, said in cases:
         (found,) = read(json.dumps({**order, **change}))
         assert isinstance(found, Reject)
         assert said in found.reason
         assert found.record_id == order["order_id"]
+
+
+def test_the_examples_of_the_documentation_are_orders() -> None:
+    page = Path("docs/order-files.md").read_text()
+    found = [read(block) for block in re.findall(r"```(?:json)?\n(.+?)```", page, re.DOTALL)]
+    assert all(isinstance(each, Entry) for block in found for each in block)
+    in_json, *in_csv = [[each.order for each in block if isinstance(each, Entry)] for block in found]
+    assert [order.order_id for block in in_csv for order in block] == [order.order_id for order in in_json]
+    assert [order.total_minor for block in in_csv for order in block] == [
+        order.total_minor for order in in_json
+    ]
 
 
 def test_consecutive_rows_of_a_table_are_one_order() -> None:
@@ -88,6 +107,52 @@ def test_a_table_may_say_minor_units_and_totals() -> None:
     (wrong,) = table(row.format(total=2600), header=FULL)
     assert isinstance(wrong, Reject)
     assert "total_minor" in wrong.reason
+
+
+ADJUSTED = (
+    "order_id,customer_id,currency,product_id,quantity,unit_price,item_discount,discount,shipping,tax_minor,"
+    "tax_included,rounding,total,paid_reference,notify"
+)
+
+
+def test_a_table_may_hold_discounts_taxes_and_what_is_paid_already() -> None:
+    (found,) = table(
+        "A-1,C,EUR,P-1,2,10.00,1.00,-4.50,4.90,190,0.42,-0.01,26.29,ch_1,email",
+        "A-1,C,EUR,P-9,1,5.00,0,,,,,,,,",
+        header=ADJUSTED,
+    )
+    assert isinstance(found, Entry)
+    order = found.order
+    assert order.items[0].adjustments == (Adjustment("discount", -100),)
+    assert order.items[1].adjustments == ()
+    assert [(each.kind.value, each.amount_minor) for each in order.adjustments] == [
+        ("discount", -450), ("shipping", 490), ("tax", 190), ("tax_included", 42), ("rounding", -1),
+    ]  # fmt: skip
+    assert (order.total_minor, order.payment, order.notify) == (2629, PaidBefore(reference="ch_1"), "email")
+
+
+def test_a_table_without_totals_adds_up_the_adjustments_too() -> None:
+    (found,) = table("A-1,C,EUR,P-1,2,10.00,,20.00,,,,,,,", header=ADJUSTED)
+    assert isinstance(found, Entry)
+    assert (found.order.total_minor, found.order.card_token) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("A-1,C,EUR,P-1,1,10.00,,,-1.00,,,,,ch_1,", "adjustments, shipping"),
+        ("A-1,C,EUR,P-1,1,10.00,,11.00,,,,,,ch_1,", "total_minor"),
+        ("A-1,C,EUR,P-1,1,10.00,11.00,,,,,,,ch_1,", "below 0"),
+        ("A-1,C,EUR,P-1,1,10.00,,,,1.5,,,,ch_1,", "tax_minor"),
+        ("A-1,C,EUR,P-1,1,-10.00,,,,,,,,ch_1,", "unit_price_minor"),
+        ("A-1,C,EUR,P-1,1,10.00,,,,,,,,,", "card_token"),
+        ("A-1,C,EUR,P-1,1,10.00,,,,,,,,ch_1,pigeon", "notify"),
+    ],
+)
+def test_a_bad_adjustment_refuses_its_order_and_names_it(row: str, said: str) -> None:
+    (found,) = table(row, header=ADJUSTED)
+    assert isinstance(found, Reject)
+    assert said in found.reason
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 JSON lines: one object for each line, with the fields of ``ordermq.shop.model.Order``:
 
-    {"order_id": "A-1", "customer_id": "C-7", "currency": "EUR", "total_minor": 2598, "card_token": "tok_1",
+    {"order_id": "A-1", "customer_id": "C-7", "currency": "EUR", "total_minor": 2398, "card_token": "tok_1",
      "items": [{"product_id": "P-1", "quantity": 2, "unit_price_minor": 1299, "freight_minor": 0}],
+     "adjustments": [{"kind": "discount", "amount_minor": -200, "label": "WELCOME"}],
      "contact": {"phone": "+4930123456", "email": "a@b.example", "name": "A. B."},
-     "placed_at": "2026-01-31T09:30:00Z"}
+     "notify": "both", "placed_at": "2026-01-31T09:30:00Z"}
 
-``freight_minor``, ``contact``, each field of it, and ``placed_at`` may be missing. Fields
-with other names are ignored. ``intake.table`` describes CSV.
+``freight_minor``, ``adjustments`` of the order and of an item, ``contact``, each field of it,
+``notify`` and ``placed_at`` may be missing. ``card_token`` may be missing if there is nothing
+to charge, as with ``"payment": {"state": "paid", "reference": "ch_1"}``. Fields with other
+names are ignored. ``intake.table`` describes CSV.
 """
 
 from collections.abc import Iterable, Iterator

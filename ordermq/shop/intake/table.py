@@ -4,10 +4,12 @@
     A-1,C-7,EUR,P-1,2,12.99,tok_1,+4930123456
     A-1,C-7,EUR,P-9,1,3.50,tok_1,+4930123456
 
-Required columns: order_id, customer_id, currency, product_id, quantity, card_token, and
-either unit_price (decimal) or unit_price_minor (cents). Optional: freight or
-freight_minor, total or total_minor (without them the sum of the items), phone, email,
-name, placed_at (RFC 3339 with its zone). Cells are separated by commas and quoted as in
+Required columns: order_id, customer_id, currency, product_id, quantity, and either
+unit_price (decimal) or unit_price_minor (cents). Optional: card_token, freight or
+freight_minor, total or total_minor (without them the sum of all amounts), a column for each
+kind of adjustment of the order, such as discount or discount_minor, and of the line, such
+as item_discount or item_discount_minor, paid_reference, phone, email, name, notify,
+placed_at (RFC 3339 with its zone). Cells are separated by commas and quoted as in
 RFC 4180; a line break inside of quotes counts as a space. A cell that describes the order
 and not the item must be the same in each row of the order, or empty after the first row.
 
@@ -22,23 +24,31 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
+from typing import cast
 
 from ordermq.cli.records import Line, Reject, reject
 from ordermq.errors import BadInput
+from ordermq.shop.adjustment import Adjustment, AdjustmentKind, sum_of
 from ordermq.shop.intake.record import Entry
 from ordermq.shop.intake.rows import ORDER_ID, TableRow, read_rows, split
 from ordermq.shop.intake.spool import Record, Spool
-from ordermq.shop.model import MAX_ITEMS, Contact, Item, Order
+from ordermq.shop.model import MAX_ITEMS, Contact, Item, Notify, Order, PaidBefore
 from ordermq.shop.money import minor_units
 
-_NEEDED = ("order_id", "customer_id", "currency", "product_id", "quantity", "card_token")
-_EITHER = (("unit_price", "unit_price_minor"), ("freight", "freight_minor"), ("total", "total_minor"))
-_ITEM = ("product_id", "quantity", "unit_price", "unit_price_minor", "freight", "freight_minor")
-_POSSIBLE = ("phone", "email", "name", "placed_at")
+OF_ITEM = "item_"  # before the name of a kind: the adjustment is the line's, not the order's
+
+_NEEDED = ("order_id", "customer_id", "currency", "product_id", "quantity")
+_ORDER_AMOUNTS = ("total", *AdjustmentKind)
+_ITEM_AMOUNTS = ("unit_price", "freight", *(f"{OF_ITEM}{kind}" for kind in AdjustmentKind))
+_EITHER = [(name, f"{name}_minor") for name in (*_ORDER_AMOUNTS, *_ITEM_AMOUNTS)]
+_ITEM = {"product_id", "quantity", *_ITEM_AMOUNTS, *(f"{name}_minor" for name in _ITEM_AMOUNTS)}
+_POSSIBLE = ("card_token", "paid_reference", "phone", "email", "name", "notify", "placed_at")
 _KNOWN = {*_NEEDED, *_POSSIBLE, *(name for pair in _EITHER for name in pair)}
 
-_WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
-_DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{1,6})?", re.ASCII)
+_WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,6})?", re.ASCII)
+# These can only lower a total, so a minus before them says nothing.
+_LOWERING = frozenset({AdjustmentKind.DISCOUNT, AdjustmentKind.GIFT_CARD})
 
 Cells = Mapping[str, str]
 
@@ -130,21 +140,29 @@ def _header(line: Line) -> list[str]:
 
 def _order(rows: list[Cells]) -> Order:
     common = _common(rows)
-    items = tuple(_item(row, common["currency"]) for row in rows)
-    total_minor = _amount(common, "total", common["currency"])
+    currency = common["currency"]
+    items = tuple(_item(row, currency) for row in rows)
+    adjustments = _adjustments(common, "", currency)
+    total_minor = _amount(common, "total", currency)
+    if total_minor is None:
+        total_minor = sum(item.amount_minor for item in items) + sum_of(adjustments)
+    reference = common.get("paid_reference")
     return Order(
         order_id=common["order_id"],
         customer_id=common["customer_id"],
-        currency=common["currency"],
+        currency=currency,
         items=items,
-        total_minor=sum(item.amount_minor for item in items) if total_minor is None else total_minor,
-        card_token=common["card_token"],
+        total_minor=total_minor,
+        card_token=common.get("card_token") or None,
         contact=Contact(
             phone=common.get("phone") or None,
             email=common.get("email") or None,
             name=common.get("name") or None,
         ),
         placed_at=_instant(common.get("placed_at", "")),
+        adjustments=adjustments,
+        payment=PaidBefore(reference=reference) if reference else None,
+        notify=cast(Notify | None, common.get("notify") or None),  # checked where the order is made
     )
 
 
@@ -152,7 +170,7 @@ def _common(rows: list[Cells]) -> Cells:
     """Return the cells that describe the order. Raises BadInput if rows contradict each other."""
     first = rows[0]
     for row in rows[1:]:
-        for name in first.keys() - set(_ITEM):
+        for name in first.keys() - _ITEM:
             if row[name] not in ("", first[name]):
                 raise BadInput(f"{name}: differs between the order's rows")
     return first
@@ -169,7 +187,17 @@ def _item(row: Cells, currency: str) -> Item:
         quantity=int(row["quantity"]),
         unit_price_minor=unit_price_minor,
         freight_minor=_amount(row, "freight", currency) or 0,
+        adjustments=_adjustments(row, OF_ITEM, currency),
     )
+
+
+def _adjustments(row: Cells, before: str, currency: str) -> tuple[Adjustment, ...]:
+    """Return the adjustments of the cells named ``before`` and a kind. A cell of 0 is as an empty one."""
+    found = []
+    for kind in AdjustmentKind:
+        if amount_minor := _amount(row, f"{before}{kind}", currency):
+            found.append(Adjustment(kind, -abs(amount_minor) if kind in _LOWERING else amount_minor))
+    return tuple(found)
 
 
 def _amount(row: Cells, name: str, currency: str) -> int | None:
