@@ -8,7 +8,9 @@ COMMANDS = {
     "dead": "Look at dead letters; replay or discard them.",
     "devstack": "Start and stop a private RabbitMQ and PostgreSQL for development.",
     "new": "Write a project with one handler, its table and its test.",
+    "pause": "Have all consumers of a queue begin nothing more.",
     "reconcile": "Check that nothing was lost, doubled or forgotten.",
+    "resume": "Have the consumers of a paused queue go on.",
     "topology": "Create or check exchanges, queues and bindings.",
 }
 

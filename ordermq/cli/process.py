@@ -1,7 +1,7 @@
 """A process that serves until a signal stops it: logs, health port, systemd, signals, exit code.
 
 sent to systemd              when
-READY=1                      at the first beat of a ready process
+READY=1                      at the first beat of a process that is ready, or that a person has paused
 WATCHDOG=1                   at every beat of the service's loop, while the process is live
 STATUS=...                   when the reasons why the process is not ready have changed
 STOPPING=1                   at the stop signal
@@ -58,7 +58,7 @@ class SupervisedHealth(Health):
     def _notify(self) -> None:
         verdict = self.ready()
         status = "; ".join(verdict.reasons) or "working"
-        if verdict.is_good and not self._was_ready:
+        if self.is_up and not self._was_ready:
             self._was_ready = True
             self._notifier.ready(status)
         elif status != self._status:

@@ -60,12 +60,16 @@ class FinishedCall:
         return self.call.message_id
 
 
-def make_call(call: Call, running: RunningHandlers, *, begin_by_s: float = math.inf) -> FinishedCall:
+def make_call(
+    call: Call, running: RunningHandlers, *, begin_by_s: float = math.inf, is_held: bool = False
+) -> FinishedCall:
     """Make the call, if it may be made now. Blocks for as long as it takes; never raises."""
     if monotonic_s() >= call.start_by_s:
         return FinishedCall(call, NotCalled("its turn came after half its lease"))
     if monotonic_s() >= begin_by_s:
         return FinishedCall(call, NotCalled("the process was stopped before its turn came"))
+    if is_held:
+        return FinishedCall(call, NotCalled("the queue was paused before its turn came"))
     breaker = call.breaker
     permit = breaker.permit()
     if permit is None:
@@ -112,12 +116,18 @@ class CallPool:
     """
 
     def __init__(
-        self, threads: int, name: str, on_finished: Callable[[], None], running: RunningHandlers
+        self,
+        threads: int,
+        name: str,
+        on_finished: Callable[[], None],
+        running: RunningHandlers,
+        is_held: Callable[[], bool] = lambda: False,
     ) -> None:
         self._waiting: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[FinishedCall] = queue.SimpleQueue()
         self._on_finished = on_finished
         self._running = running
+        self._is_held = is_held
         self._in_flight = 0  # read and written by the owner only
         self._call_s = math.inf  # how long calls take: a moving average
         self._begin_by_s = math.inf  # monotonic
@@ -178,5 +188,6 @@ class CallPool:
 
     def _main(self) -> None:
         while (call := self._waiting.get()) is not None:
-            self._finished.put(make_call(call, self._running, begin_by_s=self._begin_by_s))
+            made = make_call(call, self._running, begin_by_s=self._begin_by_s, is_held=self._is_held())
+            self._finished.put(made)
             self._on_finished()

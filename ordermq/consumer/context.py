@@ -15,6 +15,7 @@ from ordermq.consumer.received import Received
 from ordermq.consumer.running import RunningHandlers
 from ordermq.consumer.settle import Settler
 from ordermq.consumer.shared_lock import SharedExclusiveLock
+from ordermq.consumer.spans import HeldSpans
 from ordermq.store import Session
 from ordermq.task.registry import Registry
 from ordermq.task.retry import RetryPolicy
@@ -35,6 +36,7 @@ class WorkerContext:
     running: RunningHandlers
     lock: SharedExclusiveLock = field(default_factory=SharedExclusiveLock)
     neighbours: Neighbours = field(default_factory=Neighbours)
+    held: HeldSpans = field(default_factory=HeldSpans)
 
     @cached_property
     def queues(self) -> frozenset[str]:
@@ -59,5 +61,5 @@ class WorkerContext:
         """Return a settler of messages of ``queue``."""
         return Settler(
             session, queue, self.policy, Random(), self.running,
-            on_unreadable=self.registry.on_unreadable, neighbours=self.neighbours,
+            on_unreadable=self.registry.on_unreadable, neighbours=self.neighbours, held=self.held,
         )  # fmt: skip

@@ -10,6 +10,7 @@ Invariants
     INT3  While a delivery waits, a worker is awake or has been woken: ``put`` wakes one, and
         a worker that leaves deliveries behind wakes the next. To wake all would cost each a
         switch of threads, and most would find nothing.
+    INT4  While it is held nothing is taken; what waits stays, in its order.
 """
 
 import threading
@@ -27,6 +28,7 @@ class Intake:
         self._waiting: deque[Delivery] = deque()
         self._is_woken = False
         self._is_closed = False
+        self._is_held = False
         self._changed = threading.Condition()
 
     def put(self, deliveries: Iterable[Delivery]) -> None:
@@ -45,7 +47,7 @@ class Intake:
         """Do what ``take(1)`` does, but return the delivery that was sent again least, wherever it waits."""
         with self._changed:
             self._wait()
-            if self._is_closed or not self._waiting:
+            if self._is_closed or self._is_held or not self._waiting:
                 return []
             freshest = min(range(len(self._waiting)), key=lambda at: _hop(self._waiting[at]))
             delivery = self._waiting[freshest]
@@ -57,6 +59,17 @@ class Intake:
         """Make a waiting ``take`` return: its thread has something else to do."""
         with self._changed:
             self._is_woken = True
+            self._changed.notify_all()
+
+    def hold(self) -> None:
+        """Hand out nothing until ``release``."""
+        with self._changed:
+            self._is_held = True
+
+    def release(self) -> None:
+        """Hand out deliveries again."""
+        with self._changed:
+            self._is_held = False
             self._changed.notify_all()
 
     def drain(self) -> list[Delivery]:
@@ -78,12 +91,19 @@ class Intake:
         """True once ``close`` was called."""
         return self._is_closed
 
+    @property
+    def is_held(self) -> bool:
+        """True between ``hold`` and ``release``."""
+        return self._is_held
+
     def _wait(self) -> None:
-        self._changed.wait_for(lambda: self._waiting or self._is_closed or self._is_woken)
+        self._changed.wait_for(
+            lambda: (self._waiting and not self._is_held) or self._is_closed or self._is_woken
+        )
         self._is_woken = False
 
     def _take(self, limit: int) -> list[Delivery]:
-        if self._is_closed or not self._waiting:
+        if self._is_closed or self._is_held or not self._waiting:
             return []
         taken = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
         self._pass_on()

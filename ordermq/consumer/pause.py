@@ -1,7 +1,7 @@
 """Work stands still while something it needs does not answer, and goes on when that does.
 
-Causes are the database (its disk among them) and the services that calls go to
-(``breaker``). Nothing is started or counted meanwhile: prefetch stops the broker from
+Causes are the database (its disk among them), the services that calls go to (``breaker``), and a
+person (``control``). Nothing is started or counted meanwhile: prefetch stops the broker from
 sending more, and the connection stays alive because another thread owns it.
 """
 
@@ -35,10 +35,14 @@ class Abandoned(Exception):
 
 @dataclass(frozen=True)
 class Cause:
-    """Why work stands still: ``name`` is a metric's label, ``until`` what ends it."""
+    """Why work stands still: ``name`` is a metric's label, ``until`` what ends it.
+
+    ``is_fault`` is False if it was meant.
+    """
 
     name: str
     until: str
+    is_fault: bool = True
 
 
 DATABASE = Cause("database", "the database answers")
@@ -96,7 +100,9 @@ class Pause:
                 return
             stall.logged.add(str(reason))
         metrics.paused.labels(queue=self._queue, reason=cause.name).set(1)
-        log.error("paused until %s: %s", cause.until, reason)
+        log.log(
+            logging.ERROR if cause.is_fault else logging.WARNING, "paused until %s: %s", cause.until, reason
+        )
 
     def end(self, who: str, *causes: Cause) -> None:
         """Let ``who`` go on, if it stood still for one of ``causes``."""

@@ -64,5 +64,6 @@ def build_workers(context: WorkerContext, *, threads: int, batch: int, config: A
         (each.dependency for each in handlers if each.is_external),
         context.pause, failures=settings.breaker_failures, cap_s=settings.breaker_cap_s,
     )  # fmt: skip
-    calls = CallPool(threads, context.queue, context.intake.wake, context.running)
+    intake = context.intake
+    calls = CallPool(threads, context.queue, intake.wake, context.running, lambda: intake.is_held)
     return WorkerPool([ExternalWorker(context, batch, instances, calls, breakers)], context.intake)

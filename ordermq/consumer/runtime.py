@@ -17,6 +17,8 @@ Invariants
         at most starts.NOTE_S, which handlers it leaves running.
     RUN4  A handler that runs past handler_deadline_s ends the process: no thread can be
         ended from outside, and the handler's message must not be held for ever.
+    RUN5  While a person has paused the queue no subscription is made. One that is there is kept,
+        with the deliveries that wait, for half a consumer_timeout.
 
 The loop's thread owns the connection. ``report`` is called by workers.
 """
@@ -35,6 +37,7 @@ from ordermq.config.settings import Settings
 from ordermq.consumer import starts
 from ordermq.consumer.calls import AHEAD_MOST
 from ordermq.consumer.context import WorkerContext
+from ordermq.consumer.control import Control
 from ordermq.consumer.frontier import AckFrontier
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.pause import Pause
@@ -61,6 +64,7 @@ from ordermq.topology.names import DEAD, queue_name
 log = logging.getLogger(__name__)
 
 TICK_S = 0.5
+_LOOK_EVERY_S = 0.05
 MOST_NAMED = 50  # message ids in one log line
 
 
@@ -156,6 +160,7 @@ class Consumer(ThreadService):
         self._workers = build_workers(
             context, threads=self._size.threads, batch=self._size.batch, config=config
         )
+        self._control = Control(queue, settings.database, self._intake, self._pause, context.held)
         # One statement may take that long, and no step of a worker is longer (WRK3).
         health.watch("workers", self._workers.silent_for_s, settings.database.statement_timeout_s)
 
@@ -172,11 +177,16 @@ class Consumer(ThreadService):
     def main(self) -> None:
         """Connect, subscribe and work until stopped, again after each lost connection (RUN2)."""
         self._workers.start()
+        self._control.start()
         down_since_s = monotonic_s()
         try:
             while not self.stopping.is_set():
                 subscription = None
                 try:
+                    if not self._control.may_begin:
+                        self._wait_to_begin()
+                        down_since_s = monotonic_s()
+                        continue
                     if not self._manager.connect(self.stopping, on_wait=self._beat):
                         break
                     subscription = self._subscribe()
@@ -189,9 +199,25 @@ class Consumer(ThreadService):
             self._intake.close()
             self._wait_for_workers(Deadline(self._settings.consumer.drain_deadline_s), None)
         finally:
+            self._control.stop()
             self._intake.close()
             self._manager.close(2.0)
             self._move(ConsumerState.STOPPED)
+
+    def _wait_to_begin(self) -> None:
+        """Wait until the control allows to begin, or for the stop. Raises why it cannot find out."""
+        while not (self._control.may_begin or self.stopping.wait(_LOOK_EVERY_S)):
+            if self._control.failure is not None:
+                raise self._control.failure
+            self._show_readiness()
+            self._look()
+            self._check_workers()
+
+    def _show_readiness(self) -> None:
+        why = self._pause.why
+        is_starting = self.state is ConsumerState.STARTING and not why
+        text = "starting" if is_starting else f"paused until {why}"
+        self._health.set_ready(not (why or is_starting), text, is_held=self._control.is_paused)
 
     def _subscribe(self) -> Subscription:
         self._epoch += 1
@@ -218,9 +244,8 @@ class Consumer(ThreadService):
         while not self.stopping.is_set():
             self._turn(subscription)
             self._check_workers()
-            paused_for = self._pause.why
-            self._health.set_ready(not paused_for, f"paused until {paused_for}")
-            if self._frontier.unsettled == 0 or not paused_for:
+            self._show_readiness()
+            if self._frontier.unsettled == 0 or not self._pause.why:
                 held_since_s = monotonic_s()
             elif monotonic_s() - held_since_s > longest_pause_s:
                 # The broker would count what we hold against its consumer_timeout.

@@ -25,6 +25,7 @@ Invariants
 
 import logging
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from random import Random
 from typing import TypeVar
 
@@ -35,6 +36,7 @@ from ordermq.consumer import starts
 from ordermq.consumer.neighbours import Neighbours
 from ordermq.consumer.received import Message, Readable, Unreadable, in_log
 from ordermq.consumer.running import RunningHandlers
+from ordermq.consumer.spans import HeldSpans
 from ordermq.errors import Contention, StoreRefused, StoreUnavailable
 from ordermq.failpoints import failpoint
 from ordermq.message.envelope import next_hop
@@ -89,6 +91,7 @@ class Settler:
         *,
         on_unreadable: Sequence[OnUnreadable] = (),
         neighbours: Neighbours | None = None,
+        held: HeldSpans | None = None,
     ) -> None:
         self.session = session
         self.queue = queue
@@ -97,6 +100,7 @@ class Settler:
         self._random = random
         self._on_unreadable = on_unreadable
         self.neighbours = neighbours or Neighbours()
+        self._held = held or HeldSpans()
         self.has_sent = False  # outbox rows were committed; reset as the relay is woken
 
     def run(self, messages: Sequence[Readable]) -> Sequence[Readable]:
@@ -192,11 +196,14 @@ class Settler:
         """Apply the retry policy: delays filled in, Dead where a limit is passed."""
         now = utc_now()
         return [
-            (message, outcome)
-            if outcome == DONE
-            else (message, self.policy_of(message).resolve(outcome, message.envelope, now, self._random))
+            (message, outcome if outcome == DONE else self._resolved(message, outcome, now))
             for message, outcome in outcomes
         ]
+
+    def _resolved(self, message: Message, outcome: Outcome, now: datetime) -> Outcome:
+        envelope = message.envelope
+        held_s = self._held.seconds(envelope.first_failed_at, now)
+        return self.policy_of(message).resolve(outcome, envelope, now, self._random, held_s=held_s)
 
     def spaced(self, message: Message, outcome: Outcome) -> Outcome:
         """Return ``outcome`` with a delay that a service asked for made no shorter than the backoff."""

@@ -38,6 +38,7 @@ class Health:
         self._lock = threading.Lock()
         self._beat_at_s = {MAIN: now()}
         self._unready = {MAIN: "starting"}
+        self._held: set[str] = set()  # of those, the parts that only a person holds back
         self._watched: dict[str, tuple[Callable[[], float], float]] = {}
 
     def beat(self, name: str = MAIN) -> None:
@@ -52,13 +53,19 @@ class Health:
         """
         self._watched[name] = silent_for_s, may_take_s
 
-    def set_ready(self, ready: bool, why: str = "", *, name: str = MAIN) -> None:
-        """Record whether the part ``name`` can work, and if not, why."""
+    def set_ready(self, ready: bool, why: str = "", *, name: str = MAIN, is_held: bool = False) -> None:
+        """Record whether the part ``name`` can work, and if not, why.
+
+        ``is_held`` says that it could, and that only a person does not want it to.
+        """
         with self._lock:
+            self._held.discard(name)
             if ready:
                 self._unready.pop(name, None)
-            else:
-                self._unready[name] = why or "not ready"
+                return
+            self._unready[name] = why or "not ready"
+            if is_held:
+                self._held.add(name)
 
     def live(self) -> HealthVerdict:
         """Return whether every watched loop has beaten lately."""
@@ -72,6 +79,13 @@ class Health:
         return HealthVerdict(
             tuple(f"{name}: no sign of life for {age_s:.0f} s" for name, age_s in late.items())
         )
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the process is live and every part can work, or could if a person had not paused it."""
+        with self._lock:
+            is_held_only = self._held.issuperset(self._unready)
+        return is_held_only and self.live().is_good
 
     def ready(self) -> HealthVerdict:
         """Return whether the process is live and every part can work."""

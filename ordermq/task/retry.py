@@ -8,7 +8,8 @@ Where a service asked for the delay (Retry-After), the backoff is the least: a s
 hours and says 1 would be asked once a second.
 
 The age is counted from the first time the message was sent again, not from when it was
-written. So a day without a consumer, or a replay, makes no dead letter.
+written. So a day without a consumer, or a replay, makes no dead letter. The time in which a
+person held its queue back is no part of the age.
 
 What a handler raises is classified by its type. The most specific class that is named wins; what
 the handler's RetryOptions name wins over these:
@@ -133,12 +134,16 @@ class RetryPolicy:
             immediate=_or(options.immediate, self.immediate),
         )
 
-    def resolve(self, outcome: Outcome, envelope: Envelope, now: datetime, random: Random) -> Outcome:
+    def resolve(
+        self, outcome: Outcome, envelope: Envelope, now: datetime, random: Random, *, held_s: float = 0.0
+    ) -> Outcome:
         """Return what becomes of ``outcome``: a delay is filled in, or it is Dead once a limit is passed.
 
-        The delay and the reason of a Dead can be stored, whatever the handler has put into them.
+        ``held_s`` is for how long the message was held back since it was sent again first. The delay and
+        the reason of a Dead can be stored, whatever the handler has put into them.
         """
-        age_s = (now - envelope.first_failed_at).total_seconds() if envelope.first_failed_at else 0.0
+        since = envelope.first_failed_at
+        age_s = (now - since).total_seconds() - held_s if since else 0.0
         match outcome:
             case Retry(reason) if envelope.attempt >= self.attempts:
                 outcome = Dead(f"gave up after {envelope.attempt} attempts: {reason}")

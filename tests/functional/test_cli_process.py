@@ -175,8 +175,14 @@ def test_a_user_s_signal_writes_where_every_thread_is(shop, supervisor, argv, nu
     process = shop.start(*argv, ORDERMQ_OBSERVE_LOG_LEVEL="ERROR", **supervisor.env)
     supervisor.wait_for("READY=1")
     process.send(number)
-    wait_until(lambda: len(said(shop, argv, "stack of thread ")) > 2, 20.0, what="the stacks")
-    assert any("MainThread" in each and "run_until_signalled" in each for each in said(shop, argv, "stack"))
+    wait_until(
+        lambda: any(
+            "MainThread" in each and "run_until_signalled" in each for each in said(shop, argv, "stack")
+        ),
+        20.0,
+        what="the stack of the main thread",
+    )
+    assert len(said(shop, argv, "stack of thread ")) > 2
     process.send(signal.SIGTERM)
     assert process.wait(30) == 0
 

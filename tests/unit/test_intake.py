@@ -83,3 +83,28 @@ def test_what_one_worker_leaves_behind_wakes_the_next():
     found = [*(tags(each.result()) for each in taken), tags(probe.result())]
     assert sorted(len(each) for each in found) == [1, 2, 2, 2]
     assert len({tag for each in found for tag in each}) == 7
+
+
+def test_while_it_is_held_nothing_is_taken_and_what_waits_stays_in_its_order():
+    """INT4"""
+    intake = an_intake(2, 0)
+    intake.hold()
+    with ThreadPoolExecutor(1) as pool:
+        taken = pool.submit(intake.take, 5)
+        assert not wait([taken], 0.05).done
+        intake.put([a_delivery(3)])
+        assert not wait([taken], 0.05).done
+        intake.wake()  # a thread with something else to do gets nothing
+        assert taken.result(5) == []
+        taken = pool.submit(intake.take_freshest)
+        assert not wait([taken], 0.05).done
+        intake.release()
+        assert tags(taken.result(5)) == [2]
+    assert tags(intake.take(5)) == [1, 3]
+
+
+def test_what_is_held_is_handed_back_at_the_end():
+    intake = an_intake(0, 0)
+    intake.hold()
+    assert tags(intake.close()) == [1, 2]
+    assert intake.take(5) == []
