@@ -1,9 +1,9 @@
 """Every fault, in the order of their numbers. A group is a file; its ``FAULTS`` are listed here."""
 
 from tests.chaos.fault import Fault
-from tests.chaos.faults import broker, cluster, database, machine, messages, network, processes
+from tests.chaos.faults import broker, cluster, database, machine, messages, network, processes, services
 
-_GROUPS = (processes, broker, cluster, database, network, messages, machine)
+_GROUPS = (processes, broker, cluster, database, network, messages, machine, services)
 
 FAULTS: list[Fault] = sorted(
     (fault for group in _GROUPS for fault in group.FAULTS), key=lambda fault: int(fault.name[1:])

@@ -7,13 +7,12 @@ from typing import ClassVar
 
 import pika
 
-from ordermq.errors import OrderConflict, OrderMQError
-from ordermq.shop.cancel import cancel_order
 from ordermq.testing.injector import Injector
 from ordermq.testing.stack.fleet import Member
 from tests.chaos import trouble
 from tests.chaos.arena import QUEUES, Arena
 from tests.chaos.fault import Fault
+from tests.chaos.faults.services import change_minds
 from tests.support.poison import HUGE_BYTES, POISON, message_of, send_if_the_broker_takes_it
 
 TYPES = {
@@ -105,29 +104,13 @@ class OutOfOrder(Fault):
             exchange="orders", queues=QUEUES, copies=1, window=500, seed=arena.seed,
         ) as injector:  # fmt: skip
             for turn in range(12):
-                self._change_minds(arena)
+                change_minds(arena)
                 if turn % 4 == 0:
                     self._send_now(arena)
                 arena.pause(0.5)
         arena.healed()
         arena.notes.append(f"{injector.taken} messages shuffled")
         arena.expect(injector.taken > 500, "hardly anything was shuffled")
-
-    @staticmethod
-    def _change_minds(arena: Arena) -> None:
-        """Cancel orders in whatever state they are."""
-        under_way = arena.rows(
-            "SELECT order_id FROM shop.orders WHERE terminal_at IS NULL ORDER BY random() LIMIT 3"
-        )
-        for (order_id,) in under_way:
-            try:
-                with arena.session.transaction() as tx:
-                    cancel_order(order_id, tx, "changed their mind")
-            except OrderConflict:
-                continue  # it was paid meanwhile
-            except OrderMQError as exc:
-                if not exc.retryable:
-                    raise
 
     @staticmethod
     def _send_now(arena: Arena) -> None:
