@@ -1,9 +1,9 @@
 """What a process costs that has nothing to do; ``n`` is for how many seconds it is watched."""
 
+import http.client
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import closing
 
 from benchmarks.case import Case, Contender, Wrong, below
 from benchmarks.ground import Ground
@@ -38,11 +38,12 @@ def _sample_of(*argv: str) -> Callable[[Ground, int], Mapping[str, float]]:
 
 
 def _is_ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2.0):
-            return True
-    except (OSError, urllib.error.URLError):
-        return False
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)) as connection:
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
 
 
 def _queries(ground: Ground) -> int:

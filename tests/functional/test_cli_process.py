@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import subprocess
-import urllib.request
 
 import pytest
 
@@ -13,7 +12,7 @@ from ordermq.config.environment import inherited
 from ordermq.message import Properties, Publishing
 from ordermq.testing import wait_until
 from ordermq.testing.stack.commands import program
-from tests.support.commands import Shop
+from tests.support.commands import Shop, page
 from tests.support.rabbit import Rabbit
 
 CONSUMER = ("ordermq-consumer", "--queue", "points")
@@ -102,8 +101,7 @@ def test_metrics_show_the_connection_and_the_publishings(shop):
     shop.ok("ordermq-publish", "orders", "-", stdin=orders.encode())
     wait_until(lambda: re.search(r"^ordermq_confirmed_total 5\.0$", metrics(address), re.MULTILINE), 20.0)
     assert "ordermq_published_total 5.0" in metrics(address)
-    with urllib.request.urlopen(f"http://{address}/readyz", timeout=5) as answer:
-        assert answer.status == 200
+    page(address, "/readyz")
     relay.send(signal.SIGTERM)
     assert relay.wait(30) == 0
 
@@ -134,8 +132,7 @@ def address_of(shop, *argv):
 
 
 def metrics(address):
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
-        return answer.read().decode()
+    return page(address, "/metrics")
 
 
 def test_a_fixed_port_that_is_taken_ends_the_process_with_a_line_that_names_it(shop):

@@ -1,6 +1,8 @@
 """Ordermq's programs as a user runs them: in processes of their own, on a test's vhost and database."""
 
+import http.client
 import json
+from contextlib import closing
 
 from ordermq.config.environment import inherited
 from ordermq.testing import wait_until
@@ -14,6 +16,15 @@ def run_program(*argv, env=None, stdin=b"", cwd=None, timeout_s=60.0):
     """Run to the end; return the process with text in stdout and stderr."""
     env = {**inherited(), "ORDERMQ_CONFIG": "", **(env or {})}
     return run_command(*argv, env=env, stdin=stdin, cwd=cwd, timeout_s=timeout_s, check=False)
+
+
+def page(address, path):
+    """Return the body of a page of a process, which must answer with 200. No proxy is asked."""
+    with closing(http.client.HTTPConnection(address, timeout=5)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert answer.status == 200, (path, answer.status)
+        return answer.read().decode()
 
 
 class Shop:

@@ -1,11 +1,10 @@
 """The whole pipeline: relay and consumers as processes, orders coming in, and what must hold at the end."""
 
+import http.client
 import json
 import signal
 import threading
-import urllib.request
 from contextlib import contextmanager
-from urllib.error import URLError
 
 from ordermq.amqp import apply
 from ordermq.cli.program import migrations_for
@@ -17,7 +16,7 @@ from ordermq.shop.place import place_orders
 from ordermq.store import Session, migrate, outbox
 from ordermq.testing import wait_until
 from ordermq.topology import build
-from tests.support.commands import Shop
+from tests.support.commands import Shop, page
 from tests.support.connection import manager_of
 from tests.support.rabbit import Rabbit
 
@@ -121,9 +120,8 @@ class Pipeline(Shop):
         """Return how many deliveries the running consumer of ``queue`` has recognised as settled before."""
         addresses = [line["http_address"] for line in self.logged_by(queue) if "http_address" in line]
         try:
-            with urllib.request.urlopen(f"http://{addresses[-1]}/metrics", timeout=5) as answer:
-                lines = answer.read().decode().splitlines()
-        except (IndexError, URLError):
+            lines = page(addresses[-1], "/metrics").splitlines()
+        except (IndexError, OSError, http.client.HTTPException):
             return 0  # none yet, or a predecessor's: it is still starting
         wanted = f'ordermq_settled_total{{outcome="duplicate",queue="{queue}"}} '
         return sum(float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
