@@ -32,7 +32,7 @@ command.add_command(discard)
 Examples:
   ordermq dead list
   ordermq dead list --queue payment --error timeout --newer-than 2h
-  ordermq dead list --order A-1001 --closed --json | jq .reason
+  ordermq dead list --correlation-id A-1001 --closed --json | jq .reason
 
 {EXIT_CODES}""",
 )

@@ -17,8 +17,6 @@ _OPTIONS = {
     ),
     "correlation_id": click.option(
         "--correlation-id",
-        "--order",
-        "correlation_id",
         type=text,
         metavar="ID",
         help="Only those with this correlation id; the shop's is the order.",

@@ -48,7 +48,9 @@ def recorded(shop, action):
     ]
 
 
-@pytest.mark.parametrize("option", ["--queue", "--error", "--fingerprint", "--order", "--message-id"])
+@pytest.mark.parametrize(
+    "option", ["--queue", "--error", "--fingerprint", "--correlation-id", "--message-id"]
+)
 def test_an_empty_filter_is_refused_and_chooses_nothing(shop, letters, option):
     refused = shop.run("ordermq", "dead", "discard", option, "", "--reason", "an unset variable", "--yes")
     assert (refused.returncode, "is empty" in refused.stderr) == (64, True)
