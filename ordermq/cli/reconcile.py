@@ -1,6 +1,6 @@
 """``ordermq reconcile``: does everything agree?"""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
@@ -9,9 +9,11 @@ from ordermq.cli.options import as_json, common, dry_run, reason
 from ordermq.cli.output import shortened, write, write_json
 from ordermq.cli.program import Program, load_program
 from ordermq.cli.run import EXIT_CODES
-from ordermq.errors import BadInput
+from ordermq.errors import BadInput, UsageError
 from ordermq.store import actions
-from ordermq.store.checks import ACKNOWLEDGE, ReconcileReport, reconcile
+from ordermq.store.checks import ACKNOWLEDGE, Check, ReconcileReport, reconcile
+
+SHOWN = 20  # lines of each check
 
 _without_gateways = click.option(
     "--without-gateways",
@@ -52,15 +54,16 @@ def command(
         return
     report = _report(load_program(config_path), without_gateways=without_gateways)
     if as_json:
-        write_json({"ok": report.is_ok, "checks": [asdict(each) for each in report.checks]})
+        shown = [replace(each, offenders=each.offenders[:SHOWN]) for each in report.checks]
+        write_json({"ok": report.is_ok, "checks": [asdict(each) for each in shown]})
     else:
         for check in report.checks:
             verdict = "ok" if check.is_ok else f"{check.wrong} WRONG"
             write(f"{check.name:33}{verdict:12}{shortened(check.note, 100)}".rstrip())
-            for offender in check.offenders:
+            for offender in check.offenders[:SHOWN]:
                 write(f"    {shortened(offender, 200)}")
-            if check.wrong > len(check.offenders):
-                write(f"    and {check.wrong - len(check.offenders)} more")
+            if check.wrong > SHOWN:
+                write(f"    and {check.wrong - SHOWN} more")
         write(f"reconcile: {'OK' if report.is_ok else 'FAILED'}")
     if not report.is_ok:
         raise click.exceptions.Exit(1)
@@ -71,11 +74,13 @@ def command(
 Examples:
   ordermq reconcile acknowledge payment_books_agree A-1001 --reason "charged back" --dry-run
   ordermq reconcile acknowledge captures_belong_to_orders A-7 A-8 --reason "lost, refunded"
+  ordermq reconcile acknowledge payment_books_agree --all --reason "the test shop's, deleted"
 
 {EXIT_CODES}"""
 )
 @click.argument("check")
-@click.argument("offenders", nargs=-1, required=True, metavar="OFFENDER...")
+@click.argument("offenders", nargs=-1, metavar="[OFFENDER]...")
+@click.option("--all", "takes_all", is_flag=True, help="Every line of CHECK, printed or not.")
 @_without_gateways
 @reason
 @dry_run
@@ -84,6 +89,7 @@ def acknowledge(
     *,
     check: str,
     offenders: tuple[str, ...],
+    takes_all: bool,
     without_gateways: bool,
     reason: str,
     dry_run: bool,
@@ -91,20 +97,31 @@ def acknowledge(
 ) -> None:
     """Say that OFFENDERs of CHECK are known, so that reconcile counts them no more.
 
-    An OFFENDER is a line that reconcile prints below the check, or its part before the colon.
+    An OFFENDER is a line that reconcile prints below the check, or its part before the colon,
+    such as an order's id; one of the lines that are only counted ("and 7 more") will do too.
     What is acknowledged is that line: if it changes, reconcile counts it again. It is recorded with
-    your name and the reason, see 'ordermq actions'. Exit 65 if reconcile does not print such a line now.
+    your name and the reason, see 'ordermq actions'. Exit 65 if reconcile finds no such line now.
+    Of each check the first 1,000 lines can be acknowledged at once; then run it again.
     """
+    if takes_all == bool(offenders):
+        raise UsageError("name the OFFENDERs, or all of the check's by --all")
     program = load_program(config_path)
     report = _report(program, without_gateways=without_gateways)
-    lines = [line for each in report.checks if each.name == check for line in each.offenders]
-    chosen = [line for line in lines if {line, line.partition(":")[0]} & set(offenders)]
-    if missing := set(offenders) - {part for line in chosen for part in (line, line.partition(":")[0])}:
-        raise BadInput(f"reconcile prints no {min(missing)[:80]!r} below {check[:80]!r}")
+    found = next((each for each in report.checks if each.name == check), None)
+    if found is None:
+        raise BadInput(f"reconcile makes no check {check[:80]!r}")
+    chosen = list(found.offenders) if takes_all else _chosen(found, set(offenders))
     with program.session("ordermq reconcile").transaction(dry_run=dry_run) as tx:
         actions.record(tx, actor(), ACKNOWLEDGE, [f"{check} {line}" for line in chosen], reason)
     for line in chosen:
         write(f"{check} {'would be' if dry_run else 'is'} acknowledged: {shortened(line, 200)}")
+
+
+def _chosen(check: Check, wanted: set[str]) -> list[str]:
+    chosen = [line for line in check.offenders if {line, line.partition(":")[0]} & wanted]
+    if missing := wanted - {part for line in chosen for part in (line, line.partition(":")[0])}:
+        raise BadInput(f"reconcile finds no {min(missing)[:80]!r} of {check.name!r}")
+    return chosen
 
 
 def _report(program: Program, *, without_gateways: bool) -> ReconcileReport:

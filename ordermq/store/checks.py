@@ -14,7 +14,8 @@ from typing import Any
 from ordermq.store.session import Session
 from ordermq.task.transaction import Transaction
 
-MAX_OFFENDERS = 20
+MAX_OFFENDERS = 1000
+"""So many of the things that break an invariant are kept, each as its line."""
 
 ACKNOWLEDGE = "reconcile.acknowledge"
 """The action by which a person says that an offender is known: its subject is the check and the text."""
@@ -56,7 +57,7 @@ _NOTES = {
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One invariant: how many things break it, and the first of them. ``note`` is for a person."""
+    """One invariant: how many things break it, and the first 1,000 of them. ``note`` is for a person."""
 
     name: str
     wrong: int

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import urllib.request
 from contextlib import closing, contextmanager
 
 import pytest
@@ -26,7 +25,7 @@ from ordermq.shop.intake import read_orders
 from ordermq.shop.intake.generate import generate, json_line
 from ordermq.store import Session, dead_letters
 from ordermq.testing import wait_until
-from tests.support.commands import Shop
+from tests.support.commands import Shop, page
 
 ORDERS = [order for order in generate(60, 11) if order.card_token.endswith("0001")]
 FILE = b"".join(json_line(order) for order in ORDERS)
@@ -312,13 +311,23 @@ def test_what_reconcile_finds_is_acknowledged_and_a_cancelled_order_is_reopened(
     )
     acknowledge = ("ordermq", "reconcile", "acknowledge", "dead_letters_kept")
     missing = shop.run(*acknowledge, "nobody", "--reason", "x")
-    assert (missing.returncode, "prints no 'nobody'" in missing.stderr) == (65, True)
+    assert (missing.returncode, "finds no 'nobody'" in missing.stderr) == (65, True)
     line = "points x: given up, and there is no dead letter"
     for what, flags in ((line, ("--dry-run",)), ("points x", ())):
         assert line in shop.ok(*acknowledge, what, "--reason", "pruned", *flags)
     report = json.loads(shop.run("ordermq", "reconcile", "--json").stdout)
     assert [check["wrong"] for check in report["checks"] if check["name"] == "dead_letters_kept"] == [0]
     assert shop.ok("ordermq", "actions", "--action", "reconcile.acknowledge").count("pruned") == 1
+    database.sql(
+        "INSERT INTO ordermq.inbox (queue, message_id, hop, outcome)"
+        " SELECT 'points', 'y' || lpad(n::text, 2, '0'), 0, 'dead' FROM generate_series(1, 30) AS n"
+    )
+    assert "and 10 more" in shop.run("ordermq", "reconcile").stdout
+    assert "points y30: given up" in shop.ok(*acknowledge, "points y30", "--reason", "not printed")
+    assert shop.run(*acknowledge, "points y01", "--all", "--reason", "both").returncode == 64
+    assert shop.run(*acknowledge, "--reason", "neither").returncode == 64
+    assert shop.ok(*acknowledge, "--all", "--reason", "rest").count("is acknowledged") == 29
+    assert shop.ok(*acknowledge, "--all", "--reason", "rest") == ""
 
     shop.ok("ordermq", "order", "cancel", first, "--reason", "mistake")
     refused = shop.run("ordermq", "order", "reopen", first, "--reason", "x")
@@ -353,8 +362,7 @@ def test_the_tables_are_listed_and_a_missing_migration_stops_every_process(shop,
 def gauges(shop):
     """Return what the running relay's metrics say of what waits."""
     addresses = [each["http_address"] for each in shop.logged("ordermq-relay") if "http_address" in each]
-    with urllib.request.urlopen(f"http://{addresses[-1]}/metrics", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
+    lines = page(addresses[-1], "/metrics").splitlines()
     names = ("orders_stuck", "orders_attention", "dead_letters_open", "outbox_refused")
     return {
         name: float(line.split()[1])

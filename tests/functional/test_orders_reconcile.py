@@ -303,6 +303,16 @@ def test_what_a_person_acknowledged_is_not_counted_until_it_changes(shop):
     assert "payment_books_agree" in wrong(shop, ledger=[*books, [entry("refund", "unsure", 50)]])
 
 
+def test_a_history_that_a_person_acknowledged_is_not_counted_until_it_changes(shop):
+    plant(shop, *FAULTS["history_agrees"])
+    [offender] = wrong(shop)["history_agrees"]
+    with shop.session.transaction() as tx:
+        actions.record(tx, "anna", ACKNOWLEDGE, [f"history_agrees {offender}"], "known")
+    assert "history_agrees" not in wrong(shop)
+    plant(shop, "UPDATE shop.orders SET status = 'reserved' WHERE order_id = 'completed'")
+    assert "history_agrees" in wrong(shop)
+
+
 def test_a_notification_sent_twice_is_found(shop):
     found = wrong(shop, texts=[*shop.sms.sent(), ["declined:order_cancelled"]])
     assert found == {"notified_at_most_once": ("declined:order_cancelled: 2 messages",)}
@@ -327,7 +337,7 @@ def test_a_message_that_waits_for_its_time_is_noted_and_not_wrong(shop):
 
 
 def test_offenders_are_bounded_and_counted(shop):
-    books = [[entry("capture", f"nobody-{n}", key=f"capture:shop:nobody-{n}") for n in range(50)]]
+    books = [[entry("capture", f"nobody-{n}", key=f"capture:shop:nobody-{n}") for n in range(1010)]]
     report = shop.reconcile(ledger=[*shop.payment.ledger(), *books])
     (check,) = [check for check in report.checks if check.name == "captures_belong_to_orders"]
-    assert (check.wrong, len(check.offenders)) == (50, 20)
+    assert (check.wrong, len(check.offenders)) == (1010, 1000)

@@ -14,7 +14,7 @@ from ordermq.shop.gateways.chosen import payment_gateway, text_gateway
 from ordermq.shop.reconcile import checks
 from ordermq.shop.reconcile.history import disagreement
 from ordermq.shop.settings import SECTION, ShopSettings
-from ordermq.store.checks import MAX_OFFENDERS, Check, checks_of
+from ordermq.store.checks import ACKNOWLEDGE, MAX_OFFENDERS, Check, checks_of
 from ordermq.task import Transaction
 
 _ENTRIES = """
@@ -50,14 +50,20 @@ _CANNOT_LIST = "not checked: the gateway cannot list what the service did"
 _TEXTS = "CREATE TEMPORARY TABLE texts (reference text) ON COMMIT DROP"
 
 # Orders with the same history and state are one row: few of each differ.
-_HISTORIES = """
-    SELECT path, status, pending, needs_attention, count(*), (array_agg(order_id))[1:%s]
+_HISTORIES = f"""
+    SELECT path, status, pending, needs_attention, coalesce(known, '{{}}'), count(*),
+           (array_agg(order_id))[1:{MAX_OFFENDERS}]
       FROM (SELECT o.order_id, o.status, o.pending, o.attention_reason IS NOT NULL AS needs_attention,
                    string_agg(e.type || coalesce(':' || e.step, ''), ' ' ORDER BY e.version) AS path
               FROM shop.orders AS o LEFT JOIN shop.order_events AS e USING (order_id)
              GROUP BY o.order_id) AS histories
-     GROUP BY path, status, pending, needs_attention
-"""
+      LEFT JOIN (SELECT split_part(split_part(subject, ': ', 1), ' ', 2) AS order_id,
+                        array_agg(substr(subject, strpos(subject, ': ') + 2)) AS known
+                   FROM ordermq.actions
+                  WHERE action = '{ACKNOWLEDGE}' AND starts_with(subject, 'history_agrees ')
+                  GROUP BY 1) AS acknowledged USING (order_id)
+     GROUP BY path, status, pending, needs_attention, known
+"""  # noqa: S608 # constants
 
 
 def check_orders(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Check]:
@@ -113,10 +119,10 @@ def message_books(tx: Transaction, texts: Iterable[list[str]]) -> Iterator[Check
 def _history(tx: Transaction) -> Check:
     wrong: Counter[str] = Counter()
     offenders: list[str] = []
-    histories = tx.fetch_all(_HISTORIES, (MAX_OFFENDERS,))
-    for path, status, pending, needs_attention, count, order_ids in histories:
+    histories = tx.fetch_all(_HISTORIES)
+    for path, status, pending, needs_attention, known, count, order_ids in histories:
         fault = disagreement(path or "", status, pending, needs_attention=needs_attention)
-        if fault is not None:
+        if fault is not None and fault not in known:
             wrong[fault] += count
             offenders += [f"{order_id}: {fault}" for order_id in order_ids]
     note = f"{len(histories)} different histories"
