@@ -5,12 +5,12 @@ Pure: the caller passes the time.
     from      to        when
     (none)    held      all its rows in a claim were refused, and not only one that was refused before
     held      trying    its backoff has passed; ``room`` is 1
-    trying    trying    a row was confirmed: ``room`` is four times as much
+    trying    trying    a row was confirmed: ``room`` is four times as much, up to ``most_room``
     trying    held      a row was refused; the backoff grows if none was confirmed since
     trying    (none)    no row waits any more
 
 The other rows of such a queue are parked in the table: each is written once, not at each try, and a
-claim finds the rows of queues that work.
+claim finds the rows of queues that work. While many are still to be parked, a claim passes them by.
 
 Invariants
     RFQ1  Of a queue that refuses, no more rows are published than ``room``, and none while it is held.
@@ -26,7 +26,6 @@ from ordermq.backoff import Backoff
 from ordermq.store.outbox import ClaimedRow
 
 SAY_EVERY_S = 60.0
-_MOST_ROOM = 4096
 _GIVE_UP_TRY_S = 5.0  # a row that was to be tried may have been deleted
 
 
@@ -50,14 +49,22 @@ class _Said:
 class RefusingQueues:
     """The queues that refuse, by routing key. Owned by the relay's thread."""
 
-    def __init__(self, random: Random, before: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, random: Random, before: Mapping[str, str] | None = None, *, most_room: int = 500
+    ) -> None:
         """``before``: the routing keys of rows refused by then, with reasons. They are tried at once."""
         self._random = random
+        self._most_room = most_room
         self._queues = {key: RefusingQueue(reason) for key, reason in (before or {}).items()}
         self._said: dict[str, _Said] = {}
 
     def __bool__(self) -> bool:
         return bool(self._queues)
+
+    @property
+    def keys(self) -> list[str]:
+        """The routing keys of all queues that refuse."""
+        return list(self._queues)
 
     def __contains__(self, key: str) -> bool:
         return key in self._queues
@@ -105,20 +112,23 @@ class RefusingQueues:
             queue.reason, queue.room, queue.is_trying = reason, 1, False
         for key in set(confirmed) & self._queues.keys() - last.keys():
             queue = self._queues[key]
-            queue.room, queue.failures = min(4 * queue.room, _MOST_ROOM), 0
+            queue.room, queue.failures = min(4 * queue.room, self._most_room), 0
             queue.until_s, queue.is_trying = now_s, False
 
     def crowded(self, rows: Iterable[ClaimedRow]) -> set[str]:
-        """Return the routing keys of queues that refuse and have a row in ``rows``: they are to be parked."""
+        """Return the queues that refuse of ``rows``, which were not confirmed: they have due rows to park."""
         return {row.row.routing_key for row in rows if row.row.routing_key in self._queues}
 
     def due(self, now_s: float) -> list[tuple[str, int]]:
         """Return each queue whose time has come, with the number of rows to release."""
         return [(key, each.room) for key, each in self._queues.items() if now_s >= each.until_s]
 
-    def released(self, key: str, count: int, now_s: float) -> bool:
-        """Note that ``count`` parked rows were released to be tried. Return True if none waits any more."""
-        if not count and not self._queues[key].is_trying:
+    def released(self, key: str, count: int, now_s: float, *, is_left: bool = False) -> bool:
+        """Note that ``count`` parked rows were released to be tried. Return True if none waits any more.
+
+        ``is_left``: rows are parked that wait for earlier ones of their correlation ids.
+        """
+        if not (count or is_left or self._queues[key].is_trying):
             del self._queues[key]
             self._said.pop(key, None)
             return True

@@ -61,7 +61,7 @@ _GAUGE_EVERY_S = 5.0
 _BUSY_FOR_S = 1.0
 _BEAT_EVERY_S = 0.5
 PARKED_S = 600.0  # for so long a row of a queue that refuses is put off, unless it is released before
-MOST_PARKED = 20_000  # in one transaction
+MOST_PARKED = 5_000  # in one transaction: rows of other queues wait for it
 _LOOK_EVERY_S = 0.1  # how often the connection's state is read while it is not open
 
 
@@ -142,6 +142,7 @@ class Relay(ThreadService):
             PublishOutcome.NACKED: Backoff(settings.refused_base_s, settings.nacked_cap_s),
         }
         self._refusing = RefusingQueues(self._random)
+        self._has_due_refused = False  # rows of queues that refuse are due, more than were put off at once
         self._has_moved = False  # rows were put off or released: there may be others to claim at once
         self._is_active = False
         self._outage_backoff = Backoff(0.2, 2.0)
@@ -174,7 +175,8 @@ class Relay(ThreadService):
         """
         self._has_moved = False
         with self._claims.transaction() as tx:
-            rows = outbox.claim(tx, 1 if self._outages else self._settings.batch)
+            beside = self._refusing.keys if self._has_due_refused else ()
+            rows = outbox.claim(tx, 1 if self._outages else self._settings.batch, beside=beside)
             self._become(tx, is_active=rows is not None)
             if not rows and not self._refusing:
                 return None if rows is None else 0
@@ -192,7 +194,9 @@ class Relay(ThreadService):
     def _become(self, tx: StoreTransaction, *, is_active: bool) -> None:
         """Read, as this relay becomes the active one, which queues refused before."""
         if is_active and not self._is_active:
-            self._refusing = RefusingQueues(self._random, dict(outbox.refusing(tx)))
+            before = dict(outbox.refusing(tx))
+            self._refusing = RefusingQueues(self._random, before, most_room=max(1, self._settings.batch // 4))
+            self._has_due_refused = False
         self._is_active = is_active
 
     def _settle_refused(self, tx: StoreTransaction, rows: Sequence[ClaimedRow], result: Published) -> None:
@@ -207,15 +211,29 @@ class Relay(ThreadService):
         self._log_refused(result.refused, now_s)
         if result.unconfirmed:
             return
-        moved = 0
-        for key in queues.crowded(rows):
-            moved += outbox.park(tx, key, queues.reason(key), PARKED_S, limit=MOST_PARKED)
-        for key, room in queues.due(now_s):
-            released = outbox.release(tx, key, limit=room)
-            if queues.released(key, released, now_s):
-                log.warning("no message to %r waits any more for a queue that takes it", key)
-            moved += released
+        moved = self._park([row for row in rows if row.outbox_id not in ids], tx)
+        if not self._has_due_refused:
+            moved += self._release(tx, now_s)
         self._has_moved = moved > 0
+
+    def _park(self, unconfirmed: Sequence[ClaimedRow], tx: StoreTransaction) -> int:
+        """Put off due rows of queues that refuse, at most MOST_PARKED; return how many."""
+        queues, left = self._refusing, MOST_PARKED
+        for key in queues.keys if self._has_due_refused else queues.crowded(unconfirmed):
+            left -= outbox.park(tx, key, queues.reason(key), PARKED_S, limit=left)
+        self._has_due_refused = left == 0
+        return MOST_PARKED - left
+
+    def _release(self, tx: StoreTransaction, now_s: float) -> int:
+        """Make rows due of queues whose time has come; return how many."""
+        total = 0
+        for key, room in self._refusing.due(now_s):
+            released = outbox.release(tx, key, limit=room)
+            is_left = not released and outbox.has_refused(tx, key)
+            if self._refusing.released(key, released, now_s, is_left=is_left):
+                log.warning("no message to %r waits any more for a queue that takes it", key)
+            total += released
+        return total
 
     def _log_refused(self, refused: Sequence[tuple[ClaimedRow, PublishOutcome, str]], now_s: float) -> None:
         """Log the refusals of each queue: at once, and then one line an interval with their number."""

@@ -21,6 +21,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from ordermq.errors import ReadOnlyServer, UsageError
+from ordermq.store.arrays import array_of
 from ordermq.store.outgoing import COLUMNS, OutboxRow, row_of
 from ordermq.store.session import Session
 from ordermq.store.transaction import StoreTransaction
@@ -33,8 +34,8 @@ MAX_CLAIM_BYTES = 16 * 1024 * 1024  # bodies of one claim: bounds the memory of 
 
 _RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" as a number: the advisory lock of the active relay
 
-# Migration 0005 has the function: it takes the lock and returns the rows that are due.
-_CLAIM = f"SELECT idle, outbox_id, refusals, {COLUMNS} FROM ordermq.claim(%s, %s, %s)"  # noqa: S608 # COLUMNS is a constant
+# Migration 0006 has the functions. This one takes the lock and returns the rows that are due.
+_CLAIM = f"SELECT idle, outbox_id, refusals, {COLUMNS} FROM ordermq.claim(%s, %s, %s, %s)"  # noqa: S608 # COLUMNS is a constant
 
 _REFUSED = """
     UPDATE ordermq.outbox AS o
@@ -44,30 +45,13 @@ _REFUSED = """
      WHERE o.outbox_id = v.outbox_id
 """
 
-# Rows that were never tried become refused ones too, so that they hold back the later rows of their orders.
-_PARK = """
-    UPDATE ordermq.outbox
-       SET refusals = greatest(refusals, 1), refused_reason = %(reason)s,
-           available_at = now() + %(delay_s)s * interval '1 second'
-     WHERE outbox_id IN (SELECT outbox_id FROM ordermq.outbox
-                          WHERE routing_key = %(key)s AND available_at <= now() LIMIT %(limit)s)
-"""
-
-# The fewest refusals first: one row that is refused for itself does not keep the others waiting.
-_RELEASE = """
-    UPDATE ordermq.outbox SET available_at = now()
-     WHERE outbox_id IN (
-        SELECT outbox_id FROM ordermq.outbox AS o
-         WHERE refusals > 0 AND routing_key = %(key)s AND available_at > now()
-           AND NOT EXISTS (
-               SELECT FROM ordermq.outbox AS earlier
-                WHERE earlier.refusals > 0 AND earlier.correlation_id = o.correlation_id
-                  AND earlier.correlation_id <> '' AND earlier.outbox_id < o.outbox_id)
-         ORDER BY refusals, outbox_id LIMIT %(limit)s)
-"""
-
 _REFUSING = """
     SELECT routing_key, max(refused_reason) FROM ordermq.outbox WHERE refusals > 0 GROUP BY routing_key
+"""
+
+_IS_REFUSED = """
+    SELECT EXISTS (
+        SELECT FROM ordermq.outbox WHERE refusals > 0 AND routing_key = %s AND available_at > now())
 """
 
 _PENDING = """
@@ -109,13 +93,14 @@ def wake_relay(session: Session | Connection) -> None:
         log.debug("could not notify the relay: %s", exc)
 
 
-def claim(tx: StoreTransaction, limit: int) -> list[ClaimedRow] | None:
+def claim(tx: StoreTransaction, limit: int, *, beside: Sequence[str] = ()) -> list[ClaimedRow] | None:
     """Become the active relay until the transaction ends; return None if another relay is active.
 
     Returns up to ``limit`` due rows, oldest first; fewer if their bodies reach MAX_CLAIM_BYTES.
-    Raises ReadOnlyServer on a server that takes no writes.
+    Of the routing keys ``beside`` it returns none, and none that must wait for one of theirs: a
+    claim that costs as much as the table is long. Raises ReadOnlyServer on a server that takes no writes.
     """
-    records = tx.fetch_all(_CLAIM, (_RELAY_LOCK, limit, MAX_CLAIM_BYTES))
+    records = tx.fetch_all(_CLAIM, (_RELAY_LOCK, limit, MAX_CLAIM_BYTES, list(beside) or None))
     idle = records[0][0] if records else None
     if idle == "read-only":
         raise ReadOnlyServer("PostgreSQL takes no writes: a standby, or default_transaction_read_only is on")
@@ -127,7 +112,7 @@ def claim(tx: StoreTransaction, limit: int) -> list[ClaimedRow] | None:
 def delete(tx: StoreTransaction, outbox_ids: Sequence[int]) -> None:
     """Remove confirmed rows. Call only after their confirms arrived (OUT1)."""
     if outbox_ids:
-        tx.write("DELETE FROM ordermq.outbox WHERE outbox_id = ANY(%s)", (list(outbox_ids),))
+        tx.write("SELECT ordermq.delete_confirmed(%s)", (array_of(outbox_ids),))
 
 
 def refused(tx: StoreTransaction, refusals: Sequence[tuple[int, str, float]]) -> None:
@@ -137,12 +122,22 @@ def refused(tx: StoreTransaction, refusals: Sequence[tuple[int, str, float]]) ->
 
 def park(tx: StoreTransaction, key: str, reason: str, delay_s: float, *, limit: int) -> int:
     """Put off due rows of a queue that refuses, up to ``limit``; return how many."""
-    return tx.execute(_PARK, {"key": key, "reason": reason, "delay_s": delay_s, "limit": limit})
+    row = tx.fetch_one(
+        "SELECT ordermq.park(%s, %s, %s * interval '1 second', %s)", (key, reason, delay_s, limit)
+    )
+    return int(row[0]) if row else 0
 
 
 def release(tx: StoreTransaction, key: str, *, limit: int) -> int:
     """Let up to ``limit`` rows that a queue refused be tried now; return how many."""
-    return tx.execute(_RELEASE, {"key": key, "limit": limit})
+    row = tx.fetch_one("SELECT ordermq.release(%s, %s)", (key, limit))
+    return int(row[0]) if row else 0
+
+
+def has_refused(tx: StoreTransaction, key: str) -> bool:
+    """Return whether a refused row of a queue waits for its time, or for another row to be taken."""
+    row = tx.fetch_one(_IS_REFUSED, (key,))
+    return row is not None and bool(row[0])
 
 
 def refusing(tx: StoreTransaction) -> list[tuple[str, str]]:

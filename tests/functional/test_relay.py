@@ -105,6 +105,41 @@ def test_a_queue_that_takes_nothing_costs_a_line_and_no_other_queue_its_latency(
     assert "no message to 'batch' waits any more" in caplog.text
 
 
+def test_rows_of_other_queues_go_out_while_those_of_a_queue_that_takes_nothing_are_put_off(rig):
+    """REL7: not only after all twenty thousand; and a later row of an order that waits does not."""
+    rig.rabbit.delete_queue(f"{PREFIX}.batch")
+    backlog(rig, "batch", 20_000)
+    with rig.session.transaction() as tx:
+        tx.send([Command("single", "later", "b20000", Probe(order_id="later"))])
+        tx.send([Command("single", "free", "free", Probe(order_id="free"))])
+    rig.relay()
+    rig.consumer("single")
+    wait_until(lambda: rig.effects("single"), 20, every_s=0.005, what="a row of another queue")
+    assert rig.value("SELECT count(*) FROM ordermq.outbox WHERE available_at <= now()") > 1
+    assert rig.effects("single") == ["free"]
+    wait_until(lambda: not rig.rows("SELECT FROM ordermq.outbox WHERE refusals = 0 OFFSET 1"), 20)
+    assert rig.effects("single") == ["free"]
+
+
+def test_rows_that_wait_for_another_queue_s_are_not_forgotten_when_theirs_takes_messages(rig, caplog):
+    for queue in ("batch", "single"):
+        rig.rabbit.delete_queue(f"{PREFIX}.{queue}")
+    with rig.session.transaction() as tx:
+        for n in range(20):
+            tx.send([Command("batch", f"x{n}", f"o{n}", Probe(order_id=f"x{n}"))] if n < 10 else [])
+            tx.send([Command("single", f"y{n}", f"o{n}", Probe(order_id=f"y{n}"))])
+    relay = rig.relay(refused_base_s=0.2, refused_cap_s=0.3)
+    wait_until(lambda: {"batch", "single"} <= set(relay._refusing.keys), 20, what="two queues held")
+    with rig.session.transaction() as tx:
+        outbox.park(tx, "single", "returned", 600.0, limit=100)
+
+    declare(rig.settings, queues=["single"])
+    wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.single") == 10, 20, what="the rows that wait for no other")
+    assert "no message to 'single'" not in caplog.text
+    declare(rig.settings)
+    wait_until(lambda: outbox_rows(rig) == 0, 20, what="an empty outbox")
+
+
 def test_a_full_queue_is_filled_again_as_it_has_room_and_another_relay_knows_of_it(rig, caplog):
     full = {"x-queue-type": "quorum", "x-max-length": 20, "x-overflow": "reject-publish"}
     rig.rabbit.delete_queue(f"{PREFIX}.batch")

@@ -34,6 +34,7 @@ from ordermq.store import (
     starts,
 )
 from ordermq.store.arrays import insert_into
+from ordermq.store.connecting import connect
 from ordermq.store.dead_letters import Filter
 from ordermq.store.migrate import Migration
 from ordermq.store.outgoing import COLUMNS, OutboxRow, values
@@ -241,6 +242,60 @@ def test_a_claim_looks_for_refused_rows_of_its_own_orders_though_there_were_none
     scans, due, refused = read_by_a_claim(session, 10)
     assert (scans, refused) == (0, 0)
     assert 10 <= due <= 12
+
+
+def held(message_id, order_id):
+    return Command("held", message_id, order_id, Note(order_id=order_id))
+
+
+def beside(session, *keys):
+    rows = in_transaction(session, outbox.claim, 9, beside=keys)
+    return [each.row.envelope.message_id for each in rows]
+
+
+def test_a_claim_beside_queues_that_refuse_returns_no_row_of_theirs_and_none_that_waits_for_one(session):
+    """OUT2: as if those rows had been refused already."""
+    with session.transaction() as tx:
+        tx.send([note("before", "o"), held("o1", "o")])
+        tx.send([note("after", "o"), note("other", "p"), held("none1", "")])
+        tx.send([note("none2", ""), note("refused", "r"), note("behind", "r")])
+        tx.execute("UPDATE ordermq.outbox SET refusals = 1 WHERE message_id = 'refused'")
+    assert beside(session, "held") == ["before", "other", "none2", "refused"]
+    with session.transaction() as tx:
+        assert outbox.park(tx, "held", "no", 60.0, limit=1) == 1
+        assert outbox.park(tx, "held", "no", 60.0, limit=9) == 1
+        assert outbox.park(tx, "held", "no", 60.0, limit=9) == 0
+    assert beside(session, "held") == claimed(session) == ["before", "other", "none2", "refused"]
+
+
+def test_parked_rows_are_released_the_least_refused_first_and_only_the_first_of_an_order(session):
+    with session.transaction() as tx:
+        tx.send([held(f"h{n}", f"o{n % 3}") for n in range(6)])
+        outbox.park(tx, "held", "no", 60.0, limit=9)
+        tx.execute("UPDATE ordermq.outbox SET refusals = 5 WHERE message_id = 'h0'")
+    with session.transaction() as tx:
+        assert outbox.release(tx, "held", limit=2) == 2
+    assert claimed(session) == ["h1", "h2"]
+    with session.transaction() as tx:
+        assert outbox.release(tx, "held", limit=9) == 1
+        assert outbox.release(tx, "held", limit=9) == 0
+        assert outbox.has_refused(tx, "held")
+        assert not outbox.has_refused(tx, "other")
+
+
+def test_statistics_of_an_empty_outbox_make_no_deletion_and_no_release_read_the_whole_table(
+    session, database_settings
+):
+    with closing(connect(database_settings, name="test")) as connection, connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE ordermq.outbox")
+    send(session, *(held(f"h{n}", f"o{n}") for n in range(3000)))
+    with session.transaction() as tx:
+        [scans, *_] = tx.fetch_one(READ_FROM_OUTBOX)
+        outbox.delete(tx, [each.outbox_id for each in outbox.claim(tx, 1000)])
+        assert outbox.park(tx, "held", "no", 60.0, limit=1000) == 1000
+        assert outbox.release(tx, "held", limit=500) == 500
+        assert tx.fetch_one(READ_FROM_OUTBOX)[0] == scans
+        assert tx.fetch_one("SELECT count(*) FROM ordermq.outbox") == (2000,)
 
 
 def test_a_claim_where_nothing_can_be_deleted_is_none(session):

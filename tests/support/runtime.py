@@ -123,10 +123,10 @@ def probes(count, do="ok", start=0, **fields):
     return [Probe(order_id=f"o{n:05}", do=do, **fields) for n in range(start, start + count)]
 
 
-def declare(settings, queue_type="quorum"):
-    """Declare the probe's topology on the broker."""
+def declare(settings, queue_type="quorum", queues=PROBE.queues):
+    """Declare the probe's topology, or that of some queues, on the broker."""
     manager = manager_of(settings.broker)
     try:
-        apply(manager, build(PREFIX, PROBE.queues, queue_type=queue_type))
+        apply(manager, build(PREFIX, queues, queue_type=queue_type))
     finally:
         manager.close(2.0)

@@ -58,6 +58,21 @@ def test_after_its_backoff_one_row_is_tried_and_four_times_as_many_while_they_ar
     assert not queues
 
 
+def test_a_queue_whose_rows_all_wait_for_others_is_looked_at_again():
+    queues = RefusingQueues(Random(1), {"q": "returned"})
+    assert not queues.released("q", 0, 0.0, is_left=True)
+    assert queues.due(4.0) == []
+    assert queues.due(6.0) == [("q", 1)]
+    assert queues.released("q", 0, 6.0)
+
+
+def test_no_more_rows_are_tried_at_once_than_the_most():
+    queues = RefusingQueues(Random(1), {"q": "returned"}, most_room=10)
+    for _ in range(3):
+        queues.note({"q": 1}, [], 0.0)
+    assert queues.due(0.0) == [("q", 10)]
+
+
 def test_the_backoff_grows_until_a_row_is_taken():
     waits = []
     for failures in range(1, 9):
