@@ -4,9 +4,7 @@ import json
 import logging
 import signal
 import threading
-import urllib.request
 from datetime import timedelta
-from urllib.error import HTTPError
 
 import pytest
 
@@ -16,7 +14,7 @@ from ordermq.task import DONE, ExternalHandler, Postpone, Registry, Retry, Retry
 from ordermq.task.handler import handlers_in
 from ordermq.testing import wait_until
 from tests.functional.test_cli_process import Supervisor
-from tests.support.commands import Shop
+from tests.support.commands import Shop, ask
 from tests.support.probe import Probe
 from tests.support.runtime import PREFIX, probes
 
@@ -164,11 +162,7 @@ def shop(ordermq_stack, vhost, database, tmp_path):
 def get(process_log, path):
     """Return the status and the text that the process's port answers."""
     ports = [line["http_address"] for line in process_log if "http_address" in line]
-    try:
-        with urllib.request.urlopen(f"http://{ports[-1]}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except HTTPError as exc:
-        return exc.code, exc.read().decode()
+    return ask(ports[-1], path)
 
 
 def test_a_queue_is_paused_and_resumed_from_the_command_line_and_every_change_is_recorded(shop):

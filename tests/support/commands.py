@@ -18,13 +18,19 @@ def run_program(*argv, env=None, stdin=b"", cwd=None, timeout_s=60.0):
     return run_command(*argv, env=env, stdin=stdin, cwd=cwd, timeout_s=timeout_s, check=False)
 
 
-def page(address, path):
-    """Return the body of a page of a process, which must answer with 200. No proxy is asked."""
+def ask(address, path):
+    """Return the status and the body that a process answers with. No proxy is asked."""
     with closing(http.client.HTTPConnection(address, timeout=5)) as connection:
         connection.request("GET", path)
         answer = connection.getresponse()
-        assert answer.status == 200, (path, answer.status)
-        return answer.read().decode()
+        return answer.status, answer.read().decode()
+
+
+def page(address, path):
+    """Return the body of a page of a process, which must answer with 200."""
+    status, body = ask(address, path)
+    assert status == 200, (path, status)
+    return body
 
 
 class Shop:
