@@ -34,7 +34,7 @@ MAX_CLAIM_BYTES = 16 * 1024 * 1024  # bodies of one claim: bounds the memory of 
 
 _RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" as a number: the advisory lock of the active relay
 
-# Migration 0006 has the functions. This one takes the lock and returns the rows that are due.
+# Migration 0007 has the functions. This one takes the lock and returns the rows that are due.
 _CLAIM = f"SELECT idle, outbox_id, refusals, {COLUMNS} FROM ordermq.claim(%s, %s, %s, %s)"  # noqa: S608 # COLUMNS is a constant
 
 _REFUSED = """

@@ -149,19 +149,19 @@ MUTATIONS = (
         ("tests/functional/test_relay.py::test_rows_published_without_a_confirm_stay_and_are_published_again",),
     ),
     Mutation(
-        "two relays at once", "ordermq/store/migrations/0006_refused.sql",
+        "two relays at once", "ordermq/store/migrations/0007_refused.sql",
         "WHEN NOT pg_try_advisory_xact_lock(relay_lock)",
         "WHEN pg_try_advisory_xact_lock(relay_lock) IS NULL",
         (f"{TABLES}::test_one_relay_is_active_until_its_transaction_ends",),
     ),
     Mutation(
-        "rows claimed on a read-only server", "ordermq/store/migrations/0006_refused.sql",
+        "rows claimed on a read-only server", "ordermq/store/migrations/0007_refused.sql",
         "        WHEN current_setting('transaction_read_only') = 'on' THEN 'read-only'\n", "",
         (f"{TABLES}::test_a_claim_where_nothing_can_be_deleted_is_none",),
     ),
     Mutation(
         "a row goes out before an earlier one of its order that is still to be put off",
-        "ordermq/store/migrations/0006_refused.sql",
+        "ordermq/store/migrations/0007_refused.sql",
         "(earlier.refusals > 0 OR earlier.available_at <= now() AND earlier.routing_key = ANY(refusing))",
         "earlier.refusals > 0",
         (f"{TABLES}::"
