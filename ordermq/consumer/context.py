@@ -9,6 +9,7 @@ from random import Random
 from ordermq.backoff import Backoff
 from ordermq.config.settings import Settings
 from ordermq.consumer.intake import Intake
+from ordermq.consumer.meter import LiveLimits
 from ordermq.consumer.neighbours import Neighbours
 from ordermq.consumer.pause import Pause
 from ordermq.consumer.received import Received
@@ -37,6 +38,7 @@ class WorkerContext:
     lock: SharedExclusiveLock = field(default_factory=SharedExclusiveLock)
     neighbours: Neighbours = field(default_factory=Neighbours)
     held: HeldSpans = field(default_factory=HeldSpans)
+    limits: LiveLimits = field(default_factory=LiveLimits)
 
     @cached_property
     def queues(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""What people have decided about this process's queue, read from the database once a second.
+"""What people have decided about this process's queue and the services it calls, read once a second.
 
 Invariants
     CTL1  Nothing is begun before the first look, and nothing new while the queue is paused: the
@@ -10,33 +10,33 @@ import logging
 import threading
 from collections.abc import Callable
 
-from ordermq.config.settings import DatabaseSettings
-from ordermq.consumer.intake import Intake
-from ordermq.consumer.pause import Cause, Pause
-from ordermq.consumer.spans import HeldSpans, Span
+from ordermq.consumer.context import WorkerContext
+from ordermq.consumer.pause import Cause
+from ordermq.consumer.spans import Span
 from ordermq.errors import StoreError
-from ordermq.store import Session, StoreTransaction, pauses
+from ordermq.store import Session, StoreTransaction
+from ordermq.store.control import Decided, Metered, read_decided
 from ordermq.store.pauses import QueuePause
+from ordermq.topology.names import DEAD
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
 OPERATOR = "operator"  # the reason in metrics
+_NOTHING = Decided([], {}, [])
 
 
 class Control:
     """A thread that looks once a second, on a session of its own. ``on_change`` is called by it."""
 
-    def __init__(
-        self, queue: str, database: DatabaseSettings, intake: Intake, pause: Pause, held: HeldSpans
-    ) -> None:
+    def __init__(self, context: WorkerContext) -> None:
         self.failure: StoreError | None = None  # why the first look failed, if only a person can mend it
-        self._queue = queue
-        self._session = Session(database, name=f"ordermq-consumer {queue} control")
-        self._intake = intake
-        self._pause = pause
-        self._held = held
+        self._context = context
+        self._queue = queue = context.queue
+        self._dependencies = sorted(_dependencies(context))
+        self._session = Session(context.settings.database, name=f"ordermq-consumer {queue} control")
         self._ended: list[QueuePause] = []
+        self._metered: list[Metered] = []
         self._cause: Cause | None = None  # while the queue is paused
         self._has_looked = False
         self._is_blind = False  # the last look failed, which was logged
@@ -82,27 +82,49 @@ class Control:
                 self.failure = exc
 
     def _look(self, tx: StoreTransaction) -> None:
-        last = self._ended[-1].pause_id if self._ended else 0
-        found = pauses.pauses_after(tx, self._queue, last)
-        if found or self._cause is not None or not self._has_looked:
+        found = read_decided(
+            tx, self._queue, self._dependencies,
+            after_pause=self._ended[-1].pause_id if self._ended else 0,
+            after_metered=self._metered[-1].metered_id if self._metered else 0,
+        )  # fmt: skip
+        if found != _NOTHING or self._cause is not None or self._context.limits.by_dependency:
             self._take(found)
         self._has_looked = True
 
-    def _take(self, found: list[QueuePause]) -> None:
-        self._ended += [each for each in found if each.resumed_at is not None]
-        lasting = [each for each in found if each.resumed_at is None]
-        self._held.replace(Span(each.paused_at, each.resumed_at) for each in (*self._ended, *lasting))
-        cause = _cause(lasting[0]) if lasting else None
-        if cause == self._cause:
+    def _take(self, found: Decided) -> None:
+        if found.limits != self._context.limits.by_dependency:
+            self._context.limits.by_dependency = found.limits
+            # A worker that waits for messages already would take the next ones without a token.
+            self._context.intake.wake()
+        self._metered += [each for each in found.metered if each.metered_id]
+        self._ended += [each for each in found.pauses if each.resumed_at is not None]
+        lasting = [each for each in found.pauses if each.resumed_at is None]
+        latest = [each for each in found.metered if not each.metered_id]
+        self._context.held.replace([
+            *(Span(each.paused_at, each.resumed_at) for each in (*self._ended, *lasting)),
+            *(Span(each.since, each.until) for each in (*self._metered, *latest)),
+        ])  # fmt: skip
+        self._set_cause(_cause(lasting[0]) if lasting else None)
+
+    def _set_cause(self, cause: Cause | None) -> None:
+        """Pause for another cause, or for none any more (CTL1)."""
+        intake, pause, previous = self._context.intake, self._context.pause, self._cause
+        if cause == previous:
             return
         if cause is not None:
-            self._intake.hold()
-            self._pause.begin(OPERATOR, cause, "nothing new is begun; what runs is finished")
-        previous, self._cause = self._cause, cause
+            intake.hold()
+            pause.begin(OPERATOR, cause, "nothing new is begun; what runs is finished")
+        self._cause = cause
         if previous is not None:
-            self._pause.end(OPERATOR, previous)
+            pause.end(OPERATOR, previous)
         if cause is None:
-            self._intake.release()
+            intake.release()
+
+
+def _dependencies(context: WorkerContext) -> set[str]:
+    """Return the services that the queue's handlers call."""
+    handlers = [] if context.queue == DEAD else context.registry.of_queue(context.queue)
+    return {each.dependency for each in handlers if each.is_external}
 
 
 def _cause(paused: QueuePause) -> Cause:

@@ -39,10 +39,11 @@ from ordermq.consumer.breaker import Breakers
 from ordermq.consumer.calls import Call, CallPool, FinishedCall, make_call
 from ordermq.consumer.context import WorkerContext
 from ordermq.consumer.held import HeldLeases
+from ordermq.consumer.meter import Admission, TokenMeter
 from ordermq.consumer.neighbours import Neighbours
 from ordermq.consumer.pause import Abandoned, persist
 from ordermq.consumer.received import Readable, Received
-from ordermq.consumer.settle import CANNOT_ANSWER, Release, again_of, deaths_of, traces_of
+from ordermq.consumer.settle import CANNOT_ANSWER, HeldBack, Release, again_of, deaths_of, traces_of
 from ordermq.consumer.starts import Suspect, dead_reason
 from ordermq.consumer.worker import HandlingWorker
 from ordermq.errors import Contention, GatewayUnavailable, NotCalled
@@ -106,6 +107,7 @@ class ExternalWorker(HandlingWorker):
         self._completed = Neighbours()  # what is written after a call is another step than before it
         self._settings = context.settings.consumer
         self._held = HeldLeases(context.queue, context.owner, self._settings)
+        self._meter = TokenMeter(context.queue, context.registry, context.limits)
 
     # --- the rounds ---------------------------------------------------------------
 
@@ -127,25 +129,62 @@ class ExternalWorker(HandlingWorker):
         if is_closed:
             calls.stop_soon()
         room = 0 if is_closed else self._breakers.room(calls.room(self._batch), calls.in_flight)
-        # Both waits end early when a call has finished.
-        deliveries = self._take(room) if room else []
-        if finished := calls.finished(wait_s=0.0 if room else WAIT_S):
+        # All waits end early when a call has finished.
+        deliveries, wait_s = self._take(room) if room else ([], WAIT_S)
+        if finished := calls.finished(wait_s=wait_s):
             self._complete(finished)
         if deliveries:
             self._handle(deliveries)
 
-    def _take(self, room: int) -> list[Delivery]:
-        intake = self._context.intake
+    def _take(self, room: int) -> tuple[list[Delivery], float]:
+        """Return up to ``room`` deliveries, and for how long to wait for finished calls before the next."""
+        intake, is_metered = self._context.intake, self._meter.is_on
         with self._waiting():
-            return intake.take(room) if self._breakers.are_closed else intake.take_freshest()
+            if not self._breakers.are_closed:
+                return intake.take_freshest(), 0.0
+            if not is_metered:
+                return intake.take(room), 0.0
+            waiting = intake.peek(room)
+        if not waiting:
+            return [], 0.0
+        admitted = self._persist(partial(self._admit, waiting))
+        return intake.take_now(admitted.most), 0.0 if admitted.most else min(admitted.wait_s, WAIT_S)
+
+    def _admit(self, waiting: Sequence[Delivery]) -> Admission:
+        with self._settler.session.transaction() as tx:
+            return self._meter.admit(tx, waiting)
 
     def _run(self, batch: Sequence[Readable]) -> list[Suspect]:
         if not batch[0].handler.is_external:
             self._run_plain(batch)
             return []
+        batch = self._within_share(batch)
+        if not batch:
+            return []
         prepared = self._prepare(batch, NEVER)
         self._calls.submit(prepared.calls)
         return prepared.alone
+
+    def _within_share(self, batch: Sequence[Readable]) -> Sequence[Readable]:
+        """Put off the messages that are over their key's share; return the others."""
+        if not self._meter.has_shares(batch):
+            return batch
+        over = self._persist(partial(self._put_off_over_share, batch))
+        self._report([each for each in batch if each.message_id in over])
+        return [each for each in batch if each.message_id not in over]
+
+    def _put_off_over_share(self, batch: Sequence[Readable]) -> set[str]:
+        with self._settler.session.transaction(traces=traces_of(batch)) as tx:
+            slots = self._meter.over_share(tx, batch)
+            over = [
+                (each, HeldBack("its key is over its share of the limit", slots[each.message_id]))
+                for each in batch
+                if each.message_id in slots
+            ]
+            self._settler.send_again(tx, over)
+        self._settler.note_sent(tx)
+        self._settler.count_again(over)
+        return set(slots)
 
     def _run_alone(self, message: Readable, before: Started) -> None:
         if not message.handler.is_external:
@@ -196,6 +235,7 @@ class ExternalWorker(HandlingWorker):
             self._write(tx, outcomes)
             self._put_back_starts(tx, refused, leased, preparation.before)
         self._held.calling([call.message for call in calls])
+        self._meter.called(messages[0].handler.dependency if calls else "", len(calls))
         preparation.add(calls, alone)
         self._settler.note_sent(tx)
         self._settler.count("duplicate", len(duplicates))

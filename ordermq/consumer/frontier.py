@@ -36,6 +36,16 @@ class AckFrontier:
         """How many deliveries are not acked yet."""
         return len(self._open)
 
+    @property
+    def oldest(self) -> int | None:
+        """The lowest tag that is not acked; None if there is none."""
+        return next(iter(self._open), None)
+
+    @property
+    def newest(self) -> int:
+        """The highest tag that is not acked; 0 if there is none."""
+        return next(reversed(self._open), 0)
+
     def delivered(self, tag: int) -> None:
         """Add a delivery; tags come in rising order (FRT1)."""
         self._open[tag] = None

@@ -16,6 +16,7 @@ Invariants
 import threading
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 
 from ordermq.message.envelope import Delivery
 from ordermq.message.headers import sent_again
@@ -41,6 +42,17 @@ class Intake:
         """Block until something waits; return up to ``limit``, or nothing once closed or woken."""
         with self._changed:
             self._wait()
+            return self._take(limit)
+
+    def peek(self, limit: int) -> list[Delivery]:
+        """Block like ``take``; return up to ``limit`` of what waits, and leave it where it is."""
+        with self._changed:
+            self._wait()
+            return [] if self._is_closed or self._is_held else list(islice(self._waiting, limit))
+
+    def take_now(self, limit: int) -> list[Delivery]:
+        """Do what ``take`` does, without waiting."""
+        with self._changed:
             return self._take(limit)
 
     def take_freshest(self) -> list[Delivery]:

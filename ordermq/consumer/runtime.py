@@ -160,7 +160,9 @@ class Consumer(ThreadService):
         self._workers = build_workers(
             context, threads=self._size.threads, batch=self._size.batch, config=config
         )
-        self._control = Control(queue, settings.database, self._intake, self._pause, context.held)
+        self._control = Control(context)
+        self._limits = context.limits
+        self._mark = (0, 0.0)  # the newest tag as of an instant (monotonic); see _return_old
         # One statement may take that long, and no step of a worker is longer (WRK3).
         health.watch("workers", self._workers.silent_for_s, settings.database.statement_timeout_s)
 
@@ -222,6 +224,7 @@ class Consumer(ThreadService):
     def _subscribe(self) -> Subscription:
         self._epoch += 1
         self._frontier = AckFrontier()
+        self._mark = (0, monotonic_s())
         subscription = subscribe(
             self._manager,
             queue_name(self._settings.topology.prefix, self.queue),
@@ -245,6 +248,7 @@ class Consumer(ThreadService):
             self._turn(subscription)
             self._check_workers()
             self._show_readiness()
+            self._return_old(subscription)
             if self._frontier.unsettled == 0 or not self._pause.why:
                 held_since_s = monotonic_s()
             elif monotonic_s() - held_since_s > longest_pause_s:
@@ -322,6 +326,18 @@ class Consumer(ThreadService):
         if subscription is not None:
             self._ack(subscription)
             self._manager.tick(0.0)
+
+    def _return_old(self, subscription: Subscription) -> None:
+        """Hand back what a limit has kept waiting for a quarter of the broker's consumer_timeout."""
+        oldest, (tag, at_s) = self._frontier.oldest, self._mark
+        if oldest is None or oldest > tag:
+            self._mark = (self._frontier.newest, monotonic_s())
+        elif (
+            self._limits.by_dependency
+            and monotonic_s() - at_s > self._settings.consumer.consumer_timeout_s / 4
+        ):
+            self._return(subscription, self._intake.drain())
+            self._mark = (self._frontier.newest, monotonic_s())
 
     def _return(self, subscription: Subscription, unstarted: Sequence[Delivery]) -> None:
         for delivery in unstarted:

@@ -25,7 +25,8 @@ Invariants
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from random import Random
 from typing import TypeVar
 
@@ -39,7 +40,7 @@ from ordermq.consumer.running import RunningHandlers
 from ordermq.consumer.spans import HeldSpans
 from ordermq.errors import Contention, StoreRefused, StoreUnavailable
 from ordermq.failpoints import failpoint
-from ordermq.message.envelope import next_hop
+from ordermq.message.envelope import Envelope, next_hop
 from ordermq.message.headers import bounded_error
 from ordermq.observe import metrics
 from ordermq.store import Session, StoreTransaction, dead_letters, inbox
@@ -63,6 +64,11 @@ SentAgain = tuple[Message, Retry | Postpone]
 CANNOT_ANSWER = (StoreUnavailable, StoreRefused)
 
 ON_DEAD_TRIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack(Postpone):
+    """Not handled yet because people hold it back: counts neither as an attempt nor as age."""
 
 
 class NotAllDone(Exception):
@@ -305,6 +311,8 @@ class Settler:
 
     def _next_hop(self, message: Message, outcome: Retry | Postpone) -> OutboxRow:
         envelope = message.envelope
+        if isinstance(outcome, HeldBack):
+            return OutboxRow(self.queue, _held_back(envelope, outcome), message.body, outcome.delay_s or 0.0)
         last_error = bounded_error(outcome.reason)
         if isinstance(outcome, Postpone) and envelope.attempt > 1:
             last_error = envelope.last_error or last_error  # a failure says more than a wait
@@ -316,6 +324,13 @@ class Settler:
             last_error=last_error,
         )
         return OutboxRow(self.queue, again, message.body, outcome.delay_s or 0.0)
+
+
+def _held_back(envelope: Envelope, outcome: HeldBack) -> Envelope:
+    """Return the envelope of the next hop: as if the message had not been there before its time."""
+    hop, since = next_hop(envelope.hop), envelope.first_failed_at
+    held = timedelta(seconds=outcome.delay_s or 0.0)
+    return replace(envelope, hop=hop, first_failed_at=since and since + held)
 
 
 def traces_of(messages: Sequence[Message]) -> dict[str, str]:

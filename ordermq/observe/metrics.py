@@ -59,6 +59,7 @@ handler_seconds = _seconds(
 )
 commit_seconds = _seconds("commit", "COMMIT of one transaction", _FAST_S)
 paused = gauge("paused", "1 while the consumer starts nothing, by reason", "queue", "reason")
+metered = gauge("metered", "1 while calls to a service wait for its limit", "dependency")
 
 # The connection to the broker.
 connection_state = gauge("connection_state", "1 for the present state, 0 for the others", "role", "state")

@@ -28,10 +28,6 @@ _RESUME = f"""
 
 _OPEN = f"SELECT {_COLUMNS} FROM ordermq.pauses WHERE resumed_at IS NULL ORDER BY queue"  # noqa: S608 # as above
 
-_SINCE = f"""
-    SELECT {_COLUMNS} FROM ordermq.pauses WHERE queue = %s AND pause_id > %s ORDER BY pause_id
-"""  # noqa: S608 # as above
-
 
 class QueuePause(NamedTuple):
     """A row of the table. ``resumed_at`` is None while the pause lasts."""
@@ -59,9 +55,3 @@ def resume(tx: StoreTransaction, queue: str, *, by: str, reason: str) -> QueuePa
 def paused_now(tx: StoreTransaction) -> list[QueuePause]:
     """Return the pauses that last, by queue."""
     return [QueuePause(*row) for row in tx.fetch_all(_OPEN)]
-
-
-def pauses_after(tx: StoreTransaction, queue: str, pause_id: int) -> list[QueuePause]:
-    """Return the queue's pauses numbered above ``pause_id``, in order. With that of the last one that
-    has ended, a reader learns at each look what it does not know yet."""
-    return [QueuePause(*row) for row in tx.fetch_all(_SINCE, (queue, pause_id))]

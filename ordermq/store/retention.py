@@ -3,6 +3,8 @@
     dead_letters   replayed or discarded longer ago than the age of letters; never an open letter
     leases         ended longer ago than the age of the inbox: the message was lost with its queue
     starts         begun longer ago than the age of the inbox: as above
+    slots          due longer ago than the age of the inbox: as above
+    buckets        of keys that nothing was called for since: a new one is full too
     inbox          settled longer ago than the age of the inbox
 
 The outbox has no history: its rows are deleted once the broker has them. ``actions`` is
@@ -38,6 +40,8 @@ class Table(StrEnum):
     DEAD_LETTERS = "dead_letters"
     LEASES = "leases"
     STARTS = "starts"
+    SLOTS = "slots"
+    BUCKETS = "buckets"
     INBOX = "inbox"
 
 
@@ -103,6 +107,8 @@ _OLD = {
     Table.DEAD_LETTERS: "greatest(t.replayed_at, t.discarded_at) < %(letters_before)s",
     Table.LEASES: f"t.lease_until < %(inbox_before)s {_REST_IS_OLD} {_INBOX_IS_OLD}",
     Table.STARTS: f"t.started_at < %(inbox_before)s {_REST_IS_OLD} {_INBOX_IS_OLD}",
+    Table.SLOTS: "t.slot_at < %(inbox_before)s",
+    Table.BUCKETS: "t.limit_key <> '' AND t.filled_at < %(inbox_before)s",
     Table.INBOX: f"t.settled_at > %(after)s AND t.settled_at <= %(until)s {_REST_IS_OLD}",
 }
 

@@ -113,6 +113,7 @@ def external(
     on_dead: OnDead[P] | None = None,
     retry: RetryOptions = DEFAULT,
     dependency: str | None = None,
+    limit_key: str | None = None,
 ) -> Callable[[type[ExternalHandler[P, Any, Any]]], Any]:
     """Offer a subclass of ExternalHandler as the handler of ``message`` on ``queue``.
 
@@ -120,17 +121,19 @@ def external(
     writes what follows from giving a message up, in the transaction that keeps the dead letter.
     ``dependency`` names the service that is called, the queue's name if it is not given: handlers
     of one process with the same dependency share a breaker, which stops calling while the service
-    fails. Raises ConfigError for a class of another payload or without one of the three methods, or
-    a ``key`` that the payload does not have.
+    fails, and all that call it share its limit (``ordermq limits``). ``limit_key`` names the payload's
+    field, such as a merchant, by which that limit can be shared out. Raises ConfigError for a class of
+    another payload or without one of the three methods, or a key that the payload does not have.
     """
     # mypy checks the class against the payload here and keeps its type, whatever is returned.
     check_key(message, key)
+    check_key(message, limit_key, name="limit_key")
 
     def decorate(cls: type[ExternalHandler[P, Any, Any]]) -> Any:
         _check_class(cls, message)
         made = Handler(
             queue, message, cls, key=key, on_dead=on_dead, is_external=True,
-            retry=retry, dependency=dependency or queue,
+            retry=retry, dependency=dependency or queue, limit_key=limit_key,
         )  # fmt: skip
         setattr(cls, MARK, made)
         return cls

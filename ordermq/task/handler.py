@@ -31,7 +31,8 @@ class Handler:
     field that holds the correlation id. ``on_dead`` writes what follows from giving the message
     up, in the transaction that stores the dead letter. ``retry`` is what the handler says of its
     retries. ``dependency`` names the service that an external handler calls; the handlers of one
-    process that name the same one share a breaker. Without ``inbox`` a handler gets no
+    process that name the same one share a breaker. ``limit_key`` names the payload's field by which a
+    limit on the service is shared out. Without ``inbox`` a handler gets no
     transaction, and is called again for a message that comes again. ``takes_delivery`` says that
     a plain handler has the parameter ``delivery`` or ``deliveries``.
     """
@@ -47,6 +48,7 @@ class Handler:
     dependency: str = ""
     inbox: bool = True
     takes_delivery: bool = False
+    limit_key: str | None = None
 
     @property
     def type(self) -> str:
@@ -108,10 +110,10 @@ class HandlerFunction(Generic[P, A, R_co]):
         )
 
 
-def check_key(message: type[Payload], key: str | None) -> None:
-    """Raise ConfigError if ``message`` has no field ``key``."""
+def check_key(message: type[Payload], key: str | None, *, name: str = "key") -> None:
+    """Raise ConfigError if ``message`` has no field ``key``; ``name`` says what it was to be."""
     if key is not None and key not in message.__struct_fields__:
-        raise ConfigError(f"{message.__name__} has no field {key!r} to be its key")
+        raise ConfigError(f"{message.__name__} has no field {key!r} to be its {name}")
 
 
 def handler_of(offered: object) -> Handler | None:

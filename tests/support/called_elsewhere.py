@@ -19,6 +19,7 @@ ENTRIES = (
     ("cli/__init__.py", BY_NAME, "COMMANDS PUBLISH_COMMANDS"),
     ("cli/groups.py", CLICK, "list_commands get_command format_commands"),
     ("cli/dead.py", COMMAND, "list_"),
+    ("cli/limits.py", COMMAND, "set_"),
     ("cli/reconcile.py", COMMAND, "acknowledge"),
     (
         "observe/http.py",
