@@ -63,6 +63,7 @@ def refunded_by_hand(
         raise BadInput(f"order {order_id}: no more than its {total} {order.currency} can go back")
     data: dict[str, Any] = {"reference": reference, "amount_minor": amount_minor, "currency": order.currency}
     data |= {"by": by, "reason": reason[:200]}
+    order.refunded_minor += amount_minor
     if Step.REFUND in order.state.pending:
         _end_refund(order, journal, tx, data)
         _resolve(order_id, tx, by=by, reason=reason)

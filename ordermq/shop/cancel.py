@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 from ordermq.errors import OrderConflict, OrderNotFound
-from ordermq.shop.events import EventType
-from ordermq.shop.journal import Journal
-from ordermq.shop.saga import Status, can_happen
+from ordermq.shop.events import EventType, Step
+from ordermq.shop.journal import Journal, LockedOrder
+from ordermq.shop.saga import CANCELLED, Status, can_happen
 from ordermq.task import Transaction
-
-_CANCELLED = frozenset({Status.CANCELLED, Status.REFUNDED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +19,31 @@ class Cancelled:
 
 
 def cancel_order(order_id: str, tx: Transaction, reason: str) -> Cancelled:
-    """Cancel an order that is not paid yet, in the caller's transaction.
+    """Cancel an order whose goods have not left yet, in the caller's transaction.
 
     Asking twice changes nothing: an order that is cancelled or refunded already stays
-    so. A capture under way is not stopped; if it takes the money, the money is refunded.
-    ``reason`` is kept in the history, 200 characters at most; it holds nothing personal.
-    Raises OrderNotFound, or OrderConflict once the order is paid.
+    so. Money that was taken is refunded; a capture under way is not stopped, and if it takes
+    the money, that is refunded. ``reason`` is kept in the history, 200 characters at most; it
+    holds nothing personal. Raises OrderNotFound, or OrderConflict once the goods have left or
+    while a refund is under way.
     """
     journal = Journal(tx, [order_id])
     order = journal.orders.get(order_id)
     if order is None:
         raise OrderNotFound(f"no order {order_id[:80]!r}")
-    if order.state.status in _CANCELLED:
+    if order.state.status in CANCELLED:
         return Cancelled(order_id, order.state.status, is_duplicate=True)
-    if not can_happen(order.state.status, EventType.CANCEL_REQUESTED):
-        raise OrderConflict(f"order {order_id} is {order.state.status}; it can no longer be cancelled")
+    if not can_happen(order.state, EventType.CANCEL_REQUESTED):
+        raise OrderConflict(_not_any_more(order))
     journal.record(order_id, EventType.CANCEL_REQUESTED, reason=reason[:200])
     journal.write()
     return Cancelled(order_id, order.state.status, is_duplicate=False)
+
+
+def _not_any_more(order: LockedOrder) -> str:
+    if Step.SHIP in order.state.pending:
+        return f"order {order.order_id}: a refund of it is under way; cancel it when that has ended"
+    return (
+        f"order {order.order_id} is {order.state.status} and shipped; it can no longer be cancelled: see"
+        " 'ordermq order return' for goods that come back, 'ordermq order refund' for money alone"
+    )

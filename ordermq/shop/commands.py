@@ -7,32 +7,40 @@ in a queue, a log line or a dead letter holds no personal and no outdated data.
 from enum import StrEnum
 
 from ordermq.message import Command, Payload
-from ordermq.shop.events import Step
+from ordermq.shop.events import EMAIL_OF, Step
 
 INVENTORY = "inventory"
 PAYMENT = "payment"
 NOTIFY = "notify"
+EMAIL = "email"
 POINTS = "points"
 SHIPPING = "shipping"
 
 
 class Template(StrEnum):
-    """The notifications that a customer can get."""
+    """The notifications that a customer can get, as a text or as an e-mail."""
 
     ORDER_CONFIRMED = "order_confirmed"
     ORDER_CANCELLED = "order_cancelled"
     ORDER_REFUNDED = "order_refunded"
+    PAYMENT_DUE = "payment_due"
 
     @property
     def step(self) -> Step:
-        """The step that sends this notification."""
+        """The step that texts this notification."""
         return _STEPS[self]
+
+    @property
+    def email_step(self) -> Step:
+        """The step that sends this notification as an e-mail."""
+        return EMAIL_OF[self.step]
 
 
 _STEPS = {
     Template.ORDER_CONFIRMED: Step.NOTIFY_CONFIRMED,
     Template.ORDER_CANCELLED: Step.NOTIFY_CANCELLED,
     Template.ORDER_REFUNDED: Step.NOTIFY_REFUNDED,
+    Template.PAYMENT_DUE: Step.NOTIFY_PAYMENT_DUE,
 }
 
 
@@ -54,8 +62,14 @@ class CapturePayment(Payload, frozen=True):
     order_id: str
 
 
+class ExpirePayment(Payload, frozen=True):
+    """Queue ``payment``: cancel the order if it still waits for another card; sent when its grace ends."""
+
+    order_id: str
+
+
 class RefundPayment(Payload, frozen=True):
-    """Queue ``payment``: refund what was taken for the order, if anything was."""
+    """Queue ``payment``: refund what was taken for the order, if anything was, or a part of it."""
 
     order_id: str
 
@@ -72,11 +86,29 @@ class AwardPoints(Payload, frozen=True):
     order_id: str
 
 
+class AdjustPoints(Payload, frozen=True):
+    """Queue ``points``: make the order's points those of the money that was taken and has stayed."""
+
+    order_id: str
+
+
 class SendNotification(Payload, frozen=True):
-    """Queue ``notify``: send the customer this notification, at most once."""
+    """Queue ``notify``: text the customer this notification of event number ``version``, at most once.
+
+    0 stands in messages that were sent before it was a field of them.
+    """
 
     order_id: str
     template: Template
+    version: int = 0
+
+
+class SendEmail(Payload, frozen=True):
+    """Queue ``email``: as ``SendNotification``, by e-mail."""
+
+    order_id: str
+    template: Template
+    version: int = 0
 
 
 class AlertOperator(Payload, frozen=True):
@@ -94,7 +126,7 @@ def command_of(step: Step, order_id: str, version: int, traceparent: str = "") -
     Its message_id is made of order, version and queue, so a command that is sent again
     for the same event is the same message.
     """
-    queue, payload = _message(step, order_id)
+    queue, payload = _message(step, order_id, version)
     return Command(
         queue=queue,
         message_id=f"{order_id}:{version}:{queue}",
@@ -108,15 +140,20 @@ _SIMPLE: dict[Step, tuple[str, type[Payload]]] = {
     Step.RESERVE: (INVENTORY, ReserveStock),
     Step.RELEASE: (INVENTORY, ReleaseStock),
     Step.CAPTURE: (PAYMENT, CapturePayment),
+    Step.EXPIRE: (PAYMENT, ExpirePayment),
     Step.REFUND: (PAYMENT, RefundPayment),
     Step.SHIP: (SHIPPING, CreateShipment),
     Step.AWARD: (POINTS, AwardPoints),
+    Step.ADJUST_POINTS: (POINTS, AdjustPoints),
 }
-_TEMPLATES = {step: template for template, step in _STEPS.items()}
+_TEXTED = {each.step: each for each in Template}
+_MAILED = {each.email_step: each for each in Template}
 
 
-def _message(step: Step, order_id: str) -> tuple[str, Payload]:
-    if step in _TEMPLATES:
-        return NOTIFY, SendNotification(order_id=order_id, template=_TEMPLATES[step])
+def _message(step: Step, order_id: str, version: int) -> tuple[str, Payload]:
+    if step in _TEXTED:
+        return NOTIFY, SendNotification(order_id=order_id, template=_TEXTED[step], version=version)
+    if step in _MAILED:
+        return EMAIL, SendEmail(order_id=order_id, template=_MAILED[step], version=version)
     queue, payload_type = _SIMPLE[step]
     return queue, payload_type(order_id=order_id)

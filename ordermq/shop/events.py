@@ -5,16 +5,20 @@ An event names the step that it ends, if it ends one. ``saga`` says what follows
     step            done                  nothing to do                         given up (a dead letter)
     reserve         stock_reserved        stock_rejected                        reservation_failed
     release         stock_released        (releasing nothing is "done")         release_failed
-    capture         payment_captured      payment_declined, payment_skipped     payment_failed
+    capture         payment_captured      payment_declined, card_declined,      payment_failed
+                                          payment_skipped
+    expire          payment_expired       (no event: the card was replaced)     expiry_failed
     refund          payment_refunded      refund_skipped                        refund_failed
-    ship            shipment_created                                            shipment_failed
-    award           points_awarded                                              points_failed
+    ship            shipment_created      shipment_skipped                      shipment_failed
+    award           points_awarded        points_skipped                        points_failed
+    adjust_points   points_adjusted                                             points_adjust_failed
     notify_*        notification_sent     notification_skipped                  notification_failed
-                                          notification_unknown (may have been sent, so it is never sent again)
+    email_*                               notification_unknown (may have been sent, so it is never sent again)
 
-    no step         order_placed, order_reopened, cancel_requested, attention_raised, attention_resolved
+    no step         order_placed, order_reopened, cancel_requested, card_replaced, refund_requested,
+                    goods_returned, attention_raised, attention_resolved
 
-refunded_by_hand ends the refund of a cancelled order; of a paid order it ends no step, and the order goes on.
+refunded_by_hand ends a refund that is pending; without one it ends no step.
 """
 
 from collections.abc import Mapping
@@ -31,15 +35,30 @@ class Step(StrEnum):
     RESERVE = "reserve"
     RELEASE = "release"
     CAPTURE = "capture"
+    EXPIRE = "expire"
     REFUND = "refund"
     SHIP = "ship"
     AWARD = "award"
+    ADJUST_POINTS = "adjust_points"
     NOTIFY_CONFIRMED = "notify_confirmed"
     NOTIFY_CANCELLED = "notify_cancelled"
     NOTIFY_REFUNDED = "notify_refunded"
+    NOTIFY_PAYMENT_DUE = "notify_payment_due"
+    EMAIL_CONFIRMED = "email_confirmed"
+    EMAIL_CANCELLED = "email_cancelled"
+    EMAIL_REFUNDED = "email_refunded"
+    EMAIL_PAYMENT_DUE = "email_payment_due"
 
 
-NOTIFY = frozenset({Step.NOTIFY_CONFIRMED, Step.NOTIFY_CANCELLED, Step.NOTIFY_REFUNDED})
+EMAIL_OF: Mapping[Step, Step] = {
+    Step.NOTIFY_CONFIRMED: Step.EMAIL_CONFIRMED,
+    Step.NOTIFY_CANCELLED: Step.EMAIL_CANCELLED,
+    Step.NOTIFY_REFUNDED: Step.EMAIL_REFUNDED,
+    Step.NOTIFY_PAYMENT_DUE: Step.EMAIL_PAYMENT_DUE,
+}
+"""For each step that texts the customer, the one that sends an e-mail instead or as well."""
+
+NOTIFY = frozenset({*EMAIL_OF.keys(), *EMAIL_OF.values()})
 
 
 class EventType(StrEnum):
@@ -57,16 +76,26 @@ class EventType(StrEnum):
     RELEASE_FAILED = "release_failed"
     PAYMENT_CAPTURED = "payment_captured"
     PAYMENT_DECLINED = "payment_declined"
+    CARD_DECLINED = "card_declined"
+    CARD_REPLACED = "card_replaced"
+    PAYMENT_EXPIRED = "payment_expired"
+    EXPIRY_FAILED = "expiry_failed"
     PAYMENT_SKIPPED = "payment_skipped"
     PAYMENT_FAILED = "payment_failed"
+    REFUND_REQUESTED = "refund_requested"
+    GOODS_RETURNED = "goods_returned"
     PAYMENT_REFUNDED = "payment_refunded"
     REFUNDED_BY_HAND = "refunded_by_hand"
     REFUND_SKIPPED = "refund_skipped"
     REFUND_FAILED = "refund_failed"
     SHIPMENT_CREATED = "shipment_created"
+    SHIPMENT_SKIPPED = "shipment_skipped"
     SHIPMENT_FAILED = "shipment_failed"
     POINTS_AWARDED = "points_awarded"
+    POINTS_SKIPPED = "points_skipped"
     POINTS_FAILED = "points_failed"
+    POINTS_ADJUSTED = "points_adjusted"
+    POINTS_ADJUST_FAILED = "points_adjust_failed"
     NOTIFICATION_SENT = "notification_sent"
     NOTIFICATION_SKIPPED = "notification_skipped"
     NOTIFICATION_UNKNOWN = "notification_unknown"
@@ -77,9 +106,11 @@ FAILED: Mapping[Step, EventType] = {
     Step.RESERVE: EventType.RESERVATION_FAILED,
     Step.RELEASE: EventType.RELEASE_FAILED,
     Step.CAPTURE: EventType.PAYMENT_FAILED,
+    Step.EXPIRE: EventType.EXPIRY_FAILED,
     Step.REFUND: EventType.REFUND_FAILED,
     Step.SHIP: EventType.SHIPMENT_FAILED,
     Step.AWARD: EventType.POINTS_FAILED,
+    Step.ADJUST_POINTS: EventType.POINTS_ADJUST_FAILED,
     **dict.fromkeys(NOTIFY, EventType.NOTIFICATION_FAILED),
 }
 """For each step, the event that says the step was given up."""

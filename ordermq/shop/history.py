@@ -16,6 +16,7 @@ _CAUSES: Mapping[EventType, Callable[[Mapping[str, Any]], str]] = {
     EventType.STOCK_REJECTED: _shortage,
     EventType.RESERVATION_FAILED: lambda data: "its stock could not be reserved: see its dead letter",
     EventType.PAYMENT_DECLINED: lambda data: f"the payment was declined: {data.get('reason', '')}",
+    EventType.PAYMENT_EXPIRED: lambda data: "the payment was declined, and no other card was given in time",
     EventType.PAYMENT_FAILED: lambda data: "the payment was given up: see its dead letter",
     EventType.CANCEL_REQUESTED: lambda data: f"asked for: {data.get('reason', '')}",
 }

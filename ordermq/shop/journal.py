@@ -13,7 +13,7 @@ Invariants
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ordermq.clock import utc_now
@@ -22,14 +22,15 @@ from ordermq.shop import events
 from ordermq.shop.alerts import Alert
 from ordermq.shop.commands import command_of
 from ordermq.shop.events import Event, EventType, Step, StoredEvent
-from ordermq.shop.saga import Readiness, State, Status, advance, readiness
+from ordermq.shop.saga import Readiness, State, Status, advance, readiness, terms_of
 from ordermq.store.arrays import arrays_of, insert_into
 from ordermq.task import Transaction
 
 MAX_ATTENTION_CHARS = 500
 
 _LOCK = """
-    SELECT order_id, status, pending, version, traceparent, customer_id, currency, total_minor
+    SELECT order_id, status, pending, charge, notify, version, traceparent, customer_id, currency,
+           total_minor, refunded_minor
       FROM shop.orders WHERE order_id = ANY(%s) ORDER BY order_id COLLATE "C" FOR NO KEY UPDATE
 """
 
@@ -43,15 +44,16 @@ _ADD_EVENTS = insert_into(
 _SAVE = """
     UPDATE shop.orders AS o
        SET status = v.status, pending = string_to_array(v.pending, ' '), version = v.version,
-           updated_at = clock_timestamp(),
+           refunded_minor = v.refunded_minor, updated_at = clock_timestamp(),
            attention_reason = coalesce(
                CASE WHEN NOT v.is_resolved THEN o.attention_reason END, v.attention_reason),
            terminal_at = CASE
                WHEN o.status = v.status THEN o.terminal_at
                WHEN v.status IN ('completed', 'cancelled', 'refunded') THEN clock_timestamp()
            END
-      FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::bool[])
-           AS v (order_id, status, pending, version, attention_reason, is_resolved)
+      FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::text[],
+                  %s::bool[])
+           AS v (order_id, status, pending, version, refunded_minor, attention_reason, is_resolved)
      WHERE o.order_id = v.order_id
 """
 
@@ -60,8 +62,9 @@ _SAVE = """
 class LockedOrder:
     """An order's row, locked until the transaction ends.
 
-    ``attention`` is a reason raised in this transaction. ``is_resolved`` says that a
-    person has resolved whatever reason was raised before it.
+    ``refunded_minor`` is what went back to the customer of the money that was taken last; a change
+    of it is written with the order's next event. ``attention`` is a reason raised in this
+    transaction. ``is_resolved`` says that a person has resolved whatever reason was raised before it.
     """
 
     order_id: str
@@ -71,6 +74,7 @@ class LockedOrder:
     customer_id: str
     currency: str
     total_minor: int
+    refunded_minor: int
     attention: str | None = None
     is_resolved: bool = False
 
@@ -91,7 +95,7 @@ class Journal:
         self._commands: list[Command] = []
         self._alerts: list[Alert] = []
         self.orders: dict[str, LockedOrder] = {
-            row[0]: LockedOrder(row[0], _state(row[1], row[2]), *row[3:])
+            row[0]: LockedOrder(row[0], _state(*row[1:5]), *row[5:])
             for row in tx.fetch_all(_LOCK, (sorted(set(order_ids)),))
         }
 
@@ -107,12 +111,14 @@ class Journal:
         step: Step | None = None,
         *,
         attention: str = "",
+        expires_s: float = 0.0,
         **data: Any,
     ) -> None:
         """Add an event to a locked order, and the commands that follow. Nothing is written yet.
 
         ``data`` holds ids and amounts only. ``attention`` is the reason that a person
-        reads if the saga asks for one. Raises IllegalEvent.
+        reads if the saga asks for one. An expiry that follows is sent in ``expires_s`` seconds.
+        Raises IllegalEvent.
         """
         order = self.orders[order_id]
         # "" lets the transaction fill in the trace of the message that is being handled. Without
@@ -132,7 +138,9 @@ class Journal:
                 order_id, order.version, event, status=move.state.status, occurred_at=utc_now(), data=data
             )
         )
-        self._commands += [command_of(each, order_id, order.version, traceparent) for each in move.sends]
+        for each in move.sends:
+            command = command_of(each, order_id, order.version, traceparent)
+            self._commands.append(replace(command, delay_s=expires_s) if each is Step.EXPIRE else command)
 
     def write(self) -> None:
         """Write the recorded events, the new states and the commands."""
@@ -140,7 +148,7 @@ class Journal:
         rows = [
             (
                 order.order_id, str(order.state.status), " ".join(sorted(order.state.pending)), order.version,
-                order.attention, order.is_resolved,
+                order.refunded_minor, order.attention, order.is_resolved,
             )
             for order in (self.orders[order_id] for order_id in changed)
         ]  # fmt: skip
@@ -153,5 +161,5 @@ class Journal:
         self._events, self._commands, self._alerts = [], [], []
 
 
-def _state(status: str, pending: list[str]) -> State:
-    return State(Status(status), frozenset(Step(each) for each in pending))
+def _state(status: str, pending: list[str], charge: str, notify: str) -> State:
+    return State(Status(status), frozenset(Step(each) for each in pending), terms_of(charge, notify))

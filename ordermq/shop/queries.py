@@ -224,7 +224,7 @@ _CANCELLATIONS = """
                                 WHERE later.order_id = e.order_id AND later.version > e.version
                                   AND later.type = 'order_reopened')
                AND type IN ('stock_rejected', 'reservation_failed', 'payment_declined', 'payment_failed',
-                            'cancel_requested')
+                            'payment_expired', 'cancel_requested')
              ORDER BY order_id, version) AS causes
      GROUP BY type
 """

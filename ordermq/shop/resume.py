@@ -33,7 +33,7 @@ from ordermq.message.envelope import MAX_HOP
 from ordermq.shop.commands import command_of
 from ordermq.shop.events import Event, EventType, Step
 from ordermq.shop.journal import Journal
-from ordermq.shop.saga import State, advance
+from ordermq.shop.saga import DEFAULT_TERMS, State, Terms, advance
 from ordermq.store import StoreTransaction, inbox, message_location, outgoing
 from ordermq.store.message_location import MessageLocation
 from ordermq.store.outgoing import OutboxRow
@@ -99,7 +99,10 @@ def _look_up(
 ) -> tuple[list[Resumed], list[tuple[Command, Step]]]:
     """Lock the orders; return the answers that need no message, and the commands of the pending steps."""
     journal = Journal(tx, order_ids)
-    senders_of = _senders_of(order_ids, tx)
+    senders_of = {
+        order_id: senders(events, journal.orders[order_id].state.terms)
+        for order_id, events in _histories(order_ids, tx).items()
+    }
     answers: list[Resumed] = []
     pending: list[tuple[Command, Step]] = []
     for order_id in order_ids:
@@ -148,13 +151,13 @@ def judge(location: MessageLocation, *, anew: bool = False) -> tuple[Found, str]
             return Found.SENT, f"last seen as {outcome}"
 
 
-def senders(events: Sequence[tuple[int, Event]]) -> dict[Step, int]:
+def senders(events: Sequence[tuple[int, Event]], terms: Terms = DEFAULT_TERMS) -> dict[Step, int]:
     """Return the version of the event that last sent each step; {} for an impossible history. Pure."""
     state: State | None = None
     sent: dict[Step, int] = {}
     try:
         for version, event in events:
-            move = advance(state, event)
+            move = advance(state, event, terms)
             state = move.state
             sent |= dict.fromkeys(move.sends, version)
     except IllegalEvent:
@@ -162,9 +165,9 @@ def senders(events: Sequence[tuple[int, Event]]) -> dict[Step, int]:
     return sent
 
 
-def _senders_of(order_ids: Sequence[str], tx: StoreTransaction) -> dict[str, dict[Step, int]]:
+def _histories(order_ids: Sequence[str], tx: StoreTransaction) -> dict[str, list[tuple[int, Event]]]:
     histories: dict[str, list[tuple[int, Event]]] = {}
     for order_id, version, event_type, step in tx.fetch_all(_EVENTS, (list(order_ids),)):
         event = Event(EventType(event_type), Step(step) if step else None)
         histories.setdefault(order_id, []).append((version, event))
-    return {order_id: senders(events) for order_id, events in histories.items()}
+    return histories

@@ -7,6 +7,7 @@ _TEXTS = {
     Template.ORDER_CONFIRMED: "Thank you. Your order {order_id} of {amount} is paid and on its way.",
     Template.ORDER_CANCELLED: "Your order {order_id} was cancelled. Anything we charged is paid back.",
     Template.ORDER_REFUNDED: "We have paid back {amount} for your order {order_id}.",
+    Template.PAYMENT_DUE: "Your card was declined. Please pay {amount} for {order_id} with another card.",
 }
 
 

@@ -275,6 +275,8 @@ def test_a_refund_of_a_completed_order_that_a_person_reported_agrees_with_the_bo
     assert report_refund(shop, "completed", "3.00").status == "completed"
     assert "payment_books_agree" in wrong(shop, ledger=books)
     report_refund(shop, "completed", "2.00", "re_2")
+    shop.run("points")
+    assert shop.show("completed").points == 5
     assert wrong(shop, ledger=books) == {}
     assert wrong(shop) == {}  # a chargeback is in no ledger
     assert report_refund(shop, "completed", "2.00", "re_2").is_duplicate

@@ -38,7 +38,7 @@ ENTRIES = (
     ("shop/settings.py", API, "email_gateway"),
     ("shop/handlers/points.py", BY_NAME, "choose"),
     ("shop/gateways/http.py", DRIVER, "readable response_class"),
-    ("shop/model.py", "a value that an order file may hold", "TEXT EMAIL"),
+    ("shop/model.py", "a value that an order file may hold", "TEXT"),
     ("shop/place.py", "a field of the SQL type shop.placement", "e_type e_occurred_at"),
     ("shop/split.py", "the documented rule, for refunds of a part", "shares worth"),
     ("shop/unreadable.py", BY_NAME, "ask_for_person"),

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ordermq.shop.commands import command_of
 from ordermq.shop.events import FAILED, NOTIFY, Event, EventType, Step
-from ordermq.shop.saga import TERMINAL, Readiness, Status, advance, can_happen, readiness
+from ordermq.shop.saga import CANCELLED, TERMINAL, Readiness, Status, advance, can_happen, readiness
 
 E, P, S = EventType, Step, Status
 
@@ -52,6 +52,7 @@ class World(RuleBasedStateMachine):
         self.stock = "on hand"
         self.gateway = None  # its first answer is its last
         self.refunds = 0
+        self.has_points = False
         self.has_intent = self.knows_capture = self.is_refunded = self.has_been_reopened = False
         self.happen(E.ORDER_PLACED)
 
@@ -66,7 +67,8 @@ class World(RuleBasedStateMachine):
             self.commands.append(command)
             self.notified[each] += each in NOTIFY
         if before is not None and before.status in (S.PAID, S.COMPLETED):
-            assert self.state.status in (S.PAID, S.COMPLETED), "after the money was taken, only forward"
+            goes_on = self.state.status in (S.PAID, S.COMPLETED)
+            assert goes_on or event_type is E.CANCEL_REQUESTED, "after the money was taken, only forward"
 
     # --- messages ---
 
@@ -104,7 +106,7 @@ class World(RuleBasedStateMachine):
         self.cancels_from, self.gives_up_from = cancels_from, gives_up_from
 
     @precondition(
-        lambda self: self.version >= self.cancels_from and can_happen(self.state.status, E.CANCEL_REQUESTED)
+        lambda self: self.version >= self.cancels_from and can_happen(self.state, E.CANCEL_REQUESTED)
     )
     @rule()
     def cancel(self):
@@ -140,7 +142,7 @@ class World(RuleBasedStateMachine):
                 return  # postponed: it comes again
             case Readiness.MOVED_ON:
                 self.commands.remove(command)
-                if step is P.AWARD and can_happen(self.state.status, E.POINTS_AWARDED):
+                if step is P.AWARD and can_happen(self.state, E.POINTS_AWARDED):
                     self.happen(E.POINTS_AWARDED, step)
                 return
         self.commands.remove(command)
@@ -155,11 +157,13 @@ class World(RuleBasedStateMachine):
             case P.REFUND:
                 self.refund(command)
             case P.SHIP:
-                assert self.stock == "reserved"
-                self.stock = "shipped"
-                self.happen(E.SHIPMENT_CREATED, step)
+                self.ship()
             case P.AWARD:
-                self.happen(E.POINTS_AWARDED, step)
+                self.has_points = self.state.status not in CANCELLED
+                self.happen(E.POINTS_AWARDED if self.has_points else E.POINTS_SKIPPED, step)
+            case P.ADJUST_POINTS:
+                self.has_points &= self.state.status not in CANCELLED
+                self.happen(E.POINTS_ADJUSTED, step)
             case _:
                 ends = [E.NOTIFICATION_SENT, E.NOTIFICATION_SKIPPED, E.NOTIFICATION_UNKNOWN]
                 self.happen(choose(ends), step)
@@ -170,6 +174,14 @@ class World(RuleBasedStateMachine):
             self.happen(E.STOCK_RESERVED, P.RESERVE)
         else:
             self.happen(E.STOCK_REJECTED, P.RESERVE)
+
+    def ship(self):
+        if self.state.status in CANCELLED:
+            self.happen(E.SHIPMENT_SKIPPED, P.SHIP)
+            return
+        assert self.stock == "reserved"
+        self.stock = "shipped"
+        self.happen(E.SHIPMENT_CREATED, P.SHIP)
 
     def prepare(self, command):
         is_wanted = self.state.status is S.RESERVED
@@ -260,6 +272,7 @@ class World(RuleBasedStateMachine):
             assert self.stock == "shipped"
         else:
             assert self.stock == "on hand"
+            assert not self.has_points
             assert self.refunds == (self.gateway is Answer.CAPTURED)
             assert (self.state.status is S.REFUNDED) is (self.refunds == 1)
 

@@ -151,9 +151,10 @@ Examples:
 @dry_run
 @common
 def cancel(order_id: str, reason: str, dry_run: bool, config_path: str | None) -> None:
-    """Cancel ORDER_ID if it is not paid yet. To cancel it again changes nothing.
+    """Cancel ORDER_ID if its goods have not left yet. To cancel it again changes nothing.
 
-    Exit 1 if there is no such order, 65 if it is paid.
+    Money that was taken is refunded, and points are taken back. Exit 1 if there is no such order,
+    65 if it is shipped (see 'order return' and 'order refund') or a refund of it is under way.
     """
     session = load_shop(config_path).session("ordermq order")
 

@@ -77,7 +77,7 @@ def outcome_from_state(
         case Readiness.READY:
             return None
         case Readiness.MOVED_ON:
-            return None if late and can_happen(order.state.status, late) else DONE
+            return None if late and can_happen(order.state, late) else DONE
         case Readiness.TOO_EARLY:
             return Postpone(f"order is {order.state.status}: too early to {step}")
 

@@ -1,4 +1,4 @@
-"""Queue ``points``: a customer earns a point for each whole unit of the currency of a paid order.
+"""Queue ``points``: a customer earns a point for each whole unit of the currency that the shop keeps.
 
 The points are rows of shop.points, and nothing else unless ``shop.points_gateway`` names a class.
 Then a points service books them first, under a key of the order, and the row says that it did.
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ordermq.config import Loaded
 from ordermq.errors import GatewayRefused, GatewayUnavailable
-from ordermq.shop.commands import POINTS, AwardPoints
+from ordermq.shop.commands import POINTS, AdjustPoints, AwardPoints
 from ordermq.shop.events import EventType, Step
 from ordermq.shop.gateways import PointsBooking, PointsGateway
 from ordermq.shop.gateways.chosen import points_gateway
@@ -25,7 +25,7 @@ from ordermq.shop.handlers.batch import (
 )
 from ordermq.shop.journal import Journal, LockedOrder
 from ordermq.shop.money import decimals_of
-from ordermq.shop.saga import can_happen
+from ordermq.shop.saga import CANCELLED, can_happen
 from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.task import (
     DONE,
@@ -47,22 +47,46 @@ _AWARD = """
     ON CONFLICT (order_id) DO NOTHING RETURNING order_id, points
 """
 
+_ADJUST = """
+    UPDATE shop.points AS p SET points = v.points FROM (VALUES %s) AS v (order_id, points)
+     WHERE p.order_id = v.order_id
+"""
+
 _UNTIL_BOOKED = RetryOptions(max_age_s=30 * 86_400.0)
 
 
 def choose(config: Any) -> Iterable[Any]:
     """Return the handlers of this queue: ours, or the one that calls ``shop.points_gateway``."""
     settings: ShopSettings = config.section(SECTION)
-    return [AwardPointsHandler if settings.points_gateway else award_points]
+    return [AwardPointsHandler if settings.points_gateway else award_points, adjust_points]
 
 
 @handler(queue=POINTS, message=AwardPoints, key="order_id", batch=BATCH, on_dead=partial(give_up, Step.AWARD))
 def award_points(messages: Sequence[AwardPoints], tx: Transaction) -> Sequence[Outcome]:
     """Credit each paid order once. A replayed dead letter may credit it after the order was completed."""
     batch = StepBatch(messages, Step.AWARD, tx, late=EventType.POINTS_AWARDED)
-    rows = [_row(batch.order(order_id)) for order_id in batch.ready]
+    rows = []
+    for order_id in batch.ready:
+        if batch.order(order_id).state.status in CANCELLED:
+            batch.record(order_id, EventType.POINTS_SKIPPED)
+        else:
+            rows.append(_row(batch.order(order_id)))
     for order_id, points in tx.fetch_values(_AWARD, rows):
         batch.record(order_id, EventType.POINTS_AWARDED, points=points)
+    return batch.write()
+
+
+@handler(
+    queue=POINTS, message=AdjustPoints, key="order_id", batch=BATCH,
+    on_dead=partial(give_up, Step.ADJUST_POINTS),
+)  # fmt: skip
+def adjust_points(messages: Sequence[AdjustPoints], tx: Transaction) -> Sequence[Outcome]:
+    """Leave each customer the points of the money that has stayed. An order without points gets none."""
+    batch = StepBatch(messages, Step.ADJUST_POINTS, tx)
+    points = {order_id: earned(batch.order(order_id)) for order_id in batch.ready}
+    tx.write_values(_ADJUST, list(points.items()))
+    for order_id in batch.ready:
+        batch.record(order_id, EventType.POINTS_ADJUSTED, points=points[order_id])
     return batch.write()
 
 
@@ -97,9 +121,10 @@ class AwardPointsHandler(ExternalHandler[AwardPoints, PointsRequest, PointsBooki
         journal = Journal(tx, claimed)
         answers = {
             order_id: outcome_from_state(journal, order_id, Step.AWARD, EventType.POINTS_AWARDED)
-            or self._request(journal.orders[order_id], claim.deadline_s)
+            or self._request(order_id, journal, claim.deadline_s)
             for order_id, claim in claimed.items()
         }
+        journal.write()
         return once_each((claim.message.order_id for claim in claims), answers)
 
     def call(self, request: PointsRequest) -> PointsBooking:
@@ -115,19 +140,34 @@ class AwardPointsHandler(ExternalHandler[AwardPoints, PointsRequest, PointsBooki
         booked = [each.result for each in finished if isinstance(each.result, PointsBooking)]
         rows = [(each.order_id, each.customer_id, each.points) for each in booked]
         for order_id, points in tx.fetch_values(_AWARD, rows):
-            if can_happen(journal.orders[order_id].state.status, EventType.POINTS_AWARDED):
+            state = journal.orders[order_id].state
+            if can_happen(state, EventType.POINTS_AWARDED):
                 journal.record(order_id, EventType.POINTS_AWARDED, Step.AWARD, points=points)
+            elif Step.AWARD in state.pending:  # cancelled meanwhile: the adjustment takes them back
+                journal.record(order_id, EventType.POINTS_SKIPPED, Step.AWARD)
         journal.write()
         return [_outcome(each.result) for each in finished]
 
-    def _request(self, order: LockedOrder, timeout_s: float) -> PointsRequest:
-        order_id, customer_id, points = _row(order)
+    def _request(self, order_id: str, journal: Journal, timeout_s: float) -> PointsRequest | Outcome:
+        order = journal.orders[order_id]
+        if order.state.status in CANCELLED:
+            journal.record(order_id, EventType.POINTS_SKIPPED, Step.AWARD)
+            return DONE
+        _, customer_id, points = _row(order)
         key = f"points:{self._shop}:{order_id}"
         return PointsRequest(PointsBooking(key, order_id, customer_id, points), timeout_s)
 
 
 def _row(order: LockedOrder) -> tuple[str, str, int]:
-    return order.order_id, order.customer_id, order.total_minor // 10 ** decimals_of(order.currency)
+    return order.order_id, order.customer_id, earned(order)
+
+
+def earned(order: LockedOrder) -> int:
+    """Return the points of an order: none if it was cancelled, fewer if a part of the money went back."""
+    if order.state.status in CANCELLED:
+        return 0
+    unit: int = 10 ** decimals_of(order.currency)
+    return (order.total_minor - order.refunded_minor) // unit
 
 
 def _outcome(result: PointsBooking | CallFailure) -> Outcome:

@@ -9,6 +9,7 @@ is asked within an hour, and ``by_hand`` ends the step.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from ordermq.clock import Deadline
 from ordermq.shop import payments
@@ -134,7 +135,8 @@ class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundRe
         match result:
             case RefundMade(made, capture_id):
                 refund_id = made.refund_id if isinstance(made, Refunded) else ""
-                said = {} if isinstance(made, Refunded) else {"said": made.said}
+                said: dict[str, Any] = {} if isinstance(made, Refunded) else {"said": made.said}
+                journal.orders[order_id].refunded_minor = payment.amount_minor
                 locked.set(order_id, PaymentState.REFUNDED, capture_id=capture_id, refund_id=refund_id)
                 journal.record(
                     order_id, EventType.PAYMENT_REFUNDED, Step.REFUND,

@@ -43,10 +43,10 @@ ORDERS = {
                  FULL JOIN (SELECT product_id, quantity, state FROM shop.reservations
                              WHERE order_id = o.order_id) AS h USING (product_id)) AS r ON true
          WHERE CASE
-               WHEN r.state IS NULL THEN o.status IN ('reserved', 'paid', 'completed')
+               WHEN r.state IS NULL THEN o.status NOT IN ('placed', 'cancelled', 'refunded')
                WHEN r.units IS DISTINCT FROM r.quantity THEN true
                WHEN o.status = 'placed' THEN true
-               WHEN o.status = 'reserved' THEN r.state <> 'reserved'
+               WHEN o.status IN ('reserved', 'payment_due') THEN r.state <> 'reserved'
                WHEN o.status = 'paid' AND 'ship' = ANY(o.pending) THEN r.state <> 'reserved'
                WHEN o.status IN ('paid', 'completed') THEN r.state <> 'shipped'
                WHEN 'release' = ANY(o.pending) THEN r.state <> 'reserved'
@@ -56,7 +56,8 @@ ORDERS = {
         SELECT o.order_id || ':'
                || CASE WHEN s.order_id IS NULL THEN ' no shipment' ELSE '' END
                || CASE WHEN p.order_id IS NULL THEN ' no points' ELSE '' END
-               || CASE WHEN n.order_id IS NULL THEN ' not notified' ELSE '' END
+               || CASE WHEN n.order_id IS NULL AND o.notify IN ('text', 'both') THEN ' not notified'
+                       ELSE '' END
           FROM shop.orders AS o
           LEFT JOIN shop.shipments AS s USING (order_id)
           LEFT JOIN shop.points AS p USING (order_id)
@@ -67,7 +68,7 @@ ORDERS = {
                         WHERE e.order_id = o.order_id AND e.step = 'notify_confirmed'
                           AND e.type IN ('notification_unknown', 'notification_failed')))
          WHERE o.status = 'completed'
-           AND (s.order_id IS NULL OR n.order_id IS NULL
+           AND (s.order_id IS NULL OR n.order_id IS NULL AND o.notify IN ('text', 'both')
                 OR p.order_id IS NULL AND NOT EXISTS (SELECT FROM shop.order_events AS e
                        WHERE e.order_id = o.order_id AND e.type = 'points_failed'))
     """,
@@ -80,7 +81,9 @@ ORDERS = {
           FROM shop.orders AS o LEFT JOIN shop.payments AS p USING (order_id)
          WHERE p.amount_minor <> o.total_minor OR p.currency <> o.currency
             OR CASE
+               WHEN o.charge = 'free' THEN p.order_id IS NOT NULL
                WHEN o.status IN ('paid', 'completed') THEN p.state IS DISTINCT FROM 'captured'
+               WHEN o.charge = 'paid' AND o.status = 'placed' THEN p.state IS DISTINCT FROM 'captured'
                WHEN o.status = 'refunded' THEN p.state IS DISTINCT FROM 'refunded'
                WHEN o.status = 'cancelled' AND o.pending && '{capture,refund}' THEN p.state = 'refunded'
                WHEN o.status = 'cancelled' THEN p.state IN ('intent', 'unknown', 'captured', 'refunded')
@@ -98,7 +101,7 @@ PAYMENT_BOOKS = {
         SELECT b.order_id || ': ' || CASE WHEN captures > 0 THEN 'capture' ELSE 'refund' END
                || ' of an unknown order'
           FROM booked AS b LEFT JOIN shop.orders AS o USING (order_id)
-         WHERE o.order_id IS NULL AND captured_minor <> refunded_minor
+         WHERE o.order_id IS NULL AND b.captured_minor <> b.refunded_minor
     """,
     # A refund that a person reported may be missing in the ledger, as a chargeback is.
     "payment_books_agree": """
@@ -113,6 +116,8 @@ PAYMENT_BOOKS = {
                       GROUP BY order_id) AS h USING (order_id)
          WHERE b.least <> o.total_minor OR b.most <> o.total_minor OR b.is_other_currency
             OR CASE
+               WHEN o.charge = 'free' THEN b.captures > 0
+               WHEN o.charge = 'paid' THEN b.refunded_minor > o.total_minor
                WHEN o.status IN ('paid', 'completed')
                    THEN b.captures IS DISTINCT FROM 1 OR b.refunded_minor > coalesce(h.minor, 0)
                WHEN o.status = 'refunded' AND h.minor IS NOT NULL THEN b.captures IS DISTINCT FROM 1

@@ -4,17 +4,24 @@ from collections.abc import Iterable, Sequence
 
 from ordermq.errors import IllegalEvent
 from ordermq.shop.events import Event, EventType, Step
-from ordermq.shop.saga import State, advance
+from ordermq.shop.saga import DEFAULT_TERMS, State, Terms, advance
 
 
-def disagreement(path: str, status: str, pending: Sequence[str], *, needs_attention: bool) -> str | None:
+def disagreement(
+    path: str,
+    status: str,
+    pending: Sequence[str],
+    *,
+    needs_attention: bool,
+    terms: Terms = DEFAULT_TERMS,
+) -> str | None:
     """Return how a history differs from the stored state; None if they agree.
 
     ``path`` is the order's events, oldest first, as ``type`` or ``type:step``, with
     spaces between.
     """
     try:
-        state, attention = fold(_events(path))
+        state, attention = fold(_events(path), terms)
     except (IllegalEvent, ValueError) as exc:
         return str(exc)
     if state is None:
@@ -28,7 +35,7 @@ def disagreement(path: str, status: str, pending: Sequence[str], *, needs_attent
     return None
 
 
-def fold(events: Iterable[Event]) -> tuple[State | None, bool]:
+def fold(events: Iterable[Event], terms: Terms = DEFAULT_TERMS) -> tuple[State | None, bool]:
     """Return the state after ``events``, None without any, and whether a person has to look.
 
     Raises IllegalEvent.
@@ -36,7 +43,7 @@ def fold(events: Iterable[Event]) -> tuple[State | None, bool]:
     state: State | None = None
     attention = False
     for event in events:
-        move = advance(state, event)
+        move = advance(state, event, terms)
         state = move.state
         attention = attention if move.attention is None else move.attention
     return state, attention

@@ -13,6 +13,7 @@ from ordermq.shop.gateways import LedgerEntry
 from ordermq.shop.gateways.chosen import payment_gateway, text_gateway
 from ordermq.shop.reconcile import checks
 from ordermq.shop.reconcile.history import disagreement
+from ordermq.shop.saga import terms_of
 from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.store.checks import ACKNOWLEDGE, MAX_OFFENDERS, Check, checks_of
 from ordermq.task import Transaction
@@ -51,9 +52,10 @@ _TEXTS = "CREATE TEMPORARY TABLE texts (reference text) ON COMMIT DROP"
 
 # Orders with the same history and state are one row: few of each differ.
 _HISTORIES = f"""
-    SELECT path, status, pending, needs_attention, coalesce(known, '{{}}'), count(*),
+    SELECT path, status, pending, charge, notify, needs_attention, coalesce(known, '{{}}'), count(*),
            (array_agg(order_id))[1:{MAX_OFFENDERS}]
-      FROM (SELECT o.order_id, o.status, o.pending, o.attention_reason IS NOT NULL AS needs_attention,
+      FROM (SELECT o.order_id, o.status, o.pending, o.charge, o.notify,
+                   o.attention_reason IS NOT NULL AS needs_attention,
                    string_agg(e.type || coalesce(':' || e.step, ''), ' ' ORDER BY e.version) AS path
               FROM shop.orders AS o LEFT JOIN shop.order_events AS e USING (order_id)
              GROUP BY o.order_id) AS histories
@@ -62,7 +64,7 @@ _HISTORIES = f"""
                    FROM ordermq.actions
                   WHERE action = '{ACKNOWLEDGE}' AND starts_with(subject, 'history_agrees ')
                   GROUP BY 1) AS acknowledged USING (order_id)
-     GROUP BY path, status, pending, needs_attention, known
+     GROUP BY path, status, pending, charge, notify, needs_attention, known
 """  # noqa: S608 # constants
 
 
@@ -120,8 +122,9 @@ def _history(tx: Transaction) -> Check:
     wrong: Counter[str] = Counter()
     offenders: list[str] = []
     histories = tx.fetch_all(_HISTORIES)
-    for path, status, pending, needs_attention, known, count, order_ids in histories:
-        fault = disagreement(path or "", status, pending, needs_attention=needs_attention)
+    for path, status, pending, charge, notify, needs_attention, known, count, order_ids in histories:
+        terms = terms_of(charge, notify)
+        fault = disagreement(path or "", status, pending, needs_attention=needs_attention, terms=terms)
         if fault is not None and fault not in known:
             wrong[fault] += count
             offenders += [f"{order_id}: {fault}" for order_id in order_ids]
