@@ -1,0 +1,26 @@
+"""Tests for a shop's own gateways: subclass a suite, give it your gateway and a service that misbehaves.
+
+docs/gateways.md shows how. pytest is needed.
+"""
+
+import pytest
+
+# Before the suites are imported, so that a failed assert says what it compared.
+pytest.register_assert_rewrite(*(f"{__name__}.{each}" for each in ("payment", "points", "text")))
+
+from ordermq.shop.testing.http_faults import FaultyService, HttpFaults, ServiceFault
+from ordermq.shop.testing.payment import PaymentGatewaySuite, PaymentService
+from ordermq.shop.testing.points import PointsGatewaySuite, PointsService
+from ordermq.shop.testing.text import TextGatewaySuite, TextService
+
+__all__ = [
+    "FaultyService",
+    "HttpFaults",
+    "PaymentGatewaySuite",
+    "PaymentService",
+    "PointsGatewaySuite",
+    "PointsService",
+    "ServiceFault",
+    "TextGatewaySuite",
+    "TextService",
+]
