@@ -6,7 +6,7 @@ from ordermq.config.settings import Shape, setting
 from ordermq.shop.minor_units import ISO, SERVICES
 
 # Card tokens and phone numbers are sent there; plain http is allowed on this machine only.
-_SERVICE = Shape(
+SERVICE = Shape(
     "https://..., or http:// to this machine, without credentials",
     r"https://[^\s/@?#]+(/[^\s?#]*)?|http://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?(/[^\s?#]*)?",
 )
@@ -43,7 +43,7 @@ class ShopSettings:
         shape=_CLASS_OR_EMPTY,
     )
     payment_url: str = setting(
-        "http://127.0.0.1:8081", "payment service; https unless it is on this machine", shape=_SERVICE
+        "http://127.0.0.1:8081", "payment service; https unless it is on this machine", shape=SERVICE
     )
     payment_units: str = setting(
         ISO, "whose minor units the payment service takes, where they differ from ISO 4217", choices=SERVICES
@@ -60,7 +60,7 @@ class ShopSettings:
         "only while its key lives, and then a person is asked",
     )
     sms_url: str = setting(
-        "http://127.0.0.1:8082", "SMS service; https unless it is on this machine", shape=_SERVICE
+        "http://127.0.0.1:8082", "SMS service; https unless it is on this machine", shape=SERVICE
     )
     gateway_connect_timeout_s: float = setting(3.0, "longest time to connect to a service", gt=0, le=60)
     gateway_timeout_s: float = setting(

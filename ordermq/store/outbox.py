@@ -45,6 +45,12 @@ _REFUSED = """
      WHERE o.outbox_id = v.outbox_id
 """
 
+_HASTEN = """
+    UPDATE ordermq.outbox SET available_at = now()
+     WHERE routing_key = %s AND correlation_id = %s AND type = ANY(%s) AND refusals = 0
+       AND available_at > now()
+"""
+
 _REFUSING = """
     SELECT routing_key, max(refused_reason) FROM ordermq.outbox WHERE refusals > 0 GROUP BY routing_key
 """
@@ -138,6 +144,14 @@ def has_refused(tx: StoreTransaction, key: str) -> bool:
     """Return whether a refused row of a queue waits for its time, or for another row to be taken."""
     row = tx.fetch_one(_IS_REFUSED, (key,))
     return row is not None and bool(row[0])
+
+
+def hasten(tx: StoreTransaction, queue: str, correlation_id: str, types: Sequence[str]) -> int:
+    """Let messages of these types that wait for their time be sent now; return how many.
+
+    Those that a queue refused keep their time. ``wake_relay`` after the commit saves its poll.
+    """
+    return tx.execute(_HASTEN, (queue, correlation_id, list(types)))
 
 
 def refusing(tx: StoreTransaction) -> list[tuple[str, str]]:

@@ -47,6 +47,51 @@ GIVEN_UP = (
 )
 
 MUTATIONS = (
+    # --- gateways ---
+    Mutation(
+        "a key of Stripe's that is used before it is written down", "ordermq/shop/gateways/stripe/gateway.py",
+        "        row = self._keys.begin(capture.key, capture.order_id)\n        if not row.is_new or",
+        "        row = self._keys.read(capture.key)\n        if row is not None and",
+        ("tests/functional/test_stripe_gateway.py::"
+         "test_a_key_is_written_down_before_it_is_used_and_what_it_made_after",),
+    ),
+    Mutation(
+        "a used key of Stripe's that is not looked up", "ordermq/shop/gateways/stripe/gateway.py",
+        "        if not row.is_new or self._search_first:\n",
+        "        if self._search_first:\n",
+        ("tests/functional/test_stripe_gateway.py::"
+         "test_a_capture_again_after_a_day_is_looked_up_and_no_second_one",),
+    ),
+    Mutation(
+        "a declined PaymentIntent that may be paid later", "ordermq/shop/gateways/stripe/gateway.py",
+        '        if isinstance(answer, Declined) and text_of(intent, "status") != "canceled":\n',
+        "        if isinstance(answer, Declined) and not intent:\n",
+        ("tests/functional/test_stripe_gateway.py::test_a_declined_payment_can_never_be_paid_later",),
+    ),
+    Mutation(
+        "a webhook that anybody may send", "ordermq/shop/gateways/stripe/signature.py",
+        "    if not any(matches):\n",
+        "    if not matches:\n",
+        ("tests/unit/test_stripe_signature.py",),
+    ),
+    Mutation(
+        "a webhook that is repeated for ever", "ordermq/shop/gateways/stripe/signature.py",
+        "    if abs(now_s - int(signed_at)) > tolerance_s:\n",
+        "    if now_s < 0:\n",
+        ("tests/unit/test_stripe_signature.py",),
+    ),
+    Mutation(
+        "an event of Stripe's that has its effect each time", "ordermq/shop/gateways/stripe/webhook.py",
+        "_hasten(body, tx) if is_new else 0",
+        "_hasten(body, tx)",
+        ("tests/functional/test_stripe_webhook.py::test_an_event_that_comes_again_changes_nothing",),
+    ),
+    Mutation(
+        "points booked under a key of each attempt", "ordermq/shop/handlers/points.py",
+        'key = f"points:{self._shop}:{order_id}"',
+        'key = f"points:{self._shop}:{order_id}:{id(order)}"',
+        ("tests/functional/test_points_gateway.py",),
+    ),
     # --- one order does not stop the others ---
     Mutation(
         "a backoff that one message lengthens for all", "ordermq/consumer/breaker.py",

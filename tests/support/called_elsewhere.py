@@ -37,6 +37,14 @@ ENTRIES = (
     ("shop/gateways/email.py", API, "html"),
     ("shop/settings.py", API, "email_gateway"),
     ("shop/handlers/points.py", BY_NAME, "choose"),
+    ("shop/gateways/stripe/gateway.py", "named by the setting shop.payment_gateway", "StripeGateway"),
+    ("shop/gateways/stripe/wsgi.py", PYTHON, "__getattr__"),
+    (
+        "shop/testing/http_faults.py",
+        HTTP_SERVER,
+        "daemon_threads handle_error protocol_version disable_nagle_algorithm do_GET do_POST do_PUT do_PATCH"
+        " do_DELETE log_message",
+    ),
     ("shop/gateways/http.py", DRIVER, "readable response_class"),
     ("shop/model.py", "a value that an order file may hold", "TEXT"),
     ("shop/place.py", "a field of the SQL type shop.placement", "e_type e_occurred_at"),
@@ -58,7 +66,7 @@ ENTRIES = (
     (
         "testing/proxy.py",
         TESTS,
-        "cut cut_after bandwidth blackhole half_close corrupt refuse bytes_to_server bytes_to_client",
+        "cut_after bandwidth blackhole half_close corrupt bytes_to_server bytes_to_client",
     ),
     ("testing/stack/administration.py", TESTS, "add_user delete_user"),
     ("testing/stack/broker.py", TESTS, "alarm clear_alarms"),

@@ -21,11 +21,11 @@ import select
 import socket
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from ordermq.clock import Deadline
 from ordermq.errors import GatewayUnavailable, OutcomeUnknown
@@ -67,16 +67,25 @@ class JsonClient:
     """A service at a base URL. Safe for many threads; its connections are closed with this object.
 
     Each call blocks for ``timeout_s`` seconds at most. A shorter limit can be given with the
-    call, a longer one cannot.
+    call, a longer one cannot. ``headers`` returns what each request carries in addition, such as
+    a login that may change.
     """
 
-    def __init__(self, base_url: str, *, connect_timeout_s: float, timeout_s: float) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        connect_timeout_s: float,
+        timeout_s: float,
+        headers: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         url = urlsplit(base_url)
         self._kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
         self._host, self._port = url.hostname or "", url.port
         self._prefix = url.path.rstrip("/")
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
+        self._headers = headers
         self._idle: deque[http.client.HTTPConnection] = deque()  # the connection used last is taken first
         weakref.finalize(self, _close_all, self._idle)
 
@@ -96,11 +105,27 @@ class JsonClient:
 
         Raises GatewayUnavailable (no effect, HTP1) or OutcomeUnknown.
         """
-        headers = {"Content-Type": "application/json"}
-        if idempotency_key is not None:
-            headers["Idempotency-Key"] = idempotency_key
-        payload = json.dumps(body).encode()
-        return self._send(_Request("POST", path, payload, headers, idempotency_key is not None), timeout_s)
+        return self._post(path, "application/json", json.dumps(body).encode(), idempotency_key, timeout_s)
+
+    def post_form(
+        self,
+        path: str,
+        form: Mapping[str, object],
+        *,
+        idempotency_key: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """Send ``form`` as a form; the rest is as with ``post``."""
+        payload = urlencode({name: str(value) for name, value in form.items()}).encode()
+        return self._post(path, "application/x-www-form-urlencoded", payload, idempotency_key, timeout_s)
+
+    def _post(
+        self, path: str, content_type: str, payload: bytes, key: str | None, timeout_s: float | None
+    ) -> Answer:
+        headers = {"Content-Type": content_type}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        return self._send(_Request("POST", path, payload, headers, key is not None), timeout_s)
 
     def _send(self, request: _Request, timeout_s: float | None) -> Answer:
         limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
@@ -148,7 +173,7 @@ class JsonClient:
     ) -> Answer:
         connection.sock.settimeout(_left_s(deadline))
         connection.response_class = partial(_BoundedResponse, deadline=deadline)  # type: ignore[assignment] # called like the class
-        headers = {"Accept": "application/json", **request.headers}
+        headers = {"Accept": "application/json", **self._headers(), **request.headers}
         connection.request(request.method, self._prefix + request.path, request.payload, headers)
         with connection.getresponse() as response:
             raw = response.read(MAX_ANSWER_BYTES + 1)
