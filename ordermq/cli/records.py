@@ -35,7 +35,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A record that was refused: its line, the reason, how it begins, and its own id if it has one."""
+    """A record that was refused: its line, the reason, how it begins, and its own id if it has one.
+
+    Rejects are counted by the words of ``reason`` before its first colon, so these name the cause
+    alone: "not UTF-8: at byte 7".
+    """
 
     line: int
     reason: str
@@ -56,7 +60,12 @@ def read_lines(stream: ByteStream) -> Iterator[Line | Reject]:
 
     Raises BadInput for a file that is not UTF-8 at all, and where a gzip stream is broken.
     """
-    for number, (data, broken) in enumerate(_split(_chunks(stream)), start=1):
+    yield from lines_of(read_chunks(stream))
+
+
+def lines_of(chunks: Iterator[bytes]) -> Iterator[Line | Reject]:
+    """Yield every line of an unpacked file that is not blank, in order."""
+    for number, (data, broken) in enumerate(_split(chunks), start=1):
         text = data.decode("utf-8", "replace")
         if reason := broken or _unreadable(data):
             yield Reject(number, reason, beginning(text))
@@ -86,11 +95,11 @@ def beginning(record: str) -> str:
 
 def _unreadable(data: bytes) -> str | None:
     if b"\x00" in data:
-        return f"contains a NUL at byte {data.index(0)}"
+        return f"contains a NUL: at byte {data.index(0)}"
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as exc:
-        return f"not UTF-8 at byte {exc.start}"
+        return f"not UTF-8: at byte {exc.start}"
     return None
 
 
@@ -101,8 +110,8 @@ def _head(stream: ByteStream) -> bytes:
     return head
 
 
-def _chunks(stream: ByteStream) -> Iterator[bytes]:
-    """Yield the file's content, unpacked. Raises BadInput."""
+def read_chunks(stream: ByteStream) -> Iterator[bytes]:
+    """Yield the file's content, unpacked and without its byte order mark. Raises BadInput."""
     head = _head(stream)
     if head[:2] in _WIDE_BOMS:
         raise BadInput(f"the file is {_WIDE_BOMS[head[:2]]}; convert it to UTF-8 first")

@@ -33,8 +33,8 @@ def test_a_byte_order_mark_is_dropped_plain_and_packed() -> None:
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (b"\xff\xfe\x80", "not UTF-8 at byte 0"),
-        (b"ab\x00c", "contains a NUL at byte 2"),
+        (b"\xff\xfe\x80", "not UTF-8: at byte 0"),
+        (b"ab\x00c", "contains a NUL: at byte 2"),
         (b"x" * (MAX_LINE_BYTES + 1), f"longer than {MAX_LINE_BYTES} bytes"),
     ],
 )

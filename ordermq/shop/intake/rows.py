@@ -8,39 +8,56 @@ line alone is broken, and reading goes on with the next one.
 import csv
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ordermq.cli.records import Line, Reject
 from ordermq.errors import BadInput
 
-MAX_ROW_LINES = 50  # of one quoted cell: more than any address or remark has
-ORDER_ID = "order_id"
+MAX_ROW_LINES = 100  # of one quoted cell: more than any address or remark has
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The column that says which order a row belongs to, and what the order_id is made of its cell."""
+
+    column: str
+    order_id: Callable[[str], str] = str
+
+    def of(self, cells: Mapping[str, str]) -> str:
+        """Return the order that the row's cells name; "" if they name none."""
+        cell = cells.get(self.column, "")
+        return "" if "\ufffd" in cell else self.order_id(cell)
 
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One row and the line it begins on. ``cells`` has those that can be read for certain."""
+    """One row and the line it begins on. ``cells`` has those that can be read for certain.
+
+    ``order_id`` is the order that the row belongs to; empty if nothing says which.
+    """
 
     line: int
     text: str
     cells: Mapping[str, str]
+    order_id: str = ""
     problem: str = ""
     may_hide_another: bool = False  # a line's end was lost, so a part of the text may be another row
 
-    @property
-    def order_id(self) -> str:
-        """The order that the row belongs to; empty if nothing says which."""
-        order_id = self.cells.get(ORDER_ID, "")
-        return "" if "\ufffd" in order_id else order_id
 
-
-def read_rows(lines: Iterable[Line | Reject], columns: Sequence[str]) -> Iterator[TableRow]:
+def read_rows(
+    lines: Iterable[Line | Reject], columns: Sequence[str], key: Key | None = None
+) -> Iterator[TableRow]:
     """Yield a row for every line, or for the lines of one quoted cell, in their order."""
+    for row in _rows(lines, columns):
+        yield replace(row, order_id=key.of(row.cells)) if key else row
+
+
+def _rows(lines: Iterable[Line | Reject], columns: Sequence[str]) -> Iterator[TableRow]:
     source, waiting = iter(lines), deque[Line | Reject]()
     while (line := waiting.popleft() if waiting else next(source, None)) is not None:
         if isinstance(line, Reject):
-            yield TableRow(line.line, line.record, _certain(line.record, columns), line.reason)
+            yield TableRow(line.line, line.record, _certain(line.record, columns), problem=line.reason)
             continue
         parts = [line]
         if _is_open(line.text):
@@ -55,6 +72,8 @@ def read_rows(lines: Iterable[Line | Reject], columns: Sequence[str]) -> Iterato
 def split(text: str) -> list[str]:
     """Return the cells of one row; a line break becomes a space. Raises BadInput for what is not CSV."""
     try:
+        if "\n" not in text:
+            return [cell.strip() for cell in next(csv.reader([text], strict=True))]
         cells = next(csv.reader(_lines(text), strict=True))
         return [re.sub(r"\r?\n", " ", cell).strip() for cell in cells]
     except csv.Error as exc:
@@ -86,13 +105,15 @@ def _row(number: int, text: str, columns: Sequence[str]) -> TableRow:
     try:
         cells = split(text)
     except BadInput as exc:
-        return TableRow(number, text, _certain(text, columns), str(exc), "\r" in text)
+        certain = _certain(text, columns)
+        return TableRow(number, text, certain, problem=str(exc), may_hide_another="\r" in text)
     if len(cells) == len(columns):
         return TableRow(number, text, dict(zip(columns, cells, strict=True)))
     # Cells are missing, or there are too many: only the first one is certainly in its place.
-    problem = f"{len(cells)} cells under {len(columns)} columns"
+    problem = f"the wrong number of cells: {len(cells)} cells under {len(columns)} columns"
     is_two = len(cells) >= 2 * len(columns) - 1
-    return TableRow(number, text, dict(zip(columns[:1], cells, strict=False)), problem, is_two)
+    first = dict(zip(columns[:1], cells, strict=False))
+    return TableRow(number, text, first, problem=problem, may_hide_another=is_two)
 
 
 def _certain(text: str, columns: Sequence[str]) -> dict[str, str]:

@@ -30,11 +30,12 @@ from ordermq.cli.records import Line, Reject, reject
 from ordermq.errors import BadInput
 from ordermq.shop.adjustment import Adjustment, AdjustmentKind, sum_of
 from ordermq.shop.intake.record import Entry
-from ordermq.shop.intake.rows import ORDER_ID, TableRow, read_rows, split
-from ordermq.shop.intake.spool import Record, Spool
+from ordermq.shop.intake.rows import Key, read_rows, split
+from ordermq.shop.intake.spool import UNREADABLE, Record, Spool
 from ordermq.shop.model import MAX_ITEMS, Contact, Item, Notify, Order, PaidBefore
 from ordermq.shop.money import minor_units
 
+ORDER_ID = "order_id"
 OF_ITEM = "item_"  # before the name of a kind: the adjustment is the line's, not the order's
 
 _NEEDED = ("order_id", "customer_id", "currency", "product_id", "quantity")
@@ -68,39 +69,20 @@ def read_table(lines: Iterable[Line | Reject]) -> Iterator[Entry | Reject]:
     else:
         return
     with closing(Spool()) as spool:
-        _fill(spool, read_rows(source, columns))
+        spool.fill(read_rows(source, columns, Key(ORDER_ID)), f"{ORDER_ID}: empty")
         for record in spool.records():
             yield _taken(record, spool)
-
-
-def _fill(spool: Spool, rows: Iterable[TableRow]) -> None:
-    """Put in the rows; note which orders stand beside a row that may be theirs."""
-    before, doubt = "", ""
-    for row in rows:
-        spool.add(row)
-        if doubt and row.order_id:
-            spool.doubt(row.order_id, doubt)
-        if row.order_id:
-            before, doubt = row.order_id, ""
-        if row.may_hide_another or not row.order_id:
-            doubt = f"line {row.line}, beside it, cannot be read and may be a row of it: {_problem_of(row)}"
-            if before:
-                spool.doubt(before, doubt)
-
-
-def _problem_of(row: TableRow) -> str:
-    return row.problem or f"{ORDER_ID}: empty"
 
 
 def _taken(record: Record, spool: Spool) -> Entry | Reject:
     line = Line(record.line, record.text)
     if not record.order_id:
-        return reject(line, record.problem or f"{ORDER_ID}: empty")
+        return reject(line, record.problem)
     rows = spool.rows(record.order_id, MAX_ITEMS + 1)
     try:
         for row in rows:
             if row.problem:
-                raise BadInput(f"line {row.line}: {row.problem}")
+                raise BadInput(f"{UNREADABLE}: line {row.line}, {row.problem}")
         if len(rows) > MAX_ITEMS:
             raise BadInput(f"more than {MAX_ITEMS} rows")
         cells = [row.cells for row in rows]
