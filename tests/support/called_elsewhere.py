@@ -46,6 +46,7 @@ ENTRIES = (
         " do_DELETE log_message",
     ),
     ("shop/gateways/http.py", DRIVER, "readable response_class"),
+    ("shop/intake/mapping.py", "a value of --paid", "PLACE"),
     ("shop/model.py", "a value that an order file may hold", "TEXT"),
     ("shop/place.py", "a field of the SQL type shop.placement", "e_type e_occurred_at"),
     ("shop/split.py", "the documented rule, for refunds of a part", "shares worth"),

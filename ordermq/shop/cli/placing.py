@@ -1,9 +1,12 @@
 """Placing many orders in batches. Bad orders are set aside, and outages of the database are waited out.
 
 Invariants
-    IMP1  in = accepted + duplicate + cancelled + rejected, also when a batch had to be tried again.
+    IMP1  in = accepted + duplicate + cancelled + skipped + rejected, also when a batch had to be tried
+        again.
     IMP2  A batch whose commit is unknown is placed again. Orders that were committed the
         first time are duplicates then, and no order is placed twice.
+    IMP3  Of several orders that have one name in their shop, the others are placed only after the
+        order_id made of the name is the oldest one's own. So none is placed under two order_ids.
 """
 
 import logging
@@ -20,7 +23,7 @@ from ordermq.cli.records import Reject, beginning
 from ordermq.cli.rejects import RejectsFile
 from ordermq.clock import monotonic_s
 from ordermq.errors import Contention, DataRefused, OrderConflict, StoreUnavailable
-from ordermq.shop.intake import Entry
+from ordermq.shop.intake import Entry, Skipped
 from ordermq.shop.intake.generate import json_line
 from ordermq.shop.model import Order
 from ordermq.shop.place import Answers, Placed, place_orders
@@ -37,14 +40,22 @@ Place = Callable[[Sequence[Order]], Answers]
 
 @dataclass
 class Counts:
-    """What became of the records read so far. ``cancelled``: placed before, and cancelled since."""
+    """What became of the records read so far.
 
-    read: int = 0
+    ``cancelled``: placed before, and cancelled since. ``skipped``: in order, and not to be placed.
+    """
+
     accepted: int = 0
     duplicate: int = 0
     cancelled: int = 0
+    skipped: int = 0
     rejected: int = 0
     line: int = 0
+
+    @property
+    def read(self) -> int:
+        """All records that were counted (IMP1)."""
+        return self.accepted + self.duplicate + self.cancelled + self.skipped + self.rejected
 
     def count(self, answers: Iterable[Placed]) -> None:
         """Count the answers to orders that were placed, now or before."""
@@ -93,6 +104,7 @@ class Placer:
         self._place_orders = place
         self._rejects = rejects
         self._pace = pace
+        self._bereft: set[str | None] = set()  # shared order_ids that their oldest orders did not get
 
     def place(self, found: Iterable[Found], progress: Progress) -> None:
         """Place every order. Raises what ``place`` raises, except for DataRefused."""
@@ -102,13 +114,18 @@ class Placer:
 
     def _take(self, batch: Sequence[Found]) -> None:
         entries = [each for each in batch if isinstance(each, Entry)]
-        refused = self._place(entries)
-        for reject in sorted((*(each for each in batch if isinstance(each, Reject)), *refused), key=_line):
+        refused = self._place([each for each in entries if each.has_its_name])
+        self._bereft.update(each.record_id for each in refused if each.record_id in _shared(entries))
+        others = [each for each in entries if not each.has_its_name]
+        refused += self._place([each for each in others if each.shared_id not in self._bereft])
+        refused += [_bereft(each) for each in others if each.shared_id in self._bereft]
+        set_aside = [*(each for each in batch if isinstance(each, Reject)), *refused]
+        for reject in sorted(set_aside, key=_line):
             self._rejects.add(reject)
-        counts = self.counts
-        counts.read += len(batch)
-        counts.rejected += len(batch) - len(entries) + len(refused)
-        counts.line = max(counts.line, *(each.line for each in batch))
+        skipped = sum(isinstance(each, Skipped) for each in batch)
+        self.counts.skipped += skipped
+        self.counts.rejected += len(set_aside) - skipped
+        self.counts.line = max(self.counts.line, *(each.line for each in batch))
 
     def _place(self, entries: Sequence[Entry]) -> list[Reject]:
         """Place the orders and count them; return the rejects of those that could not be placed."""
@@ -131,6 +148,14 @@ class Placer:
             for entry, answer in zip(entries, answers, strict=True)
             if isinstance(answer, OrderConflict)
         ]
+
+
+def _shared(entries: Iterable[Entry]) -> set[str | None]:
+    return {each.shared_id for each in entries if each.shared_id is not None}
+
+
+def _bereft(entry: Entry) -> Reject:
+    return _refused(entry, f"conflict: order {entry.shared_id} is not the oldest of the orders with its name")
 
 
 def _line(reject: Reject) -> int:

@@ -14,6 +14,7 @@ from ordermq.cli.rejects import RejectsFile, refuse_empty
 from ordermq.cli.run import EXIT_CODES
 from ordermq.clock import monotonic_s
 from ordermq.errors import BadInput, Contention, StoreUnavailable
+from ordermq.shop.cli.exports import export_options, read_options
 from ordermq.shop.cli.placing import Counts, Place, Placer, Transactions
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.rehearsing import Rehearsal
@@ -27,6 +28,8 @@ from ordermq.store import migrate
 Examples:
   ordermq-publish orders orders.csv
   ordermq-publish orders olist.jsonl.gz --format olist --rate 500
+  ordermq-publish orders orders_export.csv --format shopify --paid place
+  ordermq-publish orders orders.json --format woocommerce --mapping mapping.toml --dry-run
   zcat orders.jsonl.gz | ordermq-publish orders - --json
   ordermq-publish orders orders.csv --dry-run --strict
 
@@ -43,8 +46,10 @@ record of the file could be read, or with --strict that a record was rejected.
     type=click.Choice(list(FORMATS)),
     default="native",
     show_default=True,
-    help="native: ordermq's JSON lines or CSV; olist: Olist's JSON lines.",
+    help="native: ordermq's JSON lines or CSV; olist: Olist's JSON lines; shopify: the CSV that Shopify"
+    " exports; woocommerce: orders of WooCommerce's REST API as a JSON array or JSON lines.",
 )
+@export_options
 @click.option(
     "--patience",
     "retry_for_s",
@@ -68,6 +73,8 @@ def command(
     *,
     file: str,
     format_: str,
+    paid: str,
+    mapping_path: Path | None,
     retry_for_s: float,
     rate: float,
     rejects_path: Path,
@@ -82,16 +89,17 @@ def command(
     docs/order-files.md describes the fields. A gzipped FILE is checked whole before the first
     order is placed; a pipe cannot be. Orders are placed in batches. Bad records go to the
     rejects file with their line and reason, and the others are placed. After an
-    interruption run it again: an order that was placed before counts as a duplicate.
-    One that was placed before and has been cancelled since stays cancelled, and is
-    counted by itself.
+    interruption run it again: an order that was placed before counts as a duplicate, and
+    stays cancelled if it was cancelled since. A dry run asks the database for each order,
+    and rolls back: it counts and rejects what a run would.
 
-    A dry run asks the database for each order, and rolls back: it counts and rejects what
-    a run would count and reject.
+    Orders that a shop exported as cancelled, refunded or shipped are skipped and kept in the
+    rejects file, and so are paid ones without --paid place.
 
-    JSON: {in, accepted, duplicate, cancelled, rejected, reasons, rejects, seconds, dry_run};
-    in = accepted + duplicate + cancelled + rejected.
+    JSON: {in, accepted, duplicate, cancelled, skipped, rejected, reasons, rejects, seconds, dry_run};
+    in = accepted + duplicate + cancelled + skipped + rejected.
     """
+    options = read_options(format_, paid, mapping_path)
     place = _place(config_path, retry_for_s, dry_run=dry_run, offline=offline)
     began_s = monotonic_s()
     stopped: BaseException | None = None
@@ -100,7 +108,7 @@ def command(
         try:
             source.check()
             with progress(source) as step:
-                placer.place(read_orders(source, format_), step)
+                placer.place(read_orders(source, format_, options), step)
         except (BadInput, StoreUnavailable, Contention, KeyboardInterrupt) as exc:
             stopped = exc
     if isinstance(stopped, BadInput) and placer.counts.read == 0:
@@ -131,6 +139,7 @@ def _summarise(counts: Counts, rejects: RejectsFile, seconds: float, *, as_json:
                 "accepted": counts.accepted,
                 "duplicate": counts.duplicate,
                 "cancelled": counts.cancelled,
+                "skipped": counts.skipped,
                 "rejected": counts.rejected,
                 "reasons": rejects.reasons,
                 "rejects": where,
@@ -142,6 +151,7 @@ def _summarise(counts: Counts, rejects: RejectsFile, seconds: float, *, as_json:
     write(
         f"in {counts.read} = accepted {counts.accepted} + duplicate {counts.duplicate}"
         f"{f' + cancelled before {counts.cancelled}' if counts.cancelled else ''}"
+        f"{f' + skipped {counts.skipped}' if counts.skipped else ''}"
         f" + rejected {counts.rejected}{' (dry run: nothing was placed)' if dry_run else ''};"
         f" {seconds:.1f} s, {counts.read / max(seconds, 0.001):.0f}/s"
     )

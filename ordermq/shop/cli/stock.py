@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -13,8 +14,9 @@ from ordermq.cli.records import Line, Reject, read_lines
 from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import BadInput
 from ordermq.shop import load_stock, queries
+from ordermq.shop.cli.exports import export_options, read_options
 from ordermq.shop.cli.program import load_shop
-from ordermq.shop.intake import FORMATS, Entry, read_orders
+from ordermq.shop.intake import FORMATS, Entry, Skipped, read_orders
 from ordermq.shop.intake.demand import demand_of, stock_for
 from ordermq.shop.intake.rows import read_rows, split
 
@@ -85,6 +87,7 @@ def show(products: tuple[str, ...], limit: int, as_json: bool, config_path: str 
 Examples:
   ordermq stock from-orders orders.jsonl > stock.csv
   ordermq stock from-orders olist.jsonl.gz --format olist --cover 0.9 > stock.csv
+  ordermq stock from-orders orders_export.csv --format shopify --paid place > stock.csv
 
 {EXIT_CODES}"""
 )
@@ -97,22 +100,32 @@ Examples:
     show_default=True,
     help="The part of their demand that the best-selling hundredth of the products gets.",
 )
+@export_options
 @common
-def from_orders(file: str, format_: str, cover: float, config_path: str | None) -> None:
+def from_orders(
+    *,
+    file: str,
+    format_: str,
+    cover: float,
+    paid: str,
+    mapping_path: Path | None,
+    config_path: str | None,
+) -> None:
     """Print stock for the orders of FILE, for demonstrations and tests.
 
     Every product gets the units that the orders ask for. The best sellers get only the part
-    --cover, so that some orders find too little stock. Orders that cannot be read are
-    skipped.
+    --cover, so that some orders find too little stock. Orders that cannot be read, or are not
+    to be placed, are left out.
     """
     counts: Counter[str] = Counter()
+    options = read_options(format_, paid, mapping_path)
 
     def orders(source: Input) -> Iterator[Entry]:
-        for found in read_orders(source, format_):
+        for found in read_orders(source, format_, options):
             if isinstance(found, Entry):
                 yield found
             else:
-                counts["skipped"] += 1
+                counts["skipped" if isinstance(found, Skipped) else "rejected"] += 1
 
     with Input(file) as source:
         rows = stock_for(demand_of(orders(source)), cover=cover)
@@ -121,8 +134,10 @@ def from_orders(file: str, format_: str, cover: float, config_path: str | None) 
         write(f"{product_id},{units}")
     if not rows:
         note(f"{source.name} holds no orders")
+    if counts["rejected"]:
+        note(f"{counts['rejected']} records could not be read as {format_}")
     if counts["skipped"]:
-        note(f"{counts['skipped']} records could not be read as {format_}")
+        note(f"{counts['skipped']} records are not to be placed, such as cancelled orders; see also --paid")
 
 
 def _rows(lines: Iterable[Line | Reject]) -> Iterator[tuple[str, int]]:

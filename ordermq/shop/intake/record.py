@@ -1,4 +1,4 @@
-"""What the readers of order files share: an order with its line, and strict JSON. Pure."""
+"""What the readers of order files share: what they find, and strict JSON. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ordermq.cli.records import beginning
+from ordermq.cli.records import Reject, beginning
 from ordermq.errors import BadInput, MessageError
 from ordermq.message.payload import check_strict
 from ordermq.shop.model import Order
@@ -19,10 +19,24 @@ _SEVENTH_DIGIT = re.compile(r'("placed_at"\s*:\s*"[^"\\]{0,30}\.[0-9]{6})[0-9]+'
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An order that was read, and the line where it begins."""
+    """An order that was read, and the line where it begins.
+
+    ``shared_id`` is the order_id that is made of the order's name, if other orders of the file have
+    that name too. The oldest of them has it; the others are placed only if it got it.
+    """
 
     line: int
     order: Order
+    shared_id: str | None = None
+
+    @property
+    def has_its_name(self) -> bool:
+        """Whether the order_id is the one that is made of the order's name alone."""
+        return self.shared_id in (None, self.order.order_id)
+
+
+class Skipped(Reject):
+    """A record that is in order and yet not to be placed, such as a cancelled order."""
 
 
 def decode(text: str, kind: type[T]) -> T:
