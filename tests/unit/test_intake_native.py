@@ -243,6 +243,14 @@ def test_a_quoted_cell_may_hold_line_breaks() -> None:
     assert isinstance(second, Entry)
 
 
+def test_a_quote_inside_of_a_cell_without_quotes_hides_no_end_of_another_cell() -> None:
+    rows = ['A-1,C,EUR,8",1,1299,0,,t,"Ada', 'Lovelace",', "A-2,C,EUR,P-1,1,1299,0,,t,Bob,"]
+    first, second = table(*rows, header=FULL)
+    assert isinstance(first, Entry)
+    assert (first.order.items[0].product_id, first.order.contact.name) == ('8"', "Ada Lovelace")
+    assert isinstance(second, Entry)
+
+
 def test_a_quote_that_is_never_closed_swallows_no_row() -> None:
     start = "C,EUR,P-1,1,1299,0,,t"
     found = brief(table(f'A-1,{start},"Ada,', f"A-2,{start},Bob,", f'A-3,{start},Eve",', header=FULL))

@@ -380,6 +380,12 @@ def test_line_ends_marks_and_line_breaks_in_cells_cost_nothing(end, mark):
     assert (first.line, second.line, len(first.order.items)) == (2, 7, 2)
 
 
+def test_a_cell_of_hundreds_of_lines_is_one_cell():
+    rows = shopify_order("#1", notes="\n".join(f'{n}: "{n}"' for n in range(900)))
+    first, second = read(shopify_file(rows, shopify_order("#2")))
+    assert (first.order.order_id, second.line) == ("1", 902)
+
+
 def test_columns_are_found_by_name_and_may_be_missing():
     old = [
         name for name in SHOPIFY_COLUMNS

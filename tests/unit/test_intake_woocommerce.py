@@ -100,6 +100,7 @@ def test_amounts_have_the_decimals_that_the_shop_shows():
     yen = order(woocommerce_line(1, "23600"), total="23600", currency="JPY")
     assert yen.total_minor == 23600
     assert isinstance(read_one(woocommerce_line(1, "10.005"), total="10.005"), Reject)
+    assert isinstance(read_one(woocommerce_line(1, 10), total="10.50"), Reject)
 
 
 def test_three_decimals_and_numbers_in_the_place_of_text_are_exact():

@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ordermq.cli.records import Line, Reject
+from ordermq.cli.records import MAX_LINE_BYTES, Line, Reject
 from ordermq.errors import BadInput
 
-MAX_ROW_LINES = 100  # of one quoted cell: more than any address or remark has
+MAX_ROW_LINES = 1000  # of one quoted cell: more than any remark, or list of attributes, has
+MAX_ROW_CHARS = MAX_LINE_BYTES
+_LONG_CHARS = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +88,20 @@ def split(text: str) -> list[str]:
 def _continuation(line: Line, source: Iterator[Line | Reject], waiting: deque[Line | Reject]) -> list[Line]:
     """Take the lines up to the one that closes the quote; none, put back, if no line near does."""
     taken: list[Line] = []
-    text = line.text
-    while len(taken) < MAX_ROW_LINES:
+    quotes, chars = line.text.count('"'), len(line.text)
+    while len(taken) < MAX_ROW_LINES and chars < MAX_ROW_CHARS:
         following = waiting.popleft() if waiting else next(source, None)
         if not isinstance(following, Line):
             if following is not None:
                 waiting.appendleft(following)
             break
         taken.append(following)
-        text += "\n" + following.text
-        if '"' in following.text and not _is_open(text):
+        chars += len(following.text)
+        in_line = following.text.count('"')
+        quotes += in_line
+        # Of a long text it is costly to find out whether a quote is open. In good CSV their number says it.
+        is_likely = in_line and (quotes % 2 == 0 or chars < _LONG_CHARS)
+        if is_likely and not _is_open("\n".join(each.text for each in (line, *taken))):
             return taken
     waiting.extendleft(reversed(taken))
     return []

@@ -166,7 +166,7 @@ def _check_rounding(
 ) -> None:
     """Raise BadInput if the parts differ from the total by more than their rounding explains."""
     amounts = [amount for amount in _amounts(source, lines) if amount]
-    shown = min((-int(amount.as_tuple().exponent) for amount in amounts), default=0)
+    shown = max(-int(amount.as_tuple().exponent) for amount in (*amounts, _amount(source.total, "total")))
     unit_minor = 10 ** max(0, decimals_of(currency) - shown)
     if abs(rounding) > unit_minor * max(1, len(amounts) // 2):
         raise BadInput(
