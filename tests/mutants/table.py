@@ -38,6 +38,7 @@ LEASES = (
     f"{TABLES}::test_of_two_who_take_a_lease_at_the_same_moment_one_has_it",
     f"{TABLES}::test_whoever_finds_a_lease_taken_does_not_hold_up_its_release",
 )
+SHOPIFY = "tests/unit/test_intake_shopify.py"
 COMMANDS = "tests/functional/test_commands.py"
 INVENTORY = "tests/functional/test_orders_inventory.py"
 RETRIED = f"{CONSUMER}::test_mixed_outcomes_of_one_batch_are_settled_each_by_its_own"
@@ -355,5 +356,37 @@ MUTATIONS = (
         "_LATE = {\n    EventType.PAYMENT_CAPTURED,\n",
         "_LATE = {\n",
         SAGA,
+    ),
+    # --- orders that a shop exported ---
+    Mutation(
+        "an exported order that is paid already charged again", "ordermq/shop/intake/settling.py",
+        "    if is_paid and total_minor:\n",
+        "    if is_paid and not total_minor:\n",
+        (f"{SHOPIFY}::test_a_paid_order_is_skipped_unless_it_is_asked_for",),
+    ),
+    Mutation(
+        "a paid order of an export placed by default", "ordermq/shop/intake/shopify_order.py",
+        "    return _PAID if status == _PAID and options.paid is PaidOrders.SKIP else None\n",
+        "    return None\n",
+        (f"{SHOPIFY}::test_a_paid_order_is_skipped_unless_it_is_asked_for",),
+    ),
+    Mutation(
+        "a cancelled order of an export that is paid placed", "ordermq/shop/intake/shopify_order.py",
+        '    if first.get("cancelled at"):\n',
+        '    if status != _PAID and first.get("cancelled at"):\n',
+        (f"{SHOPIFY}::test_an_order_that_is_not_to_be_placed_is_skipped_with_its_word",),
+    ),
+    Mutation(
+        "a discount subtracted from the lines and from the order", "ordermq/shop/intake/shopify_order.py",
+        "        items, charges = list(discounted), replace(charges, discount=0)\n",
+        "        items = list(discounted)\n",
+        (f"{SHOPIFY}::test_a_discount_that_stands_in_the_lines_too_is_subtracted_once_and_there",),
+    ),
+    Mutation(
+        "one exported order placed under two order_ids", "ordermq/shop/cli/placing.py",
+        "        refused += self._place([each for each in others if each.shared_id not in self._bereft])\n",
+        "        refused += self._place(others)\n",
+        ("tests/unit/test_cli_exports.py::"
+         "test_no_order_is_placed_under_two_ids_whatever_files_come_in_which_order",),
     ),
 )  # fmt: skip
