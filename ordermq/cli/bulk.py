@@ -9,6 +9,7 @@ from time import sleep
 from typing import TypeVar
 
 from ordermq.clock import monotonic_s
+from ordermq.errors import BadInput
 from ordermq.failpoints import failpoint
 from ordermq.store import Session, StoreTransaction, outbox
 
@@ -45,9 +46,27 @@ def batches(take: Take[T], *, most: int, pace: Pace) -> Iterator[list[T]]:
 
 
 def taking(items: Iterable[T]) -> Take[T]:
-    """Return a function that takes the next of ``items``."""
+    """Return a function that takes the next of ``items``.
+
+    What came before a BadInput is returned first; the next call raises it.
+    """
     rest = iter(items)
-    return lambda limit: list(islice(rest, limit))
+    broken: BadInput | None = None
+
+    def take(limit: int) -> list[T]:
+        nonlocal broken
+        if broken is not None:
+            raise broken
+        taken: list[T] = []
+        try:
+            taken.extend(islice(rest, limit))
+        except BadInput as exc:
+            if not taken:
+                raise
+            broken = exc
+        return taken
+
+    return take
 
 
 def commit(session: Session, work: Callable[[StoreTransaction], T], *, dry_run: bool = False) -> T:

@@ -193,3 +193,14 @@ def test_json_lines_are_read_as_they_come(tmp_path):
         Rehearsal().place_unasked, tmp_path, "woocommerce",
     )  # fmt: skip
     assert (counts.accepted, counts.duplicate) == (2, 1)
+
+
+def test_the_orders_before_the_cut_of_an_array_are_placed_and_the_cut_is_an_error(tmp_path, capsys):
+    data = json.dumps([woocommerce_order(n) for n in range(1, 8)]).encode()
+    (tmp_path / "cut.json").write_bytes(data[: data.index(b"wc_order_6")])
+    argv = ["orders", str(tmp_path / "cut.json"), "--format", "woocommerce", "--offline", "--json"]
+    assert run(app, "ordermq-publish", [*argv, "--rejects", str(tmp_path / "rejects")]) == 65
+    said = capsys.readouterr()
+    summary = json.loads(said.out)
+    assert (summary["in"], summary["accepted"], summary["rejected"]) == (6, 5, 1)
+    assert "it was cut; get it again" in said.err
