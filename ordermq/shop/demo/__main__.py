@@ -311,7 +311,8 @@ class OrderPublishing(threading.Thread):
         if self._code != 0:
             raise StackError(f"ordermq-publish ended with {self._code}; see {self._errors}")
         counts: dict[str, int] = json.loads(self._output)
-        if counts["in"] != counts["accepted"] + counts["duplicate"] + counts["rejected"]:
+        parts = ("accepted", "duplicate", "cancelled", "skipped", "rejected")
+        if counts["in"] != sum(counts[name] for name in parts):
             raise StackError(f"the counts of ordermq-publish do not add up: {counts}")
         return counts
 
