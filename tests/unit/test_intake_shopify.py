@@ -3,6 +3,7 @@
 import io
 import re
 import tracemalloc
+from dataclasses import astuple
 from datetime import UTC, datetime
 
 import msgspec
@@ -15,6 +16,7 @@ from ordermq.errors import BadInput
 from ordermq.shop.intake import Entry, PaidOrders, ReadOptions, Skipped, read_orders
 from ordermq.shop.intake.identify import order_id_of, product_id_of
 from ordermq.shop.intake.mapping import ExportMapping
+from ordermq.shop.intake.shopify_total import ExportedAmounts, explain
 from ordermq.shop.model import PaidBefore
 from ordermq.shop.split import shares
 from tests.support.exports import SHOPIFY_COLUMNS, shopify_file, shopify_order
@@ -116,6 +118,25 @@ def test_a_discount_may_be_partly_of_the_lines_and_partly_of_the_shipping():
         "#1", MUGS, subtotal="20.80", shipping="9.00", discount="14.00", taxes="1.00", total="21.80"
     )
     assert added(found) == ({"discount": -500, "tax": 100}, 2580)
+
+
+cents = st.integers(0, 10**7)
+
+
+@given(st.tuples(*[cents] * 5), st.integers(0, 100), st.booleans(), st.booleans())
+def test_any_order_whose_columns_agree_is_taken_at_its_total(amounts, share, on_top, counts_tips):
+    lines, shipping, taxes, duties, tips = amounts
+    of_lines, of_shipping = lines * share // 100, shipping * share // 100
+    subtotal = lines - of_lines + tips * counts_tips
+    total = lines - of_lines + tips + shipping - of_shipping + taxes * on_top + duties
+    found = ExportedAmounts(
+        currency="EUR", lines=lines, tips=tips, subtotal=subtotal, shipping=shipping, taxes=taxes,
+        duties=duties, discount=of_lines + of_shipping, total=total,
+    )  # fmt: skip
+    charges = explain(found)
+    added = charges.shipping + charges.tax_on_top + charges.duties + charges.tips
+    assert lines - charges.discount + added == total
+    assert min(astuple(charges)) >= 0
 
 
 def test_lines_that_do_not_make_the_subtotal_reject_the_order():

@@ -103,6 +103,30 @@ def test_amounts_have_the_decimals_that_the_shop_shows():
     assert isinstance(read_one(woocommerce_line(1, 10), total="10.50"), Reject)
 
 
+cents = st.integers(0, 10**7)
+
+
+def plain(amount_minor):
+    return f"{amount_minor // 100}.{amount_minor % 100:02}"
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), cents, cents, cents), min_size=1, max_size=5),
+    cents,
+    st.integers(-1, 1),
+)
+def test_any_amounts_that_differ_by_their_rounding_make_the_total_exactly(parts, shipping, off):
+    lines = [
+        woocommerce_line(units, plain(total), plain(tax), subtotal=plain(total + coupon))
+        for units, total, tax, coupon in parts
+    ]
+    wanted = sum(total + tax for _, total, tax, _ in parts) + shipping
+    total = max(0, wanted + off)
+    found = order(*lines, total=plain(total), shipping_total=plain(shipping))
+    assert found.total_minor == total
+    assert found.quantities() == {"MUG-B": sum(units for units, *_ in parts)}
+
+
 def test_three_decimals_and_numbers_in_the_place_of_text_are_exact():
     line = woocommerce_line(1, 1.25, 0)
     assert order(line, total=1.250, currency="KWD").total_minor == 1250
@@ -278,7 +302,7 @@ def test_what_cannot_be_read_rejects_its_order_with_the_field(fields, said):
     before, bad, behind = read(data)
     assert isinstance(bad, Reject)
     assert said in bad.reason
-    assert bad.line == 2
+    assert (bad.line, bad.record_id) == (2, "2")
     assert isinstance(before, Entry)
     assert isinstance(behind, Entry)
 

@@ -48,7 +48,7 @@ def _read(line: Line, options: ReadOptions) -> Entry | Reject:
             return Skipped(line.number, reason, beginning(line.text), order_id)
         return Entry(line.number, order_in(source, order_id, options, lambda name: value_at(line.text, name)))
     except BadInput as exc:
-        return reject(line, exc, order_id)
+        return reject(line, exc, order_id or _id_in(line.text))
 
 
 def _decode(text: str) -> StoreOrder:
@@ -87,6 +87,14 @@ def _statuses_of(source: StoreOrder) -> str:
     if source.refunds:
         said.append(f"with {len(source.refunds)} refunds")
     return ", ".join(said)
+
+
+def _id_in(text: str) -> str | None:
+    """Return the order_id of an object that is no order, if it has an id."""
+    try:
+        return order_id_of(value_at(text, "id")) or None
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
 
 
 def value_at(text: str, name: str) -> str:
