@@ -166,6 +166,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether the card is to be charged: the order costs something and is not paid already."""
         return self.total_minor > 0 and self.payment is None
 
+    @property
+    def has_adjustments(self) -> bool:
+        """Whether the order or one of its lines has any."""
+        return bool(self.adjustments) or any(item.adjustments for item in self.items)
+
     def __repr__(self) -> str:
         return f"Order({self.order_id!r})"
 
@@ -208,8 +213,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             self.contact, name=_composed(self.contact.name), email=_composed(self.contact.email)
         )
         placed_at = self.placed_at and self.placed_at.astimezone(UTC)
-        items = tuple(sorted(map(_normalised_item, self.items), key=msgspec.structs.astuple))
-        adjustments = _normalised_adjustments(self.adjustments)
+        items = self.items
+        if self.has_adjustments:
+            items = tuple(map(_normalised_item, items))
+        items = tuple(sorted(items, key=msgspec.structs.astuple))
+        adjustments = self.adjustments and _normalised_adjustments(self.adjustments)
         return msgspec.structs.replace(
             self, contact=contact, placed_at=placed_at, items=items, adjustments=adjustments
         )
@@ -231,8 +239,6 @@ def _composed(text: str | None) -> str | None:
 
 
 def _normalised_item(item: Item) -> Item:
-    if not item.adjustments:
-        return item
     return msgspec.structs.replace(item, adjustments=_normalised_adjustments(item.adjustments))
 
 

@@ -31,6 +31,8 @@ class OrderRow:
     updated_at: datetime
     terminal_at: datetime | None
     traceparent: str
+    charge: str
+    notify: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,16 @@ class ItemRow:
     unit_price_minor: int
     freight_minor: int
     reservation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustmentRow:
+    """An amount beside the items: of a line, or of the whole order if ``line_no`` is 0."""
+
+    line_no: int
+    kind: str
+    amount_minor: int
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +119,7 @@ class OrderDetail:
 
     order: OrderRow
     items: list[ItemRow]
+    adjustments: list[AdjustmentRow]
     events: list[EventRow]
     messages: list[MessageRow]
     payment: PaymentRow | None
@@ -136,7 +149,7 @@ class Latency:
 
 
 _ORDER = """order_id, customer_id, status, pending, version, currency, total_minor, attention_reason,
-    placed_at, accepted_at, updated_at, terminal_at, traceparent"""
+    placed_at, accepted_at, updated_at, terminal_at, traceparent, charge, notify"""
 
 _GET = f"SELECT {_ORDER} FROM shop.orders WHERE order_id = %s"  # noqa: S608 # _ORDER is a constant
 
@@ -172,6 +185,11 @@ _ITEMS = """
     SELECT i.line_no, i.product_id, i.quantity, i.unit_price_minor, i.freight_minor, r.state
       FROM shop.order_items AS i LEFT JOIN shop.reservations AS r USING (order_id, product_id)
      WHERE i.order_id = %s ORDER BY i.line_no
+"""
+
+_ADJUSTMENTS = """
+    SELECT line_no, kind, amount_minor, label FROM shop.order_adjustments
+     WHERE order_id = %s ORDER BY line_no, adjustment_no
 """
 
 _EVENTS = """
@@ -247,6 +265,7 @@ def show(order_id: str, tx: Transaction, *, queues: Sequence[str]) -> OrderDetai
     return OrderDetail(
         order=OrderRow(*row),
         items=[ItemRow(*each) for each in tx.fetch_all(_ITEMS, (order_id,))],
+        adjustments=[AdjustmentRow(*each) for each in tx.fetch_all(_ADJUSTMENTS, (order_id,))],
         events=[EventRow(*each) for each in tx.fetch_all(_EVENTS, (order_id,))],
         messages=[MessageRow(*each) for each in messages],
         payment=PaymentRow(*payment) if payment else None,

@@ -13,9 +13,11 @@ from psycopg2.extras import DictCursor, NamedTupleCursor, RealDictCursor
 
 from ordermq.errors import BadInput, OrderConflict, OrderNotFound, StoreError, UsageError
 from ordermq.shop import (
+    Adjustment,
     Cancelled,
     Contact,
     Item,
+    PaidBefore,
     Placed,
     Status,
     cancel_order,
@@ -25,7 +27,7 @@ from ordermq.shop import (
 )
 from ordermq.store import Session, join_transaction, wake_relay
 from ordermq.testing import wait_until
-from tests.support.shop import an_order, open_shop
+from tests.support.shop import CountingSession, an_order, open_shop
 
 AMSTERDAM_TIME = timezone(timedelta(minutes=19, seconds=32))  # as it was until 1937
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -147,7 +149,7 @@ INSTANTS_AND_SPANS = """
       FROM shop.orders AS o JOIN shop.order_events AS e USING (order_id)
       JOIN ordermq.outbox AS m ON m.correlation_id = order_id
 """
-OF_EACH_ROW = {"content_sha256", "outbox_id", "accepted_at", "updated_at", "occurred_at"}
+OF_EACH_ROW = {"content_sha256", "outbox_id", "accepted_at", "updated_at", "occurred_at", "first_called_at"}
 
 
 def written(shop, table):
@@ -164,6 +166,96 @@ def as_text(value):
         text = bytes.fromhex(text[2:]).decode()
         return re.sub(r'"(content_sha256|occurred_at)":"[^"]*"', "", text)
     return re.sub(r"-[0-9a-f]{16}-01$", "", text)
+
+
+def rich_order(order_id):
+    """An order with all that an order may hold."""
+    line = (Adjustment("discount", -100, "SUMMER"), Adjustment("tax_included", 21))
+    item = Item(product_id="p-1", quantity=2, unit_price_minor=500, adjustments=line)
+    return an_order(
+        order_id, items=(item, item), total_minor=2265, card_token=None, notify="both",
+        adjustments=(Adjustment("shipping", 490), Adjustment("rounding", -25, "\"Rappen\" \\")),
+        payment=PaidBefore(reference="ch_1"), placed_at=datetime(2026, 1, 31, tzinfo=UTC),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("place", [one_by_one, place_orders])
+def test_what_an_order_costs_beside_its_items_is_stored_line_by_line(shop, place):
+    with shop.session.transaction() as tx:
+        place([an_order("o-0"), rich_order("o-1"), an_order("o-2")], tx)
+        place([rich_order("o-1")], tx)
+        adjustments = tx.fetch_all("TABLE shop.order_adjustments ORDER BY line_no, adjustment_no")
+        orders = tx.fetch_all(
+            "SELECT order_id, total_minor, charge, notify FROM shop.orders ORDER BY order_id"
+        )
+        payments = tx.fetch_all(
+            "SELECT order_id, idempotency_key, amount_minor, currency, state, capture_id FROM shop.payments"
+        )
+        body = tx.fetch_one("SELECT body FROM shop.order_events WHERE order_id = 'o-1'")
+    assert adjustments == [
+        ("o-1", 0, 1, "shipping", 490, ""),
+        ("o-1", 0, 2, "rounding", -25, '"Rappen" \\'),
+        *(
+            ("o-1", line_no, number, *columns)
+            for line_no in (1, 2)
+            for number, columns in enumerate([("discount", -100, "SUMMER"), ("tax_included", 21, "")], 1)
+        ),
+    ]
+    assert orders == [
+        ("o-0", 500, "card", "text"),
+        ("o-1", 2265, "paid", "both"),
+        ("o-2", 500, "card", "text"),
+    ]
+    assert payments == [("o-1", "paid:o-1", 2265, "EUR", "captured", "ch_1")]
+    assert b"SUMMER" not in bytes(body[0])
+
+
+def test_a_rich_order_is_written_alone_as_it_is_among_many(shop):
+    with shop.session.transaction() as tx:
+        place_order(rich_order("o-1"), tx, traceparent=TRACE)
+        place_orders([rich_order("o-2")], tx, traceparent=TRACE)
+    for table in ("shop.orders", "shop.contacts", "shop.order_events", "ordermq.outbox", "shop.payments"):
+        first, second = written(shop, table)
+        assert first == {key: value.replace("o-2", "o-1") for key, value in second.items()}
+
+
+FREE = {"adjustments": (Adjustment("gift_card", -500),), "total_minor": 0}
+TERMS = "SELECT charge, notify, card_token FROM shop.orders NATURAL JOIN shop.contacts"
+
+
+@pytest.mark.parametrize(
+    ("changes", "stored"),
+    [
+        ({}, "card|text|tok_0001"),
+        (FREE, "free|text|"),
+        (FREE | {"card_token": None}, "free|text|"),
+        ({"payment": PaidBefore(reference="ch_1")}, "paid|text|"),
+        ({"contact": Contact()}, "card|text|tok_0001"),
+        ({"contact": Contact(email="a@b.example")}, "card|email|tok_0001"),
+        ({"contact": Contact(email="a@b.example", phone="call me")}, "card|email|tok_0001"),
+        ({"contact": Contact(email="a@b.example"), "notify": "none"}, "card|none|tok_0001"),
+    ],
+)
+@pytest.mark.parametrize("place", [one_by_one, place_orders])
+def test_who_is_charged_and_how_the_customer_is_told_is_decided_when_it_is_placed(
+    shop, place, changes, stored
+):
+    with shop.session.transaction() as tx:
+        place([an_order("o-1", **changes)], tx)
+    assert shop.database.sql(TERMS) == stored
+
+
+def test_a_plain_order_is_placed_with_one_statement_and_a_rich_one_too(shop):
+    with closing(CountingSession(shop.database.settings)) as session:
+        for order in (an_order("o-1"), rich_order("o-2")):
+            session.statements = 0
+            with session.transaction() as tx:
+                place_order(order, tx)
+            assert session.statements == 1
+        session.statements = 0
+        with session.transaction() as tx:
+            place_orders([an_order("o-3"), rich_order("o-4")], tx)
+        assert session.statements == 2
 
 
 def test_a_connection_that_has_kept_its_plans_still_tells_a_new_order_from_a_known_one(shop):

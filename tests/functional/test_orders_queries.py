@@ -42,8 +42,8 @@ def test_orders_that_need_attention_are_listed_with_the_reason(tx):
 
 def test_orders_are_counted_by_status_and_by_what_cancelled_them(tx):
     assert queries.count_by_status(tx) == {
-        Status.PLACED: 0, Status.RESERVED: 2, Status.PAID: 0, Status.COMPLETED: 0, Status.CANCELLED: 3,
-        Status.REFUNDED: 0,
+        Status.PLACED: 0, Status.RESERVED: 2, Status.PAYMENT_DUE: 0, Status.PAID: 0, Status.COMPLETED: 0,
+        Status.CANCELLED: 3, Status.REFUNDED: 0,
     }  # fmt: skip
     assert queries.count_cancellations(tx) == {
         "stock_rejected": 1, "cancel_requested": 1, "reservation_failed": 1,

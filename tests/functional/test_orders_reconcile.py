@@ -19,7 +19,7 @@ from ordermq.testing.stack.private import guarded
 from tests.support.shop import Shop, an_order, open_shop
 
 EVERY_CHECK = {
-    "orders_at_rest", "events_gap_free", "history_agrees", "stock_conserved",
+    "orders_at_rest", "events_gap_free", "history_agrees", "totals_agree_with_lines", "stock_conserved",
     "stock_agrees_with_reservations", "reservations_agree_with_orders", "completed_orders_are_whole",
     "shipments_belong_to_paid_orders",
     "payments_agree_with_orders", "captured_at_most_once", "captures_belong_to_orders", "payment_books_agree",
@@ -115,6 +115,7 @@ FAULTS = {
     "history_agrees": [
         "UPDATE shop.orders SET status = 'paid', pending = '{ship}' WHERE order_id = 'completed'"
     ],
+    "totals_agree_with_lines": ["UPDATE shop.order_items SET freight_minor = 1 WHERE order_id = 'completed'"],
     "stock_conserved": [
         "ALTER TABLE shop.stock DROP CONSTRAINT stock_check",
         "UPDATE shop.stock SET on_hand = on_hand - 1 WHERE product_id = 'p-1'",

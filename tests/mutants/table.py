@@ -28,6 +28,7 @@ class Mutation(NamedTuple):
 
 
 CONSUMER = "tests/functional/test_consumer.py"
+PLACE = "tests/functional/test_orders_place.py"
 TABLES = "tests/functional/test_store_tables.py"
 CONFIRMS = "tests/unit/test_amqp_confirms.py"
 # A random test may miss a mutation, so a test that always finds it stands beside it.
@@ -105,6 +106,37 @@ MUTATIONS = (
         "key=lambda at: _hop(self._waiting[at])",
         "key=lambda at: at",
         ("tests/unit/test_intake.py",),
+    ),
+    # --- an order costs what its shop says, once ---
+    Mutation(
+        "a paid order is charged again", "ordermq/shop/model.py",
+        "return self.total_minor > 0 and self.payment is None",
+        "return self.total_minor > 0",
+        (f"{PLACE}::test_who_is_charged_and_how_the_customer_is_told_is_decided_when_it_is_placed",),
+    ),
+    Mutation(
+        "adjustments lost where many orders are placed", "ordermq/shop/placement.py",
+        "*(arrays_of(adjustments) if adjustments else _NO_ADJUSTMENTS)",
+        "*_NO_ADJUSTMENTS",
+        (f"{PLACE}::test_what_an_order_costs_beside_its_items_is_stored_line_by_line",),
+    ),
+    Mutation(
+        "tax that the prices hold is added", "ordermq/shop/adjustment.py",
+        " if each.kind is not AdjustmentKind.TAX_INCLUDED",
+        "",
+        ("tests/unit/test_orders_model.py",),
+    ),
+    Mutation(
+        "cents of a split lost", "ordermq/shop/split.py",
+        "        parts[line] += 1\n",
+        "        parts[line] += 0\n",
+        ("tests/unit/test_orders_split.py",),
+    ),
+    Mutation(
+        "an order with 00 before its number is another when it comes again", "ordermq/shop/model.py",
+        "        if (number := self.contact.phone) and number.startswith(\"+\"):",
+        "        if (number := self.contact.phone) and number.startswith(\"-\"):",
+        ("tests/unit/test_orders_model.py",),
     ),
     # --- any client that may publish can name any order ---
     Mutation(

@@ -44,7 +44,7 @@ Examples:
 def show(order_id: str, as_json: bool, config_path: str | None) -> None:
     """Show all that is known about ORDER_ID; exit 1 if there is no such order.
 
-    JSON: one object {order, items, events, messages, payment, notifications,
+    JSON: one object {order, items, adjustments, events, messages, payment, notifications,
     shipment_number, points, because}; the body of an event is the JSON that was written, and
     because says why the order was cancelled.
     """
@@ -303,7 +303,10 @@ def _head(detail: OrderDetail) -> Iterator[str]:
     if order.attention_reason:
         yield f"attention  {shortened(order.attention_reason, 200)}"
     yield f"customer   {order.customer_id}"
-    yield f"total      {written(order.total_minor, order.currency)} {order.currency}"
+    charge = {"free": ", nothing to charge", "paid": ", paid before it was placed"}.get(order.charge, "")
+    yield f"total      {written(order.total_minor, order.currency)} {order.currency}{charge}"
+    if order.notify != "text":
+        yield f"told by    {'text and email' if order.notify == 'both' else order.notify}"
     yield f"placed     {seconds(order.placed_at)}"
     yield f"accepted   {seconds(order.accepted_at)}"
     if order.terminal_at:
@@ -331,6 +334,18 @@ def _tables(detail: OrderDetail) -> None:
                     each.reservation,
                 )
                 for each in detail.items
+            ],
+        ),
+        (
+            ("adjustment", "of item", "amount", "label"),
+            [
+                (
+                    each.kind,
+                    each.line_no or "all",
+                    Decimal(written(each.amount_minor, detail.order.currency)),
+                    each.label,
+                )
+                for each in detail.adjustments
             ],
         ),
         (

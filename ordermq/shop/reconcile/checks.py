@@ -20,6 +20,16 @@ ORDERS = {
                        FROM shop.order_events GROUP BY order_id) AS e USING (order_id)
          WHERE e.events IS DISTINCT FROM o.version OR e.first <> 1 OR e.last <> o.version
     """,
+    "totals_agree_with_lines": """
+        SELECT o.order_id || ': total ' || o.total_minor || ', its lines and adjustments are '
+               || coalesce(i.minor, 0) + coalesce(a.minor, 0)
+          FROM shop.orders AS o
+          LEFT JOIN (SELECT order_id, sum(quantity * unit_price_minor + freight_minor) AS minor
+                       FROM shop.order_items GROUP BY order_id) AS i USING (order_id)
+          LEFT JOIN (SELECT order_id, sum(amount_minor) AS minor FROM shop.order_adjustments
+                      WHERE kind <> 'tax_included' GROUP BY order_id) AS a USING (order_id)
+         WHERE o.total_minor <> coalesce(i.minor, 0) + coalesce(a.minor, 0)
+    """,
     "stock_conserved": """
         SELECT product_id FROM shop.stock
          WHERE loaded <> on_hand + reserved + shipped OR least(on_hand, reserved, shipped) < 0
