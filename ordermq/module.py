@@ -12,7 +12,7 @@ command that needs no handler imports none.
 import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,19 @@ if TYPE_CHECKING:  # the command line reads modules before it needs any driver
     from ordermq.task.transaction import Transaction
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+
+
+@dataclass(frozen=True)
+class StatusLine:
+    """One line of a module in ``ordermq status``: its name, what a person reads, and values for ``--json``.
+
+    ``is_good`` is False if a person should look.
+    """
+
+    name: str
+    text: str
+    is_good: bool = True
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +61,8 @@ class Module:
                       either of which may be missing: COMMANDS for ``ordermq NAME``, each a click
                       command named ``command`` in the package's module NAME; PUBLISH_COMMANDS
                       for ``ordermq-publish NAME``, in the package's module publish_NAME
+    status            ``f(tx, config)`` returns lines for ``ordermq status``, by cheap queries; see
+                      ``StatusLine``
     checks            functions ``f(tx, config, ask_services)`` that return checks for ``ordermq
                       reconcile``; see ``ordermq.store.checks``
     sandbox           class that stands in for the services outside on a development stack
@@ -62,6 +77,7 @@ class Module:
     gauges: "Callable[[Transaction, Any], Mapping[Gauge, float]] | str | None" = None
     on_unreadable: "Callable[[str, Envelope, str, Transaction], None] | str | None" = None
     commands: str | None = None
+    status: "Callable[[Transaction, Any], Iterable[StatusLine]] | str | None" = None
     checks: Sequence[Any] = ()
     sandbox: type | str | None = None
     correlation_name: str = "correlation_id"
@@ -72,9 +88,9 @@ class Module:
                 f"Module({self.name!r}): a module's name is small letters, digits and underscores,"
                 " at most 31, and not 'ordermq'"
             )
-        for field in ("handlers", "checks"):
-            if isinstance(getattr(self, field), str):
-                raise ConfigError(f"Module({self.name!r}): {field} is a list; write {field}=[...]")
+        for name in ("handlers", "checks"):
+            if isinstance(getattr(self, name), str):
+                raise ConfigError(f"Module({self.name!r}): {name} is a list; write {name}=[...]")
 
     def load(self, field: str) -> Any:
         """Return what ``field`` names, None if nothing. Raises ConfigError if it cannot be imported."""

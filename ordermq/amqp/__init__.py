@@ -6,7 +6,16 @@ pika and its exceptions stay behind it; what comes out is ``ordermq.errors``.
 from ordermq.amqp._pika import Channel
 from ordermq.amqp.confirms import PublishOutcome
 from ordermq.amqp.connection import ConnectionManager, StateObserver
-from ordermq.amqp.declare import Applied, Verified, apply, verify, verify_by_management
+from ordermq.amqp.declare import (
+    Applied,
+    QueueDepth,
+    Verified,
+    apply,
+    queue_depth,
+    verify,
+    verify_by_management,
+)
+from ordermq.amqp.management import QueueNumbers, alarms_of, read_nodes, read_queues
 from ordermq.amqp.publisher import Publisher, PublishObserver, PublishOutcomes
 from ordermq.amqp.state import ConnectionState
 from ordermq.amqp.subscription import Subscription, subscribe
@@ -20,10 +29,16 @@ __all__ = [
     "PublishOutcome",
     "PublishOutcomes",
     "Publisher",
+    "QueueDepth",
+    "QueueNumbers",
     "StateObserver",
     "Subscription",
     "Verified",
+    "alarms_of",
     "apply",
+    "queue_depth",
+    "read_nodes",
+    "read_queues",
     "subscribe",
     "verify",
     "verify_by_management",

@@ -7,7 +7,7 @@ and relays declare nothing.
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ordermq.amqp.connection import ConnectionManager
 from ordermq.amqp.management import read_policies, read_topology
@@ -95,6 +95,25 @@ def verify(
             differences.append(str(exc))
     not_checked = ("bindings and policies: set topology.management_url to have them checked",)
     return Verified(tuple(differences), not_checked)
+
+
+class QueueDepth(NamedTuple):
+    """What a queue says of itself: messages ready for delivery, and consumers."""
+
+    ready: int
+    consumers: int
+
+
+def queue_depth(connection: ConnectionManager, name: str, *, timeout_s: float = 5.0) -> QueueDepth | None:
+    """Return a queue's numbers; None if there is no such queue. It needs no permission but to connect.
+
+    Raises ConnectionLost, or another BrokerError.
+    """
+    try:
+        found = _ask(connection, "queue_declare", timeout_s, queue=name, passive=True)
+    except QueueMissing:
+        return None
+    return QueueDepth(found.message_count, found.consumer_count)
 
 
 def verify_by_management(

@@ -10,8 +10,9 @@ is asked, and no redirect is followed.
 import base64
 import http.client
 import json
+from collections.abc import Iterable, Mapping
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
 from ordermq.config.address import is_loopback
@@ -65,6 +66,56 @@ def read_policies(settings: BrokerSettings, url: str, *, timeout_s: float = 10.0
     ]
 
 
+class QueueNumbers(NamedTuple):
+    """What the management API says of a queue, up to five seconds late; rates are messages a second."""
+
+    ready: int
+    unacked: int
+    consumers: int
+    rate_in: float
+    rate_out: float
+
+
+def read_queues(settings: BrokerSettings, url: str, *, timeout_s: float = 10.0) -> dict[str, QueueNumbers]:
+    """Return the numbers of each queue of the virtual host, by its full name. Raises as ``read_topology``."""
+    return {
+        each["name"]: QueueNumbers(
+            each.get("messages_ready", 0),
+            each.get("messages_unacknowledged", 0),
+            each.get("consumers", 0),
+            _rate(each, "publish_details"),
+            _rate(each, "ack_details"),
+        )
+        for each in _Api(settings, url, timeout_s).list("queues")
+    }
+
+
+def read_nodes(settings: BrokerSettings, url: str, *, timeout_s: float = 10.0) -> list[dict[str, Any]]:
+    """Return what the management API says of each node of the cluster. Raises as ``read_topology``."""
+    nodes: list[dict[str, Any]] = _Api(settings, url, timeout_s).get("nodes")
+    return nodes
+
+
+def alarms_of(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a text for each resource alarm, and for each node that does not run or is cut off."""
+    found = []
+    for node in nodes:
+        name = node.get("name", "?")
+        if not node.get("running", True):
+            found.append(f"{name} does not run")
+        if node.get("mem_alarm"):
+            found.append(f"{name} is out of memory: it takes no messages")
+        if node.get("disk_free_alarm"):
+            found.append(f"{name} is out of disk space: it takes no messages")
+        if node.get("partitions"):
+            found.append(f"{name} is cut off from {', '.join(node['partitions'])}")
+    return found
+
+
+def _rate(queue: Mapping[str, Any], name: str) -> float:
+    return float(queue.get("message_stats", {}).get(name, {}).get("rate", 0.0))
+
+
 class _Api:
     def __init__(self, settings: BrokerSettings, url: str, timeout_s: float) -> None:
         parts = urlsplit(url)
@@ -87,10 +138,15 @@ class _Api:
         self._timeout_s = timeout_s
 
     def list(self, what: str) -> Any:
+        """Return what there is of ``what`` in the virtual host."""
+        return self.get(what, f"/{self._vhost}")
+
+    def get(self, what: str, where: str = "") -> Any:
+        """Return the answer to GET /api/``what````where``. Raises as ``read_topology``."""
         headers = {"Authorization": self._authorization}
         try:
             with closing(self._connection(self._host, self._port, timeout=self._timeout_s)) as connection:
-                connection.request("GET", f"{self._path}/api/{what}/{self._vhost}", headers=headers)
+                connection.request("GET", f"{self._path}/api/{what}{where}", headers=headers)
                 answer = connection.getresponse()
                 if answer.status == 200:
                     return json.load(answer)

@@ -12,6 +12,7 @@ COMMANDS = {
     "pause": "Have all consumers of a queue begin nothing more.",
     "reconcile": "Check that nothing was lost, doubled or forgotten.",
     "resume": "Have the consumers of a paused queue go on.",
+    "status": "Show how queues, processes and messages are, on one screen.",
     "topology": "Create or check exchanges, queues and bindings.",
 }
 

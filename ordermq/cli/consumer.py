@@ -82,7 +82,7 @@ def command(
             program.registry,
             program.settings,
             config=program.loaded,
-            owner=_owner(instance),
+            owner=process_name(instance),
             health=process.health,
             on_connection=ConnectionMeter("consumer"),
         )
@@ -93,8 +93,8 @@ def main() -> NoReturn:
     run_main(command, "ordermq-consumer")
 
 
-def _owner(instance: str | None) -> str:
-    """Return the name of this process in leases and in the lists of the broker and PostgreSQL."""
+def process_name(instance: str | None) -> str:
+    """Return the name of this process in leases, in the table of processes and in the broker's lists."""
     # The token tells this process from an earlier one with the same pid, as in a restarted container.
     owner = f"{socket.gethostname()[:64]}:{os.getpid()}:{secrets.token_hex(4)}"
     return f"{owner}:{instance}" if instance else owner

@@ -1,6 +1,7 @@
 """Metrics of connections and publishings, and of the rows that wait for a person."""
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,12 @@ from prometheus_client import Gauge
 from ordermq.amqp import ConnectionState, PublishOutcome
 from ordermq.cli.program import ReadGauges
 from ordermq.clock import monotonic_s, utc_now
-from ordermq.errors import StoreUnavailable
+from ordermq.consumer.selfreport import SelfReport
+from ordermq.errors import StoreError, StoreUnavailable
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
 from ordermq.store import Session, StoreTransaction, dead_letters, outbox
+from ordermq.store.processes import REPORT_EVERY_S, forget_process, write_report
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +65,40 @@ class PublishMeter:
             metrics.confirm_seconds.observe(latency_s)
 
 
+class RelayReporter:
+    """Says in the table of processes every few seconds what a relay does; called after each turn.
+
+    A process that cannot say it goes on. Raises StoreUnavailable if the database is away.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._report = SelfReport("relay", "", name, 2)
+        self._next_s = -math.inf
+        self._was_active: bool | None = None
+
+    def __call__(self, session: Session, *, is_active: bool) -> None:
+        now_s = monotonic_s()
+        if now_s < self._next_s and is_active == self._was_active:
+            return
+        self._next_s, self._was_active = now_s + REPORT_EVERY_S, is_active
+        try:
+            with session.transaction() as tx:
+                write_report(tx, self._report.now("active" if is_active else "standby", "", 0))
+        except StoreUnavailable:
+            raise
+        except StoreError as exc:
+            log.warning("the relay cannot say what it does: %s", exc)
+
+    def forget(self, session: Session) -> None:
+        """Delete what was said last: the relay stops."""
+        try:
+            with session.transaction() as tx:
+                forget_process(tx, self._name)
+        except StoreError as exc:
+            log.debug("the relay cannot say that it stops: %s", exc)
+
+
 class TableMeter:
     """Exports the gauges of framework and modules. The relay calls it often; it reads every 15 s.
 
@@ -69,13 +106,18 @@ class TableMeter:
     a bug) is logged, and the relay goes on. Raises StoreUnavailable if the database is away.
     """
 
-    def __init__(self, reads: Sequence[ReadGauges], config: Any) -> None:
+    def __init__(
+        self, reads: Sequence[ReadGauges], config: Any, reporter: RelayReporter | None = None
+    ) -> None:
         self._reads = (_framework, *reads)
+        self._reporter = reporter
         self._config = config
         self._next_s = 0.0
         self._shown: set[Gauge] = set()
 
     def __call__(self, session: Session, *, is_active: bool) -> None:
+        if self._reporter is not None:
+            self._reporter(session, is_active=is_active)
         if not is_active:
             for each in self._shown:
                 each.set(0)

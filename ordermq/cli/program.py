@@ -12,7 +12,7 @@ from ordermq.cli.modules import load_settings
 from ordermq.config.loader import Loaded
 from ordermq.config.settings import Settings
 from ordermq.errors import ConfigError
-from ordermq.module import Module
+from ordermq.module import Module, StatusLine
 from ordermq.observe.logs import CORRELATION_ID
 from ordermq.store import Session, StoreTransaction, migrate
 from ordermq.store.migrate import Migration
@@ -21,6 +21,8 @@ from ordermq.task.handler import handlers_in
 from ordermq.topology import Topology, build
 
 ReadGauges = Callable[[StoreTransaction, Any], Mapping[Gauge, float]]
+
+ReadStatus = Callable[[StoreTransaction, Any], Iterable[StatusLine]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class Program:
     def gauges(self) -> tuple[ReadGauges, ...]:
         """The modules' functions that read their gauges, for the active relay."""
         return tuple(each.load("gauges") for each in self.modules if each.gauges is not None)
+
+    @cached_property
+    def status(self) -> tuple[tuple[str, ReadStatus], ...]:
+        """The modules' functions that return lines for ``ordermq status``, with the modules' names."""
+        return tuple((each.name, each.load("status")) for each in self.modules if each.status is not None)
 
     @property
     def correlation_name(self) -> str:

@@ -6,7 +6,8 @@ import click
 
 from ordermq.amqp import Publisher
 from ordermq.cli.checking import checking_topology
-from ordermq.cli.metering import ConnectionMeter, PublishMeter, TableMeter
+from ordermq.cli.consumer import process_name
+from ordermq.cli.metering import ConnectionMeter, PublishMeter, RelayReporter, TableMeter
 from ordermq.cli.options import common
 from ordermq.cli.process import serving
 from ordermq.cli.program import load_program
@@ -45,6 +46,7 @@ def command(log_format: str | None, config_path: str | None) -> None:
             on_state=ConnectionMeter("relay", process.health),
             observer=PublishMeter(),
         )
+        reporter = RelayReporter(process_name(None))
         with publisher, checking_topology(program):
             process.serve(
                 Relay(
@@ -53,9 +55,10 @@ def command(log_format: str | None, config_path: str | None) -> None:
                     settings.relay,
                     exchange=settings.topology.prefix,
                     health=process.health,
-                    meter=TableMeter(program.gauges, program.loaded),
+                    meter=TableMeter(program.gauges, program.loaded, reporter),
                 )
             )
+            reporter.forget(program.session("ordermq-relay"))
 
 
 def main() -> NoReturn:

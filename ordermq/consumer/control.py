@@ -1,5 +1,7 @@
 """What people have decided about this process's queue and the services it calls, read once a second.
 
+The same thread says every few seconds what the process does, for 'ordermq status'.
+
 Invariants
     CTL1  Nothing is begun before the first look, and nothing new while the queue is paused: the
         intake hands out nothing, and what was prepared is not called. What runs is finished.
@@ -7,9 +9,11 @@ Invariants
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 
+from ordermq.clock import monotonic_s
 from ordermq.consumer.context import WorkerContext
 from ordermq.consumer.pause import Cause
 from ordermq.consumer.spans import Span
@@ -17,6 +21,13 @@ from ordermq.errors import StoreError
 from ordermq.store import Session, StoreTransaction
 from ordermq.store.control import Decided, Metered, read_decided
 from ordermq.store.pauses import QueuePause
+from ordermq.store.processes import (
+    REPORT_EVERY_S,
+    ProcessReport,
+    forget_old_processes,
+    forget_process,
+    write_report,
+)
 from ordermq.topology.names import DEAD
 
 log = logging.getLogger(__name__)
@@ -29,7 +40,8 @@ _NOTHING = Decided([], {}, [])
 class Control:
     """A thread that looks once a second, on a session of its own. ``on_change`` is called by it."""
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: WorkerContext, report: Callable[[], ProcessReport]) -> None:
+        """``report`` says what the process does; it is called by the control's thread."""
         self.failure: StoreError | None = None  # why the first look failed, if only a person can mend it
         self._context = context
         self._queue = queue = context.queue
@@ -40,6 +52,8 @@ class Control:
         self._cause: Cause | None = None  # while the queue is paused
         self._has_looked = False
         self._is_blind = False  # the last look failed, which was logged
+        self._report = report
+        self._reported_s = -math.inf  # monotonic
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._main, name=f"ordermq-{queue}-control", daemon=True)
 
@@ -66,6 +80,7 @@ class Control:
             while not self._stopping.is_set():
                 self._try(self._look)
                 self._stopping.wait(LOOK_EVERY_S)
+            self._try(lambda tx: forget_process(tx, self._context.owner))
         finally:
             self._session.close()
 
@@ -82,6 +97,12 @@ class Control:
                 self.failure = exc
 
     def _look(self, tx: StoreTransaction) -> None:
+        """Read what is decided; every few seconds the statement that says how the process is goes with it."""
+        if not self._has_looked:
+            forget_old_processes(tx)
+        if monotonic_s() - self._reported_s >= REPORT_EVERY_S:
+            self._reported_s = monotonic_s()
+            write_report(tx, self._report())
         found = read_decided(
             tx, self._queue, self._dependencies,
             after_pause=self._ended[-1].pause_id if self._ended else 0,

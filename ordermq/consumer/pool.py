@@ -22,6 +22,11 @@ class WorkerPool:
         self._workers = workers
         self._intake = intake
 
+    @property
+    def sessions(self) -> int:
+        """How many connections to PostgreSQL the workers may have."""
+        return len(self._workers)
+
     def start(self) -> None:
         """Start each worker's thread."""
         for worker in self._workers:

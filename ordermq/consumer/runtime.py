@@ -44,6 +44,7 @@ from ordermq.consumer.pause import Pause
 from ordermq.consumer.pool import build_workers
 from ordermq.consumer.received import Received
 from ordermq.consumer.running import HandlerRun, RunningHandlers
+from ordermq.consumer.selfreport import SelfReport
 from ordermq.errors import (
     BrokerError,
     ConnectionLost,
@@ -58,6 +59,7 @@ from ordermq.lifecycle import ThreadService
 from ordermq.message.envelope import Delivery
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
+from ordermq.store.processes import ProcessReport
 from ordermq.task.registry import Registry
 from ordermq.topology.names import DEAD, queue_name
 
@@ -160,7 +162,8 @@ class Consumer(ThreadService):
         self._workers = build_workers(
             context, threads=self._size.threads, batch=self._size.batch, config=config
         )
-        self._control = Control(context)
+        self._self = SelfReport("consumer", queue, owner, 1 + self._workers.sessions)
+        self._control = Control(context, self._report_self)
         self._limits = context.limits
         self._mark = (0, 0.0)  # the newest tag as of an instant (monotonic); see _return_old
         # One statement may take that long, and no step of a worker is longer (WRK3).
@@ -221,6 +224,11 @@ class Consumer(ThreadService):
         text = "starting" if is_starting else f"paused until {why}"
         self._health.set_ready(not (why or is_starting), text, is_held=self._control.is_paused)
 
+    def _report_self(self) -> ProcessReport:
+        why = self._pause.why
+        state = "paused" if why and self.state is not ConsumerState.DRAINING else self.state.value
+        return self._self.now(state, why, self._frontier.unsettled)
+
     def _subscribe(self) -> Subscription:
         self._epoch += 1
         self._frontier = AckFrontier()
@@ -273,6 +281,7 @@ class Consumer(ThreadService):
     def _accept(self, arrived: Sequence[Delivery]) -> None:
         for delivery in arrived:
             self._frontier.delivered(delivery.tag)
+        self._self.delivered(len(arrived))
         metrics.delivered.labels(queue=self.queue).inc(len(arrived))
         again = sum(delivery.redelivered for delivery in arrived)
         if again:

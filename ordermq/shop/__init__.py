@@ -43,6 +43,7 @@ module = Module(
     settings="ordermq.shop.settings:ShopSettings",
     migrations="ordermq.shop.migrations",
     gauges="ordermq.shop.gauges:read",
+    status="ordermq.shop.status:lines",
     on_unreadable="ordermq.shop.unreadable:ask_for_person",
     commands="ordermq.shop.cli",
     checks=[

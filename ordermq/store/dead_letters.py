@@ -115,6 +115,17 @@ _MARK_DISCARDED = """
     RETURNING dead_letter_id
 """
 
+_CAUSES = """
+    SELECT c.count, c.queue, c.fingerprint, d.reason
+      FROM (SELECT count(*) AS count, queue, fingerprint, max(dead_letter_id) AS newest
+              FROM (SELECT queue, fingerprint, dead_letter_id FROM ordermq.dead_letters
+                     WHERE replayed_at IS NULL AND discarded_at IS NULL
+                     ORDER BY died_at DESC LIMIT 100000) AS open
+             GROUP BY queue, fingerprint ORDER BY count(*) DESC, fingerprint LIMIT %s) AS c
+      JOIN ordermq.dead_letters AS d ON d.dead_letter_id = c.newest
+     ORDER BY c.count DESC, c.fingerprint
+"""
+
 _OPEN = """
     SELECT count(*) FROM (SELECT FROM ordermq.dead_letters
                            WHERE replayed_at IS NULL AND discarded_at IS NULL LIMIT %s) AS open
@@ -130,6 +141,15 @@ class Group:
     last_at: datetime
     queue: str
     type: str
+    fingerprint: str
+    reason: str
+
+
+class DeathCause(NamedTuple):
+    """How many open dead letters died of one cause: ``letters``; ``reason`` is that of the newest."""
+
+    letters: int
+    queue: str
     fingerprint: str
     reason: str
 
@@ -190,6 +210,11 @@ def select(tx: StoreTransaction, matching: Filter = EVERY, *, limit: int = 100) 
 def group(tx: StoreTransaction, matching: Filter = EVERY, *, limit: int = 100) -> list[Group]:
     """Return one group for each cause, the most frequent first."""
     return [Group(*row) for row in tx.fetch_all(_GROUP, matching.params(limit=limit))]
+
+
+def causes(tx: StoreTransaction, *, limit: int) -> list[DeathCause]:
+    """Return the most frequent causes of open dead letters, counted among the newest 100,000."""
+    return [DeathCause(*row) for row in tx.fetch_all(_CAUSES, (limit,))]
 
 
 def count(tx: StoreTransaction, matching: Filter = EVERY) -> tuple[int, int]:

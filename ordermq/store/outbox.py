@@ -66,6 +66,10 @@ _PENDING = """
              WHERE available_at <= now() ORDER BY available_at LIMIT %(limit)s) AS due
 """
 
+_COUNT_LATER = """
+    SELECT count(*) FROM (SELECT FROM ordermq.outbox WHERE available_at > now() LIMIT %s) AS later
+"""
+
 _COUNT_REFUSED = """
     SELECT count(*) FROM (SELECT FROM ordermq.outbox WHERE refusals > 0 LIMIT %s) AS refused
 """
@@ -163,6 +167,12 @@ def pending(tx: StoreTransaction, limit: int = 100_000) -> tuple[int, float]:
     """Return how many rows are due, counted up to ``limit``, and the oldest one's lateness in seconds."""
     row = tx.fetch_one(_PENDING, {"limit": limit})
     return (int(row[0]), float(row[1])) if row else (0, 0.0)
+
+
+def count_later(tx: StoreTransaction, limit: int = 100_000) -> int:
+    """Return how many rows wait for their time, counted up to ``limit``."""
+    row = tx.fetch_one(_COUNT_LATER, (limit,))
+    return int(row[0]) if row else 0
 
 
 def count_refused(tx: StoreTransaction, limit: int = 100_000) -> int:
