@@ -15,13 +15,22 @@ from ordermq.amqp.declare import (
     verify,
     verify_by_management,
 )
-from ordermq.amqp.management import QueueNumbers, alarms_of, read_nodes, read_queues
+from ordermq.amqp.management import (
+    BrokerFacts,
+    QueueNumbers,
+    alarms_of,
+    read_facts,
+    read_nodes,
+    read_policies,
+    read_queues,
+)
 from ordermq.amqp.publisher import Publisher, PublishObserver, PublishOutcomes
 from ordermq.amqp.state import ConnectionState
 from ordermq.amqp.subscription import Subscription, subscribe
 
 __all__ = [
     "Applied",
+    "BrokerFacts",
     "Channel",
     "ConnectionManager",
     "ConnectionState",
@@ -37,7 +46,9 @@ __all__ = [
     "alarms_of",
     "apply",
     "queue_depth",
+    "read_facts",
     "read_nodes",
+    "read_policies",
     "read_queues",
     "subscribe",
     "verify",

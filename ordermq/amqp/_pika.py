@@ -114,6 +114,12 @@ class BrokerConnection:
         """False once either end closed it; ``pump`` then raises why."""
         return not self._is_released and bool(self._impl.is_open)
 
+    @property
+    def broker_version(self) -> str:
+        """The broker's version as it says itself; empty if it says none."""
+        version = (self._impl.server_properties or {}).get("version", "")
+        return version.decode("utf-8", "replace") if isinstance(version, bytes) else str(version)
+
     def on_blocked(self, blocked: Callable[[], None], unblocked: Callable[[], None]) -> None:
         """Call ``blocked`` when a resource alarm of the broker begins, ``unblocked`` when it ends."""
 

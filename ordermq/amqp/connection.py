@@ -84,6 +84,11 @@ class ConnectionManager:
         return self._reconnects
 
     @property
+    def broker_version(self) -> str:
+        """The version of the broker that is connected; empty if none is."""
+        return self._connection.broker_version if self._connection is not None else ""
+
+    @property
     def last_error(self) -> OrderMQError | None:
         """Why the last attempt failed or the last connection was lost; kept after recovery."""
         return self._last_error

@@ -12,6 +12,8 @@ import http.client
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -96,6 +98,48 @@ def read_nodes(settings: BrokerSettings, url: str, *, timeout_s: float = 10.0) -
     return nodes
 
 
+class BrokerFacts(NamedTuple):
+    """What the management API says of the broker as a whole; None where it does not say.
+
+    ``flags`` are the feature flags that are not enabled, ``deprecated`` the features in use that a later
+    release will not have, ``permissions`` the user's: configure, write, read. ``clock`` is the broker's,
+    in whole seconds.
+    """
+
+    version: str
+    flags: list[str] | None
+    deprecated: list[str] | None
+    permissions: dict[str, str] | None
+    nodes: list[dict[str, Any]] | None
+    clock: datetime | None
+
+
+def read_facts(settings: BrokerSettings, url: str, *, timeout_s: float = 5.0) -> BrokerFacts:
+    """Ask the management API. What the user may not ask is None.
+
+    Raises Unreachable, AccessRefused or BrokerError if it cannot be asked at all.
+    """
+    api = _Api(settings, url, timeout_s)
+    overview = api.get("overview")
+    flags = api.get_if_allowed("feature-flags")
+    deprecated = api.get_if_allowed("deprecated-features/used")
+    where = f"/{quote(settings.vhost, safe='')}/{quote(settings.username, safe='')}"
+    return BrokerFacts(
+        version=overview.get("rabbitmq_version", ""),
+        flags=None
+        if flags is None
+        else [
+            each["name"]
+            for each in flags
+            if each.get("state") != "enabled" and each.get("stability") in ("stable", "required")
+        ],
+        deprecated=None if deprecated is None else [each["name"] for each in deprecated],
+        permissions=api.get_if_allowed("permissions", where),
+        nodes=api.get_if_allowed("nodes"),
+        clock=api.clock,
+    )
+
+
 def alarms_of(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a text for each resource alarm, and for each node that does not run or is cut off."""
     found = []
@@ -136,10 +180,22 @@ class _Api:
         self._path = parts.path.rstrip("/")
         self._vhost = quote(settings.vhost, safe="")
         self._timeout_s = timeout_s
+        self.clock: datetime | None = None  # of the last answer
 
     def list(self, what: str) -> Any:
         """Return what there is of ``what`` in the virtual host."""
         return self.get(what, f"/{self._vhost}")
+
+    def get_if_allowed(self, what: str, where: str = "") -> Any:
+        """Return the answer; None if the user may not ask, or this release of the broker does not know it."""
+        try:
+            return self.get(what, where)
+        except AccessRefused:
+            return None
+        except BrokerError as exc:
+            if isinstance(exc, Unreachable):
+                raise
+            return None
 
     def get(self, what: str, where: str = "") -> Any:
         """Return the answer to GET /api/``what````where``. Raises as ``read_topology``."""
@@ -148,6 +204,7 @@ class _Api:
             with closing(self._connection(self._host, self._port, timeout=self._timeout_s)) as connection:
                 connection.request("GET", f"{self._path}/api/{what}{where}", headers=headers)
                 answer = connection.getresponse()
+                self.clock = _instant(answer.getheader("Date"))
                 if answer.status == 200:
                     return json.load(answer)
         except (OSError, http.client.HTTPException, ValueError) as exc:
@@ -158,6 +215,13 @@ class _Api:
             )
         redirected = ", a redirect, which is not followed" if 300 <= answer.status < 400 else ""
         raise BrokerError(f"{self._root} answered {answer.status}{redirected} when asked for {what}")
+
+
+def _instant(date: str | None) -> datetime | None:
+    try:
+        return parsedate_to_datetime(date) if date else None
+    except ValueError:
+        return None
 
 
 def _port(parts: SplitResult) -> int | None:

@@ -7,6 +7,7 @@ COMMANDS = {
     "db": "Create or update the tables of the database; delete old rows.",
     "dead": "Look at dead letters; replay or discard them.",
     "devstack": "Start and stop a private RabbitMQ and PostgreSQL for development.",
+    "doctor": "Check broker, database and this machine, and say what to do.",
     "limits": "Limit the calls to a service outside, while everything runs.",
     "new": "Write a project with one handler, its table and its test.",
     "pause": "Have all consumers of a queue begin nothing more.",

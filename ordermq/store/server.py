@@ -1,0 +1,50 @@
+"""What PostgreSQL says of itself, for ``ordermq doctor``: one statement, cheap on any server."""
+
+from typing import NamedTuple
+
+from ordermq.store.transaction import StoreTransaction
+
+# A role that may not read others' sessions sees no xact_start of theirs; the rest is readable by all.
+_FACTS = """
+    SELECT current_setting('server_version'), current_setting('server_version_num')::int,
+           current_setting('fsync'), current_setting('synchronous_commit'),
+           current_setting('full_page_writes'), current_setting('autovacuum'),
+           current_setting('transaction_read_only'), pg_is_in_recovery(),
+           current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+           (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+           (SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8
+              FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'),
+           (SELECT count(*) FROM pg_prepared_xacts),
+           pg_notification_queue_usage(),
+           (SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database()),
+           pg_database_size(current_database()),
+           extract(epoch FROM clock_timestamp())::float8
+"""
+
+
+class ServerFacts(NamedTuple):
+    """Settings and state; ``clock`` is Unix time, ``room`` the connections there may be."""
+
+    version: str
+    version_num: int
+    fsync: str
+    synchronous_commit: str
+    full_page_writes: str
+    autovacuum: str
+    read_only: str
+    is_replica: bool
+    room: int
+    connections: int
+    oldest_transaction_s: float
+    prepared: int
+    notification_queue: float
+    transaction_age: int
+    size_bytes: int
+    clock: float
+
+
+def read_facts(tx: StoreTransaction) -> ServerFacts:
+    """Return what the server says."""
+    row = tx.fetch_one(_FACTS)
+    assert row is not None  # noqa: S101 # a SELECT without FROM has one row
+    return ServerFacts(*row)
