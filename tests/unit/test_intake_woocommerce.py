@@ -130,6 +130,7 @@ def test_any_amounts_that_differ_by_their_rounding_make_the_total_exactly(parts,
 def test_three_decimals_and_numbers_in_the_place_of_text_are_exact():
     line = woocommerce_line(1, 1.25, 0)
     assert order(line, total=1.250, currency="KWD").total_minor == 1250
+    assert order(woocommerce_line(1, "0.00", 1e-7), total=0.0).total_minor == 0
 
 
 def test_gift_cards_lower_the_total():

@@ -223,7 +223,7 @@ def _amount(value: Amount, field: str) -> Decimal:
         return Decimal(0)
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise BadInput(f"{field}: {str(value)[:40]!r} is not an amount like 12.99")
-    return decimal_of(str(value), field)
+    return decimal_of(f"{value:f}" if isinstance(value, Decimal) else str(value), field)
 
 
 def _text(value: object) -> str:
