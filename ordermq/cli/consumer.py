@@ -79,7 +79,7 @@ def command(
     with serving(program, f"ordermq-consumer@{queue}") as process:
         consumer = Consumer(
             name,
-            program.registry,
+            program.registry.bound_to(program.loaded),
             program.settings,
             config=program.loaded,
             owner=process_name(instance),

@@ -4,6 +4,7 @@ An event names the step that it ends, if it ends one. ``saga`` says what follows
 
     step            done                  nothing to do                         given up (a dead letter)
     reserve         stock_reserved        stock_rejected                        reservation_failed
+                    stock_unknown (a product was never loaded: begun again, to wait for it)
     release         stock_released        (releasing nothing is "done")         release_failed
     capture         payment_captured      payment_declined, card_declined,      payment_failed
                                           payment_skipped
@@ -71,6 +72,7 @@ class EventType(StrEnum):
     ATTENTION_RESOLVED = "attention_resolved"
     STOCK_RESERVED = "stock_reserved"
     STOCK_REJECTED = "stock_rejected"
+    STOCK_UNKNOWN = "stock_unknown"
     RESERVATION_FAILED = "reservation_failed"
     STOCK_RELEASED = "stock_released"
     RELEASE_FAILED = "release_failed"

@@ -7,9 +7,14 @@ from typing import Any
 from ordermq.shop.events import EventType
 from ordermq.shop.queries import EventRow
 
+UNKNOWN_PRODUCT = "unknown_product"  # a reason of stock_rejected
+
 
 def _shortage(data: Mapping[str, Any]) -> str:
-    return f"not enough stock of {', '.join(data.get('products', ())) or 'a product'}"
+    products = ", ".join(data.get("products", ())) or "a product"
+    if data.get("reason") == UNKNOWN_PRODUCT:
+        return f"no stock was ever loaded of {products}"
+    return f"not enough stock of {products}"
 
 
 _CAUSES: Mapping[EventType, Callable[[Mapping[str, Any]], str]] = {

@@ -140,6 +140,8 @@ _PAID_BACK = (Step.RELEASE, Step.REFUND, Step.NOTIFY_CANCELLED, Step.ADJUST_POIN
 TABLE: dict[tuple[Status, EventType], Row] = {
     (_PLACED, EventType.STOCK_RESERVED): Row(_RESERVED, (Step.CAPTURE,)),
     (_PLACED, EventType.STOCK_REJECTED): Row(_CANCELLED, (Step.NOTIFY_CANCELLED,)),
+    # The new command waits until the product is loaded.
+    (_PLACED, EventType.STOCK_UNKNOWN): Row(_PLACED, (Step.RESERVE,), attention=True),
     (_PLACED, EventType.RESERVATION_FAILED): Row(_CANCELLED, (Step.NOTIFY_CANCELLED,), attention=True),
     (_PLACED, EventType.CANCEL_REQUESTED): Row(_CANCELLED, (Step.NOTIFY_CANCELLED,)),
     (_RESERVED, EventType.PAYMENT_CAPTURED): Row(_PAID, _ON_PAID),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from ordermq.config.settings import Shape, setting
 from ordermq.shop.minor_units import ISO, SERVICES
 
+WAIT, REJECT = "attention", "reject"  # of unknown_product
+
 # Card tokens and phone numbers are sent there; plain http is allowed on this machine only.
 SERVICE = Shape(
     "https://..., or http:// to this machine, without credentials",
@@ -81,6 +83,12 @@ class ShopSettings:
     )
     alert_every_s: float = setting(
         60.0, "each consumer of notify texts the operator at most once in this time", ge=0, le=86_400
+    )
+    unknown_product: str = setting(
+        WAIT,
+        "an order of a product that was never loaded: attention asks a person and waits for the product, "
+        "reject cancels the order",
+        choices=(WAIT, REJECT),
     )
     stuck_after_s: float = setting(
         600.0,

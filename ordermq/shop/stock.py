@@ -26,6 +26,14 @@ _LOAD = """
     RETURNING product_id
 """
 
+_CORRECT = """
+    UPDATE shop.stock SET loaded = loaded + %(by)s, on_hand = on_hand + %(by)s
+     WHERE product_id = %(product_id)s AND on_hand + %(by)s BETWEEN 0 AND %(most)s
+    RETURNING loaded, on_hand
+"""
+
+_ON_HAND = "SELECT on_hand FROM shop.stock WHERE product_id = %s"
+
 _LOCK = """
     SELECT product_id, on_hand FROM shop.stock
      WHERE product_id = ANY(%s) ORDER BY product_id COLLATE "C" FOR NO KEY UPDATE
@@ -52,6 +60,21 @@ def load_stock(rows: Iterable[tuple[str, int]], tx: Transaction) -> int:
             f"product {refused[0]}: more than {loaded[refused[0]]} units are reserved or shipped already"
         )
     return len(done)
+
+
+def correct_stock(product_id: str, by: int, tx: Transaction) -> tuple[int, int]:
+    """Add ``by`` units, below 0 for a loss, to what came in and is on hand; return both as they are now.
+
+    Raises BadInput if the product was never loaded, or if fewer units than a loss are on hand:
+    what is reserved or shipped cannot be lost.
+    """
+    row = tx.fetch_one(_CORRECT, {"product_id": product_id, "by": by, "most": MAX_LOADED})
+    if row is not None:
+        return row[0], row[1]
+    known = tx.fetch_one(_ON_HAND, (product_id,))
+    if known is None:
+        raise BadInput(f"product {product_id[:80]!r}: was never loaded; see: ordermq stock load --help")
+    raise BadInput(f"product {product_id}: {known[0]} units are on hand, so it cannot be corrected by {by}")
 
 
 def lock_stock(product_ids: Iterable[str], tx: Transaction) -> dict[str, int]:

@@ -34,7 +34,7 @@ class Handler:
     process that name the same one share a breaker. ``limit_key`` names the payload's field by which a
     limit on the service is shared out. Without ``inbox`` a handler gets no
     transaction, and is called again for a message that comes again. ``takes_delivery`` says that
-    a plain handler has the parameter ``delivery`` or ``deliveries``.
+    a plain handler has the parameter ``delivery`` or ``deliveries``, ``takes_config`` that it has ``config``.
     """
 
     queue: str
@@ -48,6 +48,7 @@ class Handler:
     dependency: str = ""
     inbox: bool = True
     takes_delivery: bool = False
+    takes_config: bool = False
     limit_key: str | None = None
 
     @property

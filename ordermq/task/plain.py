@@ -115,6 +115,7 @@ def handler(
                                                 handled twice
     (..., delivery: DeliveryInfo)               any of them, to be given the context of the message
     (..., deliveries: Sequence[DeliveryInfo])   the same of a batch: one for each message
+    (..., config: Any = None)                   any of them, to be given the loaded settings by a consumer
 
     ``key`` names the payload's field that holds the correlation id. ``on_dead(message, reason, tx)``
     writes what follows from giving a message up, in the transaction that keeps the dead letter.
@@ -126,9 +127,11 @@ def handler(
     check_key(message, key)
 
     def decorate(function: Callable[..., Any]) -> HandlerFunction[P, ..., Any]:
+        parameters = inspect.signature(function).parameters
         made = Handler(
             queue, message, function, batch, key, on_dead, retry=retry, inbox=inbox,
-            takes_delivery=("deliveries" if batch else "delivery") in inspect.signature(function).parameters,
+            takes_delivery=("deliveries" if batch else "delivery") in parameters,
+            takes_config="config" in parameters,
         )  # fmt: skip
         return HandlerFunction(function, made)
 

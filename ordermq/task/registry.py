@@ -1,6 +1,9 @@
 """Which handler takes which message. Pure."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from ordermq.errors import ConfigError, UnknownMessageType, UnsupportedVersion
 from ordermq.message.envelope import Envelope
@@ -26,6 +29,15 @@ class Registry:
                     f"queue {handler.queue!r} has two handlers for {handler.type}: {both}; remove one of them"
                 )
             types[handler.type] = handler
+
+    def bound_to(self, config: Any) -> "Registry":
+        """Return the same handlers, with ``config`` for the plain ones that ask for it."""
+        bound = (
+            replace(each, call=partial(each.call, config=config)) if each.takes_config else each
+            for types in self._by_queue.values()
+            for each in types.values()
+        )
+        return Registry(bound, self.on_unreadable)
 
     @property
     def queues(self) -> tuple[str, ...]:

@@ -253,6 +253,18 @@ def test_stock_is_shown_and_a_bad_file_loads_nothing(shop):
     assert shop.json("ordermq", "stock", "show", "P-1")["loaded"] == 5
 
 
+def test_stock_is_corrected_with_a_reason_that_is_kept(shop):
+    shop.ok("ordermq", "stock", "load", "-", stdin=b"product_id,units\nP-1,5\n")
+    lost = ("ordermq", "stock", "correct", "P-1", "--by", "-2", "--reason", "broken")
+    assert "would have 3 units on hand" in shop.ok(*lost, "--dry-run")
+    assert shop.ok(*lost).strip() == "product P-1 has 3 units on hand, 3 loaded"
+    assert shop.run("ordermq", "stock", "correct", "P-1", "--by", "-4", "--reason", "x").returncode == 65
+    [action] = shop.lines("ordermq", "actions", "--json")
+    assert (action["action"], action["subject"], action["reason"]) == (
+        "stock.correct", "product P-1", "by -2: broken",
+    )  # fmt: skip
+
+
 def test_a_dry_run_of_a_stock_file_exits_as_the_load_would(shop):
     shop.ok("ordermq", "stock", "load", "-", stdin=b"product_id,units\nP-1,5\n")
     for data in (

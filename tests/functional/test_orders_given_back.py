@@ -186,7 +186,7 @@ def test_an_order_cancelled_before_its_payment_is_opened_again_and_completed(sho
     "phone", ["+4930123456", None, "+493010003"], ids=["told", "no phone", "perhaps told"]
 )
 def test_an_order_can_be_cancelled_again_and_its_customer_is_told_at_most_once(shop, phone):
-    shop.place(an_order("o-1", ("p-1", 3), phone=phone))
+    shop.place(an_order("o-1", ("p-1", 3), phone=phone, notify="text"))
     shop.run()
     reopen(shop)
     shop.run()

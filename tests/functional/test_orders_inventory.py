@@ -51,14 +51,6 @@ def test_several_lines_of_one_product_are_one_reservation(shop):
     assert shop.stock() == {"p-1": (0, 3, 0)}
 
 
-def test_a_product_that_was_never_loaded_is_out_of_stock(shop):
-    shop.place(an_order("o-1", ("p-unknown", 1)))
-    shop.handle(*shop.take("inventory"))
-    event = shop.show().events[-1]
-    assert event.type == "stock_rejected"
-    assert '"products":["p-unknown"]' in event.body
-
-
 def test_a_repeated_command_has_no_second_effect(shop):
     shop.load(p_1=9)
     shop.place(an_order("o-1", ("p-1", 2)))

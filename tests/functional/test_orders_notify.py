@@ -52,7 +52,7 @@ def test_the_text_names_the_order_and_the_phone_is_the_customer_s(shop):
 
 
 def test_an_order_without_a_phone_is_skipped(shop):
-    assert shop.attempt(cancelled(shop, phone=None)) == DONE
+    assert shop.attempt(cancelled(shop, phone=None, notify="text")) == DONE
     assert state(shop) == "skipped"
     assert shop.events()[-1] == "notification_skipped"
     assert shop.order().attention_reason is None

@@ -75,7 +75,7 @@ def assert_nothing_is_wrong(shop):
         (unreadable("m"), "not JSON"),
         (unreadable("m", body=b'{"order_id": 7}'), "not a AwardPoints"),
         (unreadable("m", body=b"\xff\xfe"), "not JSON"),
-        (unreadable("m", kind="Unheard"), "queue 'points' takes AwardPoints, not Unheard"),
+        (unreadable("m", kind="Unheard"), "queue 'points' takes AwardPoints, AdjustPoints, not Unheard"),
         (unreadable("m", headers={VERSION: 9}), "version 9 is newer"),
     ],
     ids=["not JSON", "a wrong payload", "not UTF-8", "an unknown type", "a version to come"],

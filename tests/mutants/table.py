@@ -138,6 +138,18 @@ MUTATIONS = (
         "        if (number := self.contact.phone) and number.startswith(\"-\"):",
         ("tests/unit/test_orders_model.py",),
     ),
+    Mutation(
+        "a product that was never loaded is sold out", "ordermq/shop/handlers/inventory.py",
+        "        elif never_loaded := sorted(wanted[order_id].keys() - on_hand.keys()):",
+        "        elif never_loaded := sorted(()):",
+        ("tests/functional/test_orders_unknown_products.py",),
+    ),
+    Mutation(
+        "a lost unit that is promised to an order", "ordermq/shop/stock.py",
+        " AND on_hand + %(by)s BETWEEN 0 AND %(most)s",
+        "",
+        ("tests/functional/test_orders_unknown_products.py",),
+    ),
     # --- any client that may publish can name any order ---
     Mutation(
         "an order alerts again at each message that names it", "ordermq/shop/unreadable.py",

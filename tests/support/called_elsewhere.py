@@ -31,7 +31,7 @@ ENTRIES = (
     ("shop/__init__.py", PYTHON, "__getattr__"),
     ("shop/cli/__init__.py", BY_NAME, "COMMANDS PUBLISH_COMMANDS"),
     ("shop/cli/order.py", COMMAND, "list_"),
-    ("shop/cli/stock.py", COMMAND, "from_orders"),
+    ("shop/cli/stock.py", COMMAND, "from_orders correct"),
     ("shop/demo/__main__.py", DRIVER, "readable"),
     ("shop/gateways/chosen.py", API, "email_gateway"),
     ("shop/gateways/email.py", API, "html"),

@@ -169,7 +169,9 @@ class World(RuleBasedStateMachine):
                 self.happen(choose(ends), step)
 
     def reserve(self, choose):
-        if self.state.status is S.PLACED and choose([True, True, True, False]):
+        if self.state.status is S.PLACED and choose([False, False, False, True]):
+            self.happen(E.STOCK_UNKNOWN, P.RESERVE)
+        elif self.state.status is S.PLACED and choose([True, True, True, False]):
             self.stock = "reserved"
             self.happen(E.STOCK_RESERVED, P.RESERVE)
         else:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
-from ordermq.cli.options import as_json, common, dry_run, limit
+from ordermq.cli.bulk import commit
+from ordermq.cli.operator import actor
+from ordermq.cli.options import as_json, common, dry_run, limit, reason
 from ordermq.cli.output import at_most, note, write, write_json, write_table
 from ordermq.cli.progress import Input
 from ordermq.cli.records import Line, Reject, read_lines
@@ -19,13 +21,15 @@ from ordermq.shop.cli.program import load_shop
 from ordermq.shop.intake import FORMATS, Entry, Skipped, read_orders
 from ordermq.shop.intake.demand import demand_of, stock_for
 from ordermq.shop.intake.rows import read_rows, split
+from ordermq.shop.stock import MAX_LOADED, correct_stock
+from ordermq.store import StoreTransaction, actions
 
 HEADER = "product_id,units"
 
 
 @click.group("stock", epilog=EXIT_CODES)
 def command() -> None:
-    """Load and show stock."""
+    """Load, correct and show stock."""
 
 
 @command.command(
@@ -51,6 +55,43 @@ def load(file: str, dry_run: bool, config_path: str | None) -> None:
     with load_shop(config_path).session("ordermq stock").transaction(dry_run=dry_run) as tx:
         count = load_stock(rows, tx)
     write(f"{'would set' if dry_run else 'set'} {count} products, {sum(units for _, units in rows)} units")
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq stock correct P-1 --by -2 --reason "broken in the store" --dry-run
+  ordermq stock correct P-1 --by 1 --reason "came back without its order"
+
+{EXIT_CODES}"""
+)
+@click.argument("product")
+@click.option(
+    "--by",
+    type=click.IntRange(-MAX_LOADED, MAX_LOADED),
+    required=True,
+    help="Units that came; -N: went.",
+)
+@reason
+@dry_run
+@common
+def correct(*, product: str, by: int, reason: str, dry_run: bool, config_path: str | None) -> None:
+    """Add units to PRODUCT, or take them away, for losses and for goods that came back by themselves.
+
+    The same command again corrects again. Units that are reserved or shipped cannot be taken away:
+    exit 65. 'ordermq stock load' sets what its file says, also after a correction.
+    'ordermq actions' shows who corrected what.
+    """
+    session = load_shop(config_path).session("ordermq stock")
+
+    def corrected_in(tx: StoreTransaction) -> tuple[int, int]:
+        corrected = correct_stock(product, by, tx)
+        actions.record(tx, actor(), "stock.correct", [f"product {product}"], f"by {by}: {reason}")
+        return corrected
+
+    loaded, on_hand = commit(session, corrected_in, dry_run=dry_run)
+    word = "would have" if dry_run else "has"
+    write(f"product {product} {word} {on_hand} units on hand, {loaded} loaded")
 
 
 @command.command(

@@ -40,6 +40,8 @@ class StepBatch:
         self, messages: Sequence[AboutOrder], step: Step, tx: Transaction, *, late: EventType | None = None
     ) -> None:
         self._step = step
+        self._messages = messages
+        self._postponed: dict[str, Outcome] = {}
         self._journal = Journal(tx, (message.order_id for message in messages))
         self._outcomes = [
             outcome_from_state(self._journal, message.order_id, step, late) for message in messages
@@ -60,10 +62,17 @@ class StepBatch:
         """Record the event that ends the step of an order."""
         self._journal.record(order_id, event_type, self._step, **data)
 
+    def postpone(self, order_id: str, reason: str) -> None:
+        """Have the messages of a ready order come again later."""
+        self._postponed[order_id] = Postpone(reason)
+
     def write(self) -> list[Outcome]:
         """Write the recorded events; return one outcome for each message, in their order."""
         self._journal.write()
-        return [outcome or DONE for outcome in self._outcomes]
+        return [
+            outcome or self._postponed.get(message.order_id, DONE)
+            for message, outcome in zip(self._messages, self._outcomes, strict=True)
+        ]
 
 
 def outcome_from_state(
