@@ -66,7 +66,7 @@ def encode(payload: Payload) -> bytes:
 def decode(body: bytes, payload_type: type[P]) -> P:
     """Read ``body`` as ``payload_type``. Raises MalformedMessage saying what is wrong and where."""
     if len(body) > MAX_BODY_BYTES:
-        raise MalformedMessage(f"body of {len(body)} bytes is over the limit of {MAX_BODY_BYTES}")
+        raise MalformedMessage(f"body over the limit of {MAX_BODY_BYTES} bytes: it has {len(body)}")
     try:
         payload: P = _decoder(payload_type).decode(body)
     except msgspec.ValidationError as exc:
@@ -84,11 +84,11 @@ def decode(body: bytes, payload_type: type[P]) -> P:
 def check_strict(body: bytes) -> Any:
     """Return ``body`` parsed by the rules above, whatever its type. Raises MalformedMessage."""
     if len(body) > MAX_BODY_BYTES:
-        raise MalformedMessage(f"body of {len(body)} bytes is over the limit of {MAX_BODY_BYTES}")
+        raise MalformedMessage(f"body over the limit of {MAX_BODY_BYTES} bytes: it has {len(body)}")
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as exc:
-        raise MalformedMessage(f"not UTF-8 at byte {exc.start}") from exc
+        raise MalformedMessage(f"not UTF-8: at byte {exc.start}") from exc
     _check_depth(body)
     if _NUL_ESCAPE.search(text):
         raise MalformedMessage("holds \\u0000, which PostgreSQL cannot store")
@@ -123,7 +123,7 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         seen: set[str] = set()
         key = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value] # set.add is None
-        raise MalformedMessage(f"key {key[:64]!r} stands twice in one object")
+        raise MalformedMessage(f"a key stands twice in one object: {key[:64]!r}")
     return result
 
 
@@ -134,5 +134,5 @@ def _refuse_constant(text: str) -> Never:
 def _finite_float(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise MalformedMessage(f"number {text[:32]} is out of range")
+        raise MalformedMessage(f"a number is out of range: {text[:32]}")
     return value

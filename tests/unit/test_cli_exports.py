@@ -22,6 +22,7 @@ from ordermq.shop.cli.placing import Placer
 from ordermq.shop.cli.rehearsing import Rehearsal
 from ordermq.shop.cli.stock import command as stock
 from ordermq.shop.intake import PaidOrders, ReadOptions, read_orders
+from ordermq.shop.intake.generate import generate, json_line
 from tests.support.exports import json_lines, shopify_file, shopify_order, woocommerce_order
 
 PLACE = ReadOptions(PaidOrders.PLACE)
@@ -204,3 +205,14 @@ def test_the_orders_before_the_cut_of_an_array_are_placed_and_the_cut_is_an_erro
     summary = json.loads(said.out)
     assert (summary["in"], summary["accepted"], summary["rejected"]) == (6, 5, 1)
     assert "it was cut; get it again" in said.err
+
+
+def test_reasons_of_json_lines_are_grouped_by_their_cause_too(tmp_path):
+    kinds = (b'{"x": "%s"}', b'{"a%d": 1, "a%d": 2}', b'{"a": 1e99%d}', b'{"a" %d}', b'{"%d": "\xff"}')
+    lines = [
+        kind.replace(b"%d", b"%d" % n).replace(b"%s", b"x" * (2**18 + n)) for n in (1, 22) for kind in kinds
+    ]
+    (tmp_path / "in.jsonl").write_bytes(json_line(next(generate(1, 9))) + b"\n".join(lines))
+    found = orders(tmp_path / "in.jsonl", "--rejects", tmp_path / "rejects")
+    assert set(found["reasons"].values()) == {2}
+    assert sum(found["reasons"].values()) == found["rejected"] == len(lines)
