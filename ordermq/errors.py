@@ -253,6 +253,19 @@ class DeadLetterNotFound(OrderMQError):
     exit_code = 1
 
 
+class CanaryDied(OrderMQError):
+    """A message that was replayed to see what happens died again."""
+
+    exit_code = 1
+
+
+class CanaryWaits(OrderMQError):
+    """It is not known in time what became of a message that was replayed to see what happens."""
+
+    retryable = True
+    exit_code = 75
+
+
 # --- Processes ----------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ COMMANDS = {
     "completion": "Print a shell's completion script.",
     "config": "Show the settings in force, their origins, and what can be set.",
     "db": "Create or update the tables of the database; delete old rows.",
-    "dead": "Look at dead letters; replay or discard them.",
+    "dead": "Look at dead letters; replay, redirect, edit or discard them.",
     "devstack": "Start and stop a private RabbitMQ and PostgreSQL for development.",
     "doctor": "Check broker, database and this machine, and say what to do.",
     "limits": "Limit the calls to a service outside, while everything runs.",

@@ -6,11 +6,13 @@ from typing import Any
 import click
 
 from ordermq.cli.deciding import discard, replay, subject
+from ordermq.cli.editing import edit
 from ordermq.cli.filters import closed, filters
 from ordermq.cli.operator import actor
 from ordermq.cli.options import as_json, common, limit
 from ordermq.cli.output import at_most, seconds, shortened, write, write_json, write_table
 from ordermq.cli.program import load_program
+from ordermq.cli.redirecting import redirect
 from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import DeadLetterNotFound
 from ordermq.store import actions, dead_letters
@@ -19,11 +21,13 @@ from ordermq.store.dead_letters import DeadLetter, Filter
 
 @click.group("dead", epilog=EXIT_CODES)
 def command() -> None:
-    """Look at dead letters; replay or discard them."""
+    """Look at dead letters; replay, redirect, edit or discard them."""
 
 
 command.add_command(replay)
 command.add_command(discard)
+command.add_command(redirect)
+command.add_command(edit)
 
 
 @command.command(

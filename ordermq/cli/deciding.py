@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from ordermq.cli.bulk import Pace, batches, commit
+from ordermq.cli.canary import Canary
 from ordermq.cli.filters import filters
 from ordermq.cli.operator import actor, ask
-from ordermq.cli.options import as_json, common, dry_run, rate, reason, yes
+from ordermq.cli.options import as_json, common, dry_run, duration, rate, reason, yes
 from ordermq.cli.output import write, write_json
 from ordermq.cli.program import Program, load_program
 from ordermq.cli.progress import counting
@@ -40,10 +41,18 @@ Decided = tuple[DeadLetter, str]
 """A dead letter and its outcome: replayed, discarded, replayed before, discarded before, refused: why."""
 
 
+def decision_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that every decision has."""
+    for option in (common, as_json, dry_run, reason):
+        command = option(command)
+    return command
+
+
 def decides(command: Callable[..., None]) -> Callable[..., None]:
     """Add the arguments and options that replay and discard have in common."""
+    command = decision_options(command)
     for option in (
-        common, as_json, dry_run, yes, rate, reason,
+        yes, rate,
         click.option("--limit", "most", type=click.IntRange(1), help="Decide about at most this many."),
         click.option("--all", "every", is_flag=True, help="Decide about all that are open."),
         filters,
@@ -58,18 +67,30 @@ def decides(command: Callable[..., None]) -> Callable[..., None]:
 Examples:
   ordermq dead replay 17 18 --reason "gateway is back" --dry-run
   ordermq dead replay --fingerprint 3f1c22ab90de --rate 50 --reason "mended"
+  ordermq dead replay --fingerprint 3f1c22ab90de --canary --reason "mended" --yes
   ordermq dead replay --queue payment --newer-than 2h --reason "mended" --yes
 
 {EXIT_CODES}"""
 )
 @decides
-def replay(*, reason: str, config_path: str | None, **scope: Any) -> None:
+@click.option("--canary", is_flag=True, help="One first, then ten, then the rest, if none dies again.")
+@click.option(
+    "--canary-wait",
+    type=duration,
+    default="60s",
+    show_default=True,
+    help="Wait for each of the first two steps of --canary at most this long.",
+)
+def replay(*, reason: str, config_path: str | None, canary: bool, canary_wait: float, **scope: Any) -> None:
     """Send dead letters again, each under its own message_id to the queue where it died.
 
     Give numbers, filters or --all. The relay publishes the messages; their attempts begin
     at 1, and a message that dies again is a new dead letter. Dead letters that were
     replayed or discarded before are left alone. Works in small transactions: an
     interrupted command can be run again. Exit 65 if one can never be handled.
+
+    With --canary one is sent and its end awaited, then ten, then the rest. Nothing more is
+    sent once one dies again (exit 1), or if the first are not handled in time (exit 75).
 
     JSON lines: one object {dead_letter_id, queue, message_id, correlation_id, outcome} each.
     """
@@ -78,7 +99,8 @@ def replay(*, reason: str, config_path: str | None, **scope: Any) -> None:
     def make(tx: StoreTransaction, letters: Sequence[DeadLetter]) -> list[str]:
         return [_replay(tx, program, each, by=by, reason=reason) for each in letters]
 
-    _decide(program, Decision("dead.replay", "replayed", by, reason, make), **scope)
+    watch = Canary(program.session("ordermq dead canary"), canary_wait) if canary else None
+    decide(program, Decision("dead.replay", "replayed", by, reason, make), canary=watch, **scope)
 
 
 @click.command(
@@ -104,12 +126,12 @@ def discard(*, reason: str, config_path: str | None, **scope: Any) -> None:
     def make(tx: StoreTransaction, letters: Sequence[DeadLetter]) -> list[str]:
         numbers = [each.dead_letter_id for each in letters]
         done = dead_letters.discard(tx, numbers, by=by, reason=reason)
-        return ["discarded" if each.dead_letter_id in done else _closed(each) for each in letters]
+        return ["discarded" if each.dead_letter_id in done else outcome_of_closed(each) for each in letters]
 
-    _decide(program, Decision("dead.discard", "discarded", by, reason, make), **scope)
+    decide(program, Decision("dead.discard", "discarded", by, reason, make), **scope)
 
 
-def _decide(
+def decide(
     program: Program,
     decision: Decision,
     *,
@@ -121,6 +143,7 @@ def _decide(
     yes: bool,
     dry_run: bool,
     as_json: bool,
+    canary: Canary | None = None,
 ) -> None:
     """Decide about the chosen dead letters; print the outcome of each, or how many had which outcome."""
     chosen = _chosen(matching, dead_letter_ids, every=every)
@@ -130,18 +153,21 @@ def _decide(
     if total and not dry_run and not dead_letter_ids:
         ask(f"{total} dead letters will be {decision.word}. Go on?", yes=yes)
     outcomes: Counter[str] = Counter()
-    with counting(decision.action, total) as step:
-        for letter, outcome in _decided(
-            session, decision, chosen, last=last, left=total, pace=Pace(rate), dry_run=dry_run
-        ):
-            step(1)
-            outcomes[outcome.partition(":")[0]] += 1
-            if as_json:
-                write_json(_document(letter, outcome))
-            elif dead_letter_ids or outcome.startswith("refused"):
-                write(f"{outcome} {letter.dead_letter_id}: {letter.type} to {letter.queue}")
-    if not as_json and not dead_letter_ids:
-        write(", ".join(f"{count} {word}" for word, count in sorted(outcomes.items())) or "none")
+    decided = _decided(
+        session, decision, chosen, last=last, left=total, pace=Pace(rate), dry_run=dry_run, canary=canary
+    )
+    try:
+        with counting(decision.action, total) as step:
+            for letter, outcome in decided:
+                step(1)
+                outcomes[outcome.partition(":")[0]] += 1
+                if as_json:
+                    write_json(_document(letter, outcome))
+                elif dead_letter_ids or outcome.startswith("refused"):
+                    write(f"{outcome} {letter.dead_letter_id}: {letter.type} to {letter.queue}")
+    finally:  # also if a canary ended it: what was sent was sent
+        if not as_json and not dead_letter_ids:
+            write(", ".join(f"{count} {word}" for word, count in sorted(outcomes.items())) or "none")
     if refused := outcomes["refused"]:
         raise BadInput(f"{refused} dead letters can never be handled: send what they meant as new messages")
 
@@ -164,7 +190,15 @@ def _count(session: Session, chosen: Filter, numbers: tuple[int, ...]) -> tuple[
 
 
 def _decided(
-    session: Session, decision: Decision, chosen: Filter, *, last: int, left: int, pace: Pace, dry_run: bool
+    session: Session,
+    decision: Decision,
+    chosen: Filter,
+    *,
+    last: int,
+    left: int,
+    pace: Pace,
+    dry_run: bool,
+    canary: Canary | None = None,
 ) -> Iterator[Decided]:
     """Decide about up to ``left`` of the chosen; yield each outcome once it is committed."""
     after = 0
@@ -173,7 +207,8 @@ def _decided(
         nonlocal after, left
 
         def decide(tx: StoreTransaction) -> list[Decided]:
-            letters = dead_letters.take(tx, chosen, after=after, last=last, limit=min(limit, left))
+            most = min(canary.most(limit) if canary else limit, left)
+            letters = dead_letters.take(tx, chosen, after=after, last=last, limit=most)
             return _record(tx, decision, letters)
 
         decided = commit(session, decide, dry_run=dry_run) if left else []
@@ -185,6 +220,8 @@ def _decided(
         for letter, outcome in batch:
             would = "would be " if dry_run and outcome == decision.word else ""
             yield letter, would + outcome
+        if canary is not None and not dry_run and left:
+            canary.watch([letter for letter, outcome in batch if outcome == decision.word])
 
 
 def _record(tx: StoreTransaction, decision: Decision, letters: Sequence[DeadLetter]) -> list[Decided]:
@@ -197,7 +234,7 @@ def _record(tx: StoreTransaction, decision: Decision, letters: Sequence[DeadLett
 
 def _replay(tx: StoreTransaction, program: Program, letter: DeadLetter, *, by: str, reason: str) -> str:
     if not letter.is_open:
-        return _closed(letter)
+        return outcome_of_closed(letter)
     try:
         program.registry.of_queue(letter.queue)
         is_sent = dead_letters.replay(tx, letter, by=by, reason=reason)
@@ -206,7 +243,8 @@ def _replay(tx: StoreTransaction, program: Program, letter: DeadLetter, *, by: s
     return "replayed" if is_sent else "replayed before"
 
 
-def _closed(letter: DeadLetter) -> str:
+def outcome_of_closed(letter: DeadLetter) -> str:
+    """Return the outcome of a letter about which somebody decided before."""
     return "replayed before" if letter.replayed_at else "discarded before"
 
 

@@ -174,13 +174,14 @@ def show(*, as_json: bool, config_path: str | None) -> None:
 
 
 def _words(limit: Limit) -> str:
-    text = f"{_rate(limit.rate)}, burst {limit.burst:g}"
+    text = f"{rate_words(limit.rate)}, burst {limit.burst:g}"
     if limit.key_rate is None:
         return text
-    return f"{text}; each key {_rate(limit.key_rate)}, burst {limit.key_burst:g}"
+    return f"{text}; each key {rate_words(limit.key_rate)}, burst {limit.key_burst:g}"
 
 
-def _rate(rate: float) -> str:
+def rate_words(rate: float) -> str:
+    """Return calls a second as a person writes them: ``50/s``, ``10/m``."""
     unit = next((each for each in ("s", "m") if rate * _UNIT_S[each] >= 1), "h")
     return f"{rate * _UNIT_S[unit]:g}/{unit}"
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from ordermq.cli.limits import rate_words as rate
 from ordermq.cli.output import seconds, shortened, write, write_table
 from ordermq.cli.snapshot import Snapshot
 
@@ -91,7 +92,7 @@ def _rest(snapshot: Snapshot) -> None:
         write(f"paused     {pause.queue} since {since}: {pause.pause_reason}")
     for limit in snapshot.limits:
         state = "used up" if limit.is_used_up else "free"
-        write(f"limit      {limit.dependency} {limit.rate:g}/s: {state}, {limit.postponed} put off")
+        write(f"limit      {limit.dependency} {rate(limit.rate)}: {state}, {limit.postponed} put off")
     for (queue, why), count in sorted(_breakers(snapshot).items()):
         write(f"breaker    {queue}: open in {count} processes until {why}")
     for cause in snapshot.dead:

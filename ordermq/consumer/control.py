@@ -9,7 +9,6 @@ Invariants
 """
 
 import logging
-import math
 import threading
 from collections.abc import Callable
 
@@ -53,7 +52,8 @@ class Control:
         self._has_looked = False
         self._is_blind = False  # the last look failed, which was logged
         self._report = report
-        self._reported_s = -math.inf  # monotonic
+        self._reported_s = 0.0  # monotonic
+        self._is_starting = True  # then it says at each look how it is
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._main, name=f"ordermq-{queue}-control", daemon=True)
 
@@ -100,9 +100,11 @@ class Control:
         """Read what is decided; every few seconds the statement that says how the process is goes with it."""
         if not self._has_looked:
             forget_old_processes(tx)
-        if monotonic_s() - self._reported_s >= REPORT_EVERY_S:
+        if self._is_starting or monotonic_s() - self._reported_s >= REPORT_EVERY_S:
             self._reported_s = monotonic_s()
-            write_report(tx, self._report())
+            report = self._report()
+            self._is_starting = report.state == "starting"
+            write_report(tx, report)
         found = read_decided(
             tx, self._queue, self._dependencies,
             after_pause=self._ended[-1].pause_id if self._ended else 0,

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ordermq.errors import BadInput
 from ordermq.message.envelope import MAX_HOP, Envelope, next_hop
+from ordermq.message.headers import MAX_ID_CHARS, derived_message_id
 from ordermq.message.payload import MAX_BODY_BYTES
 from ordermq.store import inbox
 from ordermq.store.outgoing import ENVELOPE, OutboxRow
@@ -113,6 +114,20 @@ _MARK_DISCARDED = """
     UPDATE ordermq.dead_letters SET discarded_at = now(), discarded_by = %s, discard_reason = %s
      WHERE dead_letter_id = ANY(%s) AND replayed_at IS NULL AND discarded_at IS NULL
     RETURNING dead_letter_id
+"""
+
+_FATES = """
+    SELECT v.letter, EXISTS (SELECT FROM ordermq.inbox AS i
+                              WHERE i.queue = v.queue AND i.message_id = v.message_id AND i.outcome = 'done'),
+           (SELECT min(d.dead_letter_id) FROM ordermq.dead_letters AS d
+             WHERE d.queue = v.queue AND d.message_id = v.message_id AND d.replay_no > v.replay_no)
+      FROM (VALUES %s) AS v (letter, queue, message_id, replay_no)
+"""
+
+_COUNT_AGAIN = """
+    SELECT count(*) FROM ordermq.dead_letters
+     WHERE fingerprint = ANY(%s) AND replay_no > 0 AND died_at >= %s
+       AND replayed_at IS NULL AND discarded_at IS NULL
 """
 
 _CAUSES = """
@@ -243,8 +258,10 @@ def get(tx: StoreTransaction, dead_letter_id: int) -> DeadLetter | None:
     return _letter(row) if row else None
 
 
-def replay(tx: StoreTransaction, letter: DeadLetter, *, by: str, reason: str) -> bool:
-    """Send a dead letter to its queue again; return False if it was replayed or discarded before.
+def replay(
+    tx: StoreTransaction, letter: DeadLetter, *, by: str, reason: str, queue: str | None = None
+) -> bool:
+    """Send a dead letter to its queue again, or to ``queue``; return False if somebody has decided before.
 
     The message keeps its message_id. Its attempts start at 1 and its replay_no rises, so
     that another death is another dead letter. It leaves with the caller's commit. Raises
@@ -258,17 +275,76 @@ def replay(tx: StoreTransaction, letter: DeadLetter, *, by: str, reason: str) ->
         )
     if tx.execute(_MARK_REPLAYED, (by, reason, letter.dead_letter_id)) == 0:
         return False
+    queue = queue or letter.queue
     # The inbox may know a later hop than that of a message no handler could read.
-    hop = next_hop(max(letter.hop, inbox.last_hop(tx, letter.queue, letter.message_id)))
+    hop = next_hop(max(letter.hop, inbox.last_hop(tx, queue, letter.message_id)))
     if hop == MAX_HOP:
-        inbox.reopen(tx, letter.queue, letter.message_id, hop)
+        inbox.reopen(tx, queue, letter.message_id, hop)
     envelope = Envelope(
         message_id=letter.message_id, type=letter.type, version=letter.version,
         correlation_id=letter.correlation_id, traceparent=letter.traceparent, occurred_at=letter.occurred_at,
         attempt=1, hop=hop, replay_no=letter.replay_no + 1,
     )  # fmt: skip
-    tx.append([OutboxRow(letter.queue, envelope, letter.body)])
+    tx.append([OutboxRow(queue, envelope, letter.body)])
     return True
+
+
+def replay_edited(
+    tx: StoreTransaction,
+    letter: DeadLetter,
+    body: bytes,
+    version: int,
+    *,
+    correlation_id: str | None,
+    by: str,
+    reason: str,
+) -> str | None:
+    """Send another ``body`` in the place of a dead letter; return the new message's id.
+
+    None if somebody has decided about the letter before. The new id is the old one and the number of
+    the letter, so that each names the other; an id that would be too long is that of the old one's bytes.
+    """
+    end = f".edited-{letter.dead_letter_id}"
+    begin = letter.message_id
+    if len(begin) + len(end) > MAX_ID_CHARS:
+        begin = derived_message_id(letter.message_id.encode())
+    if tx.execute(_MARK_REPLAYED, (by, f"as message {begin}{end}: {reason}", letter.dead_letter_id)) == 0:
+        return None
+    envelope = Envelope(
+        message_id=begin + end, type=letter.type, version=version,
+        correlation_id=letter.correlation_id if correlation_id is None else correlation_id,
+        traceparent=letter.traceparent, occurred_at=letter.occurred_at,
+    )  # fmt: skip
+    tx.append([OutboxRow(letter.queue, envelope, body)])
+    return begin + end
+
+
+class Fates(NamedTuple):
+    """What became of letters that were replayed: those that died again, with how, and those not ended."""
+
+    died: list[tuple[DeadLetter, DeadLetter]]
+    waiting: list[DeadLetter]
+
+
+def fates(tx: StoreTransaction, replayed: Sequence[DeadLetter]) -> Fates:
+    """Return what became of letters, which were replayed to the queues where they died."""
+    wanted = [(each.dead_letter_id, each.queue, each.message_id, each.replay_no) for each in replayed]
+    ended = {number: (is_done, again) for number, is_done, again in tx.fetch_values(_FATES, wanted)}
+    found = Fates([], [])
+    for letter in replayed:
+        is_done, died_as = ended[letter.dead_letter_id]
+        again = get(tx, died_as) if died_as is not None else None
+        if again is not None:
+            found.died.append((letter, again))
+        elif not is_done:
+            found.waiting.append(letter)
+    return found
+
+
+def count_again(tx: StoreTransaction, fingerprints: Sequence[str], since: datetime) -> int:
+    """Return how many replayed messages died again of these causes since then."""
+    row = tx.fetch_one(_COUNT_AGAIN, (list(fingerprints), since))
+    return int(row[0]) if row else 0
 
 
 def discard(tx: StoreTransaction, dead_letter_ids: Sequence[int], *, by: str, reason: str) -> set[int]:
