@@ -32,7 +32,7 @@ ENTRIES = (
     ("shop/cli/__init__.py", BY_NAME, "COMMANDS PUBLISH_COMMANDS"),
     ("shop/cli/order.py", COMMAND, "list_"),
     ("shop/cli/stock.py", COMMAND, "from_orders correct"),
-    ("shop/demo/__main__.py", DRIVER, "readable"),
+    ("shop/demo/orders.py", DRIVER, "readable"),
     ("shop/gateways/chosen.py", API, "email_gateway"),
     ("shop/gateways/email.py", API, "html"),
     ("shop/settings.py", API, "email_gateway"),

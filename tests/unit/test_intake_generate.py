@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import islice
 
 from ordermq.shop.intake.demand import demand_of, stock_for
-from ordermq.shop.intake.generate import generate, json_line
+from ordermq.shop.intake.generate import generate, json_line, varied
 from ordermq.shop.intake.record import decode
 from ordermq.shop.model import Order
 
@@ -17,6 +17,15 @@ def test_a_seed_gives_the_same_orders_and_a_longer_run_begins_with_them() -> Non
 def test_a_written_line_reads_back_as_the_same_order() -> None:
     for order in generate(200, 1):
         assert decode(json_line(order).decode(), Order) == order
+
+
+def test_varied_orders_have_discounts_and_gift_cards_and_are_valid() -> None:
+    orders = [decode(json_line(order).decode(), Order) for order in varied(1000, 1)]
+    assert orders == list(varied(1000, 1))
+    assert [order.items for order in orders] == [order.items for order in generate(1000, 1)]
+    assert 120 < sum(order.has_adjustments and order.is_charged for order in orders) < 220
+    assert 10 < sum(order.total_minor == 0 for order in orders) < 60
+    assert all(order.card_token is None for order in orders if order.total_minor == 0)
 
 
 def test_about_one_in_fifty_is_declined_and_few_time_out() -> None:

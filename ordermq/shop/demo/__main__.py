@@ -1,8 +1,6 @@
 """Place orders, run every process of the pipeline, wait until all are settled, reconcile."""
 
 import fcntl
-import gzip
-import io
 import json
 import os
 import subprocess
@@ -12,9 +10,8 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -23,13 +20,12 @@ import click
 from ordermq.clock import monotonic_s
 from ordermq.config.environment import inherited
 from ordermq.errors import OrderConflict, OrderMQError
-from ordermq.shop import queries
+from ordermq.shop import ShopSettings, queries
 from ordermq.shop.cancel import cancel_order
-from ordermq.shop.demo.report import DemoReport, Latencies
+from ordermq.shop.demo.orders import OrderSource
+from ordermq.shop.demo.report import DemoReport, Kinds, Latencies
 from ordermq.shop.demo.waiting import measure
-from ordermq.shop.intake import Entry, read_orders
-from ordermq.shop.intake.demand import demand_of, stock_for
-from ordermq.shop.intake.generate import generate, json_line
+from ordermq.shop.gateways.http_payment import HttpPaymentGateway
 from ordermq.shop.saga import Status
 from ordermq.shop.sandbox.private import PrivateSandbox
 from ordermq.shop.stock import load_stock
@@ -43,56 +39,17 @@ from ordermq.testing.stack.private import PrivateStack, locked_devstack
 from ordermq.testing.stack.tool import run_tool
 
 THREADS = {"inventory": 1, "payment": 16, "notify": 16, "points": 1, "shipping": 1, "dead": 1}
-COVER = 0.97  # of the demand for the best sellers: the rest is out of stock
 CANCEL_ONE_IN = 100  # customers who change their mind while the payment is under way
 LOOK_EVERY_S = 0.25
 SAY_EVERY_S = 5.0
 STUCK_AFTER_S = 120.0
 SANDBOX = "ordermq.shop.sandbox.private:PrivateSandbox"
+_KINDS = """
+    SELECT (SELECT count(DISTINCT order_id) FROM shop.order_adjustments WHERE kind = 'discount'),
+           count(*) FILTER (WHERE charge = 'free'), count(*) FILTER (WHERE charge = 'paid')
+      FROM shop.orders
+"""
 EVER = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class OrderSource:
-    """Where the orders come from: a file, or a seed."""
-
-    path: Path | None
-    format: str
-    count: int
-    seed: int
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield the first ``count`` records as bytes of an order file."""
-        if self.path is None:
-            yield from (json_line(order) for order in generate(self.count, self.seed))
-            return
-        with self.path.open("rb") as file:
-            is_gzip = file.peek(2)[:2] == b"\x1f\x8b"
-            yield from islice(gzip.GzipFile(fileobj=file) if is_gzip else file, self.count)
-
-    def stock(self) -> list[tuple[str, int]]:
-        """Return stock for what the orders ask for, with too little of the best sellers."""
-        stream = io.BufferedReader(_Joined(self.lines()))
-        orders = (each for each in read_orders(stream, self.format) if isinstance(each, Entry))
-        return stock_for(demand_of(orders), cover=COVER)
-
-
-class _Joined(io.RawIOBase):
-    """Chunks of bytes as a stream."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(buffer)  # type: ignore[arg-type] # typeshed says object, io says buffer
-        self._left = self._left or next(self._chunks, b"")
-        size = min(len(view), len(self._left))
-        view[:size], self._left = self._left[:size], self._left[size:]
-        return size
 
 
 @click.command()
@@ -150,6 +107,7 @@ class Demo:
         self._sandbox = sandbox = PrivateSandbox(third_parties)
         ends.callback(sandbox.kill)
         sandbox.start()
+        self._shop = ShopSettings(payment_url=sandbox.payment_url)
         self._env = inherited() | stack.environment() | {
             "ORDERMQ_BROKER_VHOST": name,
             "ORDERMQ_DATABASE_NAME": name,
@@ -174,6 +132,7 @@ class Demo:
         say("migrating, applying the topology, loading stock")
         run_command("ordermq", "db", "migrate", env=self._env)
         run_command("ordermq", "topology", "apply", env=self._env)
+        self._source.pay_some(HttpPaymentGateway.from_settings(self._shop))
         with self._session.transaction() as tx:
             load_stock(self._source.stock(), tx)
         say(f"starting the relay and {len(THREADS)} consumers, placing {self._source.count} orders")
@@ -245,6 +204,7 @@ class Demo:
             counts = queries.count_by_status(tx)
             causes = queries.count_cancellations(tx)
             attention = tx.fetch_one("SELECT count(*) FROM shop.orders WHERE attention_reason IS NOT NULL")
+            kinds = tx.fetch_one(_KINDS)
             latency = queries.latency(tx, since=EVER)
             span = tx.fetch_one(
                 """SELECT extract(epoch FROM max(updated_at) - min(accepted_at))::float8
@@ -267,6 +227,7 @@ class Demo:
             restarts=self._fleet.restarts,
             attention=attention[0] if attention else 0,
             cancelled_by=causes,
+            kinds=Kinds(*kinds) if kinds else None,
         )
 
     def _reconcile(self) -> str:

@@ -13,6 +13,15 @@ class Latencies:
 
 
 @dataclass(frozen=True)
+class Kinds:
+    """How many of the orders have a discount, cost nothing, or were paid before they came."""
+
+    discounted: int
+    free: int
+    paid_before: int
+
+
+@dataclass(frozen=True)
 class Waiting:
     """Medians in milliseconds; ``background`` is from an order's acceptance to its terminal status."""
 
@@ -54,6 +63,7 @@ class DemoReport:
     restarts: int
     attention: int
     cancelled_by: Mapping[str, int]
+    kinds: Kinds | None
     waiting: Waiting | None = None
     reconcile: str = ""
 
@@ -71,6 +81,7 @@ class DemoReport:
         }
         rows = [
             ("orders accepted", f"{self.accepted}"),
+            *self._kinds(),
             ("orders rejected", f"{self.rejected}"),
             ("duplicates", f"{self.duplicates}"),
             ("completed", f"{self.completed}"),
@@ -90,6 +101,15 @@ class DemoReport:
         width = max(len(name) for name, _ in rows) + 2
         lines = [f"{name:<{width}}{value:>12}" for name, value in rows]
         return [*lines, "", *self.waiting.lines(), ""] if self.waiting else lines
+
+    def _kinds(self) -> list[tuple[str, str]]:
+        if self.kinds is None:
+            return []
+        return [
+            ("  with a discount", f"{self.kinds.discounted}"),
+            ("  free", f"{self.kinds.free}"),
+            ("  paid before they came", f"{self.kinds.paid_before}"),
+        ]
 
 
 def _ms(value: float | None) -> str:
