@@ -3,7 +3,8 @@
 The same thread says every few seconds what the process does, for 'ordermq status'.
 
 Invariants
-    CTL1  Nothing is begun before the first look, and nothing new while the queue is paused: the
+    CTL1  Nothing is begun before the first look (unless the database is away, and no handler of
+        the queue needs it), and nothing new while the queue is paused: the
         intake hands out nothing, and what was prepared is not called. What runs is finished.
     CTL2  While the database cannot be asked, what the last look found stays in force.
 """
@@ -49,6 +50,7 @@ class Control:
         self._ended: list[QueuePause] = []
         self._metered: list[Metered] = []
         self._cause: Cause | None = None  # while the queue is paused
+        self._needs_database = _needs_database(context)
         self._has_looked = False
         self._is_blind = False  # the last look failed, which was logged
         self._report = report
@@ -93,7 +95,9 @@ class Control:
             if not self._is_blind:
                 log.warning("cannot read whether the queue is paused, so nothing is changed: %s", exc)
             self._is_blind = True
-            if not (self._has_looked or exc.retryable):
+            if not self._needs_database:
+                self._has_looked = True  # its handlers work without, so an outage does not keep them from it
+            elif not (self._has_looked or exc.retryable):
                 self.failure = exc
 
     def _look(self, tx: StoreTransaction) -> None:
@@ -148,6 +152,11 @@ def _dependencies(context: WorkerContext) -> set[str]:
     """Return the services that the queue's handlers call."""
     handlers = [] if context.queue == DEAD else context.registry.of_queue(context.queue)
     return {each.dependency for each in handlers if each.is_external}
+
+
+def _needs_database(context: WorkerContext) -> bool:
+    """Whether a handler of the queue gets a transaction."""
+    return context.queue == DEAD or any(each.inbox for each in context.registry.of_queue(context.queue))
 
 
 def _cause(paused: QueuePause) -> Cause:
