@@ -90,6 +90,11 @@ class ShopSettings:
         "reject cancels the order",
         choices=(WAIT, REJECT),
     )
+    phone_region: str = setting(
+        "",
+        "country of phone numbers without a country code, such as DE; empty: they are sent as they are",
+        shape=Shape("two capital letters of ISO 3166, or empty", r"([A-Z]{2})?"),
+    )
     stuck_after_s: float = setting(
         600.0,
         "ordermq_orders_stuck counts orders to which nothing happened for this long",

@@ -5,6 +5,7 @@ import pytest
 from ordermq.errors import GatewayUnavailable
 from ordermq.shop import cancel_order
 from ordermq.shop.commands import SendNotification, Template
+from ordermq.shop.handlers import SendNotificationHandler
 from ordermq.shop.notifications import adopt
 from ordermq.task import DONE, Dead, Postpone
 from tests.support.shop import an_order, foreign, open_shop
@@ -49,6 +50,23 @@ def test_the_text_names_the_order_and_the_phone_is_the_customer_s(shop):
     (entry,) = shop.sandbox.ledger("sms")
     assert entry["to"] == "+4915112345678"
     assert entry["text"] == "Your order o-1 was cancelled. Anything we charged is paid back."
+
+
+@pytest.mark.parametrize("phone", ["please ring twice", "+49 30"])
+def test_a_phone_that_is_no_number_costs_the_text_and_not_the_order(shop, phone):
+    assert shop.attempt(cancelled(shop, phone=phone, notify="text")) == DONE
+    [told] = shop.show().notifications
+    assert (told.state, told.reason) == ("skipped", "the phone number cannot be used")
+    assert shop.sandbox.ledger("sms") == []
+    assert "notify_cancelled" not in shop.order().pending
+    assert shop.order().attention_reason is None
+
+
+def test_a_national_number_is_texted_in_the_country_that_is_set(shop, tmp_path):
+    message = cancelled(shop, phone="030 / 12 34 56")
+    shop.external["SendNotification"] = SendNotificationHandler(shop.sms, region="DE")
+    assert shop.attempt(message) == DONE
+    assert [entry["to"] for entry in shop.sandbox.ledger("sms")] == ["+4930123456"]
 
 
 def test_an_order_without_a_phone_is_skipped(shop):

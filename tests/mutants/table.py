@@ -139,6 +139,12 @@ MUTATIONS = (
         ("tests/unit/test_orders_model.py",),
     ),
     Mutation(
+        "what is no number is texted", "ordermq/shop/phone.py",
+        "        return phone if is_number(phone) else None",
+        "        return phone",
+        ("tests/unit/test_orders_phone.py",),
+    ),
+    Mutation(
         "a product that was never loaded is sold out", "ordermq/shop/handlers/inventory.py",
         "        elif never_loaded := sorted(wanted[order_id].keys() - on_hand.keys()):",
         "        elif never_loaded := sorted(()):",

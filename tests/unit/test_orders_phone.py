@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ordermq.errors import ConfigError
 from ordermq.shop.model import Contact
-from ordermq.shop.phone import MAX_CHARS, is_number, tidied
+from ordermq.shop.phone import MAX_CHARS, check_region, dialable, is_number, tidied
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,35 @@ def test_what_is_no_number_is_kept_for_people(written: str, kept: str) -> None:
 def test_a_number_without_a_character_is_no_number_and_no_contact(written: str) -> None:
     assert Contact(phone=written) == Contact()
     assert msgspec.json.decode(b'{"phone": "\'"}', type=Contact).phone is None
+
+
+@pytest.mark.parametrize(
+    ("phone", "region", "number"),
+    [
+        ("+4930123456", "", "+4930123456"),
+        ("030123456", "", "030123456"),
+        ("call me", "", None),
+        ("+4930123456", "FR", "+4930123456"),
+        ("030123456", "DE", "+4930123456"),
+        ("0612345678", "FR", "+33612345678"),
+        ("5551234567", "US", "+15551234567"),
+        ("+1 555 123 4567 x89", "US", "+15551234567"),
+        ("call me", "DE", None),
+        ("1234567890123456", "DE", None),
+        ("12", "DE", None),
+    ],
+)
+def test_a_national_number_is_one_of_the_region_that_is_set(
+    phone: str, region: str, number: str | None
+) -> None:
+    assert dialable(phone, region) == number
+
+
+def test_a_region_that_is_no_country_is_refused() -> None:
+    check_region("")
+    check_region("DE")
+    with pytest.raises(ConfigError, match="phone_region"):
+        check_region("XX")
 
 
 @given(st.text())

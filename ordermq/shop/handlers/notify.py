@@ -18,6 +18,8 @@ from ordermq.shop.gateways.chosen import text_gateway
 from ordermq.shop.handlers import batch
 from ordermq.shop.journal import Journal
 from ordermq.shop.notifications import Key, Notifications, NotificationState
+from ordermq.shop.phone import check_region, dialable
+from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.shop.templates import render
 from ordermq.task import (
     DONE,
@@ -43,6 +45,13 @@ class SmsRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class NoNumber:
+    """There is no number to text, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SmsSent:
     """The service accepted the text under this id."""
 
@@ -59,12 +68,15 @@ def give_up(message: SendNotification, reason: str, tx: Transaction) -> None:
 class SendNotificationHandler(ExternalHandler[SendNotification, SmsRequest, SmsSent]):
     """Sends one text for each message. One instance serves all threads."""
 
-    def __init__(self, gateway: TextGateway) -> None:
+    def __init__(self, gateway: TextGateway, *, region: str = "") -> None:
         self._gateway = gateway
+        self._region = region
 
     @classmethod
     def from_config(cls, config: Loaded) -> Self:
-        return cls(text_gateway(config))
+        settings: ShopSettings = config.section(SECTION)
+        check_region(settings.phone_region)
+        return cls(text_gateway(config), region=settings.phone_region)
 
     def prepare(
         self, claims: Sequence[Claim[SendNotification]], tx: Transaction
@@ -76,12 +88,17 @@ class SendNotificationHandler(ExternalHandler[SendNotification, SmsRequest, SmsS
         notified = Notifications(order_ids, tx)
         phones = notifications.phones(order_ids, tx)
         answers = {
-            key: _begin(key, phones.get(key[0]), journal, notified, claim.deadline_s)
+            key: _begin(key, self._number(phones.get(key[0])), journal, notified, claim.deadline_s)
             for key, claim in claimed.items()
         }
         notified.write()
         journal.write()
         return batch.once_each((_key(claim.message) for claim in claims), answers)
+
+    def _number(self, phone: str | None) -> str | NoNumber:
+        if phone is None:
+            return NoNumber("no phone number")
+        return dialable(phone, self._region) or NoNumber("the phone number cannot be used")
 
     def call(self, request: SmsRequest) -> SmsSent:
         """Send the text."""
@@ -110,7 +127,7 @@ def _key(message: SendNotification) -> Key:
 
 
 def _begin(
-    key: Key, phone: str | None, journal: Journal, notified: Notifications, timeout_s: float
+    key: Key, phone: str | NoNumber, journal: Journal, notified: Notifications, timeout_s: float
 ) -> SmsRequest | Outcome:
     order_id, template = key
     outcome = batch.outcome_from_state(journal, order_id, template.step, EventType.NOTIFICATION_SENT)
@@ -124,11 +141,11 @@ def _begin(
         # The customer has the text: it was adopted from the service's ledger after a backup, or was sent
         # before the order was reopened.
         journal.record(order_id, EventType.NOTIFICATION_SENT, template.step, template=template)
-    elif state is NotificationState.SKIPPED or (phone is None and state is None):
-        if state is None:
-            notified.set(key, NotificationState.SKIPPED, reason="no phone number")
+    elif state is NotificationState.SKIPPED or (isinstance(phone, NoNumber) and state is None):
+        if isinstance(phone, NoNumber) and state is None:
+            notified.set(key, NotificationState.SKIPPED, reason=phone.reason)
         journal.record(order_id, EventType.NOTIFICATION_SKIPPED, template.step, template=template)
-    elif phone is None:
+    elif isinstance(phone, NoNumber):
         return DONE
     elif state is NotificationState.UNKNOWN:
         _unknown(key, "it may have been sent before the order was reopened", journal, notified)
