@@ -14,6 +14,7 @@ COMMANDS = {
     "reconcile": "Check that nothing was lost, doubled or forgotten.",
     "resume": "Have the consumers of a paused queue go on.",
     "status": "Show how queues, processes and messages are, on one screen.",
+    "tail": "Print what consumers settle, as they do.",
     "topology": "Create or check exchanges, queues and bindings.",
 }
 

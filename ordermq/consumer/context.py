@@ -17,6 +17,7 @@ from ordermq.consumer.running import RunningHandlers
 from ordermq.consumer.settle import Settler
 from ordermq.consumer.shared_lock import SharedExclusiveLock
 from ordermq.consumer.spans import HeldSpans
+from ordermq.consumer.tap import Tap
 from ordermq.store import Session
 from ordermq.task.registry import Registry
 from ordermq.task.retry import RetryPolicy
@@ -39,6 +40,7 @@ class WorkerContext:
     neighbours: Neighbours = field(default_factory=Neighbours)
     held: HeldSpans = field(default_factory=HeldSpans)
     limits: LiveLimits = field(default_factory=LiveLimits)
+    tap: Tap = field(default_factory=Tap)
 
     @cached_property
     def queues(self) -> frozenset[str]:
@@ -64,4 +66,5 @@ class WorkerContext:
         return Settler(
             session, queue, self.policy, Random(), self.running,
             on_unreadable=self.registry.on_unreadable, neighbours=self.neighbours, held=self.held,
+            tap=self.tap,
         )  # fmt: skip

@@ -28,6 +28,7 @@ from ordermq.store.processes import (
     forget_process,
     write_report,
 )
+from ordermq.store.tail import add_settled
 from ordermq.topology.names import DEAD
 
 log = logging.getLogger(__name__)
@@ -114,9 +115,17 @@ class Control:
             after_pause=self._ended[-1].pause_id if self._ended else 0,
             after_metered=self._metered[-1].metered_id if self._metered else 0,
         )  # fmt: skip
+        self._write_settled(tx, is_tapped=found.is_tapped)
         if found != _NOTHING or self._cause is not None or self._context.limits.by_dependency:
             self._take(found)
         self._has_looked = True
+
+    def _write_settled(self, tx: StoreTransaction, *, is_tapped: bool) -> None:
+        """Write down what was settled since the last look, if somebody still looks."""
+        tap = self._context.tap
+        if (noted := tap.take(self._context.owner)) and is_tapped:
+            add_settled(tx, noted)
+        tap.is_open = is_tapped
 
     def _take(self, found: Decided) -> None:
         if found.limits != self._context.limits.by_dependency:

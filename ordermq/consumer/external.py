@@ -239,8 +239,10 @@ class ExternalWorker(HandlingWorker):
         preparation.add(calls, alone)
         self._settler.note_sent(tx)
         self._settler.count("duplicate", len(duplicates))
-        for message_id in duplicates:
-            self._forget(preparation.left, preparation.left[message_id])
+        dropped = [preparation.left[message_id] for message_id in duplicates]
+        self._settler.tap.note(self._settler.queue, dropped, "duplicate")
+        for message in dropped:
+            self._forget(preparation.left, message)
         self._settle_outcomes(outcomes, preparation.left)
 
     def _drop_settled(self, tx: StoreTransaction, messages: Sequence[Readable]) -> set[str]:
@@ -377,7 +379,9 @@ class ExternalWorker(HandlingWorker):
 
     def _settle_outcomes(self, outcomes: Sequence[Answered], left: dict[str, Any]) -> None:
         """Count what was committed, and settle each death in a transaction of its own."""
-        self._settler.count("done", sum(isinstance(outcome, Done) for _, outcome in outcomes))
+        done = [message for message, outcome in outcomes if isinstance(outcome, Done)]
+        self._settler.count("done", len(done))
+        self._settler.tap.note(self._settler.queue, done, "done")
         self._settler.count_again(again_of(outcomes))
         for message, outcome in outcomes:
             if not isinstance(outcome, Dead):

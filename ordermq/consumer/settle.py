@@ -38,6 +38,7 @@ from ordermq.consumer.neighbours import Neighbours
 from ordermq.consumer.received import Message, Readable, Unreadable, in_log
 from ordermq.consumer.running import RunningHandlers
 from ordermq.consumer.spans import HeldSpans
+from ordermq.consumer.tap import Tap
 from ordermq.errors import Contention, StoreRefused, StoreUnavailable
 from ordermq.failpoints import failpoint
 from ordermq.message.envelope import Envelope, next_hop
@@ -98,6 +99,7 @@ class Settler:
         on_unreadable: Sequence[OnUnreadable] = (),
         neighbours: Neighbours | None = None,
         held: HeldSpans | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self.session = session
         self.queue = queue
@@ -107,6 +109,7 @@ class Settler:
         self._on_unreadable = on_unreadable
         self.neighbours = neighbours or Neighbours()
         self._held = held or HeldSpans()
+        self.tap = tap or Tap()
         self.has_sent = False  # outbox rows were committed; reset as the relay is woken
 
     def run(self, messages: Sequence[Readable]) -> Sequence[Readable]:
@@ -131,6 +134,9 @@ class Settler:
         self.note_sent(tx)
         self.count("duplicate", len(messages) - len(fresh))
         self.count("done", len(fresh))
+        self.tap.note(self.queue, fresh, "done")
+        if len(fresh) < len(messages):
+            self.tap.note(self.queue, (each for each in messages if each.message_id not in new), "duplicate")
         return fresh
 
     def _run_in(self, tx: StoreTransaction, handler: Handler, fresh: Sequence[Readable]) -> None:
@@ -161,6 +167,7 @@ class Settler:
         # The others forget their starts as they are settled: an on_dead may be what ends the process.
         self.settle([(message, outcome) for message, outcome in answered if outcome != DONE])
         self.count("done", len(done))
+        self.tap.note(self.queue, done, "done")
 
     def settle(self, outcomes: Sequence[Resolved], *, release: Release | None = None) -> None:
         """Settle what is not Done: retries and postponements together, each death alone.
@@ -247,6 +254,7 @@ class Settler:
                 self._dead_letter_once(message, reason, release, with_what_follows=False)
                 break
         self.count("dead", 1)
+        self.tap.note(self.queue, [message], "dead", reason)
 
     def note_sent(self, tx: StoreTransaction) -> None:
         """Remember that a committed transaction wrote to the outbox."""
@@ -261,6 +269,8 @@ class Settler:
         """Count and log retries and postponements; after their commit."""
         for message, outcome in again:
             delay_s = outcome.delay_s or 0.0
+            kind = "retry" if isinstance(outcome, Retry) else "postponed"
+            self.tap.note(self.queue, [message], kind, outcome.reason)
             with in_log(message.envelope, self.queue):
                 if isinstance(outcome, Retry):
                     self.count("retry", 1)

@@ -10,6 +10,8 @@ from ordermq.store.transaction import StoreTransaction
 _PAUSES = """
     SELECT 'pause', pause_id, queue, paused_at, resumed_at, paused_by, pause_reason, false
       FROM ordermq.pauses WHERE queue = %(queue)s AND pause_id > %(pause_id)s
+    UNION ALL SELECT 'tap', 0, '', NULL, NULL, '', '', false
+                FROM ordermq.taps WHERE open_until > now() AND (queue IS NULL OR queue = %(queue)s)
 """
 
 _LIMITS = """
@@ -34,11 +36,15 @@ class Metered(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """What is new: pauses and spans in order. ``limits`` are all in force; True has a share for each key."""
+    """What is new: pauses and spans in order. ``limits`` are all in force; True has a share for each key.
+
+    ``is_tapped``: somebody looks at what is settled.
+    """
 
     pauses: list[QueuePause]
     limits: dict[str, bool]
     metered: list[Metered]
+    is_tapped: bool = False
 
 
 def read_decided(
@@ -49,13 +55,15 @@ def read_decided(
         "queue": queue, "pause_id": after_pause,
         "dependencies": list(dependencies), "metered_id": after_metered,
     }  # fmt: skip
-    found = Decided([], {}, [])
+    found, is_tapped = Decided([], {}, []), False
     sql = _PAUSES + (_LIMITS if dependencies else "") + _IN_ORDER
     for what, number, name, since, until, by, reason, has_keys in tx.fetch_all(sql, params):
         if what == "pause":
             found.pauses.append(QueuePause(number, name, since, by, reason, until))
         elif what == "limit":
             found.limits[name] = has_keys
+        elif what == "tap":
+            is_tapped = True
         else:
             found.metered.append(Metered(number, since, until))
-    return found
+    return found._replace(is_tapped=is_tapped)
