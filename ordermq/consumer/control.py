@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from ordermq.clock import monotonic_s
 from ordermq.consumer.context import WorkerContext
-from ordermq.consumer.pause import Cause
+from ordermq.consumer.pause import DATABASE, Cause
 from ordermq.consumer.spans import Span
 from ordermq.errors import StoreError
 from ordermq.store import Session, StoreTransaction
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
 OPERATOR = "operator"  # the reason in metrics
+_WHO = "control"  # among those that stand still
 _NOTHING = Decided([], {}, [])
 
 
@@ -98,8 +99,9 @@ class Control:
             self._is_blind = True
             if not self._needs_database:
                 self._has_looked = True  # its handlers work without, so an outage does not keep them from it
-            elif not (self._has_looked or exc.retryable):
-                self.failure = exc
+            elif not self._has_looked:
+                self._context.pause.begin(_WHO, DATABASE, exc)
+                self.failure = None if exc.retryable else exc
 
     def _look(self, tx: StoreTransaction) -> None:
         """Read what is decided; every few seconds the statement that says how the process is goes with it."""
@@ -119,6 +121,7 @@ class Control:
         if found != _NOTHING or self._cause is not None or self._context.limits.by_dependency:
             self._take(found)
         self._has_looked = True
+        self._context.pause.end(_WHO, DATABASE)
 
     def _write_settled(self, tx: StoreTransaction, *, is_tapped: bool) -> None:
         """Write down what was settled since the last look, if somebody still looks."""
