@@ -68,7 +68,12 @@ def test_behind_an_alarm_it_says_once_that_it_stands_still_and_once_that_it_goes
 def test_behind_a_frozen_broker_no_row_is_lost(hasty, proxy, caplog, monkeypatch):
     """REL5: after an outage one row is claimed, and after its confirm as many as usual."""
     claim, limits = outbox.claim, []
-    monkeypatch.setattr(outbox, "claim", lambda tx, limit: limits.append(limit) or claim(tx, limit))
+
+    def noted(tx, limit, **more):
+        limits.append(limit)
+        return claim(tx, limit, **more)
+
+    monkeypatch.setattr(outbox, "claim", noted)
     relay = hasty.relay()
     wait_until(lambda: relay._health.ready().is_good, 20, what="an active relay")
     proxy.blackhole()

@@ -108,7 +108,7 @@ def test_a_project_beside_the_shop_shares_its_processes_and_its_database(project
         ["ordermq-relay"],
         *(["ordermq-consumer", "--queue", each] for each in ("gifts", "cards", "inventory")),
     ):
-        both.start(*argv)
+        both.start(*argv, ORDERMQ_SHOP_UNKNOWN_PRODUCT="reject")  # no stock is loaded
 
     send_gifts(both, "g-1")
     both.ok("ordermq-publish", "orders", "-", stdin=json_line(next(generate(1, 1))))
