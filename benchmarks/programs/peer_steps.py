@@ -122,11 +122,11 @@ class Shop:
         """Write that the customer is being told, tell them, write that they were told."""
         with self.connection as connection, connection.cursor() as cursor:
             cursor.execute(
-                """INSERT INTO shop.notifications (order_id, template, state)
-                   SELECT order_id, 'order_confirmed', 'sending'
+                """INSERT INTO shop.notifications (channel, order_id, template, number, state)
+                   SELECT 'text', order_id, 'order_confirmed', 0, 'sending'
                      FROM shop.orders JOIN shop.contacts USING (order_id)
                     WHERE order_id = %s AND status = 'paid'
-                   ON CONFLICT (order_id, template) DO NOTHING
+                   ON CONFLICT (order_id, template, channel, number) DO NOTHING
                    RETURNING order_id""",
                 (order_id,),
             )

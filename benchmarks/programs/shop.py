@@ -15,6 +15,7 @@ from ordermq.shop.handlers import (
     RefundPaymentHandler,
     capture,
     create_shipment,
+    notification,
     notify,
     release_stock,
     reserve_stock,
@@ -22,6 +23,7 @@ from ordermq.shop.handlers import (
 from ordermq.shop.handlers.batch import give_up
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN
 from ordermq.shop.handlers.points import award_points
+from ordermq.shop.notifications import NotificationChannel
 from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.task import external
 
@@ -64,7 +66,10 @@ class InProcessCapture(capture.CapturePaymentHandler):
         return cls(Gateway(), settles_s=60.0)  # type: ignore[arg-type] # it has the one method that is called
 
 
-@external(queue=NOTIFY, message=SendNotification, key="order_id", on_dead=notify.give_up, dependency="sms")
+@external(
+    queue=NOTIFY, message=SendNotification, key="order_id",
+    on_dead=partial(notification.give_up, NotificationChannel.TEXT), dependency="sms",
+)  # fmt: skip
 class InProcessNotification(notify.SendNotificationHandler):
     """Sends by the service above."""
 

@@ -10,11 +10,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ordermq.errors import BadInput, OrderConflict, OrderNotFound
-from ordermq.shop.commands import Template
 from ordermq.shop.events import EventType, Step
 from ordermq.shop.journal import Journal, LockedOrder
 from ordermq.shop.money import minor_units, written
-from ordermq.shop.notifications import Notifications, NotificationState
 from ordermq.shop.payments import Payments, PaymentState
 from ordermq.shop.resolve import resolve_order
 from ordermq.shop.saga import Status
@@ -90,12 +88,6 @@ def _end_refund(order: LockedOrder, journal: Journal, tx: StoreTransaction, data
     payments.write()
     journal.record(order.order_id, EventType.REFUNDED_BY_HAND, Step.REFUND, **data)
     journal.write()
-    if data["amount_minor"] != order.total_minor:
-        # The customer's text names the whole amount, so a person tells the customer about a part of it.
-        texts = Notifications([order.order_id], tx)
-        key = (order.order_id, Template.ORDER_REFUNDED)
-        texts.set(key, NotificationState.SKIPPED, reason="a part was refunded by hand")
-        texts.write()
 
 
 def _amount(text: str, currency: str) -> int:

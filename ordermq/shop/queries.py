@@ -104,9 +104,11 @@ class PaymentRow:
 
 @dataclass(frozen=True, slots=True)
 class NotificationRow:
-    """A notification of the customer."""
+    """A notification of the customer; ``number`` counts refunds or declined cards, else it is 0."""
 
     template: str
+    channel: str
+    number: int
     state: str
     provider_id: str | None
     reason: str | None
@@ -223,7 +225,7 @@ _PAYMENT = """
 """
 
 _NOTIFICATIONS = """
-    SELECT template, state, provider_id, reason, updated_at
+    SELECT template, channel, number, state, provider_id, reason, updated_at
       FROM shop.notifications WHERE order_id = %s ORDER BY updated_at
 """
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ordermq.config.settings import Shape, setting
+from ordermq.config.settings import Secret, Shape, setting
 from ordermq.shop.minor_units import ISO, SERVICES
 
 WAIT, REJECT = "attention", "reject"  # of unknown_product
@@ -14,6 +14,7 @@ SERVICE = Shape(
 )
 _CLASS = Shape("package.module:Class", r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CLASS_OR_EMPTY = Shape(f"{_CLASS.words}, or empty", f"({_CLASS.pattern})?")
+_HOST = Shape("a host name or an IP address, or empty", r"[A-Za-z0-9.:_-]*")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,32 @@ class ShopSettings:
     )
     sms_url: str = setting(
         "http://127.0.0.1:8082", "SMS service; https unless it is on this machine", shape=SERVICE
+    )
+    smtp_host: str = setting(
+        "", "mail server that takes e-mails to customers; empty: none is sent", shape=_HOST
+    )
+    smtp_port: int = setting(587, "its port: 587 as a rule, with smtp_security tls 465", ge=1, le=65_535)
+    smtp_security: str = setting(
+        "starttls",
+        "how the connection is encrypted, with the certificate and the host name checked; none is allowed "
+        "on this machine only",
+        choices=("starttls", "tls", "none"),
+    )
+    smtp_user: str = setting("", "user name at the mail server; empty: no login")
+    smtp_password: Secret = setting(Secret, "password at the mail server")
+    smtp_ca_file: str = setting("", "PEM file of its certificate authority; empty: those of the system")
+    mail_from: str = setting(
+        "", "sender of the e-mails, such as orders@shop.example or Our Shop <orders@shop.example>"
+    )
+    mail_reply_to: str = setting("", "where answers to the e-mails go; empty: to mail_from")
+    mail_templates: str = setting(
+        "", "folder with e-mails of your own in place of the built-in ones; see docs/operations.md"
+    )
+    mail_ledger_url: str = setting(
+        "",
+        "where the mail server's books can be read, as the sandbox has them; empty: reconcile does not check "
+        "e-mails, because SMTP itself has no books",
+        shape=Shape(f"{SERVICE.words}, or empty", f"({SERVICE.pattern})?"),
     )
     gateway_connect_timeout_s: float = setting(3.0, "longest time to connect to a service", gt=0, le=60)
     gateway_timeout_s: float = setting(

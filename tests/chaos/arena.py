@@ -26,8 +26,8 @@ from ordermq.testing.stack.process import ServerProcess
 from tests.chaos.customers import Customers
 from tests.chaos.fault import Fault
 
-QUEUES = ("inventory", "payment", "notify", "points", "shipping")
-THREADS = {"inventory": 1, "payment": 8, "notify": 8, "points": 1, "shipping": 1}
+QUEUES = ("inventory", "payment", "notify", "email", "points", "shipping")
+THREADS = {"inventory": 1, "payment": 8, "notify": 8, "email": 4, "points": 1, "shipping": 1}
 WARM_AT = 100
 #: 64 and 78: what only a person can mend is not started again, as the systemd units say.
 FINAL_CODES = frozenset({64, 78})
@@ -85,9 +85,7 @@ class Arena:
             "ORDERMQ_CONFIG": "",
             "ORDERMQ_BROKER_VHOST": name,
             "ORDERMQ_DATABASE_NAME": name,
-            "ORDERMQ_SHOP_PAYMENT_URL": sandbox.payment_url,
-            "ORDERMQ_SHOP_SMS_URL": sandbox.sms_url,
-        } | SETTINGS | dict(fault.settings)  # fmt: skip
+        } | sandbox.environment() | SETTINGS | dict(fault.settings)  # fmt: skip
         self.session = Session(self.settings, name="chaos")
         self.fleet = Fleet(place, THREADS, self.env)
         self.customers = Customers(Session(self.settings, name="customers"), seed, fault.rate)

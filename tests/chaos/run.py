@@ -150,6 +150,7 @@ def _count(arena: Arena, fault: Fault, result: Result) -> None:
     payments = [(entry["order_id"], entry["kind"]) for entry in arena.sandbox.ledger("payment")]
     doubled = doubled_payments(payments)
     doubled += repeated(entry["reference"] for entry in arena.sandbox.ledger("sms"))
+    doubled += repeated(entry["message_id"] for entry in arena.sandbox.ledger("mail"))
     doubled += [row[0] for row in arena.rows(_TWICE)]
     result.doubled = len(doubled)
     _note(result, "doubled", doubled)

@@ -90,7 +90,7 @@ def test_a_queue_that_does_not_exist_ends_a_consumer_with_what_to_do(shop):
 def test_a_queue_nobody_handles_is_refused_with_those_there_are(shop):
     found = shop.run("ordermq-consumer", "--queue", "gifts")
     assert found.returncode == 78
-    assert "inventory, notify, payment, points, shipping" in found.stderr
+    assert "email, inventory, notify, payment, points, shipping" in found.stderr
 
 
 def test_metrics_show_the_connection_and_the_publishings(shop):

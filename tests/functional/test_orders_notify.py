@@ -1,12 +1,16 @@
 """Notifications against the sandbox SMS service: at most once, whatever happens."""
 
+from contextlib import closing
+
 import pytest
 
+from ordermq.cli.program import migrations_for
 from ordermq.errors import GatewayUnavailable
-from ordermq.shop import cancel_order
+from ordermq.shop import cancel_order, module, place_order
 from ordermq.shop.commands import SendNotification, Template
 from ordermq.shop.handlers import SendNotificationHandler
-from ordermq.shop.notifications import adopt
+from ordermq.shop.notifications import NotificationChannel, adopt
+from ordermq.store import Session, migrate
 from ordermq.task import DONE, Dead, Postpone
 from tests.support.shop import an_order, foreign, open_shop
 
@@ -194,10 +198,29 @@ def test_a_restored_database_learns_from_the_ledger_which_texts_were_sent(shop, 
     with shop.session.transaction() as tx:
         (page,) = shop.sms.sent()
         ledger = [*page, "o-9:order_confirmed", "alert:o-1:4", "o-1:no_template"]
-        assert adopt(ledger, tx) == [("o-1", Template.ORDER_CANCELLED)]
-        assert adopt(ledger, tx) == []
+        assert adopt(ledger, NotificationChannel.TEXT, tx) == [("o-1", Template.ORDER_CANCELLED, 0)]
+        assert adopt(ledger, NotificationChannel.TEXT, tx) == []
     assert shop.attempt(message) == DONE
     shop.run()
     assert [each["reference"] for each in sandbox.ledger("sms")] == ["o-1:order_cancelled"]
     assert (shop.order().pending, shop.order().attention_reason) == ([], None)
     assert shop.reconcile().is_ok
+
+
+def test_notifications_of_before_are_those_of_their_only_refund(database):
+    # Given a database of before: a customer was told of a refund, and is being told of a confirmation
+    with closing(Session(database.settings, name="before")) as session:
+        migrations = migrations_for([module])
+        migrate.migrate(session, [each for each in migrations if (each.scope, each.number) < ("shop", 8)])
+        with session.transaction() as tx:
+            place_order(an_order("o-1"), tx)
+            tx.write_values(
+                "INSERT INTO shop.notifications (order_id, template, state) VALUES %s",
+                [("o-1", "order_refunded", "sent"), ("o-1", "order_confirmed", "sending")],
+            )
+        # When it is migrated
+        migrate.migrate(session, migrations)
+        # Then the refund is its first, and both were texts
+        with session.transaction() as tx:
+            rows = tx.fetch_all("SELECT template, channel, number, state FROM shop.notifications ORDER BY 1")
+        assert rows == [("order_confirmed", "text", 0, "sending"), ("order_refunded", "text", 1, "sent")]

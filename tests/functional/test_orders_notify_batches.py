@@ -7,7 +7,8 @@ import pytest
 from ordermq.errors import NotCalled
 from ordermq.shop import cancel_order
 from ordermq.shop.commands import SendNotification, Template
-from ordermq.shop.handlers.notify import SmsRequest, SmsSent
+from ordermq.shop.handlers.notification import Delivered
+from ordermq.shop.handlers.notify import SmsRequest
 from ordermq.task import DONE, Claim, Dead, Outcome, Postpone
 from tests.support.shop import CountingSession, an_order, foreign, open_shop
 
@@ -173,7 +174,7 @@ def test_a_batch_of_notifications_takes_no_more_statements_than_one(shop):
         with closing(CountingSession(shop.database.settings)) as session:
             claims = [claim for claim, _ in shop.prepare_all(*messages.values(), session=session)]
             before = session.statements
-            shop.complete_all(*((claim, SmsSent("sms-1")) for claim in claims), session=session)
+            shop.complete_all(*((claim, Delivered("sms-1")) for claim in claims), session=session)
         assert {state(shop, order_id) for order_id in order_ids} == {"sent"}
         return [before, session.statements - before]
 

@@ -5,9 +5,9 @@ from collections import Counter
 import psycopg2
 import pytest
 
-from ordermq.shop import place_order
+from ordermq.shop import Contact, place_order, place_orders
 from ordermq.shop.intake.generate import generate
-from ordermq.store import join_transaction
+from ordermq.store import join_transaction, outbox
 from ordermq.testing import wait_until
 from tests.support.pipeline import QUEUES
 from tests.support.shop import an_order
@@ -145,3 +145,43 @@ def test_a_row_without_a_notification_is_found_by_the_relay_s_poll(pipeline, app
     pipeline.wait_outbox_empty()
     assert not listener.wait(0.0)  # it got no notification
     listener.close()
+
+
+def by_email(pipeline, orders):
+    """Place orders whose customers are told by e-mail."""
+    with pipeline.session.transaction() as tx:
+        assert not [each for each in place_orders(orders, tx) if isinstance(each, Exception)]
+        tx.execute("UPDATE shop.orders SET notify = 'email'")
+    outbox.wake_relay(pipeline.session)
+
+
+def test_every_unhappy_address_ends_right_and_nobody_gets_an_email_twice(pipeline, sandbox):
+    pipeline.stock(p_1=1000)
+    orders = [
+        an_order(f"{ending}-{number}", contact=Contact(email=f"anna{number}.{ending}@example.com"))
+        for ending in CARDS
+        for number in range(4)
+    ]
+    pipeline.begin(ORDERMQ_CONSUMER_BREAKER_FAILURES="100")  # the addresses fail, not the server
+    pipeline.begin("email", ORDERMQ_CONSUMER_BREAKER_FAILURES="100")
+    by_email(pipeline, orders)
+    pipeline.end_well(len(orders))
+    sent = Counter(entry["to"] for entry in sandbox.ledger("mail"))
+    assert sent == {each.contact.email: 1 for each in orders if not each.order_id.startswith("0002")}
+    assert sandbox.ledger("sms") == []
+    assert pipeline.count("completed") == len(orders)
+    states = dict(pipeline.rows("SELECT left(order_id, 4), min(state) FROM shop.notifications GROUP BY 1"))
+    assert states == {"0001": "sent", "0002": "failed", "0003": "unknown", "0004": "sent", "0005": "sent"}
+
+
+def test_emails_whose_consumer_dies_after_the_call_are_unknown_and_not_sent_again(pipeline, sandbox):
+    # NTF2
+    pipeline.stock(p_1=1000)
+    pipeline.begin()
+    pipeline.begin("email", ORDERMQ_FAILPOINT="external.after_call:exit")
+    by_email(pipeline, [an_order("o-1", contact=Contact(email="anna@example.com"))])
+    wait_until(lambda: pipeline.process("email").exit_code is not None, 20.0)
+    pipeline.begin("email")
+    pipeline.end_well(1)
+    assert len(sandbox.ledger("mail")) == 1
+    assert pipeline.rows("SELECT state FROM shop.notifications") == [("unknown",)]

@@ -358,15 +358,28 @@ MUTATIONS = (
         LEASES,
     ),
     Mutation(
-        "a text sent again although the first may have been sent", "ordermq/shop/handlers/notify.py",
-        """    elif state is NotificationState.SENDING:
-        # The worker that wrote this may have sent the text, and died before it wrote the result.
-        _unknown(key, "its sender did not come back", journal, notified)
-    elif state in (None, NotificationState.FAILED):  # NTF2
+        "a text sent again although the first may have been sent", "ordermq/shop/handlers/notification.py",
+        """            case NotificationState.SENDING:
+                # The worker that wrote this may have sent it, and died before it wrote the result.
+                telling.mark_unknown(key, "its sender did not come back")
 """,
-        "    elif state in (None, NotificationState.FAILED, NotificationState.SENDING):\n",
+        "",
         ("tests/functional/test_orders_notify.py::"
          "test_a_message_whose_sender_did_not_come_back_is_unknown_and_never_sent_again",),
+    ),
+    Mutation(
+        "an e-mail of which no answer came taken for not sent", "ordermq/shop/gateways/smtp_client.py",
+        "                raise OutcomeUnknown(\n",
+        "                raise GatewayUnavailable(\n",
+        ("tests/functional/test_orders_smtp.py::"
+         "test_without_an_answer_to_the_whole_message_it_may_have_been_sent",),
+    ),
+    Mutation(
+        "a refund told of twice, with the next one", "ordermq/shop/handlers/notification.py",
+        "        since = self.notified.settled_until(key)\n",
+        "        since = 0\n",
+        ("tests/functional/test_orders_email.py::"
+         "test_each_refund_is_told_once_with_its_own_amount",),
     ),
     Mutation(
         "a key of its own for each capture", "ordermq/shop/handlers/capture.py",

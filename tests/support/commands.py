@@ -83,7 +83,7 @@ class Shop:
 
     def start_all(self):
         self.start("ordermq-relay")
-        for queue in ("inventory", "payment", "notify", "points", "shipping"):
+        for queue in ("inventory", "payment", "notify", "email", "points", "shipping"):
             self.start("ordermq-consumer", "--queue", queue)
 
     def wait_at_rest(self, timeout_s=60.0):

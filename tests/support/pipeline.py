@@ -20,8 +20,8 @@ from tests.support.commands import Shop, page
 from tests.support.connection import manager_of
 from tests.support.rabbit import Rabbit
 
-QUEUES = ("inventory", "payment", "notify", "points", "shipping")
-PROCESSES = ("relay", *QUEUES, "dead")
+QUEUES = ("inventory", "payment", "notify", "email", "points", "shipping")
+PROCESSES = ("relay", *(each for each in QUEUES if each != "email"), "dead")  # orders here have a phone
 
 SETTINGS = {
     "ORDERMQ_BROKER_RECONNECT_BASE_S": "0.1",
@@ -40,7 +40,7 @@ SETTINGS = {
     "ORDERMQ_SHOP_GATEWAY_TIMEOUT_S": "1",
     "ORDERMQ_SHOP_CAPTURE_SETTLES_S": "4.5",
 }
-THREADS = {"payment": "8", "notify": "8"}
+THREADS = {"payment": "8", "notify": "8", "email": "4"}
 
 _AT_REST = """
     SELECT (SELECT count(*) FROM shop.orders
@@ -59,16 +59,12 @@ class Pipeline(Shop):
     """A shop whose processes have names: ``relay`` and those of the queues."""
 
     def __init__(self, stack, vhost, database, sandbox, folder):
-        gateways = {
-            "ORDERMQ_SHOP_PAYMENT_URL": sandbox.payment_url,
-            "ORDERMQ_SHOP_SMS_URL": sandbox.sms_url,
-        }
         self._vhost = vhost
         self._database = database
         self._processes = {}
         self.session = self.open_session("test")
         self.rabbit = Rabbit(vhost.broker, vhost.settings)
-        super().__init__(stack, vhost, database, folder, **SETTINGS, **gateways)
+        super().__init__(stack, vhost, database, folder, **SETTINGS, **sandbox.environment())
 
     def prepare(self):
         """Do what ``ordermq db migrate`` and ``topology apply`` do, without two processes for each test."""

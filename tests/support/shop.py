@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from ordermq.cli.program import migrations_for, registry_of
 from ordermq.clock import utc_now
 from ordermq.message import Envelope, decode
-from ordermq.shop import Contact, Item, Order, load_stock, module, place_order, queries
+from ordermq.shop import Contact, Item, Order, ShopSettings, load_stock, module, place_order, queries
+from ordermq.shop.email_templates import EmailTemplates
 from ordermq.shop.gateways.http import JsonClient
 from ordermq.shop.gateways.http_payment import HttpPaymentGateway
 from ordermq.shop.gateways.http_text import HttpTextGateway
+from ordermq.shop.gateways.smtp import SmtpGateway
 from ordermq.shop.handlers import (
     AlertOperatorHandler,
     CapturePaymentHandler,
     RefundPaymentHandler,
+    SendEmailHandler,
     SendNotificationHandler,
 )
+from ordermq.shop.notifications import NotificationChannel
 from ordermq.shop.payments import FOREVER_S
 from ordermq.shop.reconcile import check_messages, check_orders, message_books, payment_books
 from ordermq.store import Session, StoreTransaction, migrate
@@ -81,6 +85,7 @@ class Shop:
         alert_every_s=0.0,
         key_life_s=FOREVER_S,
         can_find=True,
+        mail=True,
     ):
         self.database = database
         self.session = Session(database.settings, name="shop")
@@ -90,10 +95,14 @@ class Shop:
             self.payment = HttpPaymentGateway(client, can_find=can_find)
             keys = {"settles_s": settles_s, "key_life_s": key_life_s}
             self.sms = HttpTextGateway(self._client(sandbox.sms_url, timeout_s))
+            self.mail = SmtpGateway.from_settings(
+                mail_settings(sandbox, timeout_s) if mail else ShopSettings()
+            )
             self.external = {
                 "CapturePayment": CapturePaymentHandler(self.payment, **keys),
                 "RefundPayment": RefundPaymentHandler(self.payment, **keys),
                 "SendNotification": SendNotificationHandler(self.sms),
+                "SendEmail": SendEmailHandler(self.mail, EmailTemplates.read("")),
                 "AlertOperator": AlertOperatorHandler(self.sms, alert_phone, every_s=alert_every_s),
             }
 
@@ -124,15 +133,18 @@ class Shop:
         with self.session.transaction() as tx:
             return {row.product_id: (row.on_hand, row.reserved, row.shipped) for row in queries.stock(tx)}
 
-    def reconcile(self, *, ledger=None, texts=None):
+    def reconcile(self, *, ledger=None, texts=None, emails=None):
         """Make every check, against these books in place of the sandbox's; without either, against none."""
         if self.sandbox:
             ledger = self.payment.ledger() if ledger is None else ledger
             texts = self.sms.sent() if texts is None else texts
+            emails = self.mail.sent() if emails is None and self.mail.can_list else emails
+        books = {NotificationChannel.TEXT: texts, NotificationChannel.EMAIL: emails}
+        books = {channel: pages for channel, pages in books.items() if pages is not None}
 
         def check_books(tx, config, ask_services):
             yield from payment_books(tx, ledger) if ledger is not None else ()
-            yield from message_books(tx, texts) if texts is not None else ()
+            yield from message_books(tx, books) if books else ()
 
         return reconcile(self.session, [check_orders, check_books, check_messages], None, ask_services=False)
 
@@ -233,6 +245,14 @@ class Shop:
                         break
                 if outcome != DONE:
                     self.die(message, getattr(outcome, "reason", ""))
+
+
+def mail_settings(sandbox, timeout_s=1.0):
+    """The settings of the sandbox's mail server."""
+    return ShopSettings(
+        smtp_host="127.0.0.1", smtp_port=sandbox.smtp_port, smtp_security="none",
+        mail_from="shop@shop.example", mail_ledger_url=sandbox.mail_url, gateway_timeout_s=timeout_s,
+    )  # fmt: skip
 
 
 def _lock_order(claim):

@@ -18,7 +18,7 @@ from ordermq.shop.events import Event, EventType, Step, stored
 from ordermq.shop.handlers import CapturePaymentHandler
 from ordermq.shop.reconcile.history import disagreement
 from ordermq.shop.stock import allocate
-from ordermq.shop.templates import render
+from ordermq.shop.templates import Facts, render
 
 QUANTITIES = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 5), min_size=1)
 
@@ -38,7 +38,7 @@ def test_allocation_names_the_products_that_are_short():
 
 @pytest.mark.parametrize("template", Template)
 def test_a_text_fits_one_sms(template):
-    text = render(template, order_id="x" * 64, amount_minor=2**53 - 1, currency="EUR")
+    text = render(Facts(template, "x" * 64, 2**53 - 1, "EUR", datetime(2026, 1, 2, tzinfo=UTC)))
     assert len(text) <= 160
     assert text.isascii()
 
@@ -47,7 +47,7 @@ def test_a_text_fits_one_sms(template):
     ("currency", "amount"), [("EUR", "12.34 EUR"), ("JPY", "1234 JPY"), ("KWD", "1.234 KWD")]
 )
 def test_a_text_writes_money_with_its_currencys_decimals(currency, amount):
-    text = render(Template.ORDER_REFUNDED, order_id="o-1", amount_minor=1234, currency=currency)
+    text = render(Facts(Template.ORDER_REFUNDED, "o-1", 1234, currency))
     assert text == f"We have paid back {amount} for your order o-1."
 
 
@@ -127,11 +127,11 @@ def test_a_safe_gateway_is_accepted(url):
 
 def test_the_handlers_are_found_by_the_registry_and_cover_every_queue():
     registry = registry_of([shop])
-    assert registry.queues == ("inventory", "notify", "payment", "points", "shipping")
+    assert registry.queues == ("email", "inventory", "notify", "payment", "points", "shipping")
     types = {handler.type: handler for queue in registry.queues for handler in registry.of_queue(queue)}
     assert set(types) == {
         "ReserveStock", "ReleaseStock", "CapturePayment", "RefundPayment", "SendNotification", "AwardPoints",
-        "AdjustPoints", "CreateShipment", "AlertOperator",
+        "AdjustPoints", "CreateShipment", "AlertOperator", "SendEmail",
     }  # fmt: skip
     assert all(handler.key == "order_id" for handler in types.values())
     # A dead alert raises no alert: alerts would follow alerts.
@@ -144,7 +144,7 @@ def test_external_handlers_are_built_from_the_shop_s_settings():
     external = [
         handler for queue in registry.queues for handler in registry.of_queue(queue) if handler.is_external
     ]
-    assert len([handler.call.from_config(config) for handler in external]) == 4
+    assert len([handler.call.from_config(config) for handler in external]) == 5
 
 
 def test_a_key_that_dies_before_a_capture_settles_is_a_wrong_setting():

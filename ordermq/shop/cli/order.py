@@ -19,7 +19,7 @@ from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.resuming import adopt_texts, resume, stuck
 from ordermq.shop.history import why_cancelled
 from ordermq.shop.money import written
-from ordermq.shop.queries import OrderDetail
+from ordermq.shop.queries import NotificationRow, OrderDetail
 from ordermq.shop.reopen import reopen_order
 from ordermq.shop.resolve import Resolved, resolve_order
 from ordermq.store import StoreTransaction, actions
@@ -321,6 +321,11 @@ def _head(detail: OrderDetail) -> Iterator[str]:
         yield f"points     {detail.points}"
 
 
+def _notification(row: NotificationRow) -> tuple[Any, ...]:
+    note = shortened(row.reason or "", 60)
+    return row.template, row.channel, row.number or "", row.state, seconds(row.updated_at), note
+
+
 def _tables(detail: OrderDetail) -> None:
     tables: list[tuple[tuple[str, ...], list[tuple[Any, ...]]]] = [
         (
@@ -360,8 +365,8 @@ def _tables(detail: OrderDetail) -> None:
             ],
         ),
         (
-            ("notification", "state", "at (UTC)"),
-            [(each.template, each.state, seconds(each.updated_at)) for each in detail.notifications],
+            ("notification", "by", "number", "state", "at (UTC)", "note"),
+            list(map(_notification, detail.notifications)),
         ),
     ]
     for header, rows in tables:

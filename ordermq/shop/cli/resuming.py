@@ -16,8 +16,9 @@ from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import ConfigError
 from ordermq.shop import notifications, queries
 from ordermq.shop.cli.program import load_shop
-from ordermq.shop.gateways.chosen import text_gateway
+from ordermq.shop.gateways.chosen import email_gateway, text_gateway
 from ordermq.shop.money import written
+from ordermq.shop.notifications import NotificationChannel
 from ordermq.shop.resume import Found, Resumed, resume_orders
 from ordermq.store import Session, StoreTransaction, actions
 
@@ -174,22 +175,26 @@ Examples:
 @dry_run
 @common
 def adopt_texts(*, reason: str, dry_run: bool, config_path: str | None) -> None:
-    """Write down the texts that the SMS service sent and a database from a backup does not know of.
+    """Write down the texts and e-mails that were sent and a database from a backup does not know of.
 
-    Run it before relay and consumers start: otherwise they text these customers again. Reads
-    the whole record of the service; orders that are not in the database are left out.
+    Run it before relay and consumers start: otherwise they tell these customers again. Reads
+    the whole record of each service; orders that are not in the database are left out. A mail server
+    has no record unless shop.mail_ledger_url names one.
     """
     program = load_shop(config_path)
-    gateway = text_gateway(program.loaded)
-    if not gateway.can_list:
-        raise ConfigError("the gateway of shop.text_gateway cannot list what was sent")
+    texts, emails = text_gateway(program.loaded), email_gateway(program.loaded)
+    if not (texts.can_list or emails.can_list):
+        raise ConfigError("neither shop.text_gateway nor shop.email_gateway can list what was sent")
+    books = [(NotificationChannel.TEXT, texts.sent())] if texts.can_list else []
+    books += [(NotificationChannel.EMAIL, emails.sent())] if emails.can_list else []
     count = 0
     with program.session("ordermq order").transaction(dry_run=dry_run) as tx:
-        for page in gateway.sent():
-            adopted = notifications.adopt(page, tx)
-            count += len(adopted)
-            subjects = dict.fromkeys(f"order {order_id}" for order_id, _ in adopted)
-            actions.record(tx, actor(), "order.adopt_texts", subjects, reason)
+        for channel, pages in books:
+            for page in pages:
+                adopted = notifications.adopt(page, channel, tx)
+                count += len(adopted)
+                subjects = dict.fromkeys(f"order {each.order_id}" for each in adopted)
+                actions.record(tx, actor(), "order.adopt_texts", subjects, reason)
     write(f"{count} notifications {'would be written down' if dry_run else 'written down'} as sent")
 
 

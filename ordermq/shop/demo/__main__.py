@@ -38,7 +38,9 @@ from ordermq.testing.stack.place import Place
 from ordermq.testing.stack.private import PrivateStack, locked_devstack
 from ordermq.testing.stack.tool import run_tool
 
-THREADS = {"inventory": 1, "payment": 16, "notify": 16, "points": 1, "shipping": 1, "dead": 1}
+THREADS = {
+    "inventory": 1, "payment": 16, "notify": 16, "email": 16, "points": 1, "shipping": 1, "dead": 1,
+}  # fmt: skip
 CANCEL_ONE_IN = 100  # customers who change their mind while the payment is under way
 LOOK_EVERY_S = 0.25
 SAY_EVERY_S = 5.0
@@ -111,8 +113,7 @@ class Demo:
         self._env = inherited() | stack.environment() | {
             "ORDERMQ_BROKER_VHOST": name,
             "ORDERMQ_DATABASE_NAME": name,
-            "ORDERMQ_SHOP_PAYMENT_URL": sandbox.payment_url,
-            "ORDERMQ_SHOP_SMS_URL": sandbox.sms_url,
+            **sandbox.environment(),
             "ORDERMQ_CONSUMER_LEASE_S": "6",  # what a killed consumer left is taken over soon
             "ORDERMQ_CONSUMER_CALL_TIMEOUT_S": "3",
             "ORDERMQ_SHOP_CAPTURE_SETTLES_S": "8",

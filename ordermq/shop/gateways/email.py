@@ -1,6 +1,7 @@
 """The contract with a service that sends e-mail. It need not have idempotency keys."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -22,7 +23,15 @@ class Email:
 
 
 class EmailGateway(ABC):
-    """What the order pipeline asks an e-mail service. Safe for many threads."""
+    """What the order pipeline asks an e-mail service. Safe for many threads.
+
+    can_send    there is a service; without one the e-mails of all orders are skipped
+    can_list    the service can list what it sent: ``sent``, for ``ordermq reconcile`` and
+                ``ordermq order adopt-texts``
+    """
+
+    can_send: bool = True
+    can_list: bool = False
 
     @classmethod
     @abstractmethod
@@ -36,3 +45,7 @@ class EmailGateway(ABC):
         Raises GatewayUnavailable (certainly not sent), OutcomeUnknown (perhaps sent, so it is not
         sent again) or GatewayRefused (not sent, and another attempt is refused too).
         """
+
+    def sent(self) -> Iterator[list[str]]:
+        """Yield the references of all e-mails that were sent, by pages. Never called unless can_list."""
+        raise NotImplementedError

@@ -29,6 +29,7 @@ from urllib.parse import urlencode, urlsplit
 
 from ordermq.clock import Deadline
 from ordermq.errors import GatewayUnavailable, OutcomeUnknown
+from ordermq.shop.gateways.bounded import BoundedReader, left_s
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _MAX_RETRY_AFTER_S = 3600.0
@@ -158,9 +159,9 @@ class JsonClient:
         return None
 
     def _new_connection(self, request: _Request, deadline: Deadline) -> http.client.HTTPConnection:
-        timeout_s = min(self._connect_timeout_s, _left_s(deadline))
-        connection = self._kind(self._host, self._port, timeout=timeout_s)
+        connection = self._kind(self._host, self._port)
         try:
+            connection.timeout = min(self._connect_timeout_s, left_s(deadline))
             connection.connect()
         except OSError as exc:
             connection.close()
@@ -171,7 +172,7 @@ class JsonClient:
     def _exchange(
         self, connection: http.client.HTTPConnection, request: _Request, deadline: Deadline
     ) -> Answer:
-        connection.sock.settimeout(_left_s(deadline))
+        connection.sock.settimeout(left_s(deadline))
         connection.response_class = partial(_BoundedResponse, deadline=deadline)  # type: ignore[assignment] # called like the class
         headers = {"Accept": "application/json", **self._headers(), **request.headers}
         connection.request(request.method, self._prefix + request.path, request.payload, headers)
@@ -189,38 +190,12 @@ class _BoundedResponse(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_BoundedReader(sock, self.fp.detach(), deadline))
-
-
-class _BoundedReader(io.RawIOBase):
-    """Gives each read of the socket only the time that is left until the deadline."""
-
-    def __init__(self, sock: socket.socket, raw: io.RawIOBase, deadline: Deadline) -> None:
-        self._sock = sock
-        self._raw = raw
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(_left_s(self._deadline))
-        count: int | None = self._raw.readinto(buffer)
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
+        self.fp = io.BufferedReader(BoundedReader(sock, self.fp.detach(), deadline))
 
 
 def _close_all(connections: deque[http.client.HTTPConnection]) -> None:
     for connection in connections:
         connection.close()
-
-
-def _left_s(deadline: Deadline) -> float:
-    # For a socket a timeout of 0 means "do not block".
-    return max(0.001, deadline.left_s)
 
 
 def _is_readable(sock: socket.socket) -> bool:

@@ -2,6 +2,7 @@
 
 from ordermq.shop.handlers.alert import AlertOperatorHandler
 from ordermq.shop.handlers.capture import CapturePaymentHandler
+from ordermq.shop.handlers.email import SendEmailHandler
 from ordermq.shop.handlers.inventory import release_stock, reserve_stock
 from ordermq.shop.handlers.notify import SendNotificationHandler
 from ordermq.shop.handlers.refund import RefundPaymentHandler
@@ -11,6 +12,7 @@ __all__ = [
     "AlertOperatorHandler",
     "CapturePaymentHandler",
     "RefundPaymentHandler",
+    "SendEmailHandler",
     "SendNotificationHandler",
     "create_shipment",
     "release_stock",

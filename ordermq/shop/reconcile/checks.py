@@ -1,8 +1,9 @@
 """The invariants, each as one query for what breaks it.
 
-A query returns one text for each fault. Operators see the names. ``booked`` and ``texts``
-are temporary tables with the ledgers of the gateways, ``booked`` with a row for each order. A text
-to the operator has the reference ``alert:ORDER:VERSION`` and may be there twice. Only an event
+A query returns one text for each fault. Operators see the names. ``booked`` and
+``messages`` are temporary tables with the ledgers of the gateways, ``booked`` with a row for each order,
+``messages`` with those of the channels in ``listed``. A message to the operator has the reference
+``alert:ORDER:VERSION`` and may be there twice. Only an event
 explains a missing part: attention_reason does not, because resolving clears it.
 """
 
@@ -66,19 +67,26 @@ ORDERS = {
         SELECT o.order_id || ':'
                || CASE WHEN s.order_id IS NULL THEN ' no shipment' ELSE '' END
                || CASE WHEN p.order_id IS NULL THEN ' no points' ELSE '' END
-               || CASE WHEN n.order_id IS NULL AND o.notify IN ('text', 'both') THEN ' not notified'
-                       ELSE '' END
+               || CASE WHEN coalesce(n.channels, '{}') @> w.channels THEN '' ELSE ' not notified' END
           FROM shop.orders AS o
           LEFT JOIN shop.shipments AS s USING (order_id)
           LEFT JOIN shop.points AS p USING (order_id)
-          LEFT JOIN shop.notifications AS n ON n.order_id = o.order_id AND n.template = 'order_confirmed'
-               AND (n.state IN ('sent', 'skipped')
-                    OR n.state IN ('unknown', 'failed') AND EXISTS (
-                       SELECT FROM shop.order_events AS e
-                        WHERE e.order_id = o.order_id AND e.step = 'notify_confirmed'
-                          AND e.type IN ('notification_unknown', 'notification_failed')))
+          LEFT JOIN (SELECT order_id, array_agg(channel) AS channels
+                       FROM shop.notifications AS t
+                      WHERE template = 'order_confirmed'
+                        AND (state IN ('sent', 'skipped')
+                             OR state IN ('unknown', 'failed') AND EXISTS (
+                                SELECT FROM shop.order_events AS e
+                                 WHERE e.order_id = t.order_id
+                                   AND e.step = CASE t.channel WHEN 'text' THEN 'notify_confirmed'
+                                                               ELSE 'email_confirmed' END
+                                   AND e.type IN ('notification_unknown', 'notification_failed')))
+                      GROUP BY order_id) AS n USING (order_id)
+          LEFT JOIN (VALUES ('text', ARRAY['text']), ('email', ARRAY['email']),
+                            ('both', ARRAY['text', 'email']), ('none', '{}')) AS w (notify, channels)
+                 USING (notify)
          WHERE o.status = 'completed'
-           AND (s.order_id IS NULL OR n.order_id IS NULL AND o.notify IN ('text', 'both')
+           AND (s.order_id IS NULL OR NOT coalesce(n.channels, '{}') @> w.channels
                 OR p.order_id IS NULL AND NOT EXISTS (SELECT FROM shop.order_events AS e
                        WHERE e.order_id = o.order_id AND e.type = 'points_failed'))
     """,
@@ -140,15 +148,20 @@ PAYMENT_BOOKS = {
 
 MESSAGE_BOOKS = {
     "notified_at_most_once": """
-        SELECT reference || ': ' || count(*) || ' messages' FROM texts
-         WHERE reference NOT LIKE 'alert:%:%' GROUP BY reference HAVING count(*) > 1
+        SELECT reference || ': ' || count(*) || CASE channel WHEN 'text' THEN ' messages' ELSE ' e-mails' END
+          FROM messages
+         WHERE reference NOT LIKE 'alert:%:%' GROUP BY channel, reference HAVING count(*) > 1
     """,
     "message_books_agree": """
-        SELECT coalesce(t.reference, n.order_id || ':' || n.template)
+        SELECT coalesce(t.reference, n.reference) || CASE coalesce(t.channel, n.channel)
+                    WHEN 'text' THEN '' ELSE ' by e-mail' END
                || ': ' || coalesce(n.state, 'unknown to us') || ', '
                || CASE WHEN t.reference IS NULL THEN 'not sent' ELSE 'sent' END
-          FROM (SELECT DISTINCT reference FROM texts WHERE reference NOT LIKE 'alert:%:%') AS t
-          FULL JOIN shop.notifications AS n ON t.reference = n.order_id || ':' || n.template
+          FROM (SELECT DISTINCT channel, reference FROM messages
+                 WHERE reference NOT LIKE 'alert:%:%') AS t
+          FULL JOIN (SELECT channel, state, order_id || ':' || template
+                            || CASE WHEN number > 1 THEN ':' || number ELSE '' END AS reference
+                       FROM shop.notifications JOIN listed USING (channel)) AS n USING (channel, reference)
          WHERE CASE WHEN t.reference IS NULL THEN n.state = 'sent'
                     ELSE coalesce(n.state, '') NOT IN ('sent', 'unknown', 'sending') END
     """,
@@ -156,7 +169,8 @@ MESSAGE_BOOKS = {
 
 MESSAGES = {
     "nothing_being_sent": """
-        SELECT n.order_id || ' ' || n.template || ': being sent'
+        SELECT n.order_id || ' ' || n.template || CASE n.channel WHEN 'text' THEN '' ELSE ' by e-mail' END
+               || ': being sent'
           FROM shop.notifications AS n JOIN shop.orders AS o USING (order_id)
          WHERE n.state = 'sending' AND o.status IN ('completed', 'cancelled', 'refunded') AND o.pending = '{}'
     """,
@@ -185,5 +199,5 @@ NOTES = {
                        row_number() OVER (ORDER BY entry_no) AS number
                   FROM ledger WHERE NOT is_ours) AS others HAVING count(*) > 0
     """,
-    "notified_at_most_once": "SELECT count(*) || ' messages' FROM texts",
+    "notified_at_most_once": "SELECT count(*) || ' messages' FROM messages",
 }

@@ -5,12 +5,13 @@ with the orders.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
 from typing import Any
 
 from ordermq.shop.gateways import LedgerEntry
-from ordermq.shop.gateways.chosen import payment_gateway, text_gateway
+from ordermq.shop.gateways.chosen import email_gateway, payment_gateway, text_gateway
+from ordermq.shop.notifications import NotificationChannel
 from ordermq.shop.reconcile import checks
 from ordermq.shop.reconcile.history import disagreement
 from ordermq.shop.saga import terms_of
@@ -48,7 +49,11 @@ _BOOKED = """
       FROM ledger WHERE is_ours GROUP BY order_id
 """
 _CANNOT_LIST = "not checked: the gateway cannot list what the service did"
-_TEXTS = "CREATE TEMPORARY TABLE texts (reference text) ON COMMIT DROP"
+_NO_MAIL_BOOKS = "not checked: SMTP has no books; shop.mail_ledger_url can name some"
+_MESSAGES = """
+    CREATE TEMPORARY TABLE listed (channel text) ON COMMIT DROP;
+    CREATE TEMPORARY TABLE messages (channel text, reference text) ON COMMIT DROP
+"""
 
 # Orders with the same history and state are one row: few of each differ.
 _HISTORIES = f"""
@@ -75,19 +80,26 @@ def check_orders(tx: Transaction, config: Any, ask_services: bool) -> Iterator[C
 
 
 def check_books(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Check]:
-    """Yield the checks against the books of the payment service and the text service, which are asked."""
+    """Yield the checks against the books of the services for payments, texts and e-mails, which are asked."""
     if not ask_services:
         return
     settings: ShopSettings = config.section(SECTION)
-    payment, text = payment_gateway(config), text_gateway(config)
+    payment, text, email = payment_gateway(config), text_gateway(config), email_gateway(config)
     if payment.can_list:
         yield from payment_books(tx, payment.ledger(), settings.name)
     else:
         yield Check("payment_books", 0, (), _CANNOT_LIST)
+    books: dict[NotificationChannel, Iterable[list[str]]] = {}
     if text.can_list:
-        yield from message_books(tx, text.sent())
+        books[NotificationChannel.TEXT] = text.sent()
     else:
-        yield Check("message_books", 0, (), _CANNOT_LIST)
+        yield Check("text_books", 0, (), _CANNOT_LIST)
+    if email.can_list:
+        books[NotificationChannel.EMAIL] = email.sent()
+    elif email.can_send:
+        yield Check("email_books", 0, (), _NO_MAIL_BOOKS)
+    if books:
+        yield from message_books(tx, books)
 
 
 def check_messages(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Check]:
@@ -110,11 +122,16 @@ def payment_books(
     yield from checks_of(tx, checks.PAYMENT_BOOKS, checks.NOTES)
 
 
-def message_books(tx: Transaction, texts: Iterable[list[str]]) -> Iterator[Check]:
-    """Yield the checks against ``texts``, the references that ``TextGateway.sent()`` returns by pages."""
-    tx.execute(_TEXTS)
-    for page in texts:
-        tx.execute_values("INSERT INTO texts (reference) VALUES %s", [(reference,) for reference in page])
+def message_books(
+    tx: Transaction, books: Mapping[NotificationChannel, Iterable[list[str]]]
+) -> Iterator[Check]:
+    """Yield the checks against ``books``: by channel the pages of what its gateway says was sent."""
+    tx.execute(_MESSAGES)
+    for channel, pages in books.items():
+        tx.execute("INSERT INTO listed VALUES (%s)", (channel,))
+        for page in pages:
+            rows = [(channel, reference) for reference in page]
+            tx.execute_values("INSERT INTO messages VALUES %s", rows)
     yield from checks_of(tx, checks.MESSAGE_BOOKS, checks.NOTES)
 
 

@@ -1,20 +1,20 @@
-"""How a third party misbehaves: by the end of a card token or phone number, or by rates.
+"""How a third party misbehaves: by the end of a card token, phone number or address, or by rates.
 
-The last four characters decide, whatever the rates are:
+The last four characters decide, of an e-mail address those before the @, whatever the rates are:
 
 ====  ==================================================================
-0002  declined (payment: 402; SMS: 422)
+0002  declined (payment: 402; SMS: 422; e-mail: 550)
 0003  done, but the first request gets no answer
 0004  not done and no answer the first time; done the second
-0005  503 the first time; done the second
-0006  503 with Retry-After, always
+0005  503 the first time (e-mail: 451); done the second
+0006  503 with Retry-After, always (e-mail: 451)
 0007  captured, but ``pending`` in the first answer
 0008  captured, but only one minor unit of the amount
 ====  ==================================================================
 
-*The first time* is counted per idempotency key (SMS: per reference and number) and
-survives a restart. All others follow the rates of ``POST /v1/behaviour``. Chance is
-drawn from the seed, the key and how many faults the key has suffered, so a run is
+*The first time* is counted per idempotency key (SMS: per reference and number, e-mail: per
+address and e-mail) and survives a restart. All others follow the rates of ``POST /v1/behaviour``.
+Chance is drawn from the seed, the key and how many faults the key has suffered, so a run is
 repeatable however its requests interleave.
 
 *No answer* holds the connection open for ``hold_s`` seconds, or until the client

@@ -24,7 +24,7 @@ def _sandbox_place() -> Iterator[Place]:
 
 @pytest.fixture
 def sandbox(_sandbox_place: Place) -> Iterator[PrivateSandbox]:
-    """The payment gateway and the SMS service in a process of the test's own, with empty ledgers."""
+    """Payment gateway, SMS service and mail server in a process of the test's own, with empty ledgers."""
     sandbox = PrivateSandbox(_sandbox_place)
     try:
         sandbox.start()

@@ -12,9 +12,11 @@ from ordermq.testing.stack.errors import StackError
 from ordermq.testing.stack.ports import free_ports, is_free
 from ordermq.testing.stack.server import ModuleServer
 
+_PORTS = ("port", "smtp_port")
+
 
 class PrivateSandbox(ModuleServer):
-    """The payment gateway and the SMS service in a process of their own.
+    """The payment gateway, the SMS service and the mail server in a process of their own.
 
     The process keeps what it has answered, also after a kill.
     """
@@ -28,12 +30,12 @@ class PrivateSandbox(ModuleServer):
         """Start without waiting. Does nothing if it is running."""
         if self.process.pid is not None:
             return
-        if not self._known or not is_free(self.port):
-            self._known = {"port": free_ports(1)[0]}
+        if self._known.keys() != set(_PORTS) or not all(map(is_free, self._known.values())):
+            self._known = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
             self._place.remember(self.part, self._known)
         account = self._place.account
         argv = [sys.executable, "-m", "ordermq.shop.sandbox"]
-        argv += ["--port", str(self.port), "--data", str(self.data)]
+        argv += ["--port", str(self.port), "--smtp-port", str(self.smtp_port), "--data", str(self.data)]
         argv += ["--uid", str(account.uid), "--gid", str(account.gid)]
         self.process.start(argv, env=os.environ, cwd=self._place.state, as_self=True)
 
@@ -51,13 +53,26 @@ class PrivateSandbox(ModuleServer):
         return int(self._known["port"])
 
     @property
+    def smtp_port(self) -> int:
+        """The port of 127.0.0.1 that takes e-mail."""
+        return int(self._known["smtp_port"])
+
+    @property
     def data(self) -> Path:
         """Folder of the journals."""
         return self._place.given_folder(self.part)
 
     def environment(self) -> dict[str, str]:
         """The shop's settings that lead a process to it, as environment variables."""
-        return {"ORDERMQ_SHOP_PAYMENT_URL": self.payment_url, "ORDERMQ_SHOP_SMS_URL": self.sms_url}
+        return {
+            "ORDERMQ_SHOP_PAYMENT_URL": self.payment_url,
+            "ORDERMQ_SHOP_SMS_URL": self.sms_url,
+            "ORDERMQ_SHOP_SMTP_HOST": "127.0.0.1",
+            "ORDERMQ_SHOP_SMTP_PORT": str(self.smtp_port),
+            "ORDERMQ_SHOP_SMTP_SECURITY": "none",
+            "ORDERMQ_SHOP_MAIL_FROM": "shop@shop.example",
+            "ORDERMQ_SHOP_MAIL_LEDGER_URL": self.mail_url,
+        }
 
     @property
     def payment_url(self) -> str:
@@ -69,12 +84,17 @@ class PrivateSandbox(ModuleServer):
         """Base address of the SMS service."""
         return f"http://127.0.0.1:{self.port}/sms"
 
+    @property
+    def mail_url(self) -> str:
+        """Base address of the mail server's books."""
+        return f"http://127.0.0.1:{self.port}/mail"
+
     def behave(self, service: str, **rates: float) -> None:
-        """Set the rates of ``payment`` or ``sms`` (``ordermq.shop.sandbox.behaviour``); none: all well."""
+        """Set the rates of ``payment``, ``sms`` or ``mail``, see ``behaviour``; none: all well."""
         self.call("POST", f"/{service}/v1/behaviour", rates)
 
     def ledger(self, service: str) -> list[dict[str, Any]]:
-        """Everything ``payment`` or ``sms`` has done, in order."""
+        """Everything ``payment``, ``sms`` or ``mail`` has done, in order."""
         lines: list[dict[str, Any]] = self.call("GET", f"/{service}/v1/ledger")
         return lines
 
