@@ -2,15 +2,20 @@
 
 import pytest
 
-from ordermq.errors import GatewayUnavailable, OutcomeUnknown
+from ordermq.errors import GatewayRefused, GatewayUnavailable, OutcomeUnknown
 from ordermq.shop.gateways.http import JsonClient
 from ordermq.shop.gateways.http_payment import HttpPaymentGateway
 from ordermq.shop.gateways.http_text import HttpTextGateway
 from ordermq.shop.gateways.payment import Capture, Captured, Declined
+from ordermq.shop.gateways.smtp import SmtpGateway
+from ordermq.shop.settings import ShopSettings
 from ordermq.shop.testing import (
+    EmailGatewaySuite,
     HttpFaults,
     PaymentGatewaySuite,
     PaymentService,
+    SmtpFaults,
+    SmtpService,
     TextGatewaySuite,
     TextService,
 )
@@ -93,6 +98,28 @@ class TestHttpTextGateway(TextGatewaySuite):
         return HttpTextGateway(client(faults.url))
 
 
+@pytest.fixture
+def mail_faults():
+    with SmtpFaults() as server:
+        yield server
+
+
+def smtp_settings(port):
+    return ShopSettings(
+        smtp_host="127.0.0.1", smtp_port=port, smtp_security="none", mail_from="orders@shop.example"
+    )
+
+
+class TestSmtpGateway(EmailGatewaySuite):
+    @pytest.fixture
+    def service(self, mail_faults):
+        return SmtpService(mail_faults)
+
+    @pytest.fixture
+    def gateway(self, mail_faults):
+        return SmtpGateway.from_settings(smtp_settings(mail_faults.port))
+
+
 # --- gateways that are wrong, each in one thing ---
 
 
@@ -162,3 +189,61 @@ def test_a_gateway_that_is_wrong_in_one_thing_is_found_out_by_its_test(sandbox, 
     assert failures(PaymentGatewaySuite, found_by, right, service) == 0
     sandbox.behave("payment")
     assert failures(PaymentGatewaySuite, found_by, wrong, service) > 0
+
+
+class SendsAgain(SmtpGateway):
+    def send(self, email, *, timeout_s=None):
+        try:
+            return super().send(email, timeout_s=timeout_s)
+        except OutcomeUnknown:
+            return super().send(email, timeout_s=timeout_s)
+
+
+class LostIsNotSent(SmtpGateway):
+    def send(self, email, *, timeout_s=None):
+        try:
+            return super().send(email, timeout_s=timeout_s)
+        except OutcomeUnknown as exc:
+            raise GatewayUnavailable("no answer") from exc
+
+
+class BusyIsRefused(SmtpGateway):
+    def send(self, email, *, timeout_s=None):
+        try:
+            return super().send(email, timeout_s=timeout_s)
+        except GatewayUnavailable as exc:
+            raise GatewayRefused("no") from exc
+
+
+class RefusedIsBusy(SmtpGateway):
+    def send(self, email, *, timeout_s=None):
+        try:
+            return super().send(email, timeout_s=timeout_s)
+        except GatewayRefused as exc:
+            raise GatewayUnavailable("later") from exc
+
+
+class TellsTheAddress(SmtpGateway):
+    def send(self, email, *, timeout_s=None):
+        try:
+            return super().send(email, timeout_s=timeout_s)
+        except GatewayRefused as exc:
+            raise GatewayRefused(f"{exc}: {email.to}") from exc
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found_by"),
+    [
+        (SendsAgain, "test_an_email_without_an_answer_is_unknown_and_not_sent_again"),
+        (LostIsNotSent, "test_an_email_without_an_answer_is_unknown_and_not_sent_again"),
+        (BusyIsRefused, "test_an_email_that_is_refused_for_now_may_be_sent_later"),
+        (BusyIsRefused, "test_a_service_that_is_gone_has_sent_nothing"),
+        (RefusedIsBusy, "test_an_address_that_takes_no_email_is_refused"),
+        (RefusedIsBusy, "test_an_email_that_the_service_refuses_is_refused"),
+        (TellsTheAddress, "test_no_error_holds_the_address_or_the_content"),
+    ],
+)
+def test_an_email_gateway_that_is_wrong_in_one_thing_is_found_out_by_its_test(mail_faults, wrong, found_by):
+    service, settings = SmtpService(mail_faults), smtp_settings(mail_faults.port)
+    assert failures(EmailGatewaySuite, found_by, SmtpGateway.from_settings(settings), service) == 0
+    assert failures(EmailGatewaySuite, found_by, wrong.from_settings(settings), service) > 0
