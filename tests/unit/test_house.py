@@ -134,6 +134,15 @@ def test_no_function_is_longer_than_a_screen():
     check_none([f"{where}: {lines} lines" for lines, where in lengths if lines > MAX_FUNCTION_LINES])
 
 
+def test_the_name_of_a_file_of_tests_stands_once():
+    """pytest takes two files of one name for one module, and runs only the first."""
+    places = defaultdict(list)
+    for folder in ("unit", "functional"):
+        for path in (ROOT / "tests" / folder).rglob("test_*.py"):
+            places[path.name].append(str(path.relative_to(ROOT)))
+    check_none(doubles(places))
+
+
 def test_no_client_asks_the_proxies_of_the_environment():
     """urllib.request goes through http_proxy, also to this machine, and follows redirects with a login."""
     folders = ("ordermq", "tests", "benchmarks", "findings", "docs")
