@@ -258,6 +258,15 @@ def test_a_plain_order_is_placed_with_one_statement_and_a_rich_one_too(shop):
         assert session.statements == 2
 
 
+@pytest.mark.parametrize("place", [place_order, lambda order, tx: place_orders([order], tx)])
+def test_no_table_of_which_an_order_needs_no_row_holds_up_placing_it(shop, connection, place):
+    with connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE shop.payments, shop.order_adjustments")
+        with shop.session.transaction() as tx:
+            place(an_order("o-1"), tx)
+    assert shop.events() == ["order_placed"]
+
+
 def test_a_connection_that_has_kept_its_plans_still_tells_a_new_order_from_a_known_one(shop):
     with shop.session.transaction() as tx:
         answers = [place_order(an_order(f"o-{number // 2}"), tx) for number in range(24)]

@@ -78,6 +78,7 @@ DROP FUNCTION shop.place_orders;
 
 -- Adds the orders that are new, as shop.place_order does, but for their messages; returns their order_ids.
 -- Each array is a column: o_ of orders, contacts and payments, i_ of items, a_ of adjustments, e_ of events.
+-- Tables of which no order needs a row are left alone, so that nothing that locks them holds up placing.
 CREATE FUNCTION shop.place_orders(
     new_status          text,
     new_pending         text[],
@@ -114,14 +115,15 @@ CREATE FUNCTION shop.place_orders(
     a_amount_minor      bigint[],
     a_label             text[]
 ) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    new_order_id        text[];
 BEGIN
-    RETURN QUERY
     WITH wanted AS (
         SELECT *
           FROM unnest(o_order_id, o_customer_id, o_currency, o_total_minor, o_content_sha256, o_traceparent,
-                      o_placed_at, o_charge, o_notify, o_paid_reference, o_card_token, o_phone, o_email, o_name)
+                      o_placed_at, o_charge, o_notify, o_card_token, o_phone, o_email, o_name)
             AS v (order_id, customer_id, currency, total_minor, content_sha256, traceparent,
-                  placed_at, charge, notify, paid_reference, card_token, phone, email, name)
+                  placed_at, charge, notify, card_token, phone, email, name)
     ), added AS (
         INSERT INTO shop.orders AS o (order_id, customer_id, status, pending, version, currency, total_minor,
             content_sha256, traceparent, placed_at, charge, notify)
@@ -140,16 +142,6 @@ BEGIN
           FROM unnest(i_order_id, i_line_no, i_product_id, i_quantity, i_unit_price_minor, i_freight_minor)
             AS v (order_id, line_no, product_id, quantity, unit_price_minor, freight_minor)
           JOIN added USING (order_id)
-    ), adjustments AS (
-        INSERT INTO shop.order_adjustments (order_id, line_no, adjustment_no, kind, amount_minor, label)
-        SELECT v.*
-          FROM unnest(a_order_id, a_line_no, a_adjustment_no, a_kind, a_amount_minor, a_label)
-            AS v (order_id, line_no, adjustment_no, kind, amount_minor, label)
-          JOIN added USING (order_id)
-    ), payments AS (
-        INSERT INTO shop.payments (order_id, idempotency_key, amount_minor, currency, state, capture_id)
-        SELECT order_id, 'paid:' || order_id, total_minor, currency, 'captured', paid_reference
-          FROM wanted JOIN added USING (order_id) WHERE charge = 'paid'
     ), events AS (
         INSERT INTO shop.order_events (order_id, version, type, step, occurred_at, body)
         SELECT v.*
@@ -157,6 +149,21 @@ BEGIN
             AS v (order_id, version, type, step, occurred_at, body)
           JOIN added USING (order_id)
     )
-    SELECT added.order_id FROM added;
+    SELECT array_agg(added.order_id) INTO new_order_id FROM added;
+    IF cardinality(a_order_id) > 0 THEN
+        INSERT INTO shop.order_adjustments (order_id, line_no, adjustment_no, kind, amount_minor, label)
+        SELECT v.*
+          FROM unnest(a_order_id, a_line_no, a_adjustment_no, a_kind, a_amount_minor, a_label)
+            AS v (order_id, line_no, adjustment_no, kind, amount_minor, label)
+         WHERE v.order_id = ANY (new_order_id);
+    END IF;
+    IF 'paid' = ANY (o_charge) THEN
+        INSERT INTO shop.payments (order_id, idempotency_key, amount_minor, currency, state, capture_id)
+        SELECT v.order_id, 'paid:' || v.order_id, v.total_minor, v.currency, 'captured', v.paid_reference
+          FROM unnest(o_order_id, o_currency, o_total_minor, o_charge, o_paid_reference)
+            AS v (order_id, currency, total_minor, charge, paid_reference)
+         WHERE v.charge = 'paid' AND v.order_id = ANY (new_order_id);
+    END IF;
+    RETURN QUERY SELECT unnest(new_order_id);
 END
 $$;
