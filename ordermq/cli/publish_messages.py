@@ -30,7 +30,7 @@ Examples:
 )
 @click.argument("file", metavar="FILE|-")
 @click.option("--routing-key", required=True, help="Queue to publish to, as in 'ordermq-consumer --queue'.")
-@click.option("--type", "type_", help="Message type; not needed for a queue that takes one type.")
+@click.option("--type", "type_", help="Message type; not needed for a queue that takes one without.")
 @click.option("--message-id-field", metavar="NAME", help="Field of the body that holds the message_id.")
 @click.option("--whole", is_flag=True, help="The file is one message, byte for byte.")
 @options.rate

@@ -41,7 +41,7 @@ class TokenMeter:
     def __init__(self, queue: str, registry: Registry, live: LiveLimits) -> None:
         self._queue = queue
         self._live = live
-        self._only_type = registry.only_type(queue)
+        self._untyped = registry.untyped(queue)
         self._dependencies = {each.type: each.dependency for each in registry.of_queue(queue)}
         self._tokens: Counter[str] = Counter()  # taken and not used up
 
@@ -88,7 +88,7 @@ class TokenMeter:
         return limits.take_key_tokens(tx, handler.dependency, self._queue, keys) if keys else {}
 
     def _service(self, delivery: Delivery) -> str:
-        return self._dependencies.get(delivery.properties.type or self._only_type or "", "")
+        return self._dependencies.get(delivery.properties.type or self._untyped or "", "")
 
 
 def _key(message: Readable) -> str:

@@ -87,9 +87,9 @@ def read(deliveries: Iterable[Delivery], queue: str, registry: Registry) -> list
     """
     by_id: dict[str, Received] = {}
     others: list[Received] = []
-    only_type, now = registry.only_type(queue), utc_now()
+    untyped, now = registry.untyped(queue), utc_now()
     for delivery in deliveries:
-        received = _read(delivery, only_type, now)
+        received = _read(delivery, untyped, now)
         message_id = received.envelope.message_id
         earlier = by_id.get(message_id)
         if earlier is None:
@@ -163,9 +163,9 @@ def in_log(envelope: Envelope, queue: str) -> AbstractContextManager[None]:
     )
 
 
-def _read(delivery: Delivery, only_type: str | None, now: datetime) -> Received:
+def _read(delivery: Delivery, untyped: str | None, now: datetime) -> Received:
     try:
-        envelope = read_envelope(delivery, only_type=only_type, now=now)
+        envelope = read_envelope(delivery, untyped=untyped, now=now)
     except MessageError as exc:
         return Unreadable(
             _replacement_of(delivery), delivery.body, delivery.epoch, (delivery.tag,), came_back(delivery),

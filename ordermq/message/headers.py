@@ -61,19 +61,19 @@ def to_properties(envelope: Envelope) -> Properties:
     )
 
 
-def read_envelope(delivery: Delivery, *, only_type: str | None, now: datetime) -> Envelope:
+def read_envelope(delivery: Delivery, *, untyped: str | None, now: datetime) -> Envelope:
     """Return the envelope of ``delivery``.
 
     A message without message_id gets one derived from its bytes: the same bytes sent twice are
-    one message. A message without type is of ``only_type``, the only type its queue takes, or None
-    if it takes more. Raises MalformedMessage for anything outside the bounds above.
+    one message. A message without type is of the type ``untyped``, or of none that its queue takes if
+    that is None. Raises MalformedMessage for anything outside the bounds above.
     """
     properties = delivery.properties
     headers = properties.headers
     _check_content(properties)
-    message_type = properties.type or only_type
+    message_type = properties.type or untyped
     if message_type is None:
-        raise MalformedMessage("has no property type, and its queue takes more than one")
+        raise MalformedMessage("has no property type, and its queue takes none without")
     message_id = (
         derived_message_id(delivery.body)
         if properties.message_id is None

@@ -114,6 +114,7 @@ def external(
     retry: RetryOptions = DEFAULT,
     dependency: str | None = None,
     limit_key: str | None = None,
+    untyped: bool = False,
 ) -> Callable[[type[ExternalHandler[P, Any, Any]]], Any]:
     """Offer a subclass of ExternalHandler as the handler of ``message`` on ``queue``.
 
@@ -122,8 +123,9 @@ def external(
     ``dependency`` names the service that is called, the queue's name if it is not given: handlers
     of one process with the same dependency share a breaker, which stops calling while the service
     fails, and all that call it share its limit (``ordermq limits``). ``limit_key`` names the payload's
-    field, such as a merchant, by which that limit can be shared out. Raises ConfigError for a class of
-    another payload or without one of the three methods, or a key that the payload does not have.
+    field, such as a merchant, by which that limit can be shared out. With ``untyped`` the class also
+    takes messages that name no type; the only handler of a queue always does. Raises ConfigError for a
+    class of another payload or without one of the three methods, or a key that the payload does not have.
     """
     # mypy checks the class against the payload here and keeps its type, whatever is returned.
     check_key(message, key)
@@ -133,7 +135,7 @@ def external(
         _check_class(cls, message)
         made = Handler(
             queue, message, cls, key=key, on_dead=on_dead, is_external=True,
-            retry=retry, dependency=dependency or queue, limit_key=limit_key,
+            retry=retry, dependency=dependency or queue, limit_key=limit_key, untyped=untyped,
         )  # fmt: skip
         setattr(cls, MARK, made)
         return cls

@@ -35,6 +35,7 @@ class Handler:
     limit on the service is shared out. Without ``inbox`` a handler gets no
     transaction, and is called again for a message that comes again. ``takes_delivery`` says that
     a plain handler has the parameter ``delivery`` or ``deliveries``, ``takes_config`` that it has ``config``.
+    ``untyped`` says that it also takes the queue's messages that name no type.
     """
 
     queue: str
@@ -50,6 +51,7 @@ class Handler:
     takes_delivery: bool = False
     takes_config: bool = False
     limit_key: str | None = None
+    untyped: bool = False
 
     @property
     def type(self) -> str:

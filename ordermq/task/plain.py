@@ -80,22 +80,22 @@ class _BareBatch(Protocol[P]):
 @overload
 def handler(
     *, queue: str, message: type[P], key: str | None = ..., on_dead: OnDead[P] | None = ...,
-    retry: RetryOptions = ...,
+    retry: RetryOptions = ..., untyped: bool = ...,
 ) -> _Single[P]: ...  # fmt: skip
 @overload
 def handler(
     *, queue: str, message: type[P], batch: int, key: str | None = ..., on_dead: OnDead[P] | None = ...,
-    retry: RetryOptions = ...,
+    retry: RetryOptions = ..., untyped: bool = ...,
 ) -> _Batch[P]: ...  # fmt: skip
 @overload
 def handler(
     *, queue: str, message: type[P], inbox: Literal[False], key: str | None = ...,
-    on_dead: OnDead[P] | None = ..., retry: RetryOptions = ...,
+    on_dead: OnDead[P] | None = ..., retry: RetryOptions = ..., untyped: bool = ...,
 ) -> _Bare[P]: ...  # fmt: skip
 @overload
 def handler(
     *, queue: str, message: type[P], inbox: Literal[False], batch: int, key: str | None = ...,
-    on_dead: OnDead[P] | None = ..., retry: RetryOptions = ...,
+    on_dead: OnDead[P] | None = ..., retry: RetryOptions = ..., untyped: bool = ...,
 ) -> _BareBatch[P]: ...  # fmt: skip
 def handler(
     *,
@@ -106,6 +106,7 @@ def handler(
     on_dead: OnDead[P] | None = None,
     retry: RetryOptions = DEFAULT,
     inbox: bool = True,
+    untyped: bool = False,
 ) -> Callable[..., HandlerFunction[P, ..., Any]]:
     """Offer a function as the handler of ``message`` on ``queue``.
 
@@ -121,8 +122,9 @@ def handler(
     writes what follows from giving a message up, in the transaction that keeps the dead letter.
     The function runs on a worker thread in a transaction that commits only if the outcome is Done;
     what it raises becomes Retry or Dead, as ``retry`` says. It must end within
-    ``consumer.handler_deadline_s``, or the process ends. Raises ConfigError for a ``key`` that the
-    payload does not have.
+    ``consumer.handler_deadline_s``, or the process ends. With ``untyped`` the function also takes
+    messages that name no type; the only handler of a queue always does. Raises ConfigError for a
+    ``key`` that the payload does not have.
     """
     check_key(message, key)
 
@@ -131,7 +133,7 @@ def handler(
         made = Handler(
             queue, message, function, batch, key, on_dead, retry=retry, inbox=inbox,
             takes_delivery=("deliveries" if batch else "delivery") in parameters,
-            takes_config="config" in parameters,
+            takes_config="config" in parameters, untyped=untyped,
         )  # fmt: skip
         return HandlerFunction(function, made)
 

@@ -29,6 +29,7 @@ class Registry:
                     f"queue {handler.queue!r} has two handlers for {handler.type}: {both}; remove one of them"
                 )
             types[handler.type] = handler
+        self._untyped = {queue: _untyped(queue, types) for queue, types in self._by_queue.items()}
 
     def bound_to(self, config: Any) -> "Registry":
         """Return the same handlers, with ``config`` for the plain ones that ask for it."""
@@ -54,10 +55,9 @@ class Registry:
             )
         return list(self._by_queue[queue].values())
 
-    def only_type(self, queue: str) -> str | None:
-        """Return the type of a message that names none, if the queue takes just one."""
-        types = list(self._by_queue.get(queue, ()))
-        return types[0] if len(types) == 1 else None
+    def untyped(self, queue: str) -> str | None:
+        """Return the type of a message that names none: the handler's that says so, or the only one."""
+        return self._untyped.get(queue)
 
     def find(self, queue: str, envelope: Envelope) -> Handler:
         """Return the message's handler. Raises UnknownMessageType or UnsupportedVersion."""
@@ -71,6 +71,18 @@ class Registry:
                 "the newest this consumer knows"
             )
         return handler
+
+
+def _untyped(queue: str, types: dict[str, Handler]) -> str | None:
+    chosen = [each for each in types.values() if each.untyped]
+    if len(chosen) > 1:
+        both = " and ".join(_where(each) for each in chosen)
+        raise ConfigError(
+            f"queue {queue!r} has two handlers for messages without a type: {both}; remove one 'untyped'"
+        )
+    if len(types) == 1:
+        return next(iter(types))
+    return chosen[0].type if chosen else None
 
 
 def _where(handler: Handler) -> str:

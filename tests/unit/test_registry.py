@@ -7,6 +7,7 @@ from ordermq.errors import ConfigError, UnknownMessageType, UnsupportedVersion
 from ordermq.message.envelope import Envelope
 from ordermq.message.payload import Payload
 from ordermq.module import Module
+from ordermq.shop import module as shop
 from ordermq.task import DONE, handler
 
 
@@ -43,7 +44,7 @@ def test_a_message_finds_the_handler_of_its_queue_type_and_version():
     found = registry(reserve)
 
     assert found.queues == ("stock",)
-    assert found.only_type("stock") == "Reserve"
+    assert found.untyped("stock") == "Reserve"
     assert found.find("stock", envelope("Reserve", 2)).type == "Reserve"
     with pytest.raises(UnsupportedVersion, match="newer than 2"):
         found.find("stock", envelope("Reserve", 3))
@@ -53,9 +54,22 @@ def test_a_message_finds_the_handler_of_its_queue_type_and_version():
         found.of_queue("stok")
 
 
-def test_a_queue_with_two_types_has_no_only_type():
+def test_a_queue_with_two_types_has_no_untyped():
     release = handler(queue="stock", message=Release)(lambda message, tx: DONE)
-    assert registry(reserve, release).only_type("stock") is None
+    assert registry(reserve, release).untyped("stock") is None
+
+
+def test_of_two_types_the_one_that_says_so_takes_messages_without_a_type():
+    release = handler(queue="stock", message=Release, untyped=True)(lambda message, tx: DONE)
+    assert registry(reserve, release).untyped("stock") == "Release"
+    with pytest.raises(ConfigError, match="two handlers for messages without a type"):
+        registry(handler(queue="stock", message=Reserve, untyped=True)(lambda message, tx: DONE), release)
+
+
+def test_the_shops_queues_of_a_single_step_take_messages_without_a_type():
+    found = registry_of([shop])
+    assert found.untyped("points") == "AwardPoints"
+    assert found.untyped("shipping") == "CreateShipment"
 
 
 def test_two_handlers_for_one_message_are_refused_and_both_are_named():

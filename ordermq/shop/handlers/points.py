@@ -61,7 +61,10 @@ def choose(config: Any) -> Iterable[Any]:
     return [AwardPointsHandler if settings.points_gateway else award_points, adjust_points]
 
 
-@handler(queue=POINTS, message=AwardPoints, key="order_id", batch=BATCH, on_dead=partial(give_up, Step.AWARD))
+@handler(
+    queue=POINTS, message=AwardPoints, key="order_id", batch=BATCH, on_dead=partial(give_up, Step.AWARD),
+    untyped=True,
+)  # fmt: skip
 def award_points(messages: Sequence[AwardPoints], tx: Transaction) -> Sequence[Outcome]:
     """Credit each paid order once. A replayed dead letter may credit it after the order was completed."""
     batch = StepBatch(messages, Step.AWARD, tx, late=EventType.POINTS_AWARDED)
@@ -100,7 +103,7 @@ class PointsRequest:
 
 @external(
     queue=POINTS, message=AwardPoints, key="order_id", on_dead=partial(give_up, Step.AWARD),
-    retry=_UNTIL_BOOKED, dependency="points",
+    retry=_UNTIL_BOOKED, dependency="points", untyped=True,
 )  # fmt: skip
 class AwardPointsHandler(ExternalHandler[AwardPoints, PointsRequest, PointsBooking]):
     """Has a points service credit each paid order, once, by the key of its booking."""
