@@ -71,6 +71,7 @@ def read_envelope(delivery: Delivery, *, untyped: str | None, now: datetime) -> 
     properties = delivery.properties
     headers = properties.headers
     _check_content(properties)
+    _check_translated(properties)
     message_type = properties.type or untyped
     if message_type is None:
         raise MalformedMessage("has no property type, and its queue takes none without")
@@ -139,6 +140,22 @@ def _check_content(properties: Properties) -> None:
         raise MalformedMessage(f"content_type {content_type[:64]!r} is not {CONTENT_TYPE}")
     if (properties.content_encoding or "utf-8").lower() not in ("utf-8", "utf8", "identity"):
         raise MalformedMessage("content_encoding is not utf-8; compressed bodies are not read")
+
+
+def _check_translated(properties: Properties) -> None:
+    """Refuse what an AMQP 1.0 client sent in a form that AMQP 0-9-1 has no place for.
+
+    RabbitMQ puts a text or a value as it is on the wire, with its AMQP 1.0 constructor, into the
+    body, and an id that is binary or longer than 255 bytes into a header. Such a message would
+    seem to have no id, and another one with the same body would be taken for it.
+    """
+    if properties.type == "amqp-1.0":
+        raise MalformedMessage(
+            "the body is an AMQP 1.0 value: its sender has to write a data section (bytes) of JSON"
+        )
+    for name in ("message-id", "correlation-id"):
+        if f"x-{name}" in properties.headers:
+            raise MalformedMessage(f"the AMQP 1.0 {name} is binary, or longer than {MAX_ID_CHARS} characters")
 
 
 def identifier(value: str, name: str) -> str:
