@@ -13,6 +13,7 @@ import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,40 @@ class StatusLine:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TraceEntry:
+    """One line of a module in ``ordermq trace``: when, what kind of thing, what a person reads.
+
+    ``values`` are for ``--json``. Personal data does not belong in any of them.
+    """
+
+    at: datetime
+    kind: str
+    text: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModuleTrace:
+    """What a module knows of a correlation id, for ``ordermq trace``.
+
+    subject          what it is and how it is: "order A-1001: reserved, EUR 25.98"
+    messages         ``(queue, message_id)`` of each message that it may ever have sent
+    pending          the messages it waits for, and what each will do, by ``(queue, message_id)``
+    waits_for        what else it waits for: "a person: the refund was given up"
+    action_subjects  under which ``ordermq actions`` lists what people did: "order A-1001"
+    if_lost          the command that sends a lost message again
+    """
+
+    subject: str
+    entries: Sequence[TraceEntry] = ()
+    messages: Sequence[tuple[str, str]] = ()
+    pending: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    waits_for: Sequence[str] = ()
+    action_subjects: Sequence[str] = ()
+    if_lost: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Module:
     """What one part of a system brings along. Raises ConfigError for a name or a list that is none.
@@ -63,6 +98,8 @@ class Module:
                       for ``ordermq-publish NAME``, in the package's module publish_NAME
     status            ``f(tx, config)`` returns lines for ``ordermq status``, by cheap queries; see
                       ``StatusLine``
+    trace             ``f(tx, config, correlation_id)`` returns what it knows of the id for ``ordermq trace``,
+                      None if nothing; see ``ModuleTrace``
     checks            functions ``f(tx, config, ask_services)`` that return checks for ``ordermq
                       reconcile``; see ``ordermq.store.checks``
     sandbox           class that stands in for the services outside on a development stack
@@ -78,6 +115,7 @@ class Module:
     on_unreadable: "Callable[[str, Envelope, str, Transaction], None] | str | None" = None
     commands: str | None = None
     status: "Callable[[Transaction, Any], Iterable[StatusLine]] | str | None" = None
+    trace: "Callable[[Transaction, Any, str], ModuleTrace | None] | str | None" = None
     checks: Sequence[Any] = ()
     sandbox: type | str | None = None
     correlation_name: str = "correlation_id"

@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "Show how queues, processes and messages are, on one screen.",
     "tail": "Print what consumers settle, as they do.",
     "topology": "Create or check exchanges, queues and bindings.",
+    "trace": "Tell what happened to one order or correlation id, and what it waits for.",
 }
 
 #: Commands that are no module of this package, and the module that holds each.

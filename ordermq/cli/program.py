@@ -12,7 +12,7 @@ from ordermq.cli.modules import load_settings
 from ordermq.config.loader import Loaded
 from ordermq.config.settings import Settings
 from ordermq.errors import ConfigError
-from ordermq.module import Module, StatusLine
+from ordermq.module import Module, ModuleTrace, StatusLine
 from ordermq.observe.logs import CORRELATION_ID
 from ordermq.store import Session, StoreTransaction, migrate
 from ordermq.store.migrate import Migration
@@ -23,6 +23,8 @@ from ordermq.topology import Topology, build
 ReadGauges = Callable[[StoreTransaction, Any], Mapping[Gauge, float]]
 
 ReadStatus = Callable[[StoreTransaction, Any], Iterable[StatusLine]]
+
+ReadTrace = Callable[[StoreTransaction, Any, str], ModuleTrace | None]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Program:
     def status(self) -> tuple[tuple[str, ReadStatus], ...]:
         """The modules' functions that return lines for ``ordermq status``, with the modules' names."""
         return tuple((each.name, each.load("status")) for each in self.modules if each.status is not None)
+
+    @cached_property
+    def traces(self) -> tuple[ReadTrace, ...]:
+        """The modules' functions that say what they know of a correlation id, for ``ordermq trace``."""
+        return tuple(each.load("trace") for each in self.modules if each.trace is not None)
 
     @property
     def correlation_name(self) -> str:

@@ -44,6 +44,7 @@ module = Module(
     migrations="ordermq.shop.migrations",
     gauges="ordermq.shop.gauges:read",
     status="ordermq.shop.status:lines",
+    trace="ordermq.shop.trace:of_order",
     on_unreadable="ordermq.shop.unreadable:ask_for_person",
     commands="ordermq.shop.cli",
     checks=[

@@ -50,6 +50,7 @@ ENTRIES = (
     ("shop/sandbox/mail.py", "aiosmtpd calls it", "handle_RCPT handle_DATA"),
     ("shop/testing/smtp_faults.py", "aiosmtpd calls it", "handle_RCPT handle_DATA"),
     ("shop/split.py", "the documented rule, for refunds of a part", "shares worth"),
+    ("shop/trace.py", BY_NAME, "of_order"),
     ("shop/unreadable.py", BY_NAME, "ask_for_person"),
     ("shop/saga.py", "the saga's tests ask it", "is_at_rest"),
     (
@@ -59,7 +60,6 @@ ENTRIES = (
         " protocol_version disable_nagle_algorithm do_GET do_POST log_message",
     ),
     ("store/actions.py", COLUMN, "action_id"),
-    ("store/dead_letters.py", COLUMN, "replayed_by replay_reason discarded_by discard_reason"),
     ("store/dead_letters.py", "an option of a command, given by its name", "newer_than_s"),
     ("task/delivery.py", API, "is_replayed"),
     ("task/plain.py", "for type checkers alone", "__call__ f"),
