@@ -16,8 +16,8 @@ An event names the step that it ends, if it ends one. ``saga`` says what follows
     notify_*        notification_sent     notification_skipped                  notification_failed
     email_*                               notification_unknown (may have been sent, so it is never sent again)
 
-    no step         order_placed, order_reopened, cancel_requested, card_replaced, refund_requested,
-                    goods_returned, attention_raised, attention_resolved
+    no step         order_placed, order_reopened, cancel_requested, payment_action_required, card_replaced,
+                    refund_requested, goods_returned, attention_raised, attention_resolved
 
 refunded_by_hand ends a refund that is pending; without one it ends no step.
 """
@@ -77,6 +77,7 @@ class EventType(StrEnum):
     STOCK_RELEASED = "stock_released"
     RELEASE_FAILED = "release_failed"
     PAYMENT_CAPTURED = "payment_captured"
+    PAYMENT_ACTION_REQUIRED = "payment_action_required"
     PAYMENT_DECLINED = "payment_declined"
     CARD_DECLINED = "card_declined"
     CARD_REPLACED = "card_replaced"

@@ -1,9 +1,9 @@
 """The ``payments`` table: one row for each order, written before the gateway is first called.
 
     none ──intend──> intent ──> captured ──> refunded
-                       │  └───> declined
-                       │  └───> unknown ──> captured, declined, failed
-                       └──────> failed (known to have taken nothing)
+                       │  ├───> declined
+                       │  ├───> unknown, requires_action ──> each other, captured, declined, failed
+                       └──┴───> failed (known to have taken nothing)
                                   └──> captured, if the gateway says so after all
 
 Invariants
@@ -31,6 +31,7 @@ class PaymentState(StrEnum):
     CAPTURED = "captured"
     DECLINED = "declined"
     UNKNOWN = "unknown"
+    REQUIRES_ACTION = "requires_action"
     FAILED = "failed"
     REFUNDED = "refunded"
 
@@ -39,6 +40,7 @@ class Payment(NamedTuple):
     """A row. ``is_settling``: the last capture call is so recent that it may still reach the gateway.
 
     ``refund_key_lives``: the service still knows the refund's key; None if it was never used.
+    ``needed_action``: the service has waited for the customer.
     """
 
     order_id: str
@@ -51,6 +53,7 @@ class Payment(NamedTuple):
     refund_id: str | None
     is_settling: bool
     refund_key_lives: bool | None = None
+    needed_action: bool = False
 
     @property
     def refund_key(self) -> str:
@@ -61,7 +64,8 @@ class Payment(NamedTuple):
 class Due(NamedTuple):
     """What a capture needs. ``idempotency_key`` is that of its intent; None if none is written yet.
 
-    ``key_lives``: the service still knows the key, if it was ever used.
+    ``key_lives``: the service still knows the key, if it was ever used. ``action_is_over``: it has waited
+    for the customer long enough.
     """
 
     order_id: str
@@ -72,11 +76,13 @@ class Due(NamedTuple):
     card_token: str
     idempotency_key: str | None
     key_lives: bool | None
+    action_is_over: bool
 
 
 _DUE = """
     SELECT o.order_id, o.status, o.pending, o.total_minor, o.currency, c.card_token, p.idempotency_key,
-           p.first_called_at > clock_timestamp() - %s * interval '1 second'
+           p.first_called_at > clock_timestamp() - %s * interval '1 second',
+           coalesce(p.action_at < clock_timestamp() - %s * interval '1 second', false)
       FROM shop.orders AS o
       JOIN shop.contacts AS c USING (order_id)
       LEFT JOIN shop.payments AS p USING (order_id)
@@ -93,13 +99,14 @@ _INTEND_TEMPLATE = f"(%s, %s, %s, %s, '{PaymentState.INTENT}')"
 _LOCK = """
     SELECT order_id, idempotency_key, amount_minor, currency, state, reason, capture_id, refund_id,
            called_at > clock_timestamp() - %s * interval '1 second',
-           refund_called_at > clock_timestamp() - %s * interval '1 second'
+           refund_called_at > clock_timestamp() - %s * interval '1 second', action_at IS NOT NULL
       FROM shop.payments WHERE order_id = ANY(%s) ORDER BY order_id COLLATE "C" FOR UPDATE
 """
 
 _SAVE = """
     UPDATE shop.payments AS p
        SET state = v.state, reason = v.reason, capture_id = v.capture_id, refund_id = v.refund_id,
+           action_at = coalesce(p.action_at, CASE v.state WHEN 'requires_action' THEN clock_timestamp() END),
            updated_at = now()
       FROM (VALUES %s) AS v (order_id, state, reason, capture_id, refund_id)
      WHERE p.order_id = v.order_id
@@ -120,12 +127,19 @@ def new_key(shop: str, order_id: str) -> str:
     return f"capture:{shop}:{order_id}"
 
 
-def due(order_ids: Iterable[str], tx: Transaction, *, key_life_s: float = FOREVER_S) -> dict[str, Due]:
+def due(
+    order_ids: Iterable[str],
+    tx: Transaction,
+    *,
+    key_life_s: float = FOREVER_S,
+    action_s: float = FOREVER_S,
+) -> dict[str, Due]:
     """Read what the captures of these orders need, without a lock. Orders that do not exist are left out.
 
-    ``key_life_s``: for how many seconds after its first use the service knows a key.
+    ``key_life_s``: for how many seconds after its first use the service knows a key. ``action_s``: for how
+    many it may wait for the customer.
     """
-    return {row[0]: Due(*row) for row in tx.fetch_all(_DUE, (key_life_s, list(order_ids)))}
+    return {row[0]: Due(*row) for row in tx.fetch_all(_DUE, (key_life_s, action_s, list(order_ids)))}
 
 
 def intend(captures: Iterable[Capture], tx: Transaction) -> None:

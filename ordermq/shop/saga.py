@@ -145,6 +145,8 @@ TABLE: dict[tuple[Status, EventType], Row] = {
     (_PLACED, EventType.RESERVATION_FAILED): Row(_CANCELLED, (Step.NOTIFY_CANCELLED,), attention=True),
     (_PLACED, EventType.CANCEL_REQUESTED): Row(_CANCELLED, (Step.NOTIFY_CANCELLED,)),
     (_RESERVED, EventType.PAYMENT_CAPTURED): Row(_PAID, _ON_PAID),
+    # The capture stays pending: the customer has to confirm it, as with 3-D Secure.
+    (_RESERVED, EventType.PAYMENT_ACTION_REQUIRED): Row(_RESERVED, needs=Step.CAPTURE),
     (_RESERVED, EventType.PAYMENT_DECLINED): Row(_CANCELLED, (Step.RELEASE, Step.NOTIFY_CANCELLED)),
     # A capture that was given up may still have happened, so the refund asks the gateway.
     (_RESERVED, EventType.PAYMENT_FAILED): Row(

@@ -62,6 +62,13 @@ class ShopSettings:
         "the payment service can be asked for a capture or refund by its key; if not, a call is repeated "
         "only while its key lives, and then a person is asked",
     )
+    payment_action_s: float = setting(
+        3600.0,
+        "a payment for which the customer has to do something, as with 3-D Secure, is ended at the service "
+        "and counts as declined this long after the service first said so",
+        gt=0,
+        le=2_592_000,
+    )
     sms_url: str = setting(
         "http://127.0.0.1:8082", "SMS service; https unless it is on this machine", shape=SERVICE
     )

@@ -26,6 +26,7 @@ class SandboxPaymentService(PaymentService):
     good_card = "tok_good_card"
     declined_card = "tok_0002"
     pending_card = "tok_0007"
+    action_card = "tok_0009"
 
     def __init__(self, sandbox, faults):
         super().__init__(faults)
@@ -41,6 +42,9 @@ class SandboxPaymentService(PaymentService):
 
     def decide(self):
         """The sandbox says pending once."""
+
+    def act(self, payment_id):
+        self._sandbox.call("POST", f"/payment/v1/captures/by-key/{payment_id}/confirm")
 
 
 class SandboxTextService(TextService):

@@ -68,6 +68,13 @@ class StripeStub:
         """The customer passes 3-D Secure."""
         self._succeed(self.intents[intent_id])
 
+    def fail_authentication(self, intent_id):
+        """The customer does not pass 3-D Secure."""
+        error = {"type": "invalid_request_error", "code": "payment_intent_authentication_failure"}
+        self.intents[intent_id] |= {
+            "status": "requires_payment_method", "last_payment_error": error, "next_action": None,
+        }  # fmt: skip
+
     def settle(self):
         """What was processing succeeds."""
         for intent in self.intents.values():

@@ -24,6 +24,7 @@ from ordermq.shop.gateways.payment import (
     Refund,
     RefundAnswer,
     Refunded,
+    RequiresAction,
 )
 from ordermq.shop.minor_units import ISO, from_service, to_service
 from ordermq.shop.settings import SECTION, ShopSettings
@@ -85,7 +86,7 @@ class HttpPaymentGateway(PaymentGateway):
             idempotency_key=capture.key,
             timeout_s=timeout_s,
         )
-        if answer.status in (200, 201):
+        if answer.status in (200, 201, 202):
             return self._result_of(capture, answer)
         if answer.status == 402:
             return Declined(_reason(answer))
@@ -103,6 +104,14 @@ class HttpPaymentGateway(PaymentGateway):
             raise _error("asking for a capture", answer)
         return self._result_of(capture, answer)
 
+    def cancel(self, capture: Capture, *, timeout_s: float | None = None) -> CaptureAnswer:
+        """End a capture that waits for the customer; return Declined, or what was decided before."""
+        path = f"/v1/captures/by-key/{quote(capture.key, safe='')}/cancel"
+        answer = self._client.post(path, {}, idempotency_key=f"cancel:{capture.key}", timeout_s=timeout_s)
+        if answer.status != 200:
+            raise _error("cancelling a capture", answer)
+        return self._result_of(capture, answer)
+
     def _result_of(self, capture: Capture, answer: Answer) -> CaptureAnswer:
         """Read an answer about ``capture``. Only one that is about this money is believed."""
         amount = to_service(capture.amount_minor, capture.currency, self._units)
@@ -113,6 +122,8 @@ class HttpPaymentGateway(PaymentGateway):
         status = _text(answer, "status")
         if status == "declined":
             return Declined(_reason(answer))
+        if status == "requires_action":
+            return RequiresAction(_text(answer, "payment_id"))
         if status == "partially_refunded":
             raise GatewayRefused("a part of the capture was refunded at the payment service")
         if status != "captured" and status not in _GIVEN_BACK:

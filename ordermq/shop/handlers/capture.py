@@ -3,33 +3,43 @@
 A time-out is unknown, never failed: the next call asks the gateway by the same key, and
 captures only what the gateway has never seen. A result is never too late to be written:
 a capture that is reported after the order was cancelled is refunded.
+
+What waits for the customer (3-D Secure) is asked for until ``shop.payment_action_s`` has passed or the
+order was cancelled. Then it is ended at the service, and what the service answers to that counts.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 from ordermq.clock import Deadline
+from ordermq.config import Loaded
 from ordermq.errors import GatewayUnavailable
 from ordermq.shop import payments
 from ordermq.shop.commands import PAYMENT, CapturePayment
 from ordermq.shop.events import EventType, Step
-from ordermq.shop.gateways import Capture, CaptureAnswer, Captured, Declined, GivenBack
+from ordermq.shop.gateways import Capture, CaptureAnswer, Captured, Declined, GivenBack, RequiresAction
 from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler, undecided
 from ordermq.shop.journal import Journal
 from ordermq.shop.payments import Due, Payments, PaymentState
-from ordermq.shop.saga import Status
+from ordermq.shop.saga import Status, can_happen
+from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.task import DONE, CallFailure, Claim, Dead, Outcome, Postpone, Transaction, external
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureRequest:
-    """``ask_first``: the capture may have been tried before. ``may_capture``: the order still wants it."""
+    """``ask_first``: the capture may have been tried before. ``may_capture``: the order still wants it.
+
+    ``may_wait``: the customer may still confirm it.
+    """
 
     capture: Capture
     ask_first: bool
     may_capture: bool
+    may_wait: bool
     timeout_s: float
 
 
@@ -52,14 +62,23 @@ CaptureResult = CaptureAnswer | NeverSeen
     retry=UNTIL_KNOWN, dependency=DEPENDENCY,
 )  # fmt: skip
 class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, CaptureResult]):
-    """Takes an order's total from its card, once."""
+    """Takes an order's total from its card, once. The service may wait ``action_s`` for the customer."""
+
+    action_s = 3600.0
+
+    @classmethod
+    def from_config(cls, config: Loaded) -> Self:
+        settings: ShopSettings = config.section(SECTION)
+        handler = super().from_config(config)
+        handler.action_s = settings.payment_action_s
+        return handler
 
     def prepare(
         self, claims: Sequence[Claim[CapturePayment]], tx: Transaction
     ) -> list[CaptureRequest | Outcome]:
         """Write the intents; return what to ask the gateway or to capture."""
         claimed = {claim.message.order_id: claim for claim in claims}
-        due = payments.due(claimed, tx, key_life_s=self._key_life_s)
+        due = payments.due(claimed, tx, key_life_s=self._key_life_s, action_s=self.action_s)
         called = {order_id: each for order_id, each in due.items() if _needs_call(each)}
         requests = {
             order_id: self._request(each, claimed[order_id].deadline_s)
@@ -83,11 +102,21 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
         key = due.idempotency_key or payments.new_key(self._shop, due.order_id)
         capture = Capture(key, due.order_id, due.amount_minor, due.currency, due.card_token)
         ask_first = due.idempotency_key is not None and self._gateway.can_find
-        return CaptureRequest(capture, ask_first, _is_wanted(due.status), timeout_s)
+        is_wanted = _is_wanted(due.status)
+        return CaptureRequest(capture, ask_first, is_wanted, is_wanted and not due.action_is_over, timeout_s)
 
     def call(self, request: CaptureRequest) -> CaptureResult:
         """Ask for a capture that may have been tried before; capture what the gateway has never seen."""
         deadline = Deadline(request.timeout_s)
+        answer = self._learn(request, deadline)
+        if not isinstance(answer, RequiresAction) or request.may_wait:
+            return answer
+        ended = self._gateway.cancel(request.capture, timeout_s=deadline.left_s)
+        if isinstance(ended, Declined):
+            return Declined(f"the customer did not confirm it: {ended.reason}")
+        return ended
+
+    def _learn(self, request: CaptureRequest, deadline: Deadline) -> CaptureResult:
         if request.ask_first:
             found = self._gateway.find(request.capture, timeout_s=deadline.left_s)
             if found is not None:
@@ -121,6 +150,12 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
                 locked.set(order_id, PaymentState.DECLINED, reason=reason)
                 if is_pending:
                     journal.record(order_id, EventType.PAYMENT_DECLINED, Step.CAPTURE, reason=reason)
+            case RequiresAction(payment_id):
+                locked.set(order_id, PaymentState.REQUIRES_ACTION)
+                is_new = not payment.needed_action
+                if is_new and can_happen(journal.orders[order_id].state, EventType.PAYMENT_ACTION_REQUIRED):
+                    journal.record(order_id, EventType.PAYMENT_ACTION_REQUIRED, payment_id=payment_id)
+                return undecided(result)
             case NeverSeen():
                 if payment.is_settling:
                     return Postpone("a capture tried before may still arrive at the gateway", self._settles_s)

@@ -104,7 +104,8 @@ ORDERS = {
                WHEN o.charge = 'paid' AND o.status = 'placed' THEN p.state IS DISTINCT FROM 'captured'
                WHEN o.status = 'refunded' THEN p.state IS DISTINCT FROM 'refunded'
                WHEN o.status = 'cancelled' AND o.pending && '{capture,refund}' THEN p.state = 'refunded'
-               WHEN o.status = 'cancelled' THEN p.state IN ('intent', 'unknown', 'captured', 'refunded')
+               WHEN o.status = 'cancelled' THEN p.state IN (
+                    'intent', 'unknown', 'requires_action', 'captured', 'refunded')
                ELSE p.state IN ('captured', 'refunded') END
     """,
 }

@@ -10,6 +10,7 @@ The last four characters decide, of an e-mail address those before the @, whatev
 0006  503 with Retry-After, always (e-mail: 451)
 0007  captured, but ``pending`` in the first answer
 0008  captured, but only one minor unit of the amount
+0009  waits for the customer, as with 3-D Secure, until that is confirmed or cancelled
 ====  ==================================================================
 
 *The first time* is counted per idempotency key (SMS: per reference and number, e-mail: per
@@ -72,6 +73,11 @@ class Behaviour(
 def is_pending(name: str) -> bool:
     """Whether the first answer about a capture with this card token says ``pending``."""
     return name.endswith("0007")
+
+
+def needs_action(name: str) -> bool:
+    """Whether a capture with this card token waits for the customer."""
+    return name.endswith("0009")
 
 
 def taken_minor(name: str, amount_minor: int) -> int:

@@ -2,8 +2,11 @@
 
 ==================================  ==================================================================
 ``POST /v1/captures``               header Idempotency-Key; payment_id, order_id, amount_minor, currency,
-                                    card_token -> 201 captured | 402 declined | 503 | no answer
-``GET  /v1/captures/by-key/KEY``    200 with its state (captured or declined) | 404: nothing was done
+                                    card_token -> 201 captured | 202 requires_action | 402 declined | 503
+                                    | no answer
+``GET  /v1/captures/by-key/KEY``    200 with its state | 404: nothing was done
+``POST ...by-key/KEY/confirm``      what requires an action is captured, as if the customer had confirmed it
+``POST ...by-key/KEY/cancel``       what requires an action is declined; what is decided stays so
 ``POST /v1/refunds``                header Idempotency-Key; capture_id, amount_minor, currency
                                     -> 201 refunded | 404 no such capture | 409 more than was captured
 ``GET  /v1/refunds/by-key/KEY``     as for captures
@@ -25,7 +28,7 @@ from urllib.parse import unquote
 import msgspec
 
 from ordermq.clock import utc_now
-from ordermq.shop.sandbox.behaviour import Behaviour, Fault, is_pending, taken_minor
+from ordermq.shop.sandbox.behaviour import Behaviour, Fault, is_pending, needs_action, taken_minor
 from ordermq.shop.sandbox.service import NoAnswer, Refused, Reply, Request, ledger_pages, reply
 from ordermq.shop.sandbox.third_party import Name, Suffered, ThirdParty, decode
 
@@ -70,6 +73,15 @@ class DeclineRecord(msgspec.Struct, frozen=True, tag="decline", tag_field="kind"
     key: str
     at: datetime
     request: CaptureBody
+    reason: str = "insufficient funds"
+
+
+class ActionRecord(msgspec.Struct, frozen=True, tag="action", tag_field="kind"):
+    """A capture that waits for the customer; in no ledger."""
+
+    key: str
+    at: datetime
+    request: CaptureBody
 
 
 class RefundRecord(msgspec.Struct, frozen=True, tag="refund", tag_field="kind"):
@@ -84,8 +96,9 @@ class RefundRecord(msgspec.Struct, frozen=True, tag="refund", tag_field="kind"):
 
 
 Entry = CaptureRecord | RefundRecord
-R = TypeVar("R", bound=CaptureRecord | DeclineRecord | RefundRecord)
-PaymentRecord = CaptureRecord | DeclineRecord | RefundRecord | Suffered | Behaviour
+Tried = CaptureRecord | DeclineRecord | ActionRecord
+R = TypeVar("R", bound=Tried | RefundRecord)
+PaymentRecord = Tried | RefundRecord | Suffered | Behaviour
 
 
 class SandboxPayments(ThirdParty):
@@ -93,7 +106,7 @@ class SandboxPayments(ThirdParty):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / "payment.jsonl", PaymentRecord)
-        self._captures: dict[str, CaptureRecord | DeclineRecord] = {}
+        self._captures: dict[str, Tried] = {}
         self._refunds: dict[str, RefundRecord] = {}
         self._by_id: dict[str, CaptureRecord] = {}
         self._refunded_minor: Counter[str] = Counter()
@@ -111,8 +124,8 @@ class SandboxPayments(ThirdParty):
                 return self._refund("refund:" + _key(request), decode(REFUND, request.body))
             case "GET", ["v1", _, "by-key", _] if not self._behaviour.lookup:
                 raise Refused(405, "this service has no look-up by key")
-            case "GET", ["v1", "captures", "by-key", key]:
-                return self._found(self._captures.get(unquote(key)))
+            case "GET" | "POST", ["v1", "captures", "by-key", key, *verdict]:
+                return self._tried(unquote(key), verdict)
             case "GET", ["v1", "refunds", "by-key", key]:
                 return self._found(self._refunds.get("refund:" + unquote(key)))
             case "GET", ["v1", "ledger"]:
@@ -152,15 +165,31 @@ class SandboxPayments(ThirdParty):
         if stored_at and not (life_s and (utc_now() - stored_at).total_seconds() > life_s):
             raise Refused(500, "an internal error; the same answer is given to the same key")
 
-    def _decide(self, key: str, wanted: CaptureBody) -> CaptureRecord | DeclineRecord:
-        record: CaptureRecord | DeclineRecord
+    def _decide(self, key: str, wanted: CaptureBody) -> Tried:
+        record: Tried
         if self._behaviour.declines(wanted.card_token, key):
             record = DeclineRecord(key, utc_now(), wanted)
+        elif needs_action(wanted.card_token):
+            record = ActionRecord(key, utc_now(), wanted)
         else:
-            number = len(self._ledger) + 1
-            record = CaptureRecord(number, f"cap_{number:09d}", key, utc_now(), wanted)
+            record = self._taken(key, wanted)
         self._write(record)
         return record
+
+    def _taken(self, key: str, wanted: CaptureBody) -> CaptureRecord:
+        number = len(self._ledger) + 1
+        return CaptureRecord(number, f"cap_{number:09d}", key, utc_now(), wanted)
+
+    def _tried(self, key: str, verdict: list[str]) -> Reply:
+        """Answer what became of a capture; ``confirm`` or ``cancel`` decides one that requires an action."""
+        with self._lock:
+            known = self._captures.get(key)
+            if isinstance(known, ActionRecord):
+                if verdict == ["confirm"]:
+                    self._write(self._taken(key, known.request))
+                elif verdict == ["cancel"]:
+                    self._write(DeclineRecord(key, utc_now(), known.request, "cancelled"))
+        return self._found(self._captures.get(key))
 
     def _refund(self, key: str, wanted: RefundBody) -> Reply | NoAnswer:
         with self._lock:
@@ -189,24 +218,22 @@ class SandboxPayments(ThirdParty):
             raise Refused(409, f"only {left} of {wanted.capture_id} is left to refund")
         return capture
 
-    def _answer(
-        self, fault: Fault, known: CaptureRecord | DeclineRecord | RefundRecord | None
-    ) -> Reply | NoAnswer:
+    def _answer(self, fault: Fault, known: Tried | RefundRecord | None) -> Reply | NoAnswer:
         if self._stores(fault):
             raise Refused(500, "an internal error; the same answer is given to the same key")
         if fault is Fault.ERROR:
             raise Refused(503, "try again later", (("Retry-After", "1"),))
         if fault in {Fault.LOST, Fault.MUTE} or known is None:
             return NoAnswer(self._behaviour.hold_s)
-        status = 402 if isinstance(known, DeclineRecord) else 201
+        status = 402 if isinstance(known, DeclineRecord) else 202 if isinstance(known, ActionRecord) else 201
         return reply(status, **self._reported(known))
 
-    def _found(self, known: CaptureRecord | DeclineRecord | RefundRecord | None) -> Reply:
+    def _found(self, known: Tried | RefundRecord | None) -> Reply:
         if known is None:
             raise Refused(404, "nothing was done under this key")
         return reply(200, **self._reported(known))
 
-    def _reported(self, known: CaptureRecord | DeclineRecord | RefundRecord) -> dict[str, Any]:
+    def _reported(self, known: Tried | RefundRecord) -> dict[str, Any]:
         described = _described(known)
         if isinstance(known, CaptureRecord) and known.key not in self._answered:
             self._answered.add(known.key)
@@ -219,12 +246,12 @@ class SandboxPayments(ThirdParty):
             entries = self._ledger[first : first + count]
         return [{"n": entry.n, "kind": _kind(entry), **_described(entry)} for entry in entries]
 
-    def _apply(self, record: CaptureRecord | DeclineRecord | RefundRecord) -> None:
+    def _apply(self, record: Tried | RefundRecord) -> None:
         match record:
             case CaptureRecord():
                 self._captures[record.key] = self._by_id[record.capture_id] = record
                 self._ledger.append(record)
-            case DeclineRecord():
+            case DeclineRecord() | ActionRecord():
                 self._captures[record.key] = record
             case RefundRecord():
                 self._refunds[record.key] = record
@@ -250,7 +277,7 @@ def _kind(entry: Entry) -> str:
     return "capture" if isinstance(entry, CaptureRecord) else "refund"
 
 
-def _described(record: CaptureRecord | DeclineRecord | RefundRecord) -> dict[str, Any]:
+def _described(record: Tried | RefundRecord) -> dict[str, Any]:
     match record:
         case CaptureRecord():
             wanted = record.request
@@ -265,14 +292,9 @@ def _described(record: CaptureRecord | DeclineRecord | RefundRecord) -> dict[str
                 "at": record.at,
             }
         case DeclineRecord():
-            return {
-                "status": "declined",
-                "reason": "insufficient funds",
-                "idempotency_key": record.key,
-                "payment_id": record.request.payment_id,
-                "order_id": record.request.order_id,
-                "at": record.at,
-            }
+            return {"status": "declined", "reason": record.reason, **_described_try(record)}
+        case ActionRecord():
+            return {"status": "requires_action", **_described_try(record)}
         case RefundRecord():
             return {
                 "status": "refunded",
@@ -284,3 +306,12 @@ def _described(record: CaptureRecord | DeclineRecord | RefundRecord) -> dict[str
                 "currency": record.request.currency,
                 "at": record.at,
             }
+
+
+def _described_try(record: DeclineRecord | ActionRecord) -> dict[str, Any]:
+    return {
+        "idempotency_key": record.key,
+        "payment_id": record.request.payment_id,
+        "order_id": record.request.order_id,
+        "at": record.at,
+    }

@@ -217,10 +217,10 @@ class PaymentGatewaySuite:
         wanted = self._capture(service.action_card)
         waiting = gateway.capture(wanted)
         assert isinstance(waiting, RequiresAction)
-        assert gateway.find(wanted) == waiting
+        assert self._again(gateway, wanted) == waiting
         assert service.movements(wanted.order_id) == []
         service.act(waiting.payment_id)
-        assert isinstance(gateway.find(wanted), Captured)
+        assert isinstance(self._again(gateway, wanted), Captured)
         assert isinstance(gateway.cancel(wanted), Captured)
         assert service.movements(wanted.order_id) == [("capture", 1000)]
 
@@ -230,7 +230,8 @@ class PaymentGatewaySuite:
         wanted = self._capture(service.action_card)
         gateway.capture(wanted)
         assert isinstance(gateway.cancel(wanted), Declined)
-        assert isinstance(gateway.find(wanted), Declined)
+        assert isinstance(gateway.cancel(wanted), Declined)
+        assert isinstance(self._again(gateway, wanted), Declined)
         assert service.movements(wanted.order_id) == []
 
     def test_parts_are_refunded_each_once_and_no_more_than_was_taken(
