@@ -53,6 +53,7 @@ from ordermq.observe import metrics
 from ordermq.observe.health import Health
 from ordermq.refusing import RefusingQueues
 from ordermq.store import Session, StoreTransaction, outbox
+from ordermq.store.low_mark import LowMark
 from ordermq.store.outbox import ClaimedRow
 
 log = logging.getLogger(__name__)
@@ -141,6 +142,7 @@ class Relay(ThreadService):
             PublishOutcome.RETURNED: Backoff(settings.refused_base_s, settings.refused_cap_s),
             PublishOutcome.NACKED: Backoff(settings.refused_base_s, settings.nacked_cap_s),
         }
+        self._mark = LowMark()
         self._refusing = RefusingQueues(self._random)
         self._has_due_refused = False  # rows of queues that refuse are due, more than were put off at once
         self._has_moved = False  # rows were put off or released: there may be others to claim at once
@@ -176,7 +178,8 @@ class Relay(ThreadService):
         self._has_moved = False
         with self._claims.transaction() as tx:
             beside = self._refusing.keys if self._has_due_refused else ()
-            rows = outbox.claim(tx, 1 if self._outages else self._settings.batch, beside=beside)
+            limit = 1 if self._outages else self._settings.batch
+            rows = outbox.claim(tx, limit, beside=beside, mark=self._mark)
             self._become(tx, is_active=rows is not None)
             if not rows and not self._refusing:
                 return None if rows is None else 0
@@ -220,7 +223,7 @@ class Relay(ThreadService):
         """Put off due rows of queues that refuse, at most MOST_PARKED; return how many."""
         queues, left = self._refusing, MOST_PARKED
         for key in queues.keys if self._has_due_refused else queues.crowded(unconfirmed):
-            left -= outbox.park(tx, key, queues.reason(key), PARKED_S, limit=left)
+            left -= outbox.park(tx, key, queues.reason(key), PARKED_S, limit=left, low=self._mark.low)
         self._has_due_refused = left == 0
         return MOST_PARKED - left
 
@@ -380,6 +383,6 @@ class Relay(ThreadService):
         if is_active and now_s - self._gauged_s >= _GAUGE_EVERY_S:
             self._gauged_s = now_s
             with self._claims.transaction() as tx:
-                rows, oldest_s = outbox.pending(tx)
+                rows, oldest_s = outbox.pending(tx, low=self._mark.low)
             metrics.outbox_pending.set(rows)
             metrics.outbox_oldest_seconds.set(oldest_s)

@@ -13,6 +13,7 @@ Invariants
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import psycopg2
@@ -20,9 +21,11 @@ from psycopg2.extensions import TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_I
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from ordermq.clock import monotonic_s
 from ordermq.errors import ReadOnlyServer, UsageError
 from ordermq.store.arrays import array_of
-from ordermq.store.outgoing import COLUMNS, OutboxRow, row_of
+from ordermq.store.low_mark import LowMark
+from ordermq.store.outgoing import COLUMNS, WRITTEN_AT, OutboxRow, row_of
 from ordermq.store.session import Session
 from ordermq.store.transaction import StoreTransaction
 
@@ -34,8 +37,11 @@ MAX_CLAIM_BYTES = 16 * 1024 * 1024  # bodies of one claim: bounds the memory of 
 
 _RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" as a number: the advisory lock of the active relay
 
-# Migration 0007 has the functions. This one takes the lock and returns the rows that are due.
-_CLAIM = f"SELECT idle, outbox_id, refusals, {COLUMNS} FROM ordermq.claim(%s, %s, %s, %s)"  # noqa: S608 # COLUMNS is a constant
+# Migrations 0007 and 0011 have the functions. This one takes the lock and returns the rows that are due.
+_CLAIM = f"""
+    SELECT idle, low, next_low, next_xid, outbox_id, refusals, {COLUMNS}
+      FROM ordermq.claim(%s, %s, %s, %s, %s, %s, %s::xid8, %s)
+"""  # noqa: S608 # COLUMNS is a constant
 
 _REFUSED = """
     UPDATE ordermq.outbox AS o
@@ -45,11 +51,11 @@ _REFUSED = """
      WHERE o.outbox_id = v.outbox_id
 """
 
-_HASTEN = """
-    UPDATE ordermq.outbox SET available_at = now()
+_HASTEN = f"""
+    UPDATE ordermq.outbox SET available_at = {WRITTEN_AT}
      WHERE routing_key = %s AND correlation_id = %s AND type = ANY(%s) AND refusals = 0
        AND available_at > now()
-"""
+"""  # noqa: S608 # WRITTEN_AT is a constant
 
 _REFUSING = """
     SELECT routing_key, max(refused_reason) FROM ordermq.outbox WHERE refusals > 0 GROUP BY routing_key
@@ -63,7 +69,8 @@ _IS_REFUSED = """
 _PENDING = """
     SELECT count(*), coalesce(extract(epoch FROM now() - min(available_at)), 0)::float8
       FROM (SELECT available_at FROM ordermq.outbox
-             WHERE available_at <= now() ORDER BY available_at LIMIT %(limit)s) AS due
+             WHERE available_at BETWEEN coalesce(%(low)s::timestamptz, '-infinity') AND now()
+             ORDER BY available_at LIMIT %(limit)s) AS due
 """
 
 _COUNT_LATER = """
@@ -103,20 +110,29 @@ def wake_relay(session: Session | Connection) -> None:
         log.debug("could not notify the relay: %s", exc)
 
 
-def claim(tx: StoreTransaction, limit: int, *, beside: Sequence[str] = ()) -> list[ClaimedRow] | None:
+def claim(
+    tx: StoreTransaction, limit: int, *, beside: Sequence[str] = (), mark: LowMark | None = None
+) -> list[ClaimedRow] | None:
     """Become the active relay until the transaction ends; return None if another relay is active.
 
     Returns up to ``limit`` due rows, oldest first; fewer if their bodies reach MAX_CLAIM_BYTES.
     Of the routing keys ``beside`` it returns none, and none that must wait for one of theirs: a
-    claim that costs as much as the table is long. Raises ReadOnlyServer on a server that takes no writes.
+    claim that costs as much as the table is long. Reads from ``mark`` on, and moves it. Raises
+    ReadOnlyServer on a server that takes no writes.
     """
-    records = tx.fetch_all(_CLAIM, (_RELAY_LOCK, limit, MAX_CLAIM_BYTES, list(beside) or None))
-    idle = records[0][0] if records else None
+    mark = mark or LowMark()
+    began_s = monotonic_s()
+    params = (_RELAY_LOCK, limit, MAX_CLAIM_BYTES, list(beside) or None, *mark.params(began_s))
+    try:
+        *records, (idle, low, next_low, next_xid, *_) = tx.fetch_all(_CLAIM, params)
+    finally:
+        mark.claimed(began_s, monotonic_s())
     if idle == "read-only":
         raise ReadOnlyServer("PostgreSQL takes no writes: a standby, or default_transaction_read_only is on")
-    if idle:
+    if idle == "standby":
         return None
-    return [ClaimedRow(record[1], record[2], row_of(record[3:])) for record in records]
+    mark.move(low, next_low, next_xid)
+    return [ClaimedRow(record[4], record[5], row_of(record[6:])) for record in records]
 
 
 def delete(tx: StoreTransaction, outbox_ids: Sequence[int]) -> None:
@@ -130,10 +146,13 @@ def refused(tx: StoreTransaction, refusals: Sequence[tuple[int, str, float]]) ->
     tx.write_values(_REFUSED, refusals, template="(%s, %s, %s::float8)")
 
 
-def park(tx: StoreTransaction, key: str, reason: str, delay_s: float, *, limit: int) -> int:
-    """Put off due rows of a queue that refuses, up to ``limit``; return how many."""
+def park(
+    tx: StoreTransaction, key: str, reason: str, delay_s: float, *, limit: int, low: datetime | None = None
+) -> int:
+    """Put off due rows of a queue that refuses, up to ``limit``; return how many. Reads from ``low`` on."""
     row = tx.fetch_one(
-        "SELECT ordermq.park(%s, %s, %s * interval '1 second', %s)", (key, reason, delay_s, limit)
+        "SELECT ordermq.park(%s, %s, %s * interval '1 second', %s, coalesce(%s::timestamptz, '-infinity'))",
+        (key, reason, delay_s, limit, low),
     )
     return int(row[0]) if row else 0
 
@@ -163,9 +182,12 @@ def refusing(tx: StoreTransaction) -> list[tuple[str, str]]:
     return [(key, reason or "") for key, reason in tx.fetch_all(_REFUSING)]
 
 
-def pending(tx: StoreTransaction, limit: int = 100_000) -> tuple[int, float]:
-    """Return how many rows are due, counted up to ``limit``, and the oldest one's lateness in seconds."""
-    row = tx.fetch_one(_PENDING, {"limit": limit})
+def pending(tx: StoreTransaction, limit: int = 100_000, *, low: datetime | None = None) -> tuple[int, float]:
+    """Return how many rows are due, counted up to ``limit``, and the oldest one's lateness in seconds.
+
+    Reads from ``low`` on.
+    """
+    row = tx.fetch_one(_PENDING, {"limit": limit, "low": low})
     return (int(row[0]), float(row[1])) if row else (0, 0.0)
 
 

@@ -28,11 +28,13 @@ COLUMNS = ", ".join(_TYPES)
 
 INSERT = insert_into("ordermq.outbox", **_TYPES)
 
-# A delay is added to PostgreSQL's clock, which alone says when a row is due.
+# The time at which a row is written, by PostgreSQL's clock, which alone says when a row is due. It is the
+# default of available_at. The transaction has an xid by then: the relay's low mark rests on that.
+WRITTEN_AT = "CASE WHEN pg_current_xact_id() IS NOT NULL THEN clock_timestamp() END"
 APPEND_LATER = f"""
     INSERT INTO ordermq.outbox ({COLUMNS}, available_at) VALUES %s
 """  # noqa: S608 # COLUMNS is a constant
-LATER_TEMPLATE = f"({'%s, ' * len(_TYPES)}now() + %s * interval '1 second')"
+LATER_TEMPLATE = f"({'%s, ' * len(_TYPES)}{WRITTEN_AT} + %s * interval '1 second')"
 
 
 class OutboxRow(NamedTuple):

@@ -269,8 +269,8 @@ def test_a_claim_beside_queues_that_refuse_returns_no_row_of_theirs_and_none_tha
 
 
 def test_parked_rows_are_released_the_least_refused_first_and_only_the_first_of_an_order(session):
+    send(session, *(held(f"h{n}", f"o{n % 3}") for n in range(6)))
     with session.transaction() as tx:
-        tx.send([held(f"h{n}", f"o{n % 3}") for n in range(6)])
         outbox.park(tx, "held", "no", 60.0, limit=9)
         tx.execute("UPDATE ordermq.outbox SET refusals = 5 WHERE message_id = 'h0'")
     with session.transaction() as tx:

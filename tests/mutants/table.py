@@ -245,13 +245,13 @@ MUTATIONS = (
         ("tests/functional/test_relay.py::test_rows_published_without_a_confirm_stay_and_are_published_again",),
     ),
     Mutation(
-        "two relays at once", "ordermq/store/migrations/0007_refused.sql",
+        "two relays at once", "ordermq/store/migrations/0011_low_mark.sql",
         "WHEN NOT pg_try_advisory_xact_lock(relay_lock)",
         "WHEN pg_try_advisory_xact_lock(relay_lock) IS NULL",
         (f"{TABLES}::test_one_relay_is_active_until_its_transaction_ends",),
     ),
     Mutation(
-        "rows claimed on a read-only server", "ordermq/store/migrations/0007_refused.sql",
+        "rows claimed on a read-only server", "ordermq/store/migrations/0011_low_mark.sql",
         "        WHEN current_setting('transaction_read_only') = 'on' THEN 'read-only'\n", "",
         (f"{TABLES}::test_a_claim_where_nothing_can_be_deleted_is_none",),
     ),
@@ -262,6 +262,38 @@ MUTATIONS = (
         "earlier.refusals > 0",
         (f"{TABLES}::"
          "test_a_claim_beside_queues_that_refuse_returns_no_row_of_theirs_and_none_that_waits_for_one",),
+    ),
+    Mutation(
+        "rows are due from the beginning of their transaction on",
+        "ordermq/store/migrations/0011_low_mark.sql",
+        "SET DEFAULT CASE WHEN pg_current_xact_id() IS NOT NULL THEN clock_timestamp() END;",
+        "SET DEFAULT now();",
+        ("tests/functional/test_low_mark.py::"
+         "test_a_transaction_that_begins_early_and_writes_late_is_not_skipped",),
+    ),
+    Mutation(
+        "the low mark passes transactions that go on", "ordermq/store/migrations/0011_low_mark.sql",
+        "IF mark_xid < pg_snapshot_xmin(", "IF mark_xid < pg_snapshot_xmax(",
+        ("tests/functional/test_low_mark.py::"
+         "test_a_transaction_that_writes_and_ends_late_holds_the_mark_until_it_has_ended",),
+    ),
+    Mutation(
+        "the low mark passes rows that were not deleted", "ordermq/store/migrations/0011_low_mark.sql",
+        "least(next_mark, (SELECT min(available_at) FROM ordermq.outbox WHERE available_at >= first));",
+        "next_mark;",
+        ("tests/functional/test_low_mark.py::"
+         "test_no_row_is_skipped_however_transactions_and_claims_follow_each_other",),
+    ),
+    Mutation(
+        "nothing looks below the low mark", "ordermq/store/low_mark.py",
+        "now_s >= self._look_at_s\n", "False\n",
+        ("tests/functional/test_low_mark.py::"
+         "test_what_is_due_before_the_mark_for_whatever_reason_is_found_by_a_claim_that_looks_below",),
+    ),
+    Mutation(
+        "the relay forgets the low mark", "ordermq/relay.py",
+        "beside=beside, mark=self._mark)", "beside=beside)",
+        ("tests/functional/test_low_mark.py::test_a_relay_keeps_a_mark",),
     ),
     # --- transactions ---
     Mutation(
