@@ -131,6 +131,7 @@ def test_rows_that_wait_for_another_queue_s_are_not_forgotten_when_theirs_takes_
     relay = rig.relay(refused_base_s=0.2, refused_cap_s=0.3)
     wait_until(lambda: {"batch", "single"} <= set(relay._refusing.keys), 20, what="two queues held")
     with rig.session.transaction() as tx:
+        tx.execute("LOCK ordermq.outbox IN SHARE ROW EXCLUSIVE MODE")  # the relay updates these rows too
         outbox.park(tx, "single", "returned", 600.0, limit=100)
 
     declare(rig.settings, queues=["single"])
