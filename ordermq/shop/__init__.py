@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ordermq.shop.cancel import Cancelled, cancel_order
     from ordermq.shop.model import Contact, Item, Notify, Order, PaidBefore
     from ordermq.shop.place import Placed, place_order, place_orders
+    from ordermq.shop.refunding import RefundRequested, refund_order, return_goods
     from ordermq.shop.saga import Status
     from ordermq.shop.settings import ShopSettings
     from ordermq.shop.stock import load_stock
@@ -27,6 +28,7 @@ __all__ = [
     "Order",
     "PaidBefore",
     "Placed",
+    "RefundRequested",
     "ShopSettings",
     "Status",
     "cancel_order",
@@ -34,6 +36,8 @@ __all__ = [
     "module",
     "place_order",
     "place_orders",
+    "refund_order",
+    "return_goods",
 ]
 
 module = Module(
@@ -66,12 +70,15 @@ _HOMES = {
     "Order": "model",
     "PaidBefore": "model",
     "Placed": "place",
+    "RefundRequested": "refunding",
     "ShopSettings": "settings",
     "Status": "saga",
     "cancel_order": "cancel",
     "load_stock": "stock",
     "place_order": "place",
     "place_orders": "place",
+    "refund_order": "refunding",
+    "return_goods": "refunding",
 }
 
 

@@ -45,6 +45,17 @@ def minor_units(amount: Decimal, currency: str, field: str) -> int:
     raise BadInput(f"{field}: {amount:.12g} has more than {currency}'s {decimals} decimals")
 
 
+def read_amount(text: str, currency: str, field: str) -> int:
+    """Return what a person typed, as ``12.99``, in minor units. Raises BadInput naming ``field``."""
+    try:
+        amount_minor = minor_units(Decimal(text), currency, field)
+    except InvalidOperation as exc:
+        raise BadInput(f"{field}: {text[:40]!r} is not an amount like 12.99") from exc
+    if amount_minor <= 0:
+        raise BadInput(f"{field}: {text[:40]!r} is not more than 0")
+    return amount_minor
+
+
 def written(amount_minor: int, currency: str) -> str:
     """Return the amount as a person writes it: ``12.99``, ``350`` in yen."""
     decimals = decimals_of(currency)

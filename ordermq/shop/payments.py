@@ -39,7 +39,6 @@ class PaymentState(StrEnum):
 class Payment(NamedTuple):
     """A row. ``is_settling``: the last capture call is so recent that it may still reach the gateway.
 
-    ``refund_key_lives``: the service still knows the refund's key; None if it was never used.
     ``needed_action``: the service has waited for the customer.
     """
 
@@ -52,13 +51,7 @@ class Payment(NamedTuple):
     capture_id: str | None
     refund_id: str | None
     is_settling: bool
-    refund_key_lives: bool | None = None
     needed_action: bool = False
-
-    @property
-    def refund_key(self) -> str:
-        """The idempotency key of the refund."""
-        return f"refund:{self.idempotency_key}"
 
 
 class Due(NamedTuple):
@@ -98,8 +91,7 @@ _INTEND_TEMPLATE = f"(%s, %s, %s, %s, '{PaymentState.INTENT}')"
 # COLLATE "C" sorts as intend() does, whatever the collation of the database is.
 _LOCK = """
     SELECT order_id, idempotency_key, amount_minor, currency, state, reason, capture_id, refund_id,
-           called_at > clock_timestamp() - %s * interval '1 second',
-           refund_called_at > clock_timestamp() - %s * interval '1 second', action_at IS NOT NULL
+           called_at > clock_timestamp() - %s * interval '1 second', action_at IS NOT NULL
       FROM shop.payments WHERE order_id = ANY(%s) ORDER BY order_id COLLATE "C" FOR UPDATE
 """
 
@@ -110,12 +102,6 @@ _SAVE = """
            updated_at = now()
       FROM (VALUES %s) AS v (order_id, state, reason, capture_id, refund_id)
      WHERE p.order_id = v.order_id
-"""
-
-
-_REFUNDING = """
-    UPDATE shop.payments SET refund_called_at = clock_timestamp()
-     WHERE order_id = ANY(%s) AND refund_called_at IS NULL
 """
 
 
@@ -148,12 +134,6 @@ def intend(captures: Iterable[Capture], tx: Transaction) -> None:
     tx.write_values(_INTEND, sorted(rows), template=_INTEND_TEMPLATE)
 
 
-def intend_refunds(order_ids: Iterable[str], tx: Transaction) -> None:
-    """Write since when the keys of these refunds may be known to the service."""
-    if ids := sorted(order_ids):
-        tx.write(_REFUNDING, (ids,))
-
-
 class Payments:
     """The payments of some orders: locked when this object is made, changed by ``write()``.
 
@@ -161,14 +141,12 @@ class Payments:
     was ever tried. A capture called within the last ``settles_s`` seconds ``is_settling``.
     """
 
-    def __init__(
-        self, order_ids: Iterable[str], tx: Transaction, *, settles_s: float, key_life_s: float = FOREVER_S
-    ) -> None:
+    def __init__(self, order_ids: Iterable[str], tx: Transaction, *, settles_s: float) -> None:
         self._tx = tx
         self._changed: set[str] = set()
         self.rows: dict[str, Payment] = {
             row[0]: Payment(*row)._replace(state=PaymentState(row[4]))
-            for row in tx.fetch_all(_LOCK, (settles_s, key_life_s, sorted(set(order_ids))))
+            for row in tx.fetch_all(_LOCK, (settles_s, sorted(set(order_ids))))
         }
 
     def set(

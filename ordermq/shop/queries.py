@@ -33,6 +33,7 @@ class OrderRow:
     traceparent: str
     charge: str
     notify: str
+    refunded_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,10 @@ class StuckRow(OrderRow):
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
-    """A line of an order, and the state of the product's reservation."""
+    """A line of an order, and the state of the product's reservation.
+
+    ``refunded`` and ``returned`` are units that were paid back, and that came back.
+    """
 
     line_no: int
     product_id: str
@@ -52,6 +56,8 @@ class ItemRow:
     unit_price_minor: int
     freight_minor: int
     reservation: str | None
+    refunded: int
+    returned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,22 @@ class PaymentRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RefundDetail:
+    """Money or goods of the order that went back; ``lines`` are numbers of lines with units of each."""
+
+    refund_no: int
+    state: str
+    amount_minor: int
+    request: str
+    lines: list[list[int]]
+    is_restocked: bool
+    idempotency_key: str | None
+    refund_id: str | None
+    requested_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class NotificationRow:
     """A notification of the customer; ``number`` counts refunds or declined cards, else it is 0."""
 
@@ -125,6 +147,7 @@ class OrderDetail:
     events: list[EventRow]
     messages: list[MessageRow]
     payment: PaymentRow | None
+    refunds: list[RefundDetail]
     notifications: list[NotificationRow]
     shipment_number: int | None
     points: int | None
@@ -151,7 +174,7 @@ class Latency:
 
 
 _ORDER = """order_id, customer_id, status, pending, version, currency, total_minor, attention_reason,
-    placed_at, accepted_at, updated_at, terminal_at, traceparent, charge, notify"""
+    placed_at, accepted_at, updated_at, terminal_at, traceparent, charge, notify, refunded_minor"""
 
 _GET = f"SELECT {_ORDER} FROM shop.orders WHERE order_id = %s"  # noqa: S608 # _ORDER is a constant
 
@@ -184,7 +207,8 @@ _COUNT_ATTENTION = """
 """
 
 _ITEMS = """
-    SELECT i.line_no, i.product_id, i.quantity, i.unit_price_minor, i.freight_minor, r.state
+    SELECT i.line_no, i.product_id, i.quantity, i.unit_price_minor, i.freight_minor, r.state,
+           i.refunded, i.returned
       FROM shop.order_items AS i LEFT JOIN shop.reservations AS r USING (order_id, product_id)
      WHERE i.order_id = %s ORDER BY i.line_no
 """
@@ -222,6 +246,12 @@ _MESSAGES = """
 _PAYMENT = """
     SELECT state, amount_minor, currency, idempotency_key, capture_id, refund_id, reason, updated_at
       FROM shop.payments WHERE order_id = %s
+"""
+
+_REFUNDS = """
+    SELECT refund_no, state, amount_minor, request, lines, is_restocked, idempotency_key,
+           refund_id, requested_at, updated_at
+      FROM shop.refunds WHERE order_id = %s ORDER BY refund_no
 """
 
 _NOTIFICATIONS = """
@@ -271,6 +301,7 @@ def show(order_id: str, tx: Transaction, *, queues: Sequence[str]) -> OrderDetai
         events=[EventRow(*each) for each in tx.fetch_all(_EVENTS, (order_id,))],
         messages=[MessageRow(*each) for each in messages],
         payment=PaymentRow(*payment) if payment else None,
+        refunds=[RefundDetail(*each) for each in tx.fetch_all(_REFUNDS, (order_id,))],
         notifications=[NotificationRow(*each) for each in tx.fetch_all(_NOTIFICATIONS, (order_id,))],
         shipment_number=_one(tx, "SELECT shipment_number FROM shop.shipments WHERE order_id = %s", order_id),
         points=_one(tx, "SELECT points FROM shop.points WHERE order_id = %s", order_id),
@@ -332,6 +363,14 @@ def latency(tx: Transaction, *, since: datetime) -> Latency:
     """Return how long orders accepted since ``since`` took to reach their terminal status."""
     row = tx.fetch_one(_LATENCY, (since,))
     return Latency(*row) if row else Latency(0, None, None)
+
+
+def currency_of(order_id: str, tx: Transaction) -> str:
+    """Return the currency of an order. Raises OrderNotFound."""
+    currency = _one(tx, "SELECT currency FROM shop.orders WHERE order_id = %s", order_id)
+    if currency is None:
+        raise OrderNotFound(f"no order {order_id[:80]!r}")
+    return str(currency)
 
 
 def _one(tx: Transaction, sql: str, order_id: str) -> Any:

@@ -1,4 +1,4 @@
-"""Units of stock that belong to an order: reserved, then shipped or released.
+"""Units of stock that belong to an order: reserved, then shipped or released; shipped ones may come back.
 
 Each function works on many orders with a few statements. The caller has locked the rows
 of the orders; the rows of the stock are locked after them (STK1).
@@ -53,6 +53,17 @@ _MOVE = {
     """,
 }
 
+_COME_BACK = """
+    UPDATE shop.reservations AS r SET returned = r.returned + v.units
+      FROM (VALUES %s) AS v (order_id, product_id, units)
+     WHERE r.order_id = v.order_id AND r.product_id = v.product_id
+"""
+
+_RESTOCK = """
+    UPDATE shop.stock AS s SET shipped = s.shipped - v.units, on_hand = s.on_hand + v.units
+      FROM (VALUES %s) AS v (product_id, units) WHERE s.product_id = v.product_id
+"""
+
 
 def wanted(order_ids: Sequence[str], tx: Transaction) -> dict[str, Quantities]:
     """Return what each order asks for; lines of the same product are added up."""
@@ -79,3 +90,11 @@ def end(order_ids: Sequence[str], how: ReservationEnd, tx: Transaction) -> None:
         lock_stock(units, tx)
         tx.write(_END, (how, list(order_ids)))
         tx.write_values(_MOVE[how], list(units.items()))
+
+
+def take_back(order_id: str, units: Mapping[str, int], tx: Transaction) -> None:
+    """Put units that were shipped for an order on hand again. Locks the rows of the stock (STK1)."""
+    lock_stock(units, tx)
+    rows = sorted(units.items())
+    tx.write_values(_COME_BACK, [(order_id, *row) for row in rows])
+    tx.write_values(_RESTOCK, rows)

@@ -188,7 +188,7 @@ for _status in (_PAID, _COMPLETED):
     TABLE[_status, EventType.REFUND_REQUESTED] = Row(_status, (Step.REFUND,), unless=Step.REFUND)
     TABLE[_status, EventType.PAYMENT_REFUNDED] = Row(_status, _ON_REFUND)
     TABLE[_status, EventType.REFUNDED_BY_HAND] = Row(_status, (Step.ADJUST_POINTS,))
-    TABLE[_status, EventType.GOODS_RETURNED] = Row(_status)
+    TABLE[_status, EventType.GOODS_RETURNED] = Row(_status, unless=Step.SHIP)
 for _status in (_PAID, _COMPLETED, _CANCELLED):
     TABLE[_status, EventType.REFUND_FAILED] = Row(_status, attention=True, keeps=True)
 for _status in (_PAID, _COMPLETED, _CANCELLED, _REFUNDED):

@@ -226,10 +226,8 @@ def forgetful(database, sandbox):
 def grow_old(shop):
     """Let the keys of all payments have been used for the first time a minute ago."""
     with shop.session.transaction() as tx:
-        tx.execute(
-            "UPDATE shop.payments SET first_called_at = now() - interval '60 s',"
-            " refund_called_at = refund_called_at - interval '60 s'"
-        )
+        tx.execute("UPDATE shop.payments SET first_called_at = now() - interval '60 s'")
+        tx.execute("UPDATE shop.refunds SET called_at = called_at - interval '60 s'")
 
 
 def test_a_capture_is_tried_again_while_the_service_knows_its_key(forgetful):

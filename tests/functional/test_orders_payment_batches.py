@@ -335,9 +335,9 @@ def test_a_batch_of_payments_takes_no_more_statements_than_one(shop):
         with closing(CountingSession(shop.database.settings)) as given_back:
             claims = [claim for claim, _ in shop.prepare_all(*back, session=given_back)]
             shop.complete_all(
-                *((each, RefundMade(Refunded("ref"), "cap")) for each in claims), session=given_back
+                *((each, RefundMade(1, Refunded("ref"), "cap")) for each in claims), session=given_back
             )
         assert {shop.order(order_id).status for order_id in order_ids} == {"refunded"}
         return [intents.statements, results.statements, given_back.statements]
 
-    assert cost("o-1") == cost(*(f"m-{number}" for number in range(40))) == [2, 6, 9]
+    assert cost("o-1") == cost(*(f"m-{number}" for number in range(40))) == [2, 6, 12]

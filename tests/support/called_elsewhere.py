@@ -49,7 +49,6 @@ ENTRIES = (
     ("shop/gateways/smtp.py", BY_NAME, "SmtpGateway"),
     ("shop/sandbox/mail.py", "aiosmtpd calls it", "handle_RCPT handle_DATA"),
     ("shop/testing/smtp_faults.py", "aiosmtpd calls it", "handle_RCPT handle_DATA"),
-    ("shop/split.py", "the documented rule, for refunds of a part", "shares worth"),
     ("shop/trace.py", BY_NAME, "of_order"),
     ("shop/unreadable.py", BY_NAME, "ask_for_person"),
     ("shop/saga.py", "the saga's tests ask it", "is_at_rest"),

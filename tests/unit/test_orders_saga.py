@@ -133,7 +133,7 @@ ROWS = [
                 status, {P.SHIP, P.ADJUST_POINTS}, (P.ADJUST_POINTS,), False,
             ),
             (status, {P.REFUND}, E.REFUND_FAILED, P.REFUND, status, {P.REFUND}, (), True),
-            (status, {P.SHIP}, E.GOODS_RETURNED, None, status, {P.SHIP}, (), False),
+            (status, {P.REFUND}, E.GOODS_RETURNED, None, status, {P.REFUND}, (), False),
         )
     ),
     *(

@@ -16,6 +16,7 @@ from ordermq.cli.run import EXIT_CODES
 from ordermq.shop import Cancelled, Status, cancel_order, queries
 from ordermq.shop.by_hand import RefundedByHand, refunded_by_hand
 from ordermq.shop.cli.program import load_shop
+from ordermq.shop.cli.refunding import refund, return_
 from ordermq.shop.cli.resuming import adopt_texts, resume, stuck
 from ordermq.shop.history import why_cancelled
 from ordermq.shop.money import written
@@ -27,7 +28,7 @@ from ordermq.store import StoreTransaction, actions
 
 @click.group("order", epilog=EXIT_CODES)
 def command() -> None:
-    """Look at orders; cancel, reopen, resolve and resume them."""
+    """Look at orders; cancel, refund, reopen, resolve and resume them."""
 
 
 @command.command(
@@ -44,7 +45,7 @@ Examples:
 def show(order_id: str, as_json: bool, config_path: str | None) -> None:
     """Show all that is known about ORDER_ID; exit 1 if there is no such order.
 
-    JSON: one object {order, items, adjustments, events, messages, payment, notifications,
+    JSON: one object {order, items, adjustments, events, messages, payment, refunds, notifications,
     shipment_number, points, because}; the body of an event is the JSON that was written, and
     because says why the order was cancelled.
     """
@@ -240,6 +241,8 @@ def refunded(
         write(f"order {order_id} {'would be' if dry_run else 'is'} {found.status.value}: {money} went back")
 
 
+command.add_command(refund)
+command.add_command(return_)
 command.add_command(stuck)
 command.add_command(resume)
 command.add_command(adopt_texts)
@@ -315,6 +318,8 @@ def _head(detail: OrderDetail) -> Iterator[str]:
     if detail.payment:
         reason = f" ({detail.payment.reason})" if detail.payment.reason else ""
         yield f"payment    {detail.payment.state}{reason}"
+    if order.refunded_minor:
+        yield f"paid back  {written(order.refunded_minor, order.currency)} {order.currency}"
     if detail.shipment_number is not None:
         yield f"shipment   {detail.shipment_number}"
     if detail.points is not None:
@@ -326,10 +331,17 @@ def _notification(row: NotificationRow) -> tuple[Any, ...]:
     return row.template, row.channel, row.number or "", row.state, seconds(row.updated_at), note
 
 
+def _refunds(detail: OrderDetail) -> Iterator[tuple[Any, ...]]:
+    for each in detail.refunds:
+        amount = Decimal(written(each.amount_minor, detail.order.currency))
+        what = shortened(each.request or each.refund_id or "", 40)
+        yield each.refund_no, each.state, amount, seconds(each.requested_at), what
+
+
 def _tables(detail: OrderDetail) -> None:
     tables: list[tuple[tuple[str, ...], list[tuple[Any, ...]]]] = [
         (
-            ("item", "product", "units", "price", "reservation"),
+            ("item", "product", "units", "price", "reservation", "paid back", "returned"),
             [
                 (
                     each.line_no,
@@ -337,6 +349,8 @@ def _tables(detail: OrderDetail) -> None:
                     each.quantity,
                     Decimal(written(each.unit_price_minor, detail.order.currency)),
                     each.reservation,
+                    each.refunded or "",
+                    each.returned or "",
                 )
                 for each in detail.items
             ],
@@ -353,6 +367,7 @@ def _tables(detail: OrderDetail) -> None:
                 for each in detail.adjustments
             ],
         ),
+        (("refund", "state", "amount", "requested (UTC)", "what"), list(_refunds(detail))),
         (
             ("event", "at (UTC)", "what", "step"),
             [(each.version, seconds(each.occurred_at), each.type, each.step) for each in detail.events],

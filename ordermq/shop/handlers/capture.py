@@ -26,7 +26,7 @@ from ordermq.shop.journal import Journal
 from ordermq.shop.payments import Due, Payments, PaymentState
 from ordermq.shop.saga import Status, can_happen
 from ordermq.shop.settings import SECTION, ShopSettings
-from ordermq.task import DONE, CallFailure, Claim, Dead, Outcome, Postpone, Transaction, external
+from ordermq.task import DONE, CallFailure, Claim, Dead, Finished, Outcome, Postpone, Transaction, external
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,21 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
         if not request.may_capture:
             return NEVER_SEEN
         return self._gateway.capture(request.capture, timeout_s=deadline.left_s)
+
+    def complete(
+        self, finished: Sequence[Finished[CapturePayment, CaptureResult]], tx: Transaction
+    ) -> list[Outcome]:
+        """Write what the gateway said, or that the outcome is unknown."""
+        order_ids = {each.claim.message.order_id for each in finished}
+        journal = Journal(tx, order_ids)
+        locked = Payments(order_ids, tx, settles_s=self._settles_s)
+        outcomes = [
+            self._give_up(each, self._apply_result(each.claim.message.order_id, each.result, journal, locked))
+            for each in finished
+        ]
+        locked.write()
+        journal.write()
+        return outcomes
 
     def _apply_result(
         self,

@@ -5,8 +5,6 @@ attempt: it is asked again, less and less often, until the result is known. A st
 given up only when the service refuses it for good.
 """
 
-from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Generic, Self, TypeVar
 
 from ordermq.clock import utc_now
@@ -16,19 +14,9 @@ from ordermq.shop.commands import CapturePayment, RefundPayment
 from ordermq.shop.gateways import PaymentGateway, Pending, RequiresAction
 from ordermq.shop.gateways.chosen import payment_gateway
 from ordermq.shop.handlers.batch import outcome_of_failed
-from ordermq.shop.journal import Journal
-from ordermq.shop.payments import FOREVER_S, Payments
+from ordermq.shop.payments import FOREVER_S
 from ordermq.shop.settings import SECTION, ShopSettings
-from ordermq.task import (
-    CallFailure,
-    Dead,
-    ExternalHandler,
-    Finished,
-    Outcome,
-    Postpone,
-    RetryOptions,
-    Transaction,
-)
+from ordermq.task import CallFailure, Dead, ExternalHandler, Finished, Outcome, Postpone, RetryOptions
 from ordermq.task.retry import describe
 
 DEPENDENCY = "payment"
@@ -98,31 +86,9 @@ class PaymentHandler(ExternalHandler[P, Request, Result], Generic[P, Request, Re
         settles_s = settings.capture_settles_s
         return cls(gateway, settles_s=settles_s, shop=settings.name, key_life_s=_usable_s(settings))
 
-    def complete(self, finished: Sequence[Finished[P, Result]], tx: Transaction) -> list[Outcome]:
-        """Write what the gateway said, or that the outcome is unknown."""
-        results = [(each.claim.message.order_id, each.result) for each in finished]
-        order_ids = {order_id for order_id, _ in results}
-        journal = Journal(tx, order_ids)
-        locked = Payments(order_ids, tx, settles_s=self._settles_s, key_life_s=self._key_life_s)
-        outcomes = [self._apply_result(order_id, result, journal, locked) for order_id, result in results]
-        outcomes = [self._give_up(each, outcome) for each, outcome in zip(finished, outcomes, strict=True)]
-        locked.write()
-        journal.write()
-        return outcomes
-
     def _give_up(self, finished: Finished[P, Result], outcome: Outcome) -> Outcome:
         result, since = finished.result, finished.claim.envelope.first_failed_at
         if not isinstance(result, Pending) or not isinstance(outcome, Postpone) or since is None:
             return outcome
         has_waited = (utc_now() - since).total_seconds() > self.asks_after_s
         return Dead(outcome.reason) if has_waited and result.status not in _DECIDING else outcome
-
-    @abstractmethod
-    def _apply_result(
-        self,
-        order_id: str,
-        result: Result | CallFailure,
-        journal: Journal,
-        locked: Payments,
-    ) -> Outcome:
-        """Record the result of one order's call; return the message's outcome."""

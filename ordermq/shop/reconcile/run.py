@@ -25,13 +25,13 @@ _ENTRIES = """
 """
 # Shops may share an account. Ours is what has our shop's name or a key of ours, what is about a capture of
 # ours, and what was done by hand, without a key of ordermq's form, for an order of ours.
-_LEDGER = """
+_LEDGER = r"""
     CREATE TEMPORARY TABLE ledger ON COMMIT DROP AS
     SELECT e.entry_no, e.kind, e.idempotency_key, coalesce(k.order_id, c.order_id, e.order_id) AS order_id,
            e.amount_minor, e.currency, o.currency AS order_currency,
            k.order_id IS NOT NULL OR c.order_id IS NOT NULL OR starts_with(e.key, 'capture:' || %s || ':')
                OR o.order_id IS NOT NULL AND NOT starts_with(e.key, 'capture:') AS is_ours
-      FROM (SELECT *, regexp_replace(idempotency_key, '^refund:', '') AS key FROM entries) AS e
+      FROM (SELECT *, regexp_replace(idempotency_key, '^refund:(\d+:)?', '') AS key FROM entries) AS e
       LEFT JOIN shop.payments AS k ON k.idempotency_key = e.key
       LEFT JOIN (SELECT capture_id, min(order_id) AS order_id FROM shop.payments
                   WHERE capture_id IS NOT NULL GROUP BY capture_id) AS c ON c.capture_id = e.capture_id
