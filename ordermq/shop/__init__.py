@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ordermq.shop.adjustment import Adjustment, AdjustmentKind
     from ordermq.shop.cancel import Cancelled, cancel_order
     from ordermq.shop.model import Contact, Item, Notify, Order, PaidBefore
+    from ordermq.shop.pay import CardReplaced, pay_order
     from ordermq.shop.place import Placed, place_order, place_orders
     from ordermq.shop.refunding import RefundRequested, refund_order, return_goods
     from ordermq.shop.saga import Status
@@ -22,6 +23,7 @@ __all__ = [
     "Adjustment",
     "AdjustmentKind",
     "Cancelled",
+    "CardReplaced",
     "Contact",
     "Item",
     "Notify",
@@ -34,6 +36,7 @@ __all__ = [
     "cancel_order",
     "load_stock",
     "module",
+    "pay_order",
     "place_order",
     "place_orders",
     "refund_order",
@@ -64,6 +67,7 @@ _HOMES = {
     "Adjustment": "adjustment",
     "AdjustmentKind": "adjustment",
     "Cancelled": "cancel",
+    "CardReplaced": "pay",
     "Contact": "model",
     "Item": "model",
     "Notify": "model",
@@ -75,6 +79,7 @@ _HOMES = {
     "Status": "saga",
     "cancel_order": "cancel",
     "load_stock": "stock",
+    "pay_order": "pay",
     "place_order": "place",
     "place_orders": "place",
     "refund_order": "refunding",

@@ -57,6 +57,11 @@ _SAVE = """
      WHERE o.order_id = v.order_id
 """
 
+_SAVE_DUE = """
+    UPDATE shop.orders AS o SET due_until = clock_timestamp() + v.left_s * interval '1 second'
+      FROM (VALUES %s) AS v (order_id, left_s) WHERE o.order_id = v.order_id
+"""
+
 
 @dataclass(slots=True)
 class LockedOrder:
@@ -94,6 +99,7 @@ class Journal:
         self._events: list[StoredEvent] = []
         self._commands: list[Command] = []
         self._alerts: list[Alert] = []
+        self._due_s: dict[str, float] = {}
         self.orders: dict[str, LockedOrder] = {
             row[0]: LockedOrder(row[0], _state(*row[1:5]), *row[5:])
             for row in tx.fetch_all(_LOCK, (sorted(set(order_ids)),))
@@ -117,7 +123,8 @@ class Journal:
         """Add an event to a locked order, and the commands that follow. Nothing is written yet.
 
         ``data`` holds ids and amounts only. ``attention`` is the reason that a person
-        reads if the saga asks for one. An expiry that follows is sent in ``expires_s`` seconds.
+        reads if the saga asks for one. An expiry that follows is sent in ``expires_s`` seconds, and until
+        then ``due_until`` says so.
         Raises IllegalEvent.
         """
         order = self.orders[order_id]
@@ -140,7 +147,10 @@ class Journal:
         )
         for each in move.sends:
             command = command_of(each, order_id, order.version, traceparent)
-            self._commands.append(replace(command, delay_s=expires_s) if each is Step.EXPIRE else command)
+            if each is Step.EXPIRE:
+                self._due_s[order_id] = expires_s
+                command = replace(command, delay_s=expires_s)
+            self._commands.append(command)
 
     def write(self) -> None:
         """Write the recorded events, the new states and the commands."""
@@ -155,10 +165,11 @@ class Journal:
         self._tx.add(_ADD_EVENTS, self._events)
         if rows:
             self._tx.write(_SAVE, arrays_of(rows))
+        self._tx.write_values(_SAVE_DUE, sorted(self._due_s.items()))
         self._tx.send([*self._commands, *(each.command() for each in self._alerts)])
         for each in self._alerts:
             self._tx.after_commit(each.announce)
-        self._events, self._commands, self._alerts = [], [], []
+        self._events, self._commands, self._alerts, self._due_s = [], [], [], {}
 
 
 def _state(status: str, pending: list[str], charge: str, notify: str) -> State:

@@ -145,8 +145,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             if self.is_charged:
                 raise BadInput("card_token: missing, although there is something to charge")
         else:
-            allowed = "1 to 128 printable ASCII characters without spaces"
-            check_text("card_token", self.card_token, _CARD_TOKEN, allowed, is_secret=True)
+            check_card_token(self.card_token)
         if self.notify is not None:
             _check_notify(self)
         if self.placed_at is not None:
@@ -221,6 +220,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(
             self, contact=contact, placed_at=placed_at, items=items, adjustments=adjustments
         )
+
+
+def check_card_token(token: object) -> None:
+    """Raise BadInput unless ``token`` can be one of a card; the error does not show it."""
+    allowed = "1 to 128 printable ASCII characters without spaces"
+    check_text("card_token", token, _CARD_TOKEN, allowed, is_secret=True)
 
 
 _NOTIFY = {each.value: each for each in Notify}

@@ -9,7 +9,8 @@
 Invariants
     PAY1  A call that may capture is made only after its intent has committed.
     PAY2  A handler that finds an intent asks the gateway what became of it before it captures.
-    PAY3  An order has one idempotency key for ever, so the gateway takes its money at most once.
+    PAY3  A capture has one idempotency key for ever, so the gateway takes its money at most once. An
+        order has one capture at a time; ``captures`` says when the next one may begin.
     PAY4  Rows are locked sorted by order_id, after the order rows of the same transaction
         (JRN2). So two batches that share orders cannot deadlock on their payments.
 """
@@ -27,6 +28,7 @@ FOREVER_S = 1e9  # of an interval in PostgreSQL: 30 years
 class PaymentState(StrEnum):
     """The states of a payment; the module draws how they follow each other."""
 
+    NEXT = "next"
     INTENT = "intent"
     CAPTURED = "captured"
     DECLINED = "declined"
@@ -52,11 +54,13 @@ class Payment(NamedTuple):
     refund_id: str | None
     is_settling: bool
     needed_action: bool = False
+    capture_no: int = 1
 
 
 class Due(NamedTuple):
-    """What a capture needs. ``idempotency_key`` is that of its intent; None if none is written yet.
+    """What a capture needs. ``idempotency_key`` is None until it is written with the first intent.
 
+    ``is_new``: nothing was ever tried under the key.
     ``key_lives``: the service still knows the key, if it was ever used. ``action_is_over``: it has waited
     for the customer long enough.
     """
@@ -70,12 +74,14 @@ class Due(NamedTuple):
     idempotency_key: str | None
     key_lives: bool | None
     action_is_over: bool
+    is_new: bool
 
 
 _DUE = """
     SELECT o.order_id, o.status, o.pending, o.total_minor, o.currency, c.card_token, p.idempotency_key,
            p.first_called_at > clock_timestamp() - %s * interval '1 second',
-           coalesce(p.action_at < clock_timestamp() - %s * interval '1 second', false)
+           coalesce(p.action_at < clock_timestamp() - %s * interval '1 second', false),
+           coalesce(p.state = 'next', true)
       FROM shop.orders AS o
       JOIN shop.contacts AS c USING (order_id)
       LEFT JOIN shop.payments AS p USING (order_id)
@@ -83,15 +89,18 @@ _DUE = """
 """
 
 _INTEND = """
-    INSERT INTO shop.payments (order_id, idempotency_key, amount_minor, currency, state) VALUES %s
-    ON CONFLICT (order_id) DO UPDATE SET called_at = now(), updated_at = now()
+    INSERT INTO shop.payments AS p (order_id, idempotency_key, amount_minor, currency, state) VALUES %s
+    ON CONFLICT (order_id) DO UPDATE
+       SET called_at = now(), updated_at = now(),
+           state = CASE p.state WHEN 'next' THEN excluded.state ELSE p.state END,
+           first_called_at = CASE p.state WHEN 'next' THEN now() ELSE p.first_called_at END
 """
 _INTEND_TEMPLATE = f"(%s, %s, %s, %s, '{PaymentState.INTENT}')"
 
 # COLLATE "C" sorts as intend() does, whatever the collation of the database is.
 _LOCK = """
     SELECT order_id, idempotency_key, amount_minor, currency, state, reason, capture_id, refund_id,
-           called_at > clock_timestamp() - %s * interval '1 second', action_at IS NOT NULL
+           called_at > clock_timestamp() - %s * interval '1 second', action_at IS NOT NULL, capture_no
       FROM shop.payments WHERE order_id = ANY(%s) ORDER BY order_id COLLATE "C" FOR UPDATE
 """
 
@@ -102,6 +111,12 @@ _SAVE = """
            updated_at = now()
       FROM (VALUES %s) AS v (order_id, state, reason, capture_id, refund_id)
      WHERE p.order_id = v.order_id
+"""
+
+
+_TAKEN_LATE = """
+    UPDATE shop.earlier_payments SET state = 'captured', capture_id = %s
+     WHERE order_id = %s AND idempotency_key = %s AND state = 'declined' RETURNING capture_no
 """
 
 
@@ -167,6 +182,14 @@ class Payments:
             refund_id=refund_id or row.refund_id,
         )
         self._changed.add(order_id)
+
+    def taken_late(self, order_id: str, key: str, capture_id: str) -> int | None:
+        """Write that an earlier capture, which was declined, took the money after all; return its number.
+
+        None if that is known, or if there is no such capture.
+        """
+        row = self._tx.fetch_one(_TAKEN_LATE, (capture_id, order_id, key))
+        return row[0] if row else None
 
     def write(self) -> None:
         """Write the changes."""

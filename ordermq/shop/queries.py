@@ -16,7 +16,7 @@ from ordermq.task import Transaction
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """An order in a list."""
+    """An order in a list. ``due_until``: until when another card may be given, if one was ever declined."""
 
     order_id: str
     customer_id: str
@@ -34,6 +34,7 @@ class OrderRow:
     charge: str
     notify: str
     refunded_minor: int
+    due_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,18 @@ class PaymentRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierPayment:
+    """A capture before the present one: declined, or refunded before the order was opened again."""
+
+    capture_no: int
+    state: str
+    idempotency_key: str
+    capture_id: str | None
+    reason: str | None
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RefundDetail:
     """Money or goods of the order that went back; ``lines`` are numbers of lines with units of each."""
 
@@ -147,6 +160,7 @@ class OrderDetail:
     events: list[EventRow]
     messages: list[MessageRow]
     payment: PaymentRow | None
+    earlier_payments: list[EarlierPayment]
     refunds: list[RefundDetail]
     notifications: list[NotificationRow]
     shipment_number: int | None
@@ -174,7 +188,8 @@ class Latency:
 
 
 _ORDER = """order_id, customer_id, status, pending, version, currency, total_minor, attention_reason,
-    placed_at, accepted_at, updated_at, terminal_at, traceparent, charge, notify, refunded_minor"""
+    placed_at, accepted_at, updated_at, terminal_at, traceparent, charge, notify, refunded_minor,
+    due_until"""
 
 _GET = f"SELECT {_ORDER} FROM shop.orders WHERE order_id = %s"  # noqa: S608 # _ORDER is a constant
 
@@ -186,9 +201,11 @@ _LIST = f"""
 """  # noqa: S608 # as above
 
 # An order is accepted before it is updated, so the condition on accepted_at loses none. It has an index.
+# An order that waits for another card makes progress: its time is not over.
 _IS_STUCK = """is_under_way
        AND accepted_at < now() - %(older_than_s)s * interval '1 second'
-       AND updated_at < now() - %(older_than_s)s * interval '1 second'"""
+       AND updated_at < now() - %(older_than_s)s * interval '1 second'
+       AND NOT (status = 'payment_due' AND due_until > now())"""
 
 _STUCK = f"""
     SELECT stuck.*, p.state
@@ -248,6 +265,11 @@ _PAYMENT = """
       FROM shop.payments WHERE order_id = %s
 """
 
+_EARLIER_PAYMENTS = """
+    SELECT capture_no, state, idempotency_key, capture_id, reason, ended_at
+      FROM shop.earlier_payments WHERE order_id = %s ORDER BY capture_no
+"""
+
 _REFUNDS = """
     SELECT refund_no, state, amount_minor, request, lines, is_restocked, idempotency_key,
            refund_id, requested_at, updated_at
@@ -301,6 +323,7 @@ def show(order_id: str, tx: Transaction, *, queues: Sequence[str]) -> OrderDetai
         events=[EventRow(*each) for each in tx.fetch_all(_EVENTS, (order_id,))],
         messages=[MessageRow(*each) for each in messages],
         payment=PaymentRow(*payment) if payment else None,
+        earlier_payments=[EarlierPayment(*each) for each in tx.fetch_all(_EARLIER_PAYMENTS, (order_id,))],
         refunds=[RefundDetail(*each) for each in tx.fetch_all(_REFUNDS, (order_id,))],
         notifications=[NotificationRow(*each) for each in tx.fetch_all(_NOTIFICATIONS, (order_id,))],
         shipment_number=_one(tx, "SELECT shipment_number FROM shop.shipments WHERE order_id = %s", order_id),

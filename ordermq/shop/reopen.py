@@ -1,21 +1,24 @@
 """Opening a cancelled order again: it begins anew, with the reservation of its stock.
 
-Only an order at rest is opened, and only if no money was ever taken for it: there is no payment,
-or one that is known to have taken nothing. A declined payment is no such one, because its
-idempotency key, the only one that an order has, stands for the answer "declined" (PAY3). Then the
-order is placed under another id.
+Only an order at rest is opened, and only if the shop has no money of it. A payment that is known to have
+taken nothing goes on under its key. After a decline or a full refund that key is used up, so another
+card is needed, and the capture is a new one under a key of its own (``captures``).
 
 The released reservations are deleted: the order reserves anew, under the same keys. A text that
-told the customer of the cancellation is not sent a second time.
+told the customer of the cancellation is not sent a second time. The points of an order that was paid
+were taken back, and their row goes, so that they are awarded anew. Nothing counts as paid back any more.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-from ordermq.errors import OrderConflict, OrderNotFound
+from ordermq.errors import BadInput, OrderConflict, OrderNotFound
+from ordermq.shop.captures import ENDED, UNUSED, replace_card
 from ordermq.shop.events import EventType
-from ordermq.shop.journal import Journal
-from ordermq.shop.payments import Payments, PaymentState
-from ordermq.shop.saga import Status
+from ordermq.shop.journal import Journal, LockedOrder
+from ordermq.shop.money import written
+from ordermq.shop.payments import Payment, Payments, PaymentState
+from ordermq.shop.saga import CANCELLED, Charge, Status, can_happen
 from ordermq.store import StoreTransaction, actions
 
 _FORGET_RELEASED = "DELETE FROM shop.reservations WHERE order_id = %s AND state = 'released'"
@@ -24,6 +27,10 @@ _FORGET_UNSENT = """
     DELETE FROM shop.notifications
      WHERE order_id = %s AND template = 'order_cancelled' AND state IN ('skipped', 'failed')
 """
+
+_FORGET_UNITS = "UPDATE shop.order_items SET refunded = 0, returned = 0 WHERE order_id = %s AND refunded > 0"
+
+_FORGET_POINTS = "DELETE FROM shop.points WHERE order_id = %s AND points = 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +42,58 @@ class Reopened:
     is_duplicate: bool
 
 
-def reopen_order(order_id: str, tx: StoreTransaction, *, by: str, reason: str) -> Reopened:
+def reopen_order(
+    order_id: str, tx: StoreTransaction, *, by: str, reason: str, card_token: str | None = None
+) -> Reopened:
     """Open a cancelled order again, in the caller's transaction, and record who did it.
 
-    Raises OrderNotFound, or OrderConflict if something is pending or money may have been taken.
+    ``card_token`` is the card that pays it now; it is needed after a decline or a refund. Raises
+    OrderNotFound, BadInput, or OrderConflict if something is pending or the shop may have money of it.
     """
     journal = Journal(tx, [order_id])
     order = journal.orders.get(order_id)
     if order is None:
         raise OrderNotFound(f"no order {order_id[:80]!r}")
-    if order.state.status not in (Status.CANCELLED, Status.REFUNDED):
+    if order.state.status not in CANCELLED:
         return Reopened(order_id, order.state.status, is_duplicate=True)
     payment = Payments([order_id], tx, settles_s=0.0).rows.get(order_id)
-    if order.state.status is Status.REFUNDED or (payment and payment.state is not PaymentState.FAILED):
-        state = payment.state if payment else order.state.status
-        raise OrderConflict(f"order {order_id}: its payment is {state}; place it again under another id")
+    _check_money(order, payment, card_token)
     if order.state.pending:
         steps = ", ".join(sorted(order.state.pending))
         raise OrderConflict(f"order {order_id}: {steps} must end first; see: ordermq order show {order_id}")
-    tx.write(_FORGET_RELEASED, (order_id,))
-    tx.write(_FORGET_UNSENT, (order_id,))
-    journal.record(order_id, EventType.ORDER_REOPENED, by=by, reason=reason[:200])
+    capture: dict[str, Any] = {}
+    if card_token is not None:
+        capture = {"capture_no": replace_card(order_id, card_token, tx)}
+    for sql in (_FORGET_RELEASED, _FORGET_UNSENT, _FORGET_UNITS, _FORGET_POINTS):
+        tx.write(sql, (order_id,))
+    order.refunded_minor = 0
+    journal.record(order_id, EventType.ORDER_REOPENED, by=by, reason=reason[:200], **capture)
     journal.write()
     actions.record(tx, by, "order.reopen", [f"order {order_id}"], reason)
     return Reopened(order_id, order.state.status, is_duplicate=False)
+
+
+def _check_money(order: LockedOrder, payment: Payment | None, card_token: str | None) -> None:
+    """Raise OrderConflict if the shop may have money of the order, or cannot take it again."""
+    order_id, charge = order.order_id, order.state.terms.charge
+    if charge is not Charge.CARD and card_token is not None:
+        raise BadInput(f"order {order_id} is {charge}: no card of it is charged")
+    if not can_happen(order.state, EventType.ORDER_REOPENED):
+        raise OrderConflict(f"order {order_id} was paid before it came: place it again under another id")
+    if payment is None or payment.state in UNUSED:
+        return
+    if payment.state not in ENDED:
+        raise OrderConflict(
+            f"order {order_id}: its payment is {payment.state}; place it again under another id"
+        )
+    if payment.state is PaymentState.REFUNDED and order.refunded_minor < order.total_minor:
+        back = (
+            f"{written(order.refunded_minor, order.currency)} of {written(order.total_minor, order.currency)}"
+        )
+        raise OrderConflict(
+            f"order {order_id}: {back} {order.currency} went back; place it again under another id"
+        )
+    if card_token is None:
+        raise OrderConflict(
+            f"order {order_id}: its payment is {payment.state}; a new card is needed: --card-token TOKEN"
+        )

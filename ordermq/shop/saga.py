@@ -309,9 +309,9 @@ _EARLY: Mapping[Step, frozenset[Status]] = {
     Step.EXPIRE: frozenset({_PLACED}),
     Step.NOTIFY_PAYMENT_DUE: frozenset({_PLACED}),
     Step.EMAIL_PAYMENT_DUE: frozenset({_PLACED}),
-    Step.NOTIFY_REFUNDED: _BEFORE_PAID | {_CANCELLED},
-    Step.EMAIL_REFUNDED: _BEFORE_PAID | {_CANCELLED},
 }
+_TELL_OF_REFUND = frozenset({Step.NOTIFY_REFUNDED, Step.EMAIL_REFUNDED})
+_BEFORE_REFUND = frozenset({Step.CAPTURE, Step.REFUND})
 
 
 def readiness(state: State, step: Step) -> Readiness:
@@ -320,6 +320,8 @@ def readiness(state: State, step: Step) -> Readiness:
         return Readiness.TOO_EARLY  # there are no points to adjust yet
     if step in state.pending:
         return Readiness.READY
+    if step in _TELL_OF_REFUND and state.status is _CANCELLED and state.pending & _BEFORE_REFUND:
+        return Readiness.TOO_EARLY
     return Readiness.TOO_EARLY if state.status in _EARLY[step] else Readiness.MOVED_ON
 
 

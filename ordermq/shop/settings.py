@@ -62,6 +62,13 @@ class ShopSettings:
         "the payment service can be asked for a capture or refund by its key; if not, a call is repeated "
         "only while its key lives, and then a person is asked",
     )
+    payment_grace_s: float = setting(
+        0.0,
+        "an order whose card was declined keeps its goods and waits this long for another card; 0: it is "
+        "cancelled at once",
+        ge=0,
+        le=2_592_000,
+    )
     payment_action_s: float = setting(
         3600.0,
         "a payment for which the customer has to do something, as with 3-D Secure, is ended at the service "

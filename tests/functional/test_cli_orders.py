@@ -424,3 +424,40 @@ def test_what_stands_still_and_who_is_waited_for_is_listed_checked_and_measured(
     assert (
         shop.lines("ordermq", "actions", "--subject", f"order {asked}")[0]["reason"] == "called the customer"
     )
+
+
+def test_an_order_whose_card_was_declined_is_paid_by_another_or_opened_again_with_one(shop):
+    shop.ok("ordermq", "stock", "load", "-", stdin=b"product_id,units\nP-1,5\n")
+    two = b"order_id,customer_id,currency,product_id,quantity,unit_price,card_token\n"
+    two += b"A-1,C-1,EUR,P-1,1,1.00,tok_0002\nA-2,C-1,EUR,P-1,1,1.00,tok_0002\n"
+    shop.ok("ordermq-publish", "orders", "-", stdin=two)
+    shop.start("ordermq-relay")
+    for queue in ("inventory", "payment", "notify"):
+        shop.start("ordermq-consumer", "--queue", queue, ORDERMQ_SHOP_PAYMENT_GRACE_S="3600")
+
+    def counts(status, number):
+        wait_until(lambda: shop.json("ordermq", "order", "counts")[status] == number, 30.0, every_s=0.2)
+
+    counts("payment_due", 2)
+    assert re.search(r"^pay until +\d{4}-", shop.ok("ordermq", "order", "show", "A-1"), re.MULTILINE)
+    pay = ("ordermq", "order", "pay", "A-1", "--reason", "called")
+    assert shop.ok(*pay, "--card-token", "-", "--dry-run", stdin=b"tok_4242\n") == (
+        "order A-1 would be charged to this card\n"
+    )
+    paid = shop.json(*pay, "--card-token", "-", stdin=b"tok_4242\n")
+    assert paid == {"order_id": "A-1", "status": "reserved", "is_duplicate": False}
+    counts("paid", 1)
+    assert shop.json(*pay, "--card-token", "tok_4242")["is_duplicate"]
+    assert shop.run(*pay, "--card-token", "").returncode == 65
+    refused = shop.run("ordermq", "order", "pay", "A-9", "--card-token", "tok_1", "--reason", "x")
+    assert refused.returncode == 1
+
+    shop.ok("ordermq", "order", "cancel", "A-2", "--reason", "gives up")
+    wait_until(lambda: not shop.json("ordermq", "order", "show", "A-2")["order"]["pending"], 30.0)
+    reopen = ("ordermq", "order", "reopen", "A-2", "--reason", "wants it")
+    refused = shop.run(*reopen)
+    assert (refused.returncode, "a new card is needed" in refused.stderr) == (65, True)
+    assert shop.json(*reopen, "--card-token", "tok_4242")["status"] == "placed"
+    counts("paid", 2)
+    done = [each["action"] for each in shop.lines("ordermq", "actions")]
+    assert (done.count("order.pay"), done.count("order.reopen")) == (1, 1)

@@ -99,6 +99,16 @@ def test_a_payment_that_waits_is_ended_with_its_cancelled_order(shop):
     assert shop.reconcile().is_ok
 
 
+def test_a_payment_that_waits_when_it_is_given_up_is_ended_before_nothing_is_said_to_be_taken(shop):
+    message = waiting(shop)
+    shop.die(message)
+    shop.run()
+    assert (shop.order().status, shop.order().pending) == ("cancelled", [])
+    assert "refund_skipped" in shop.events()
+    assert verdict(shop, "confirm") == "declined"
+    assert kinds(shop) == []
+
+
 # --- Stripe ---------------------------------------------------------------------------
 
 

@@ -211,10 +211,10 @@ def test_a_payment_that_is_known_to_have_taken_nothing_is_captured_after_all(sho
     assert shop.reconcile().is_ok
 
 
-def test_an_order_whose_money_was_asked_for_is_not_opened_again(shop):
+def test_an_order_whose_money_was_asked_for_is_not_opened_again_without_another_card(shop):
     shop.place(an_order("o-1", card="tok_0002"))
     shop.run()
-    with pytest.raises(OrderConflict, match="its payment is declined; place it again under another id"):
+    with pytest.raises(OrderConflict, match="its payment is declined; a new card is needed"):
         reopen(shop)
     assert shop.attempt(awaiting_refund_of_another(shop)) == DONE
     shop.run()

@@ -23,7 +23,7 @@ EVERY_CHECK = {
     "stock_agrees_with_reservations", "reservations_agree_with_orders", "completed_orders_are_whole",
     "shipments_belong_to_paid_orders",
     "payments_agree_with_orders", "refunds_add_up", "captured_at_most_once", "captures_belong_to_orders",
-    "payment_books_agree", "refund_books_agree",
+    "payment_books_agree", "refund_books_agree", "captures_follow_each_other", "captures_agree_by_number",
     "notified_at_most_once", "message_books_agree", "outbox_empty", "nothing_in_hand",
     "dead_letters_explained", "nothing_being_sent", "dead_letters_kept",
 }  # fmt: skip
@@ -106,6 +106,7 @@ def test_the_services_need_not_be_asked(shop):
     assert report.is_ok
     assert {check.name for check in report.checks} == EVERY_CHECK - {
         "captured_at_most_once", "captures_belong_to_orders", "payment_books_agree", "refund_books_agree",
+        "captures_agree_by_number",
         "notified_at_most_once", "message_books_agree",
     }  # fmt: skip
 

@@ -31,6 +31,7 @@ CONSUMER = "tests/functional/test_consumer.py"
 PLACE = "tests/functional/test_orders_place.py"
 TABLES = "tests/functional/test_store_tables.py"
 CONFIRMS = "tests/unit/test_amqp_confirms.py"
+CAPTURES = "tests/functional/test_orders_captures.py"
 # A random test may miss a mutation, so a test that always finds it stands beside it.
 SAGA = ("tests/unit/test_orders_saga_messages.py", "tests/unit/test_orders_saga.py")
 LEASES = (
@@ -451,6 +452,47 @@ MUTATIONS = (
         "_LATE = {\n    EventType.PAYMENT_CAPTURED,\n",
         "_LATE = {\n",
         SAGA,
+    ),
+    # --- captures, one after another ---
+    Mutation(
+        "another card charged under the key that was declined", "ordermq/shop/captures.py",
+        '    return f"{first}:{capture_no + 1}"\n',
+        "    return first\n",
+        (f"{CAPTURES}::"
+         "test_an_order_whose_card_was_declined_waits_is_told_and_is_paid_by_another_card",),
+    ),
+    Mutation(
+        "an answer about the capture before believed of the next one", "ordermq/shop/handlers/capture.py",
+        "isinstance(result, CaptureReply) and result.key != payment.idempotency_key",
+        "False",
+        (f"{CAPTURES}::test_a_result_of_the_capture_before_does_not_touch_the_next_one",),
+    ),
+    Mutation(
+        "the grace of a second card ends with that of the first", "ordermq/shop/handlers/expire.py",
+        "        if order_id in left_s:\n",
+        "        if False:\n",
+        (f"{CAPTURES}::"
+         "test_a_card_that_is_declined_too_begins_the_grace_again_and_the_first_expiry_waits",),
+    ),
+    Mutation(
+        "opened again with a part of the money still taken", "ordermq/shop/reopen.py",
+        "payment.state is PaymentState.REFUNDED and order.refunded_minor < order.total_minor",
+        "False",
+        (f"{CAPTURES}::test_an_order_of_which_only_a_part_went_back_is_not_opened_again",),
+    ),
+    Mutation(
+        "opened again, and never given its points", "ordermq/shop/reopen.py",
+        "(_FORGET_RELEASED, _FORGET_UNSENT, _FORGET_UNITS, _FORGET_POINTS)",
+        "(_FORGET_RELEASED, _FORGET_UNSENT, _FORGET_UNITS)",
+        (f"{CAPTURES}::"
+         "test_a_refunded_order_is_opened_again_paid_again_and_gets_its_points_again",),
+    ),
+    Mutation(
+        "not confirmed in time, and not ended at the service", "ordermq/shop/handlers/capture.py",
+        "            result = self._gateway.cancel(request.capture, timeout_s=deadline.left_s)\n",
+        '            result = Declined("too late")\n',
+        ("tests/functional/test_orders_card_action.py::"
+         "test_a_payment_that_is_not_confirmed_in_time_is_ended_at_the_service_and_declined",),
     ),
     # --- orders that a shop exported ---
     Mutation(

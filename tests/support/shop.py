@@ -86,6 +86,7 @@ class Shop:
         key_life_s=FOREVER_S,
         can_find=True,
         mail=True,
+        grace_s=0.0,
     ):
         self.database = database
         self.session = Session(database.settings, name="shop")
@@ -105,6 +106,7 @@ class Shop:
                 "SendEmail": SendEmailHandler(self.mail, EmailTemplates.read("")),
                 "AlertOperator": AlertOperatorHandler(self.sms, alert_phone, every_s=alert_every_s),
             }
+            self.external["CapturePayment"].grace_s = grace_s
 
     def _client(self, url, timeout_s):
         return JsonClient(url, connect_timeout_s=1.0, timeout_s=timeout_s)

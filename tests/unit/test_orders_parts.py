@@ -131,7 +131,7 @@ def test_the_handlers_are_found_by_the_registry_and_cover_every_queue():
     types = {handler.type: handler for queue in registry.queues for handler in registry.of_queue(queue)}
     assert set(types) == {
         "ReserveStock", "ReleaseStock", "CapturePayment", "RefundPayment", "SendNotification", "AwardPoints",
-        "AdjustPoints", "CreateShipment", "AlertOperator", "SendEmail",
+        "AdjustPoints", "ExpirePayment", "CreateShipment", "AlertOperator", "SendEmail",
     }  # fmt: skip
     assert all(handler.key == "order_id" for handler in types.values())
     # A dead alert raises no alert: alerts would follow alerts.

@@ -361,6 +361,13 @@ def test_points_are_adjusted_only_after_they_were_awarded():
     assert readiness(State(S.PAID, frozenset({P.ADJUST_POINTS})), P.ADJUST_POINTS) is Readiness.READY
 
 
+@pytest.mark.parametrize("pending", [P.CAPTURE, P.REFUND])
+def test_a_refund_is_told_only_after_it_was_made(pending):
+    state = State(S.CANCELLED, frozenset({pending}))
+    assert readiness(state, P.NOTIFY_REFUNDED) is Readiness.TOO_EARLY
+    assert readiness(state, P.EMAIL_REFUNDED) is Readiness.TOO_EARLY
+
+
 def test_a_pending_step_is_ready_whatever_the_status():
     for status in S:
         for step in P:
@@ -374,7 +381,7 @@ def test_a_pending_step_is_ready_whatever_the_status():
         (S.PLACED, P.SHIP, Readiness.TOO_EARLY),
         (S.RESERVED, P.AWARD, Readiness.TOO_EARLY),
         (S.RESERVED, P.REFUND, Readiness.TOO_EARLY),
-        (S.CANCELLED, P.NOTIFY_REFUNDED, Readiness.TOO_EARLY),
+        (S.CANCELLED, P.NOTIFY_REFUNDED, Readiness.MOVED_ON),
         (S.RESERVED, P.RESERVE, Readiness.MOVED_ON),
         (S.CANCELLED, P.RESERVE, Readiness.MOVED_ON),
         (S.CANCELLED, P.CAPTURE, Readiness.MOVED_ON),

@@ -1,7 +1,7 @@
 """The shop's commands: orders, stock and order files."""
 
 COMMANDS = {
-    "order": "Look at orders; cancel, reopen, resolve and resume them.",
+    "order": "Look at orders; cancel, pay, refund, reopen, resolve and resume them.",
     "stock": "Load and show stock.",
 }
 

@@ -15,20 +15,20 @@ from ordermq.cli.output import at_most, seconds, shortened, write, write_json, w
 from ordermq.cli.run import EXIT_CODES
 from ordermq.shop import Cancelled, Status, cancel_order, queries
 from ordermq.shop.by_hand import RefundedByHand, refunded_by_hand
+from ordermq.shop.cli.paying import pay, reopen
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.refunding import refund, return_
 from ordermq.shop.cli.resuming import adopt_texts, resume, stuck
 from ordermq.shop.history import why_cancelled
 from ordermq.shop.money import written
 from ordermq.shop.queries import NotificationRow, OrderDetail
-from ordermq.shop.reopen import reopen_order
 from ordermq.shop.resolve import Resolved, resolve_order
 from ordermq.store import StoreTransaction, actions
 
 
 @click.group("order", epilog=EXIT_CODES)
 def command() -> None:
-    """Look at orders; cancel, refund, reopen, resolve and resume them."""
+    """Look at orders; cancel, pay, refund, reopen, resolve and resume them."""
 
 
 @command.command(
@@ -45,9 +45,9 @@ Examples:
 def show(order_id: str, as_json: bool, config_path: str | None) -> None:
     """Show all that is known about ORDER_ID; exit 1 if there is no such order.
 
-    JSON: one object {order, items, adjustments, events, messages, payment, refunds, notifications,
-    shipment_number, points, because}; the body of an event is the JSON that was written, and
-    because says why the order was cancelled.
+    JSON: one object {order, items, adjustments, events, messages, payment, earlier_payments, refunds,
+    notifications, shipment_number, points, because}; the body of an event is the JSON that was
+    written, and because says why the order was cancelled.
     """
     program = load_shop(config_path)
     with program.session("ordermq order").transaction() as tx:
@@ -177,34 +177,6 @@ def cancel(order_id: str, reason: str, dry_run: bool, config_path: str | None) -
 @command.command(
     epilog=f"""\b
 Examples:
-  ordermq order reopen A-1001 --reason "cancelled by mistake" --dry-run
-  ordermq order reopen A-1001 --reason "cancelled by mistake"
-
-{EXIT_CODES}"""
-)
-@click.argument("order_id")
-@reason
-@dry_run
-@common
-def reopen(order_id: str, reason: str, dry_run: bool, config_path: str | None) -> None:
-    """Open the cancelled ORDER_ID again: its stock is reserved and its payment captured as for a new order.
-
-    Exit 1 if there is no such order, 65 if money may have been taken for it or a step of it has not
-    ended: place it under another id then. The customer is not told of a second cancellation.
-    """
-    session = load_shop(config_path).session("ordermq order")
-    opened = commit(
-        session, lambda tx: reopen_order(order_id, tx, by=actor(), reason=reason), dry_run=dry_run
-    )
-    if opened.is_duplicate:
-        write(f"order {order_id} is {opened.status.value}: nothing was changed")
-    else:
-        write(f"order {order_id} {'would be' if dry_run else 'is'} {opened.status.value} again")
-
-
-@command.command(
-    epilog=f"""\b
-Examples:
   ordermq order refunded A-1001 --by-hand 25.98 --reference re_3Q --reason "dashboard" --dry-run
   ordermq order refunded A-1001 --by-hand 25.98 --reference dp_17 --reason "chargeback"
 
@@ -241,6 +213,8 @@ def refunded(
         write(f"order {order_id} {'would be' if dry_run else 'is'} {found.status.value}: {money} went back")
 
 
+command.add_command(pay)
+command.add_command(reopen)
 command.add_command(refund)
 command.add_command(return_)
 command.add_command(stuck)
@@ -312,6 +286,8 @@ def _head(detail: OrderDetail) -> Iterator[str]:
         yield f"told by    {'text and email' if order.notify == 'both' else order.notify}"
     yield f"placed     {seconds(order.placed_at)}"
     yield f"accepted   {seconds(order.accepted_at)}"
+    if order.due_until and order.status == Status.PAYMENT_DUE:
+        yield f"pay until  {seconds(order.due_until)}, by another card: ordermq order pay {order.order_id}"
     if order.terminal_at:
         taken_s = (order.terminal_at - order.accepted_at).total_seconds()
         yield f"finished   {seconds(order.terminal_at)}, {taken_s:.1f} s after it was accepted"
@@ -331,6 +307,18 @@ def _notification(row: NotificationRow) -> tuple[Any, ...]:
     return row.template, row.channel, row.number or "", row.state, seconds(row.updated_at), note
 
 
+def _items(detail: OrderDetail) -> Iterator[tuple[Any, ...]]:
+    for each in detail.items:
+        price = Decimal(written(each.unit_price_minor, detail.order.currency))
+        units = each.refunded or "", each.returned or ""
+        yield each.line_no, each.product_id, each.quantity, price, each.reservation, *units
+
+
+def _earlier_captures(detail: OrderDetail) -> Iterator[tuple[Any, ...]]:
+    for each in detail.earlier_payments:
+        yield each.capture_no, each.state, seconds(each.ended_at), each.reason or each.capture_id or ""
+
+
 def _refunds(detail: OrderDetail) -> Iterator[tuple[Any, ...]]:
     for each in detail.refunds:
         amount = Decimal(written(each.amount_minor, detail.order.currency))
@@ -342,18 +330,7 @@ def _tables(detail: OrderDetail) -> None:
     tables: list[tuple[tuple[str, ...], list[tuple[Any, ...]]]] = [
         (
             ("item", "product", "units", "price", "reservation", "paid back", "returned"),
-            [
-                (
-                    each.line_no,
-                    each.product_id,
-                    each.quantity,
-                    Decimal(written(each.unit_price_minor, detail.order.currency)),
-                    each.reservation,
-                    each.refunded or "",
-                    each.returned or "",
-                )
-                for each in detail.items
-            ],
+            list(_items(detail)),
         ),
         (
             ("adjustment", "of item", "amount", "label"),
@@ -367,6 +344,7 @@ def _tables(detail: OrderDetail) -> None:
                 for each in detail.adjustments
             ],
         ),
+        (("earlier capture", "state", "until (UTC)", "what"), list(_earlier_captures(detail))),
         (("refund", "state", "amount", "requested (UTC)", "what"), list(_refunds(detail))),
         (
             ("event", "at (UTC)", "what", "step"),

@@ -62,9 +62,9 @@ class StepBatch:
         """Record the event that ends the step of an order."""
         self._journal.record(order_id, event_type, self._step, **data)
 
-    def postpone(self, order_id: str, reason: str) -> None:
+    def postpone(self, order_id: str, reason: str, delay_s: float | None = None) -> None:
         """Have the messages of a ready order come again later."""
-        self._postponed[order_id] = Postpone(reason)
+        self._postponed[order_id] = Postpone(reason, delay_s)
 
     def write(self) -> list[Outcome]:
         """Write the recorded events; return one outcome for each message, in their order."""

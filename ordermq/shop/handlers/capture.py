@@ -19,11 +19,19 @@ from ordermq.errors import GatewayUnavailable
 from ordermq.shop import payments
 from ordermq.shop.commands import PAYMENT, CapturePayment
 from ordermq.shop.events import EventType, Step
-from ordermq.shop.gateways import Capture, CaptureAnswer, Captured, Declined, GivenBack, RequiresAction
+from ordermq.shop.gateways import (
+    Capture,
+    CaptureAnswer,
+    Captured,
+    Declined,
+    GivenBack,
+    Pending,
+    RequiresAction,
+)
 from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler, undecided
 from ordermq.shop.journal import Journal
-from ordermq.shop.payments import Due, Payments, PaymentState
+from ordermq.shop.payments import Due, Payment, Payments, PaymentState
 from ordermq.shop.saga import Status, can_happen
 from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.task import DONE, CallFailure, Claim, Dead, Finished, Outcome, Postpone, Transaction, external
@@ -57,20 +65,33 @@ CANNOT_LEARN = Dead(
 CaptureResult = CaptureAnswer | NeverSeen
 
 
+@dataclass(frozen=True, slots=True)
+class CaptureReply:
+    """What became of the capture under this key."""
+
+    key: str
+    result: CaptureResult
+
+
 @external(
     queue=PAYMENT, message=CapturePayment, key="order_id", on_dead=partial(give_up, Step.CAPTURE),
     retry=UNTIL_KNOWN, dependency=DEPENDENCY,
 )  # fmt: skip
-class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, CaptureResult]):
-    """Takes an order's total from its card, once. The service may wait ``action_s`` for the customer."""
+class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, CaptureReply]):
+    """Takes an order's total from its card, once for each number of its captures.
+
+    The service may wait ``action_s`` for the customer. An order whose card was declined waits ``grace_s``
+    for another one; 0: it is cancelled.
+    """
 
     action_s = 3600.0
+    grace_s = 0.0
 
     @classmethod
     def from_config(cls, config: Loaded) -> Self:
         settings: ShopSettings = config.section(SECTION)
         handler = super().from_config(config)
-        handler.action_s = settings.payment_action_s
+        handler.action_s, handler.grace_s = settings.payment_action_s, settings.payment_grace_s
         return handler
 
     def prepare(
@@ -94,27 +115,26 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
 
     def _can_learn(self, due: Due) -> bool:
         """Whether a call says what became of an earlier one, and cannot be a second capture."""
-        if due.idempotency_key is None or self._gateway.can_find:
+        if due.is_new or self._gateway.can_find:
             return True
         return bool(due.key_lives) and _is_wanted(due.status)
 
     def _request(self, due: Due, timeout_s: float) -> CaptureRequest:
         key = due.idempotency_key or payments.new_key(self._shop, due.order_id)
         capture = Capture(key, due.order_id, due.amount_minor, due.currency, due.card_token)
-        ask_first = due.idempotency_key is not None and self._gateway.can_find
+        ask_first = not due.is_new and self._gateway.can_find
         is_wanted = _is_wanted(due.status)
         return CaptureRequest(capture, ask_first, is_wanted, is_wanted and not due.action_is_over, timeout_s)
 
-    def call(self, request: CaptureRequest) -> CaptureResult:
+    def call(self, request: CaptureRequest) -> CaptureReply:
         """Ask for a capture that may have been tried before; capture what the gateway has never seen."""
         deadline = Deadline(request.timeout_s)
-        answer = self._learn(request, deadline)
-        if not isinstance(answer, RequiresAction) or request.may_wait:
-            return answer
-        ended = self._gateway.cancel(request.capture, timeout_s=deadline.left_s)
-        if isinstance(ended, Declined):
-            return Declined(f"the customer did not confirm it: {ended.reason}")
-        return ended
+        result = self._learn(request, deadline)
+        if isinstance(result, RequiresAction) and not request.may_wait:
+            result = self._gateway.cancel(request.capture, timeout_s=deadline.left_s)
+            if isinstance(result, Declined):
+                result = Declined(f"the customer did not confirm it: {result.reason}")
+        return CaptureReply(request.capture.key, result)
 
     def _learn(self, request: CaptureRequest, deadline: Deadline) -> CaptureResult:
         if request.ask_first:
@@ -126,7 +146,7 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
         return self._gateway.capture(request.capture, timeout_s=deadline.left_s)
 
     def complete(
-        self, finished: Sequence[Finished[CapturePayment, CaptureResult]], tx: Transaction
+        self, finished: Sequence[Finished[CapturePayment, CaptureReply]], tx: Transaction
     ) -> list[Outcome]:
         """Write what the gateway said, or that the outcome is unknown."""
         order_ids = {each.claim.message.order_id for each in finished}
@@ -143,15 +163,27 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
     def _apply_result(
         self,
         order_id: str,
-        result: CaptureResult | CallFailure,
+        result: CaptureReply | CallFailure,
         journal: Journal,
         locked: Payments,
     ) -> Outcome:
         payment = locked.rows.get(order_id)
-        if payment is None or payment.state in (PaymentState.CAPTURED, PaymentState.REFUNDED):
+        if payment is None:
+            return DONE
+        if isinstance(result, CaptureReply) and result.key != payment.idempotency_key:
+            return _apply_late(order_id, result, journal, locked)
+        if payment.state in (PaymentState.CAPTURED, PaymentState.REFUNDED):
             return DONE  # this result was written before
+        if isinstance(result, CaptureReply):
+            return self._apply_answer(payment, result.result, journal, locked)
+        return _not_decided(payment, result, locked)
+
+    def _apply_answer(
+        self, payment: Payment, answer: CaptureResult, journal: Journal, locked: Payments
+    ) -> Outcome:
+        order_id = payment.order_id
         is_pending = Step.CAPTURE in journal.orders[order_id].state.pending
-        match result:
+        match answer:
             case Captured(capture_id):
                 locked.set(order_id, PaymentState.CAPTURED, capture_id=capture_id)
                 journal.record(
@@ -164,25 +196,60 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
             case Declined(reason):
                 locked.set(order_id, PaymentState.DECLINED, reason=reason)
                 if is_pending:
-                    journal.record(order_id, EventType.PAYMENT_DECLINED, Step.CAPTURE, reason=reason)
-            case RequiresAction(payment_id):
-                locked.set(order_id, PaymentState.REQUIRES_ACTION)
-                is_new = not payment.needed_action
-                if is_new and can_happen(journal.orders[order_id].state, EventType.PAYMENT_ACTION_REQUIRED):
-                    journal.record(order_id, EventType.PAYMENT_ACTION_REQUIRED, payment_id=payment_id)
-                return undecided(result)
+                    self._decline(order_id, reason, journal)
             case NeverSeen():
                 if payment.is_settling:
                     return Postpone("a capture tried before may still arrive at the gateway", self._settles_s)
                 locked.set(order_id, PaymentState.FAILED, reason="the order was cancelled")
                 if is_pending:
                     journal.record(order_id, EventType.PAYMENT_SKIPPED, Step.CAPTURE, reason="cancelled")
-            case _:
-                outcome = undecided(result)
-                if not isinstance(result, GatewayUnavailable):
-                    locked.set(order_id, PaymentState.UNKNOWN, reason=outcome.reason)
-                return outcome
+            case RequiresAction(payment_id):
+                return _wait_for_customer(payment, payment_id, journal, locked)
+            case Pending():
+                return _not_decided(payment, answer, locked)
         return DONE
+
+    def _decline(self, order_id: str, reason: str, journal: Journal) -> None:
+        """Let the order wait for another card, or end it if there is no grace or nobody wants it any more."""
+        state = journal.orders[order_id].state
+        if self.grace_s and can_happen(state, EventType.CARD_DECLINED):
+            journal.record(
+                order_id, EventType.CARD_DECLINED, Step.CAPTURE, expires_s=self.grace_s, reason=reason
+            )
+        else:
+            journal.record(order_id, EventType.PAYMENT_DECLINED, Step.CAPTURE, reason=reason)
+
+
+def _wait_for_customer(payment: Payment, payment_id: str, journal: Journal, locked: Payments) -> Postpone:
+    """Write once that the customer has to confirm the capture."""
+    order_id = payment.order_id
+    locked.set(order_id, PaymentState.REQUIRES_ACTION)
+    state = journal.orders[order_id].state
+    if not payment.needed_action and can_happen(state, EventType.PAYMENT_ACTION_REQUIRED):
+        journal.record(order_id, EventType.PAYMENT_ACTION_REQUIRED, payment_id=payment_id)
+    return Postpone("the payment service waits for the customer")
+
+
+def _not_decided(payment: Payment, result: Pending | CallFailure, locked: Payments) -> Outcome:
+    """Write that the result is unknown, if the call may have had its effect."""
+    outcome = undecided(result)
+    if not isinstance(result, GatewayUnavailable) and payment.state is not PaymentState.NEXT:
+        locked.set(payment.order_id, PaymentState.UNKNOWN, reason=outcome.reason)
+    return outcome
+
+
+def _apply_late(order_id: str, reply: CaptureReply, journal: Journal, locked: Payments) -> Outcome:
+    """Take a result of an earlier capture, reported after the next one had begun (CAP3)."""
+    if isinstance(reply.result, Captured):
+        capture_id = reply.result.capture_id
+        number = locked.taken_late(order_id, reply.key, capture_id)
+        if number is not None:
+            journal.record(
+                order_id, EventType.ATTENTION_RAISED,
+                attention=f"capture {number} of the order was declined, and has taken the money after all,"
+                f" as {capture_id}: refund it at the payment service",
+            )  # fmt: skip
+    return DONE
 
 
 def _is_wanted(status: str) -> bool:
@@ -190,7 +257,7 @@ def _is_wanted(status: str) -> bool:
 
 
 def _needs_call(due: Due) -> bool:
-    return Step.CAPTURE in due.pending and (due.idempotency_key is not None or _is_wanted(due.status))
+    return Step.CAPTURE in due.pending and (not due.is_new or _is_wanted(due.status))
 
 
 def _without_call(order_ids: Sequence[str], tx: Transaction) -> dict[str, Outcome]:

@@ -11,7 +11,7 @@ from ordermq.clock import utc_now
 from ordermq.config import Loaded
 from ordermq.errors import ConfigError, GatewayRefused, GatewayUnavailable
 from ordermq.shop.commands import CapturePayment, RefundPayment
-from ordermq.shop.gateways import PaymentGateway, Pending, RequiresAction
+from ordermq.shop.gateways import PaymentGateway, Pending
 from ordermq.shop.gateways.chosen import payment_gateway
 from ordermq.shop.handlers.batch import outcome_of_failed
 from ordermq.shop.payments import FOREVER_S
@@ -31,13 +31,11 @@ Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 
-def undecided(result: Pending | RequiresAction | CallFailure) -> Dead | Postpone:
+def undecided(result: Pending | CallFailure) -> Dead | Postpone:
     """Return the outcome of a call that did not move the money: never again if it was refused, else later."""
     match result:
         case Pending(status):
             return Postpone(f"the payment service has not decided yet: {status}")
-        case RequiresAction():
-            return Postpone("the payment service waits for the customer")
         case GatewayRefused() | GatewayUnavailable():
             return outcome_of_failed(result)
         case _:  # OutcomeUnknown

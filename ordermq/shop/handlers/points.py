@@ -52,6 +52,9 @@ _ADJUST = """
      WHERE p.order_id = v.order_id
 """
 
+# The points of an order that was opened again are another booking.
+_PAID_AGAIN = "SELECT order_id, capture_no FROM shop.payments WHERE order_id = ANY(%s) AND capture_no > 1"
+
 _UNTIL_BOOKED = RetryOptions(max_age_s=30 * 86_400.0)
 
 
@@ -122,9 +125,10 @@ class AwardPointsHandler(ExternalHandler[AwardPoints, PointsRequest, PointsBooki
         """Return what to book. Nothing is written: a booking that is asked for twice is one booking."""
         claimed = {claim.message.order_id: claim for claim in claims}
         journal = Journal(tx, claimed)
+        paid_again: dict[str, int] = dict(tx.fetch_all(_PAID_AGAIN, (list(claimed),)))
         answers = {
             order_id: outcome_from_state(journal, order_id, Step.AWARD, EventType.POINTS_AWARDED)
-            or self._request(order_id, journal, claim.deadline_s)
+            or self._request(order_id, journal, paid_again.get(order_id, 1), claim.deadline_s)
             for order_id, claim in claimed.items()
         }
         journal.write()
@@ -151,13 +155,15 @@ class AwardPointsHandler(ExternalHandler[AwardPoints, PointsRequest, PointsBooki
         journal.write()
         return [_outcome(each.result) for each in finished]
 
-    def _request(self, order_id: str, journal: Journal, timeout_s: float) -> PointsRequest | Outcome:
+    def _request(
+        self, order_id: str, journal: Journal, capture_no: int, timeout_s: float
+    ) -> PointsRequest | Outcome:
         order = journal.orders[order_id]
         if order.state.status in CANCELLED:
             journal.record(order_id, EventType.POINTS_SKIPPED, Step.AWARD)
             return DONE
         _, customer_id, points = _row(order)
-        key = f"points:{self._shop}:{order_id}"
+        key = f"points:{self._shop}:{order_id}" + (f":capture-{capture_no}" if capture_no > 1 else "")
         return PointsRequest(PointsBooking(key, order_id, customer_id, points), timeout_s)
 
 

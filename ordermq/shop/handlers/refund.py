@@ -90,10 +90,10 @@ class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundRe
         payment, number, capture_id = request.payment, request.refund.refund_no, request.capture_id
         if capture_id is None:
             found = self._gateway.find(_capture_of(payment), timeout_s=deadline.left_s)
-            if isinstance(found, Pending):
-                return found
-            if isinstance(found, RequiresAction):
-                return Pending("the customer has not confirmed the payment")
+            if isinstance(found, RequiresAction):  # nobody wants it to be confirmed any more
+                found = self._gateway.cancel(_capture_of(payment), timeout_s=deadline.left_s)
+            if isinstance(found, Pending | RequiresAction):
+                return found if isinstance(found, Pending) else Pending("it waits for the customer")
             if isinstance(found, GivenBack):
                 return RefundMade(number, found, found.capture_id)
             if not isinstance(found, Captured):
@@ -125,7 +125,7 @@ class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundRe
         if outcome is not None:
             return outcome
         payment = books.payments.rows.get(order_id)
-        if payment is None or payment.state is PaymentState.DECLINED:
+        if payment is None or payment.state in (PaymentState.NEXT, PaymentState.DECLINED):
             return books.skip(order_id, "nothing was taken")
         refund = books.refund(order_id, payment)
         if refund is None:

@@ -102,6 +102,7 @@ ORDERS = {
                WHEN o.charge = 'free' THEN p.order_id IS NOT NULL
                WHEN o.status IN ('paid', 'completed') THEN p.state IS DISTINCT FROM 'captured'
                WHEN o.charge = 'paid' AND o.status = 'placed' THEN p.state IS DISTINCT FROM 'captured'
+               WHEN o.status = 'payment_due' THEN p.state IS DISTINCT FROM 'declined'
                WHEN o.status = 'refunded' THEN p.state IS DISTINCT FROM 'refunded'
                WHEN o.status = 'cancelled' AND o.pending && '{capture,refund}' THEN p.state = 'refunded'
                WHEN o.status = 'cancelled'
@@ -120,12 +121,24 @@ ORDERS = {
                       WHERE r.capture_no = coalesce(p.capture_no, 1) GROUP BY order_id) AS r USING (order_id)
          WHERE o.refunded_minor <> coalesce(r.minor, 0) OR r.is_open AND NOT 'refund' = ANY(o.pending)
     """,
+    "captures_follow_each_other": """
+        SELECT order_id || CASE WHEN e.taken_late IS NOT NULL
+                    THEN ': capture ' || e.taken_late || ' was declined, and took the money after all'
+                    ELSE ': its capture is number ' || coalesce(p.capture_no, 0) || ', before it were '
+                         || coalesce(e.captures, 0) END
+          FROM shop.payments AS p
+          FULL JOIN (SELECT order_id, count(*) AS captures, max(capture_no) AS last,
+                            min(capture_no) FILTER (WHERE state = 'captured') AS taken_late
+                       FROM shop.earlier_payments GROUP BY order_id) AS e USING (order_id)
+         WHERE e.taken_late IS NOT NULL OR coalesce(p.capture_no, 0) <> coalesce(e.captures, 0) + 1
+            OR e.last <> e.captures
+    """,
 }
 
 PAYMENT_BOOKS = {
     "captured_at_most_once": """
         SELECT order_id || ': ' || captures || ' captures, ' || refunds || ' refunds'
-          FROM booked WHERE captures > 1 OR refunded_minor > captured_minor
+          FROM booked WHERE captures > wanted OR refunded_minor > captured_minor
     """,
     # What went back is settled, as after a restored backup.
     "captures_belong_to_orders": """
@@ -144,9 +157,29 @@ PAYMENT_BOOKS = {
             OR CASE
                WHEN o.charge = 'free' THEN b.captures > 0
                WHEN o.charge = 'paid' THEN false
-               WHEN o.status IN ('paid', 'completed', 'refunded') THEN b.captures IS DISTINCT FROM 1
-               WHEN o.pending && '{capture,refund}' THEN b.captures > 1
+               WHEN o.status IN ('paid', 'completed', 'refunded')
+                   THEN coalesce(b.captures, 0) <> coalesce(b.wanted, 1)
+               WHEN o.pending && '{capture,refund}' THEN b.captures > b.wanted
                ELSE b.captured_minor > b.refunded_minor END
+    """,
+    # Of an order with several captures each number is looked for, by its key, or by its id if the gateway
+    # knows no more of it.
+    "captures_agree_by_number": """
+        SELECT order_id || ': capture ' || capture_no || ' is ' || state || ', gateway has ' || captures
+          FROM (SELECT c.*, coalesce(k.captures, i.captures, 0) AS captures
+                  FROM (SELECT order_id, capture_no, idempotency_key, state, capture_id
+                          FROM shop.earlier_payments
+                        UNION ALL
+                        SELECT order_id, capture_no, idempotency_key, state, capture_id
+                          FROM shop.payments WHERE capture_no > 1) AS c
+                  LEFT JOIN (SELECT idempotency_key, count(*) AS captures FROM ledger
+                              WHERE kind = 'capture' GROUP BY idempotency_key) AS k USING (idempotency_key)
+                  LEFT JOIN (SELECT capture_id, count(*) AS captures FROM ledger
+                              WHERE kind = 'capture' AND idempotency_key = '' GROUP BY capture_id) AS i
+                         ON i.capture_id = c.capture_id) AS found
+         WHERE CASE WHEN state IN ('captured', 'refunded') THEN captures <> 1
+                    WHEN state IN ('next', 'declined', 'failed') THEN captures > 0
+                    ELSE captures > 1 END
     """,
     # Each refund of ours is there with its amount. What else went back there is no more than was found there,
     # or reported by a person; that may be missing there, as a chargeback is. A capture that is not in our

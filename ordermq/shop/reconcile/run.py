@@ -28,15 +28,20 @@ _ENTRIES = """
 _LEDGER = r"""
     CREATE TEMPORARY TABLE ledger ON COMMIT DROP AS
     SELECT e.entry_no, e.kind, e.idempotency_key, coalesce(k.order_id, c.order_id, e.order_id) AS order_id,
-           e.amount_minor, e.currency, o.currency AS order_currency,
+           e.capture_id, e.amount_minor, e.currency, o.currency AS order_currency,
            k.order_id IS NOT NULL OR c.order_id IS NOT NULL OR starts_with(e.key, 'capture:' || %s || ':')
                OR o.order_id IS NOT NULL AND NOT starts_with(e.key, 'capture:') AS is_ours
       FROM (SELECT *, regexp_replace(idempotency_key, '^refund:(\d+:)?', '') AS key FROM entries) AS e
-      LEFT JOIN shop.payments AS k ON k.idempotency_key = e.key
-      LEFT JOIN (SELECT capture_id, min(order_id) AS order_id FROM shop.payments
+      LEFT JOIN (SELECT idempotency_key, order_id FROM shop.payments
+                 UNION ALL SELECT idempotency_key, order_id FROM shop.earlier_payments) AS k
+             ON k.idempotency_key = e.key
+      LEFT JOIN (SELECT capture_id, min(order_id) AS order_id
+                   FROM (SELECT capture_id, order_id FROM shop.payments
+                         UNION ALL SELECT capture_id, order_id FROM shop.earlier_payments) AS captures
                   WHERE capture_id IS NOT NULL GROUP BY capture_id) AS c ON c.capture_id = e.capture_id
       LEFT JOIN shop.orders AS o ON o.order_id = coalesce(k.order_id, c.order_id, e.order_id)
 """
+# "wanted" is how many captures there may be: the present one, and those before it that were refunded.
 _BOOKED = """
     CREATE TEMPORARY TABLE booked ON COMMIT DROP AS
     SELECT order_id, count(*) FILTER (WHERE kind = 'capture') AS captures,
@@ -45,8 +50,11 @@ _BOOKED = """
            coalesce(sum(amount_minor) FILTER (WHERE kind <> 'capture'), 0) AS refunded_minor,
            min(amount_minor) FILTER (WHERE kind = 'capture') AS least,
            max(amount_minor) FILTER (WHERE kind = 'capture') AS most,
-           bool_or(currency <> order_currency) AS is_other_currency
-      FROM ledger WHERE is_ours GROUP BY order_id
+           bool_or(currency <> order_currency) AS is_other_currency, coalesce(min(wanted), 1) AS wanted
+      FROM ledger
+      LEFT JOIN (SELECT order_id, 1 + count(*) AS wanted FROM shop.earlier_payments WHERE state = 'refunded'
+                  GROUP BY order_id) AS earlier USING (order_id)
+     WHERE is_ours GROUP BY order_id
 """
 _CANNOT_LIST = "not checked: the gateway cannot list what the service did"
 _NO_MAIL_BOOKS = "not checked: SMTP has no books; shop.mail_ledger_url can name some"
