@@ -10,6 +10,7 @@ is asked, and no redirect is followed.
 import base64
 import http.client
 import json
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from datetime import datetime
@@ -17,10 +18,15 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
+from ordermq.clock import Deadline
 from ordermq.config.address import is_loopback
 from ordermq.config.settings import BrokerSettings
 from ordermq.errors import AccessRefused, BrokerError, ConfigError, Unreachable
 from ordermq.topology import BindingSpec, ExchangeSpec, Policy, QueueSpec, Topology
+
+# RabbitMQ answers 500 for a moment after its start, until the tables of the API are there.
+_STARTING_S = 2.0
+_ASK_AGAIN_S = 0.05
 
 
 def read_topology(settings: BrokerSettings, url: str, *, timeout_s: float = 10.0) -> Topology:
@@ -199,22 +205,31 @@ class _Api:
 
     def get(self, what: str, where: str = "") -> Any:
         """Return the answer to GET /api/``what````where``. Raises as ``read_topology``."""
+        status, answer = self._ask(what, where)
+        starting = Deadline(_STARTING_S)
+        while status >= 500 and not starting.has_passed:
+            threading.Event().wait(_ASK_AGAIN_S)
+            status, answer = self._ask(what, where)
+        if status == 200:
+            return answer
+        if status in (401, 403):
+            raise AccessRefused(
+                f"{self._root} refused to list {what} ({status}): the user needs the management tag"
+            )
+        redirected = ", a redirect, which is not followed" if 300 <= status < 400 else ""
+        raise BrokerError(f"{self._root} answered {status}{redirected} when asked for {what}")
+
+    def _ask(self, what: str, where: str) -> tuple[int, Any]:
+        """Return the status of one answer, and its JSON if that is 200."""
         headers = {"Authorization": self._authorization}
         try:
             with closing(self._connection(self._host, self._port, timeout=self._timeout_s)) as connection:
                 connection.request("GET", f"{self._path}/api/{what}{where}", headers=headers)
                 answer = connection.getresponse()
                 self.clock = _instant(answer.getheader("Date"))
-                if answer.status == 200:
-                    return json.load(answer)
+                return answer.status, json.load(answer) if answer.status == 200 else None
         except (OSError, http.client.HTTPException, ValueError) as exc:
             raise Unreachable(f"{self._root} cannot be asked for {what}: {exc}") from exc
-        if answer.status in (401, 403):
-            raise AccessRefused(
-                f"{self._root} refused to list {what} ({answer.status}): the user needs the management tag"
-            )
-        redirected = ", a redirect, which is not followed" if 300 <= answer.status < 400 else ""
-        raise BrokerError(f"{self._root} answered {answer.status}{redirected} when asked for {what}")
 
 
 def _instant(date: str | None) -> datetime | None:

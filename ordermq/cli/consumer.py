@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from ordermq.cli.checking import checking_topology
 from ordermq.cli.metering import ConnectionMeter
 from ordermq.cli.options import common
 from ordermq.cli.process import serving
@@ -16,7 +17,7 @@ from ordermq.cli.run import EXIT_CODES
 from ordermq.cli.run import main as run_main
 from ordermq.consumer.runtime import Consumer
 from ordermq.lifecycle import hold_signals
-from ordermq.topology.names import DEAD
+from ordermq.topology.names import DEAD, queue_name
 
 _INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
@@ -86,7 +87,9 @@ def command(
             health=process.health,
             on_connection=ConnectionMeter("consumer"),
         )
-        process.serve(consumer)
+        wanted = program.topology().of_queue(queue_name(program.settings.topology.prefix, name))
+        with checking_topology(program, wanted):
+            process.serve(consumer)
 
 
 def main() -> NoReturn:

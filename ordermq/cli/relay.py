@@ -47,7 +47,7 @@ def command(log_format: str | None, config_path: str | None) -> None:
             observer=PublishMeter(),
         )
         reporter = RelayReporter(process_name(None))
-        with publisher, checking_topology(program):
+        with publisher, checking_topology(program, program.topology()):
             process.serve(
                 Relay(
                     publisher,

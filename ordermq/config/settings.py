@@ -166,8 +166,8 @@ class TopologySettings:
     events: bool = setting(False, "declare the topic exchange PREFIX.events too")
     management_url: str = setting(
         "",
-        "RabbitMQ management API for 'topology verify' and the relay; empty: bindings and policies are not "
-        "checked",
+        "RabbitMQ management API for 'topology verify', relay and consumers; empty: bindings and policies "
+        "are not checked",
         shape=URL,
     )
 

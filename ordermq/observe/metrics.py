@@ -68,6 +68,12 @@ connection_state_since = gauge(
 )
 reconnects = counter("reconnects_total", "Connections opened again after one was lost", "role")
 
+# What should exist on the broker, where the settings name a management API.
+topology_differences = gauge(
+    "topology_differences",
+    "Differences between the broker and what this process needs on it; NaN while they are not known",
+)
+
 # Log lines, of a process whose stderr takes none for a while.
 log_lines_dropped = counter("log_lines_dropped_total", "Log lines that stderr did not take")
 

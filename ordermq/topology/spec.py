@@ -60,6 +60,16 @@ class Topology:
             _union(self.bindings, other.bindings),
         )
 
+    def of_queue(self, name: str) -> "Topology":
+        """Return the part that a consumer of ``name`` lives by: the queue, its bindings, their exchanges."""
+        bindings = tuple(each for each in self.bindings if each.queue == name)
+        exchanges = {each.exchange for each in bindings}
+        return Topology(
+            tuple(each for each in self.exchanges if each.name in exchanges),
+            tuple(each for each in self.queues if each.name == name),
+            bindings,
+        )
+
 
 def _union(first: tuple[S, ...], second: tuple[S, ...]) -> tuple[S, ...]:
     return first + tuple(spec for spec in second if spec not in first)

@@ -1,13 +1,17 @@
 """Topology on a real broker: applied, repeated, compared, and never touched by looking."""
 
+import math
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 
-from ordermq.amqp import ConnectionManager, apply, verify, verify_by_management
-from ordermq.config.settings import Secret
+from ordermq.amqp import ConnectionManager, apply, management, verify, verify_by_management
+from ordermq.cli import checking
+from ordermq.cli.checking import checking_topology
+from ordermq.config.settings import Secret, Settings, TopologySettings
 from ordermq.errors import (
     AccessRefused,
     BrokerError,
@@ -16,6 +20,8 @@ from ordermq.errors import (
     TopologyConflict,
     Unreachable,
 )
+from ordermq.observe import metrics
+from ordermq.testing import wait_until
 from ordermq.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology, build
 
 WANTED = build("orders", ["inventory", "payment"], events=True)
@@ -171,10 +177,22 @@ def test_the_management_tag_alone_shows_the_policies(ordermq_stack, vhost, conne
 
 
 class Recorder(BaseHTTPRequestHandler):
-    """Answers every request with a redirect to ``elsewhere`` and notes what it was asked."""
+    """Answers every request with a redirect to ``elsewhere`` and notes what it was asked.
+
+    The first answers have the statuses of ``first``, and no body.
+    """
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers["Authorization"]))
+        if self.server.first:
+            self.send_response(self.server.first.pop(0))
+            self.end_headers()
+            return
+        if not self.server.elsewhere:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[]")
+            return
         self.send_response(302)
         self.send_header("Location", f"{self.server.elsewhere}{self.path}")
         self.end_headers()
@@ -186,7 +204,7 @@ class Recorder(BaseHTTPRequestHandler):
 @pytest.fixture
 def recorder():
     with HTTPServer(("127.0.0.1", 0), Recorder) as server:
-        server.asked, server.elsewhere = [], ""
+        server.asked, server.elsewhere, server.first = [], "", []
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield server
         server.shutdown()
@@ -208,6 +226,59 @@ def test_the_password_follows_no_redirect(connection, management_url, recorder):
     with pytest.raises(BrokerError, match="302, a redirect, which is not followed"):
         verify(connection, WANTED, management_url=f"http://127.0.0.1:{recorder.server_port}")
     assert len(recorder.asked) == 1
+
+
+def test_an_api_that_has_just_started_and_answers_500_is_asked_again(broker_settings, recorder):
+    recorder.first = [500, 500, 503]
+
+    found = verify_by_management(broker_settings, WANTED, f"http://127.0.0.1:{recorder.server_port}")
+
+    assert "queue orders.payment: missing" in found.differences
+    assert len(recorder.asked) == 3 + 5
+
+
+def test_an_api_that_goes_on_answering_500_is_named(broker_settings, recorder, monkeypatch):
+    monkeypatch.setattr(management, "_STARTING_S", 0.1)
+    recorder.first = [500] * 100
+
+    with pytest.raises(BrokerError, match="answered 500 when asked for exchanges"):
+        verify_by_management(broker_settings, WANTED, f"http://127.0.0.1:{recorder.server_port}")
+
+
+def test_a_check_that_goes_on_says_what_came_and_what_went_once_each(
+    connection, vhost, management_url, monkeypatch, caplog
+):
+    # Given a consumer's part of the topology, compared again and again
+    settings = Settings(broker=connection.settings, topology=TopologySettings(management_url=management_url))
+    wanted = WANTED.of_queue("orders.payment")
+    apply(connection, WANTED)
+    with checking_topology(SimpleNamespace(settings=settings), wanted, every_s=0.05):
+        wait_until(lambda: shown_differences() == 0, 10.0, what="a first comparison")
+        # When policies of this queue and of another one come and go
+        for queue in ("payment", "inventory"):
+            definition = {"pattern": f"^orders[.]{queue}$", "definition": {"expires": 300_000}}
+            vhost.broker.api("PUT", f"policies/{vhost.name}/{queue}", definition | {"apply-to": "queues"})
+        wait_until(lambda: shown_differences() == 1, 10.0, what="the policy in the gauge")
+        vhost.broker.api("DELETE", f"policies/{vhost.name}/payment")
+        wait_until(lambda: shown_differences() == 0, 10.0, what="its end in the gauge")
+        # And the API does not let itself be asked any more
+        monkeypatch.setattr(checking, "verify_by_management", refuse)
+        wait_until(lambda: math.isnan(shown_differences()), 10.0, what="that nothing is known")
+    # Then each was said once
+    line = "queue orders.payment: policy payment: expires: wanted none, found 300000"
+    assert [each.getMessage() for each in caplog.records if each.name == checking.__name__] == [
+        f"the topology is not as it should be: {line}; see 'ordermq topology verify'",
+        f"the topology is as it should be again, as to this: {line}",
+        "the topology is not checked: no such page",
+    ]
+
+
+def refuse(*_args, **_options):
+    raise BrokerError("no such page")
+
+
+def shown_differences():
+    return metrics.REGISTRY.get_sample_value("ordermq_topology_differences")
 
 
 def test_applying_over_a_different_queue_names_it_and_leaves_it_as_it_is(connection):

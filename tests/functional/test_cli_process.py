@@ -106,7 +106,8 @@ def test_metrics_show_the_connection_and_the_publishings(shop):
     assert relay.wait(30) == 0
 
 
-def test_a_relay_says_once_that_a_policy_takes_messages(shop, vhost):
+@pytest.mark.parametrize("argv", [CONSUMER, RELAY])
+def test_a_process_says_once_that_a_policy_takes_messages(shop, vhost, argv):
     shop.ok("ordermq", "topology", "apply")
     definition = {"pattern": "^orders[.]points$", "definition": {"expires": 300_000}, "apply-to": "queues"}
     vhost.broker.api("PUT", f"policies/{vhost.name}/short", definition)
@@ -114,17 +115,14 @@ def test_a_relay_says_once_that_a_policy_takes_messages(shop, vhost):
     found = shop.run("ordermq", "topology", "verify")
     assert found.returncode == 1
     assert "queue orders.points: policy short: expires: wanted none, found 300000" in found.stdout
-    relay = shop.start(*RELAY)
-    wait_until(lambda: said_of_the_topology(shop), 20.0)
-    (line,) = said_of_the_topology(shop)
-    assert line["level"] == "ERROR"
-    assert "policy short: expires" in line["message"]
-    relay.send(signal.SIGTERM)
-    assert relay.wait(30) == 0
-
-
-def said_of_the_topology(shop):
-    return [line for line in shop.logged(*RELAY) if "topology is not as it should be" in line["message"]]
+    process = shop.start(*argv)
+    wait_until(lambda: said(shop, argv, "the topology"), 20.0)
+    (line,) = said(shop, argv, "the topology")
+    assert "policy short: expires" in line
+    address = wait_until(lambda: address_of(shop, *argv), 20.0)
+    assert "ordermq_topology_differences 1.0" in metrics(address)
+    process.send(signal.SIGTERM)
+    assert process.wait(30) == 0
 
 
 def address_of(shop, *argv):
