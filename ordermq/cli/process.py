@@ -23,6 +23,7 @@ from ordermq.config.settings import Settings
 from ordermq.errors import DrainTimeout, HandlerOverdue, OrderMQError
 from ordermq.lifecycle import ThreadService, run_until_signalled
 from ordermq.observe import logs
+from ordermq.observe.foreign import logging_stderr
 from ordermq.observe.health import MAIN, Health
 from ordermq.observe.http import HealthServer
 from ordermq.observe.systemd import Notifier
@@ -115,9 +116,9 @@ def serving(program: Program, name: str) -> Iterator[Process]:
     """
     reload = Reload(program, name)
     reload.configure_logs(program.settings)
-    failpoints.warn()
     debug = click.get_current_context().ensure_object(Invocation).debug
-    try:
+    with logging_stderr(), _logging_the_end(debug=debug):
+        failpoints.warn()
         session = program.session(name)
         migrate.check(session, program.migrations)
         session.close()
@@ -128,6 +129,12 @@ def serving(program: Program, name: str) -> Iterator[Process]:
             yield Process(health, notifier, reload)
         finally:
             server.close()
+
+
+@contextmanager
+def _logging_the_end(*, debug: bool) -> Iterator[None]:
+    try:
+        yield
     except (DrainTimeout, HandlerOverdue) as exc:
         log.critical("%s", explain(exc))
         logging.shutdown()

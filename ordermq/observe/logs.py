@@ -101,6 +101,12 @@ def say_dropped() -> None:
         handler.say_dropped()
 
 
+def write_to(descriptor: int) -> None:
+    """Send the lines of this process to another descriptor from now on; ``STDERR`` is that of the start."""
+    if (handler := _handler()) is not None:
+        handler.write_to(descriptor)
+
+
 def _handler() -> "StderrHandler | None":
     return next((each for each in logging.getLogger().handlers if isinstance(each, StderrHandler)), None)
 
@@ -125,6 +131,11 @@ class StderrHandler(logging.Handler):
         else:
             self._dropped += 1
             metrics.log_lines_dropped.inc()
+
+    def write_to(self, descriptor: int) -> None:
+        """See the function."""
+        with self.lock or nullcontext():
+            self._writer = LineWriter(descriptor)
 
     def say_dropped(self) -> None:
         """See the function."""

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+from contextlib import suppress
 
 import pytest
 
@@ -186,12 +187,58 @@ def said(shop, argv, begin):
     return [each["message"] for each in shop.logged(*argv) if each["message"].startswith(begin)]
 
 
+def start_with(shop, argv, stderr):
+    """Start a process whose stderr is the writing end of a pipe, which this one closes."""
+    env = {**inherited(), "ORDERMQ_CONFIG": "", **shop.env}
+    process = subprocess.Popen([program(argv[0]), *argv[1:]], stderr=stderr, env=env)
+    os.close(stderr)
+    return process
+
+
+def fill(pipe):
+    """Write into ``pipe`` until it takes no more."""
+    own = os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(own, b"\n" * 4096)
+    os.close(own)
+
+
+def test_a_relay_whose_stderr_nobody_reads_sends_on_and_stops(shop, database):
+    reader, writer = os.pipe()
+    fill(writer)
+    process = start_with(shop, RELAY, writer)
+    try:
+        orders = shop.ok("ordermq-publish", "generate", "--orders", "50")
+        shop.ok("ordermq-publish", "orders", "-", stdin=orders.encode())
+        left = "SELECT count(*) FROM ordermq.outbox"
+        wait_until(lambda: database.sql(left) == "0", 60.0, what="an empty outbox")
+        assert database.sql("SELECT count(*) FROM shop.orders") == "50"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+
+
+@pytest.mark.parametrize("argv", [CONSUMER, RELAY])
+def test_what_libraries_and_servers_write_to_stderr_are_lines_of_the_log(shop, supervisor, database, argv):
+    # libpq writes the warning of a collation's version to stderr, at each connect
+    other = "UPDATE pg_database SET datcollversion = '0' WHERE datname = current_database()"
+    database.postgres.sql(other, database=database.name, superuser=True)
+    process = shop.start(*argv, **supervisor.env)
+    supervisor.wait_for("READY=1")
+    process.send(signal.SIGTERM)
+    assert process.wait(30) == 0
+    foreign = [each for each in shop.logged(*argv) if each["logger"] == "ordermq.stderr"]  # all is JSON
+    assert [each["level"] for each in foreign if "collation version" in each["message"]]
+
+
 def test_a_stderr_that_nobody_reads_stops_no_work_and_no_stop(shop, vhost, database):
     reader, writer = os.pipe()
     rabbit = Rabbit(vhost.broker, vhost.settings)
-    argv = [program("ordermq-consumer"), "--queue", "points"]
-    process = subprocess.Popen(argv, stderr=writer, env={**inherited(), "ORDERMQ_CONFIG": "", **shop.env})
-    os.close(writer)
+    process = start_with(shop, CONSUMER, writer)
     try:
         unreadable = [(Properties(message_id=f"m{n}"), b"[%d" % n) for n in range(500)]
         rabbit.publish(*(Publishing("orders", "points", *each) for each in unreadable))
