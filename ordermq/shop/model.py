@@ -192,14 +192,21 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def has_content(self, stored: bytes) -> bool:
         """Return whether the order's content has the hash ``stored``, by the rule of its version.
 
-        Version 1 was a hash of the fields as they were written, without a byte before it.
+        Version 1 was a hash of the fields as they were written, without a byte before it: of an order in
+        another spelling than then, only its rows can tell (``earlier.py``).
         """
         forms = [_encoder.encode(self._normalised())]
-        if stored[:1] == _VERSION_2 and len(stored) == _VERSION_2_BYTES:
+        if is_by_meaning(stored):
             stored = stored[1:]
         else:
             forms.append(_encoder.encode(self))
         return any(stored == _sha256(each) for form in forms for each in self._spellings(form))
+
+    def means(self, earlier: "Order") -> bool:
+        """Return whether this is the order ``earlier``; without an instant it may have been placed at any."""
+        if self.placed_at is None:
+            earlier = msgspec.structs.replace(earlier, placed_at=None)
+        return self._normalised() == earlier._normalised()
 
     def _spellings(self, form: bytes) -> Iterator[bytes]:
         """Yield ``form``, and as it was hashed before phone numbers were tidied: with 00 for the +."""
@@ -233,6 +240,11 @@ _VERSION_2 = b"\x02"
 _VERSION_2_BYTES = 1 + hashlib.sha256().digest_size
 
 _encoder = msgspec.json.Encoder()
+
+
+def is_by_meaning(content_hash: bytes) -> bool:
+    """Return whether a stored hash is one of what the order means, as it is since version 2."""
+    return content_hash[:1] == _VERSION_2 and len(content_hash) == _VERSION_2_BYTES
 
 
 def _sha256(form: bytes) -> bytes:

@@ -18,7 +18,8 @@ from ordermq.errors import OrderConflict
 from ordermq.failpoints import failpoint
 from ordermq.observe import trace
 from ordermq.shop.commands import command_of
-from ordermq.shop.model import Order
+from ordermq.shop.earlier import read_earlier
+from ordermq.shop.model import Order, is_by_meaning
 from ordermq.shop.placement import ADD_MANY, ADD_ONE, PLACED, NewOrder, arguments_of_many, arguments_of_one
 from ordermq.shop.saga import Status
 from ordermq.store import StoreTransaction
@@ -51,7 +52,8 @@ def place_order(order: Order, tx: StoreTransaction, *, traceparent: str = "") ->
     """
     if _insert_one(order, order.content_hash(), tx, traceparent):
         return Placed(order.order_id, Status.PLACED, is_duplicate=False)
-    answer = answer_to(order, *_known([order.order_id], tx)[order.order_id], is_duplicate=True)
+    known = _known([order.order_id], tx)[order.order_id]
+    answer = answer_to(order, known, is_duplicate=True)
     if isinstance(answer, OrderConflict):
         raise answer
     return answer
@@ -67,30 +69,48 @@ def place_orders(orders: Sequence[Order], tx: StoreTransaction, *, traceparent: 
     for order in orders:
         first.setdefault(order.order_id, order)
     new = _insert_many([first[order_id] for order_id in sorted(first)], content, tx, traceparent)
-    known = {order_id: (content[id(first[order_id])], Status.PLACED) for order_id in new}
+    known = {order_id: Known(content[id(first[order_id])]) for order_id in new}
     if others := [order_id for order_id in first if order_id not in new]:
         known |= _known(others, tx)
     return [
         answer_to(
-            order, *known[order.order_id],
+            order, known[order.order_id],
             is_duplicate=order.order_id not in new or order is not first[order.order_id],
         )
         for order in orders
     ]  # fmt: skip
 
 
-def _known(order_ids: Sequence[str], tx: StoreTransaction) -> dict[str, tuple[bytes, Status]]:
-    """Return the content's hash and the status of each order that exists."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an order that exists; ``earlier`` is its content where the hash is of version 1."""
+
+    content_hash: bytes
+    status: Status = Status.PLACED
+    earlier: Order | None = None
+
+    def is_same(self, order: Order) -> bool:
+        """Return whether ``order`` has its content."""
+        return order.has_content(self.content_hash) or (
+            self.earlier is not None and order.means(self.earlier)
+        )
+
+
+def _known(order_ids: Sequence[str], tx: StoreTransaction) -> dict[str, Known]:
+    """Return what is known of each order that exists."""
     rows = tx.fetch_all(_KNOWN, (list(order_ids),))
-    return {order_id: (bytes(content_hash), Status(status)) for order_id, content_hash, status in rows}
+    as_written = [order_id for order_id, content_hash, _ in rows if not is_by_meaning(bytes(content_hash))]
+    earlier = read_earlier(as_written, tx) if as_written else {}
+    return {
+        order_id: Known(bytes(content_hash), Status(status), earlier.get(order_id))
+        for order_id, content_hash, status in rows
+    }
 
 
-def answer_to(
-    order: Order, content_hash: bytes, status: Status, *, is_duplicate: bool
-) -> Placed | OrderConflict:
-    """Return the answer to ``order`` whose id is known with this content, at this status."""
-    if order.has_content(content_hash):
-        return Placed(order.order_id, status, is_duplicate)
+def answer_to(order: Order, known: Known, *, is_duplicate: bool) -> Placed | OrderConflict:
+    """Return the answer to ``order`` whose id is known."""
+    if known.is_same(order):
+        return Placed(order.order_id, known.status, is_duplicate)
     return OrderConflict(f"order {order.order_id} exists with other content; it was left as it is")
 
 

@@ -1,5 +1,6 @@
 """Placing and cancelling orders in a shop's own transaction."""
 
+import hashlib
 import re
 import threading
 from contextlib import closing
@@ -7,6 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
 from random import Random
 
+import msgspec
 import psycopg2
 import pytest
 from psycopg2.extras import DictCursor, NamedTupleCursor, RealDictCursor
@@ -317,6 +319,53 @@ def answer_of(order, tx):
         return [place_order(order, tx)]
     except OrderConflict as conflict:
         return [conflict]
+
+
+def as_before(shop, order):
+    """Place ``order``, and have its hash be the one that ordermq stored at first."""
+    shop.place(order)
+    version_1 = hashlib.sha256(msgspec.json.encode(order)).digest()
+    with shop.session.transaction() as tx:
+        tx.execute("UPDATE shop.orders SET content_sha256 = %s", (version_1,))
+
+
+WRITTEN = {
+    "contact": Contact(phone="+4930123456", name="Zoe\u0308"),
+    "placed_at": datetime(2026, 1, 31, 10, 30, tzinfo=timezone(timedelta(hours=1))),
+}
+
+
+@pytest.mark.parametrize("place", [answer_of, lambda order, tx: place_orders([order], tx)])
+@pytest.mark.parametrize(
+    ("changes", "is_same"),
+    [
+        ({}, True),
+        ({"contact": Contact(phone="00 49 30 123456", name="Zo\u00eb")}, True),
+        ({"placed_at": datetime(2026, 1, 31, 9, 30, tzinfo=UTC)}, True),
+        ({"placed_at": None}, True),  # the rows do not say whether it was named
+        ({"placed_at": datetime(2026, 1, 31, 9, 31, tzinfo=UTC)}, False),
+        ({"contact": Contact(phone="+4930123457", name="Zo\u00eb")}, False),
+        ({"contact": Contact(phone="+4930123456")}, False),
+        ({"customer_id": "c-2"}, False),
+        ({"card_token": "tok_0002"}, False),
+    ],
+)
+def test_an_order_of_before_in_another_spelling_is_compared_by_what_its_rows_mean(
+    shop, place, changes, is_same
+):
+    as_before(shop, an_order("o-1", ("p-1", 2), ("p-2", 1), **WRITTEN))
+    again = an_order("o-1", ("p-2", 1), ("p-1", 2), **(WRITTEN | changes))
+    with shop.session.transaction() as tx:
+        [answer] = place(again, tx)
+    assert isinstance(answer, Placed if is_same else OrderConflict)
+    assert shop.events() == ["order_placed"]
+
+
+def test_an_order_of_before_with_other_lines_is_a_conflict(shop):
+    as_before(shop, an_order("o-1", ("p-1", 2), ("p-2", 1)))
+    for lines in [("p-1", 2), ("p-2", 2)], [("p-1", 1), ("p-2", 2)], [("p-1", 3)]:
+        with pytest.raises(OrderConflict):
+            shop.place(an_order("o-1", *lines))
 
 
 @pytest.mark.parametrize("place", [answer_of, lambda order, tx: place_orders([order], tx)])

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from ordermq.shop.model import Order
-from ordermq.shop.place import Answers, Placed, answer_to
+from ordermq.shop.place import Answers, Known, Placed, answer_to
 from ordermq.shop.saga import Status
 
 _TABLE = "CREATE TABLE accepted (order_id TEXT PRIMARY KEY, content BLOB) WITHOUT ROWID"
@@ -39,7 +39,7 @@ class Rehearsal:
             if content is None:
                 answers.append(next(asked))
             else:
-                answers.append(answer_to(order, content, Status.PLACED, is_duplicate=True))
+                answers.append(answer_to(order, Known(content), is_duplicate=True))
         self._remember(orders, answers)
         return answers
 
