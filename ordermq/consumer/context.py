@@ -38,6 +38,7 @@ class WorkerContext:
     running: RunningHandlers
     lock: SharedExclusiveLock = field(default_factory=SharedExclusiveLock)
     neighbours: Neighbours = field(default_factory=Neighbours)
+    deaths: Neighbours = field(default_factory=Neighbours)
     held: HeldSpans = field(default_factory=HeldSpans)
     limits: LiveLimits = field(default_factory=LiveLimits)
     tap: Tap = field(default_factory=Tap)
@@ -65,6 +66,6 @@ class WorkerContext:
         """Return a settler of messages of ``queue``."""
         return Settler(
             session, queue, self.policy, Random(), self.running,
-            on_unreadable=self.registry.on_unreadable, neighbours=self.neighbours, held=self.held,
-            tap=self.tap,
+            on_unreadable=self.registry.on_unreadable, neighbours=self.neighbours,
+            deaths=self.deaths, held=self.held, tap=self.tap,
         )  # fmt: skip

@@ -380,8 +380,7 @@ class ExternalWorker(HandlingWorker):
     def _settle_outcomes(self, outcomes: Sequence[Answered], left: dict[str, Any]) -> None:
         """Count what was committed, and settle each death in a transaction of its own."""
         done = [message for message, outcome in outcomes if isinstance(outcome, Done)]
-        self._settler.count("done", len(done))
-        self._settler.tap.note(self._settler.queue, done, "done")
+        self._settler.note_done(done)
         self._settler.count_again(again_of(outcomes))
         for message, outcome in outcomes:
             if not isinstance(outcome, Dead):

@@ -8,7 +8,13 @@ neighbours, which are the messages of the same handler:
     it has failed for GIVE_WAY_S without that          postponed, uncounted: it gives way to its neighbours
     otherwise                                          the work pauses
 
-Once MANY other messages began to fail since the last that was done, it is the server again.
+Once MANY other messages began to fail since the last that was done, it is the server again. A lonely
+message is never blamed: it waits, and gives way, until it is too old for its retry policy.
+
+What follows from a dead letter (``on_dead``, ``on_unreadable``) is judged in the same way, among
+messages of its own, and done are those that were handled. If it is at fault the letter is kept without
+it and a person is asked, as for every other fault of it. A message that no handler can read cannot be
+postponed: its letter is kept without what follows when it would have to give way.
 
 Invariants
     NEI1  A message that failed is next run alone, after those that failed before it: so it is not
@@ -24,7 +30,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ordermq.clock import monotonic_s
-from ordermq.consumer.received import Readable
+from ordermq.consumer.received import Message, Readable, Unreadable
 from ordermq.errors import DiskFull, ReadOnlyServer, SessionLost, StoreError
 from ordermq.task.outcome import Postpone, Retry
 from ordermq.task.retry import describe
@@ -67,16 +73,14 @@ class Neighbours:
         return [*([together] if together else []), *([each] for each in alone)]
 
     def done(self, messages: Sequence[Readable]) -> None:
-        """Note that ``messages``, of one handler, were handled and committed."""
-        if not messages:
-            return
-        type_ = messages[0].handler.type
+        """Note that ``messages`` were handled and committed."""
+        now_s = monotonic_s()
         with self._lock:
-            self._done_s[type_], self._failed[type_] = monotonic_s(), 0
             for each in messages:
+                self._done_s[each.handler.type], self._failed[each.handler.type] = now_s, 0
                 self._failing.pop(each.message_id, None)
 
-    def judge(self, messages: Sequence[Readable], error: StoreError) -> Retry | Postpone:
+    def judge(self, messages: Sequence[Message], error: StoreError) -> Retry | Postpone:
         """Note that ``messages`` failed together by ``error``; return what becomes of one that failed alone.
 
         Raises ``error`` if the work is to pause.
@@ -87,7 +91,7 @@ class Neighbours:
         now_s = monotonic_s()
         with self._lock:
             for each in messages:
-                self._failed[each.handler.type] += each.message_id not in self._failing
+                self._failed[_type(each)] += each.message_id not in self._failing
                 failing = self._failing.setdefault(each.message_id, _Failing(now_s, now_s, now_s))
                 failing.last_s, failing.since_s = now_s, min(failing.since_s, now_s)
             while len(self._failing) > _MOST:
@@ -96,10 +100,14 @@ class Neighbours:
                 raise error
             [message] = messages
             failing = self._failing[message.message_id]
-            done_s, others = self._done_s.get(message.handler.type, 0.0), self._failed[message.handler.type]
+            done_s, others = self._done_s.get(_type(message), 0.0), self._failed[_type(message)]
             if done_s > failing.first_s and others < MANY:
                 return Retry(describe(error))
             if now_s - failing.since_s < GIVE_WAY_S:
                 raise error
             failing.since_s = math.inf  # until it fails again
             return Postpone(describe(error), GIVE_WAY_S)
+
+
+def _type(message: Message) -> str:
+    return "" if isinstance(message, Unreadable) else message.handler.type

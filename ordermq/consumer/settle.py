@@ -41,7 +41,7 @@ from ordermq.consumer.spans import HeldSpans
 from ordermq.consumer.tap import Tap
 from ordermq.errors import Contention, StoreRefused, StoreUnavailable
 from ordermq.failpoints import failpoint
-from ordermq.message.envelope import Envelope, next_hop
+from ordermq.message.envelope import MAX_HOP, Envelope, next_hop
 from ordermq.message.headers import bounded_error
 from ordermq.observe import metrics
 from ordermq.store import Session, StoreTransaction, dead_letters, inbox
@@ -98,6 +98,7 @@ class Settler:
         *,
         on_unreadable: Sequence[OnUnreadable] = (),
         neighbours: Neighbours | None = None,
+        deaths: Neighbours | None = None,
         held: HeldSpans | None = None,
         tap: Tap | None = None,
     ) -> None:
@@ -108,6 +109,7 @@ class Settler:
         self._random = random
         self._on_unreadable = on_unreadable
         self.neighbours = neighbours or Neighbours()
+        self._deaths = deaths or Neighbours()  # messages whose dead letter meets trouble of the server
         self._held = held or HeldSpans()
         self.tap = tap or Tap()
         self.has_sent = False  # outbox rows were committed; reset as the relay is woken
@@ -133,8 +135,7 @@ class Settler:
         failpoint("settle.after_commit", handler.type)
         self.note_sent(tx)
         self.count("duplicate", len(messages) - len(fresh))
-        self.count("done", len(fresh))
-        self.tap.note(self.queue, fresh, "done")
+        self.note_done(fresh)
         if len(fresh) < len(messages):
             self.tap.note(self.queue, (each for each in messages if each.message_id not in new), "duplicate")
         return fresh
@@ -166,8 +167,7 @@ class Settler:
                 starts.forget(tx, self.queue, done)
         # The others forget their starts as they are settled: an on_dead may be what ends the process.
         self.settle([(message, outcome) for message, outcome in answered if outcome != DONE])
-        self.count("done", len(done))
-        self.tap.note(self.queue, done, "done")
+        self.note_done(done)
 
     def settle(self, outcomes: Sequence[Resolved], *, release: Release | None = None) -> None:
         """Settle what is not Done: retries and postponements together, each death alone.
@@ -241,20 +241,46 @@ class Settler:
             try:
                 self._dead_letter_once(message, reason, release, with_what_follows=True)
                 break
-            except CANNOT_ANSWER:
-                raise
+            except CANNOT_ANSWER as exc:
+                outcome = self._deaths.judge([message], exc)
+                if isinstance(outcome, Postpone) and _may_give_way(message):
+                    self._give_way(message, outcome, release)
+                    return
+                reason = self._keep_alone(message, reason, exc, release)
+                break
             except BaseException as exc:
                 if left and isinstance(exc, Contention):
                     continue  # what follows may be a refund: no deadlock or lock is worth skipping it
-                # A fault in what follows must not keep the message from being kept.
-                with in_log(message.envelope, self.queue):
-                    log.critical("what follows from the dead letter failed: %s", describe(exc), exc_info=exc)
-                name = "on_dead" if isinstance(message, Readable) else "on_unreadable"
-                reason = f"{reason}; then {name} failed: {describe(exc)}"
-                self._dead_letter_once(message, reason, release, with_what_follows=False)
+                reason = self._keep_alone(message, reason, exc, release)
                 break
         self.count("dead", 1)
         self.tap.note(self.queue, [message], "dead", reason)
+
+    def _keep_alone(
+        self, message: Message, reason: str, error: BaseException, release: Release | None
+    ) -> str:
+        """Keep the dead letter without what follows, whose fault must not hinder that; return its reason."""
+        with in_log(message.envelope, self.queue):
+            log.critical("what follows from the dead letter failed: %s", describe(error), exc_info=error)
+        name = "on_dead" if isinstance(message, Readable) else "on_unreadable"
+        reason = f"{reason}; then {name} failed: {describe(error)}"
+        self._dead_letter_once(message, reason, release, with_what_follows=False)
+        return reason
+
+    def _give_way(self, message: Message, outcome: Postpone, release: Release | None) -> None:
+        """Send a message again that is to die. No policy is asked: by its age it would have to die now."""
+        with self.session.transaction() as tx:
+            self.send_again(tx, [(message, outcome)])
+            if release is not None:
+                release(tx)
+        self.note_sent(tx)
+        self.count_again([(message, outcome)])
+
+    def note_done(self, messages: Sequence[Readable]) -> None:
+        """Count messages that were handled, and that the database took what they wrote."""
+        self.count("done", len(messages))
+        self.tap.note(self.queue, messages, "done")
+        self._deaths.done(messages)
 
     def note_sent(self, tx: StoreTransaction) -> None:
         """Remember that a committed transaction wrote to the outbox."""
@@ -334,6 +360,11 @@ class Settler:
             last_error=last_error,
         )
         return OutboxRow(self.queue, again, message.body, outcome.delay_s or 0.0)
+
+
+def _may_give_way(message: Message) -> bool:
+    """Return whether a message that is to die can be sent again in its place."""
+    return isinstance(message, Readable) and message.envelope.hop < MAX_HOP
 
 
 def _held_back(envelope: Envelope, outcome: HeldBack) -> Envelope:

@@ -5,6 +5,7 @@ import pytest
 from ordermq.amqp import apply
 from ordermq.cli.program import registry_of
 from ordermq.clock import utc_now
+from ordermq.consumer import neighbours
 from ordermq.message import Envelope, Properties, Publishing
 from ordermq.message.headers import VERSION, to_properties
 from ordermq.observe import trace
@@ -185,6 +186,20 @@ def test_a_hook_that_fails_keeps_no_message_from_becoming_a_dead_letter(rig):
     reason = rig.value("SELECT reason FROM ordermq.dead_letters")
     assert reason.endswith("; then on_unreadable failed: RuntimeError: the hook is broken")
     assert rig.rows("SELECT FROM deaths") == []
+
+
+def test_a_hook_that_meets_trouble_of_the_server_again_and_again_holds_up_no_other_message(rig, monkeypatch):
+    monkeypatch.setattr(neighbours, "GIVE_WAY_S", 0.5)
+
+    def troubled(queue, envelope, reason, tx):
+        tx.execute("DO $$ BEGIN RAISE EXCEPTION 'damaged' USING ERRCODE = 'XX001'; END $$")
+
+    rig.consumer("single", registry=with_hook(troubled), threads=1)
+    rig.publish_raw("single", unreadable("m", kind="Probe"))
+    wait_for_letters(rig, 1)
+    reason = rig.value("SELECT reason FROM ordermq.dead_letters")
+    assert "; then on_unreadable failed: " in reason
+    assert "XX001" in reason
 
 
 def test_a_hook_that_kills_the_process_is_left_out_in_the_end(rig):

@@ -1,5 +1,6 @@
 """Trouble of the server itself: work pauses uncounted, unless one message fails alone."""
 
+import re
 import threading
 from contextlib import closing
 from dataclasses import replace
@@ -98,6 +99,51 @@ def test_as_many_culprits_as_there_are_threads_and_more_do_not_block_the_queue(r
     rig.publish("single", *probes(30))
     assert len(rig.wait_for_effects("single", 20, timeout_s=60)) == 20
     wait_until(lambda: len(dead(rig)) == 10, 60, what="a dead letter of each")
+
+
+def test_a_lonely_message_is_not_blamed_until_its_age_ends_it(rig, hasty):
+    rig.settings = replace(rig.settings, retry=replace(rig.settings.retry, max_age_s=6.0))
+    rig.relay()
+    trouble(rig, raising("XX000"))
+    rig.consumer("single")
+    rig.publish("single", *probes(1))
+    postponed = "SELECT count(*) FROM ordermq.inbox WHERE outcome = 'postponed'"
+    wait_until(lambda: rig.value(postponed), 20, what="a message that gave way")
+    assert dead(rig) == []
+    wait_until(lambda: dead(rig), 40, what="the end of its age")
+    assert re.match(r"gave up after \d+ s: ", dead(rig)[0][1])  # and not after so many attempts
+    assert rig.rows("SELECT order_id FROM deaths") == [("o00000",)]
+
+
+@pytest.mark.parametrize("queue", ["batch", "single", "call"])
+def test_what_follows_from_a_death_waits_for_the_server_and_is_not_skipped(rig, hasty, queue):
+    rig.relay()
+    trouble(rig, raising("XX000"), table="deaths")
+    consumer = rig.consumer(queue)
+    rig.publish(queue, *probes(8, do="dead"))
+    wait_until(lambda: consumer._pause.lasted_s > 1.0, 30, what="a pause of some length")
+    assert dead(rig) == []
+    end_trouble(rig, "deaths")
+    wait_until(lambda: rig.value("SELECT count(*) FROM deaths") == 8, 40, what="what follows from each")
+    assert [reason for _, reason in dead(rig)] == ["asked to die"] * 8
+
+
+@pytest.mark.parametrize("queue", ["batch", "single", "call"])
+def test_what_follows_from_one_death_alone_holds_up_no_neighbour_and_asks_a_person(rig, hasty, queue, caplog):
+    rig.relay()
+    trouble(rig, raising("XX000"), table="deaths")
+    rig.consumer(queue, threads=1)
+    rig.publish(queue, *probes(1, do="dead"))
+    wait_until(lambda: rig.value("SELECT count(*) FROM ordermq.inbox"), 30, what="a message that gave way")
+    neighbours = probes(19, start=1)
+    rig.publish(queue, *neighbours)
+    handled = {each.order_id for each in neighbours}
+    wait_until(lambda: handled <= set(rig.effects(queue)), 30, what="the neighbours' effects")
+    wait_until(lambda: dead(rig), 40, what="a dead letter")
+    [(message_id, reason)] = dead(rig)
+    assert (message_id, reason[:34]) == ("o00000", "asked to die; then on_dead failed:")
+    assert "XX000" in reason
+    assert "what follows from the dead letter failed" in caplog.text
 
 
 @pytest.mark.parametrize("code", ["25P03", "25P04", "57014"])
