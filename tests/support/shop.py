@@ -200,10 +200,10 @@ class Shop:
         outcome_of = {id(each): outcome for each, outcome in zip(in_order, outcomes, strict=True)}
         return [outcome_of[id(each)] for each in finished]
 
-    def one_after_another(self, first, then):
+    def one_after_another(self, first, then, *, meanwhile=lambda tx: None):
         """Run ``first(tx)``, then ``then(session)`` until it waits for a lock; commit the first.
 
-        Returns what the second returned.
+        ``meanwhile(tx)`` belongs to the first, as the second waits. Returns what the second returned.
         """
         returned = []
         with closing(Session(self.database.settings, name="second")) as session:
@@ -212,6 +212,7 @@ class Shop:
                 first(tx)
                 second.start()
                 wait_until(lambda: self.database.sql(_WAITING) == "1", 10, what="a wait for a lock")
+                meanwhile(tx)
             second.join(10)
         return returned[0]
 
