@@ -40,6 +40,9 @@ LEASES = (
     f"{TABLES}::test_of_two_who_take_a_lease_at_the_same_moment_one_has_it",
     f"{TABLES}::test_whoever_finds_a_lease_taken_does_not_hold_up_its_release",
 )
+MONEY = "tests/unit/test_http_payment.py"
+PAYMENT = "tests/functional/test_orders_payment.py"
+NATIVE = "tests/unit/test_intake_native.py"
 SHOPIFY = "tests/unit/test_intake_shopify.py"
 COMMANDS = "tests/functional/test_commands.py"
 INVENTORY = "tests/functional/test_orders_inventory.py"
@@ -360,6 +363,19 @@ MUTATIONS = (
         (GIVEN_UP,),
     ),
     Mutation(
+        "what follows from a death waited for although it is at fault alone", "ordermq/consumer/settle.py",
+        "        self._deaths.done(messages)\n", "",
+        ("tests/functional/test_server_trouble.py::"
+         "test_what_follows_from_one_death_alone_holds_up_no_neighbour_and_asks_a_person",),
+    ),
+    Mutation(
+        "what follows from a death skipped while the server has trouble", "ordermq/consumer/settle.py",
+        "                if isinstance(outcome, Postpone) and _may_give_way(message):\n",
+        "                if isinstance(outcome, Postpone) and not _may_give_way(message):\n",
+        ("tests/functional/test_server_trouble.py::"
+         "test_what_follows_from_a_death_waits_for_the_server_and_is_not_skipped",),
+    ),
+    Mutation(
         "a neighbour fails with the message that failed", "ordermq/consumer/batch.py",
         "            if len(pending) == 1:\n",
         "            if len(pending) <= 2:\n",
@@ -420,6 +436,72 @@ MUTATIONS = (
         "        key = payments.new_key(self._shop, due.order_id) + str(id(due))\n",
         ("tests/functional/test_orders_payment.py::"
          "test_a_time_out_is_unknown_and_resolved_by_asking_not_by_charging_again",),
+    ),
+    # --- stderr ---
+    Mutation(
+        "a library's line waits for what reads the log", "ordermq/observe/foreign.py",
+        "    os.set_blocking(writer, False)\n", "",
+        ("tests/unit/test_observe_foreign.py::test_a_writer_who_holds_python_s_lock_does_not_wait_for_the_reader",),
+    ),
+    # --- what a payment service answers ---
+    Mutation(
+        "a capture of other money believed", "ordermq/shop/gateways/http_payment.py",
+        '        _check(\n            "capture", answer,',
+        '        dict(\n            of="capture", by=answer,',
+        (f"{MONEY}::test_an_answer_about_other_money_is_refused_and_named",
+         f"{PAYMENT}::test_a_capture_of_other_money_under_the_orders_key_is_never_believed"),
+    ),
+    Mutation(
+        "a refund of other money believed", "ordermq/shop/gateways/http_payment.py",
+        '    _check("refund", answer, **wanted)\n', "",
+        (f"{MONEY}::test_an_answer_about_other_money_is_refused_and_named",),
+    ),
+    Mutation(
+        "a payment that is pending taken for paid", "ordermq/shop/gateways/http_payment.py",
+        'status != "captured" and status not in _GIVEN_BACK:', "not status:",
+        (f"{MONEY}::test_what_is_not_over_is_asked_for_again",
+         f"{PAYMENT}::test_a_capture_that_is_pending_is_asked_for_again"),
+    ),
+    Mutation(
+        "a refund that is pending taken for made", "ordermq/shop/gateways/http_payment.py",
+        '    if status != "refunded":\n        return Pending(status)\n', "",
+        (f"{MONEY}::test_what_is_not_over_is_asked_for_again",),
+    ),
+    Mutation(
+        "a capture tried again under a key that may be forgotten", "ordermq/shop/handlers/capture.py",
+        "        return bool(due.key_lives) and", "        return",
+        (f"{PAYMENT}::test_a_capture_whose_key_may_be_forgotten_is_not_tried_again_but_a_person_is_asked",),
+    ),
+    Mutation(
+        "a refund tried again under a key that may be forgotten", "ordermq/shop/handlers/refund.py",
+        "refund.key_lives is False\n", "refund.key_lives is None\n",
+        (f"{PAYMENT}::test_a_refund_whose_key_may_be_forgotten_is_looked_for_before_it_is_tried_again",),
+    ),
+    Mutation(
+        "points for a hundredth of every currency", "ordermq/shop/handlers/points.py",
+        "10 ** decimals_of(order.currency)", "100",
+        (f"{MONEY}::test_points_are_whole_units_of_every_currency",),
+    ),
+    Mutation(
+        "an amount that a service reads in other units", "ordermq/shop/minor_units.py",
+        "    return ServiceAmount(amount, exponent)\n", "    return ServiceAmount(amount_minor, exponent)\n",
+        ("tests/unit/test_minor_units.py",),
+    ),
+    # --- whole orders or none ---
+    Mutation(
+        "an order placed without a row that could not be read", "ordermq/shop/intake/spool.py",
+        "            if doubt and row.order_id:\n", "            if doubt and not row.order_id:\n",
+        (f"{NATIVE}::test_a_row_that_names_no_order_costs_the_orders_beside_it_and_no_other",),
+    ),
+    Mutation(
+        "an order placed without its last row, which could not be read", "ordermq/shop/intake/spool.py",
+        "                if before:\n", "                if not before:\n",
+        (f"{NATIVE}::test_a_row_that_names_no_order_costs_the_orders_beside_it_and_no_other",),
+    ),
+    Mutation(
+        "an order of before in another spelling is a conflict", "ordermq/shop/place.py",
+        "earlier.get(order_id))", "None)",
+        (f"{PLACE}::test_an_order_of_before_in_another_spelling_is_compared_by_what_its_rows_mean",),
     ),
     # --- commands without an id ---
     Mutation(
