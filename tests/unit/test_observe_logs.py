@@ -317,7 +317,7 @@ def test_a_reader_that_stands_still_costs_lines_and_half_a_second_and_is_told_ho
     begun_s = time.monotonic()
     for number in range(2000):
         logger.warning("%d %s", number, "x" * size)
-    assert time.monotonic() - begun_s < 10.0
+    assert time.monotonic() - begun_s < 100.0  # not half a second for each
     kept = lines()
     assert [each["message"].split()[0] for each in kept] == [str(n) for n in range(len(kept))]
     handler.say_dropped()
