@@ -26,6 +26,7 @@ from ordermq.shop.demo.orders import OrderSource
 from ordermq.shop.demo.report import DemoReport, Kinds, Latencies
 from ordermq.shop.demo.waiting import measure
 from ordermq.shop.gateways.http_payment import HttpPaymentGateway
+from ordermq.shop.refunding import refund_order
 from ordermq.shop.saga import Status
 from ordermq.shop.sandbox.private import PrivateSandbox
 from ordermq.shop.stock import load_stock
@@ -42,14 +43,25 @@ THREADS = {
     "inventory": 1, "payment": 16, "notify": 16, "email": 16, "points": 1, "shipping": 1, "dead": 1,
 }  # fmt: skip
 CANCEL_ONE_IN = 100  # customers who change their mind while the payment is under way
+PAY_BACK_ONE_IN = 100  # customers who send a unit back, or keep it and get its price
 LOOK_EVERY_S = 0.25
 SAY_EVERY_S = 5.0
 STUCK_AFTER_S = 120.0
 SANDBOX = "ordermq.shop.sandbox.private:PrivateSandbox"
 _KINDS = """
     SELECT (SELECT count(DISTINCT order_id) FROM shop.order_adjustments WHERE kind = 'discount'),
-           count(*) FILTER (WHERE charge = 'free'), count(*) FILTER (WHERE charge = 'paid')
+           count(*) FILTER (WHERE charge = 'free'), count(*) FILTER (WHERE charge = 'paid'),
+           count(*) FILTER (WHERE status = 'completed' AND refunded_minor > 0),
+           (SELECT count(*) FROM shop.notifications WHERE channel = 'text' AND state = 'sent'),
+           (SELECT count(*) FROM shop.notifications WHERE channel = 'email' AND state = 'sent')
       FROM shop.orders
+"""
+# Of another unit each order would be paid back whole.
+_RETURNABLE = """
+    SELECT order_id FROM shop.orders AS o
+     WHERE status = 'completed' AND pending = '{}' AND charge <> 'free' AND refunded_minor = 0
+       AND (SELECT sum(quantity) FROM shop.order_items AS i WHERE i.order_id = o.order_id) > 1
+     ORDER BY order_id LIMIT 2
 """
 EVER = datetime.min.replace(tzinfo=UTC)
 
@@ -127,6 +139,7 @@ class Demo:
             old.unlink()
         ends.callback(self._fleet.kill)
         self._cancelled = 0
+        self._paid_back = 0
 
     def run(self) -> DemoReport:
         """Do everything; return the figures. Raises StackError if orders get stuck."""
@@ -154,6 +167,7 @@ class Demo:
         shown_s = 0.0
         with click.progressbar(length=self._source.count, label="settled", file=sys.stderr) as bar:
             while True:
+                self._pay_back()
                 settled, under_way, waiting = self._look()
                 bar.update(settled - bar.pos)
                 if not sys.stderr.isatty() and monotonic_s() - shown_s > SAY_EVERY_S:
@@ -195,6 +209,24 @@ class Demo:
                     self._cancelled += 1
         except OrderConflict:
             return  # it was paid in between
+        except OrderMQError as exc:
+            if not exc.retryable:
+                raise
+
+    def _pay_back(self) -> None:
+        """Pay for a unit of a completed order back, now and then, every other time because it came back."""
+        if self._paid_back >= max(1, self._source.count // PAY_BACK_ONE_IN):
+            return
+        try:
+            with self._session.transaction() as tx:
+                for (order_id,) in tx.fetch_all(_RETURNABLE):
+                    came_back = self._paid_back % 2 == 0
+                    refund_order(
+                        order_id, tx, lines={1: 1}, restock=came_back, by="demo", reason="not as expected"
+                    )
+                    self._paid_back += 1
+        except OrderConflict:
+            return  # something else happened to it in between
         except OrderMQError as exc:
             if not exc.retryable:
                 raise

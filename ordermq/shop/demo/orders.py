@@ -15,10 +15,11 @@ from ordermq.shop.gateways.payment import Capture
 from ordermq.shop.intake import Entry, read_orders
 from ordermq.shop.intake.demand import demand_of, stock_for
 from ordermq.shop.intake.generate import json_line, varied
-from ordermq.shop.model import Order, PaidBefore
+from ordermq.shop.model import Contact, Notify, Order, PaidBefore
 
 COVER = 0.97  # of the demand for the best sellers: the rest is out of stock
 PAID_ONE_IN = 30  # orders of a marketplace, which took the money itself
+EMAIL_ONE_IN = 10  # customers who want an e-mail as well as a text
 APPROVED = "0001"  # the end of a card token that the sandbox neither declines nor delays
 
 
@@ -50,7 +51,8 @@ class OrderSource:
     def lines(self) -> Iterator[bytes]:
         """Yield the first ``count`` records as bytes of an order file."""
         if self.path is None:
-            yield from (json_line(self._paid(order)) for order in varied(self.count, self.seed))
+            for number, order in enumerate(varied(self.count, self.seed)):
+                yield json_line(self._paid(_emailed(order) if number % EMAIL_ONE_IN == 1 else order))
             return
         with self.path.open("rb") as file:
             is_gzip = file.peek(2)[:2] == b"\x1f\x8b"
@@ -67,6 +69,11 @@ class OrderSource:
         if reference is None:
             return order
         return msgspec.structs.replace(order, payment=PaidBefore(reference=reference), card_token=None)
+
+
+def _emailed(order: Order) -> Order:
+    contact = Contact(phone=order.contact.phone, email=f"{order.customer_id}@somewhere.example")
+    return msgspec.structs.replace(order, contact=contact, notify=Notify.BOTH)
 
 
 class _Joined(io.RawIOBase):

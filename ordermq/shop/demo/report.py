@@ -14,11 +14,17 @@ class Latencies:
 
 @dataclass(frozen=True)
 class Kinds:
-    """How many of the orders have a discount, cost nothing, or were paid before they came."""
+    """How many orders have a discount, cost nothing, were paid before, or are paid back in part.
+
+    ``texts`` and ``emails`` are how many were sent to customers.
+    """
 
     discounted: int
     free: int
     paid_before: int
+    paid_back_in_part: int
+    texts: int
+    emails: int
 
 
 @dataclass(frozen=True)
@@ -85,10 +91,12 @@ class DemoReport:
             ("orders rejected", f"{self.rejected}"),
             ("duplicates", f"{self.duplicates}"),
             ("completed", f"{self.completed}"),
+            *self._paid_back(),
             ("cancelled or refunded", f"{self.cancelled + self.refunded}"),
             *((f"  {cause}", f"{count}") for cause, count in causes.items() if count),
             ("  of these refunded", f"{self.refunded}"),
             ("need a human's attention", f"{self.attention}"),
+            *self._told(),
             ("seconds, first placed to last settled", f"{self.seconds:.1f}"),
             ("orders/s end to end", f"{self.orders_per_s:.0f}"),
             ("latency p50, placed to terminal", _ms(self.latency_ms.p50)),
@@ -109,6 +117,17 @@ class DemoReport:
             ("  with a discount", f"{self.kinds.discounted}"),
             ("  free", f"{self.kinds.free}"),
             ("  paid before they came", f"{self.kinds.paid_before}"),
+        ]
+
+    def _paid_back(self) -> list[tuple[str, str]]:
+        return [("  of these paid back in part", f"{self.kinds.paid_back_in_part}")] if self.kinds else []
+
+    def _told(self) -> list[tuple[str, str]]:
+        if self.kinds is None:
+            return []
+        return [
+            ("texts sent to customers", f"{self.kinds.texts}"),
+            ("e-mails sent to customers", f"{self.kinds.emails}"),
         ]
 
 
