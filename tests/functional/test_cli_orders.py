@@ -79,6 +79,34 @@ def test_orders_of_a_file_are_completed_and_reconcile(shop):
     assert max(map(len, text.splitlines())) <= 80
     assert "reconcile: OK" in shop.ok("ordermq", "reconcile")
 
+    check_refund_and_return(shop, ORDERS[0])
+    shop.wait_at_rest()
+    detail = shop.json("ordermq", "order", "show", ORDERS[0].order_id)
+    assert [each["state"] for each in detail["refunds"]] == ["refunded", "returned"]
+    assert detail["order"]["refunded_minor"] == 125
+    assert "paid back  1.25" in shop.ok("ordermq", "order", "show", ORDERS[0].order_id)
+    assert "reconcile: OK" in shop.ok("ordermq", "reconcile")
+
+
+def check_refund_and_return(shop, order):
+    """Pay an amount back, and take a unit back, each asked for twice."""
+    refund = ("ordermq", "order", "refund", order.order_id, "--amount", "1.25", "--reason", "late")
+    assert "refund 1 of 1.25 EUR would be under way" in shop.ok(*refund, "--dry-run")
+    assert "refund 1 of 1.25 EUR is under way" in shop.ok(*refund)
+    assert "nothing was changed" in shop.ok(*refund)
+    unit = ("--line", "1", "--quantity", "1", "--no-refund", "--reason", "broken")
+    returned = shop.json("ordermq", "order", "return", order.order_id, *unit)
+    assert (returned["refund_no"], returned["amount_minor"]) == (2, 0)
+    assert returned["restocked"] == {order.items[0].product_id: 1}
+    assert shop.json("ordermq", "order", "return", order.order_id, *unit)["is_duplicate"]
+    too_much = shop.run(*refund[:4], "--line", "1", "--quantity", "99", "--reason", "x")
+    assert (too_much.returncode, "are left" in too_much.stderr) == (65, True)
+    alone = shop.run(*refund[:4], "--line", "1", "--reason", "x")
+    assert (alone.returncode, "each --line needs one --quantity" in alone.stderr) == (64, True)
+    subjects = {each["action"]: each["subject"] for each in shop.lines("ordermq", "actions")}
+    assert subjects["order.refund"] == subjects["order.return"] == f"order {order.order_id}"
+    assert subjects["stock.restock"] == f"product {order.items[0].product_id}"
+
 
 def test_running_a_file_again_places_nothing_twice_and_counts_add_up(shop):
     bad = b'{"order_id": "half"\n'
