@@ -226,7 +226,8 @@ class ExternalWorker(HandlingWorker):
         start_by_s = monotonic_s() + self._settings.lease_s / 2
         with self._settler.session.transaction(traces=traces_of(messages)) as tx:
             leased = self._held.take(tx, messages)
-            duplicates = self._drop_settled(tx, messages)
+            duplicates = leased.settled
+            self._drop(tx, [each for each in messages if each.message_id in duplicates])
             unsettled = [each for each in messages if each.message_id not in duplicates]
             ours, refused = _refuse(unsettled, leased, dead_reason(preparation.before))
             ready, alone = self._begin_resumed(tx, ours, leased)
@@ -245,13 +246,10 @@ class ExternalWorker(HandlingWorker):
             self._forget(preparation.left, message)
         self._settle_outcomes(outcomes, preparation.left)
 
-    def _drop_settled(self, tx: StoreTransaction, messages: Sequence[Readable]) -> set[str]:
-        """Give up all that is held for messages the inbox knows as settled; return their ids (EXT4)."""
-        settled = inbox.settled(tx, self._settler.queue, [each.key for each in messages])
-        duplicates = [each for each in messages if each.message_id in settled]
+    def _drop(self, tx: StoreTransaction, duplicates: Sequence[Readable]) -> None:
+        """Give up all that is held for messages the inbox knows as settled (EXT4)."""
         self._held.release(tx, duplicates)
         starts.forget_settled(tx, self._settler.queue, duplicates)
-        return settled
 
     def _begin_resumed(
         self, tx: StoreTransaction, messages: Sequence[Readable], leased: Leases

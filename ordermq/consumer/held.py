@@ -25,7 +25,8 @@ class HeldLeases:
     def take(self, tx: StoreTransaction, messages: Sequence[Received]) -> leases.Leases:
         """Take the leases that are free, have run out, or are ours already.
 
-        One under which a call is under way counts as foreign: the message was delivered again.
+        One under which a call is under way counts as foreign: the message was delivered again. The
+        result says too which of the messages the inbox knows as settled (EXT4).
         """
         ids = [each.message_id for each in messages if each.message_id not in self._called]
         again = leases.retake(
@@ -33,13 +34,17 @@ class HeldLeases:
             owner=self._owner, lease_s=self._lease_s,
         )  # fmt: skip
         free = [each for each in ids if each not in again]
-        taken = leases.take(tx, self._queue, free, owner=self._owner, lease_s=self._lease_s)
+        taken = leases.take(
+            tx, self._queue, free,
+            owner=self._owner, lease_s=self._lease_s, asked=[each.key for each in messages],
+        )  # fmt: skip
         self._held |= dict.fromkeys(taken.fresh, False) | dict.fromkeys(taken.resumed, True)
         called = self._called.intersection(each.message_id for each in messages)
         return leases.Leases(
             fresh=taken.fresh | {each for each in again if not self._held[each]},
             resumed=taken.resumed | {each for each in again if self._held[each]},
             foreign_s=taken.foreign_s | dict.fromkeys(called, self._call_timeout_s),
+            settled=taken.settled,
         )
 
     def release(self, tx: StoreTransaction, messages: Iterable[Received]) -> None:

@@ -15,6 +15,7 @@ Invariants
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from ordermq.store.arrays import array_of
 from ordermq.store.transaction import StoreTransaction
@@ -41,7 +42,6 @@ _COMPLETE = """
     ON CONFLICT (queue, message_id) DO UPDATE
        SET hop = greatest(seen.hop, excluded.hop), outcome = 'done', settled_at = now()
      WHERE seen.outcome <> 'done'
-    RETURNING message_id
 """
 
 _REOPEN = """
@@ -51,23 +51,18 @@ _REOPEN = """
 
 _LAST_HOP = "SELECT hop FROM ordermq.inbox WHERE queue = %s AND message_id = %s"
 
-_SETTLED = """
-    SELECT i.message_id
-      FROM ordermq.inbox AS i
-      JOIN unnest(%(message_ids)s::text[], %(hops)s::int[]) AS v (message_id, hop)
-        ON i.queue = %(queue)s AND i.message_id = v.message_id
-     WHERE i.outcome = 'done' OR i.hop >= v.hop
-"""
-
 
 def settle(tx: StoreTransaction, queue: str, messages: Sequence[tuple[str, int]], outcome: str) -> set[str]:
     """Record ``(message_id, hop)`` as settled; return the ids that were not settled before."""
-    return _found(_SETTLE, tx, queue, messages, outcome)
+    if not messages:
+        return set()
+    return {row[0] for row in tx.fetch_all(*_statement(_SETTLE, queue, messages, outcome))}
 
 
-def complete(tx: StoreTransaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:
-    """Record the leased messages as done; return the ids that were not done before."""
-    return _found(_COMPLETE, tx, queue, messages, "done")
+def complete(tx: StoreTransaction, queue: str, messages: Sequence[tuple[str, int]]) -> None:
+    """Record the leased messages as done."""
+    if messages:
+        tx.write(*_statement(_COMPLETE, queue, messages, "done"))
 
 
 def reopen(tx: StoreTransaction, queue: str, message_id: str, hop: int) -> None:
@@ -81,20 +76,12 @@ def last_hop(tx: StoreTransaction, queue: str, message_id: str) -> int:
     return int(row[0]) if row else -1
 
 
-def settled(tx: StoreTransaction, queue: str, messages: Sequence[tuple[str, int]]) -> set[str]:
-    """Return the ids of ``messages`` that need no more work. Locks nothing."""
-    return _found(_SETTLED, tx, queue, messages)
-
-
-def _found(
-    sql: str, tx: StoreTransaction, queue: str, messages: Sequence[tuple[str, int]], outcome: str = ""
-) -> set[str]:
-    if not messages:
-        return set()
+def _statement(
+    sql: str, queue: str, messages: Sequence[tuple[str, int]], outcome: str
+) -> tuple[str, dict[str, Any]]:
     message_ids, hops = zip(*sorted(messages), strict=True)
-    params = {
+    rows = _ROW if len(messages) == 1 else _ROWS
+    return sql.format(rows=rows), {
         "queue": queue, "outcome": outcome, "message_ids": array_of(message_ids), "hops": array_of(hops),
         "message_id": message_ids[0], "hop": hops[0],
     }  # fmt: skip
-    sql = sql.format(rows=_ROW if len(messages) == 1 else _ROWS)
-    return {row[0] for row in tx.fetch_all(sql, params)}

@@ -8,23 +8,11 @@ lease that has run out; its handler then knows that a call may have been made.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ordermq.store.arrays import array_of
 from ordermq.store.transaction import StoreTransaction
 
-# Leases that are held are left out before the insertion. A conflict would lock their rows even
-# without changing them, and the transaction that completes a message locks the inbox first.
-_TAKE = """
-    INSERT INTO ordermq.leases AS lease (queue, message_id, owner, lease_until)
-    SELECT * FROM (VALUES %s) AS wanted (queue, message_id, owner, lease_until)
-     WHERE NOT EXISTS (
-        SELECT FROM ordermq.leases AS held
-         WHERE held.queue = wanted.queue AND held.message_id = wanted.message_id AND held.lease_until >= now()
-     )
-    ON CONFLICT (queue, message_id) DO UPDATE
-       SET owner = excluded.owner, lease_until = excluded.lease_until
-     WHERE lease.lease_until < now()
-    RETURNING message_id, (xmax <> 0)
-"""
-_TAKE_TEMPLATE = "(%s, %s, %s, now() + %s * interval '1 second')"
+# Migration 0012 has the function.
+_TAKE = "SELECT kind, message_id, left_s FROM ordermq.take_leases(%s, %s, %s, %s, %s, %s)"
 
 _RETAKE = """
     UPDATE ordermq.leases SET lease_until = now() + %s * interval '1 second'
@@ -38,26 +26,43 @@ _LEFT = """
 
 
 class Leases(NamedTuple):
-    """The result of ``take``: ids taken, ids taken over, and the seconds left on leases of others."""
+    """The result of ``take``: ids taken, taken over, settled, and the seconds left on leases of others."""
 
     fresh: set[str]
     resumed: set[str]
     foreign_s: dict[str, float]
+    settled: set[str]
 
 
 def take(
-    tx: StoreTransaction, queue: str, message_ids: Sequence[str], *, owner: str, lease_s: float
+    tx: StoreTransaction,
+    queue: str,
+    message_ids: Sequence[str],
+    *,
+    owner: str,
+    lease_s: float,
+    asked: Sequence[tuple[str, int]] = (),
 ) -> Leases:
-    """Take the leases that are free or have run out, for ``lease_s`` seconds."""
-    rows = [(queue, message_id, owner, lease_s) for message_id in sorted(message_ids)]
-    taken: dict[str, bool] = dict(tx.fetch_values(_TAKE, rows, template=_TAKE_TEMPLATE))
-    others = [message_id for message_id in message_ids if message_id not in taken]
-    foreign = left(tx, queue, others)
-    return Leases(
-        fresh={message_id for message_id, resumed in taken.items() if not resumed},
-        resumed={message_id for message_id, resumed in taken.items() if resumed},
-        foreign_s={message_id: foreign.get(message_id, 0.0) for message_id in others},
-    )
+    """Take the leases that are free or have run out, for ``lease_s`` seconds.
+
+    ``settled`` are those of ``asked``, (message_id, hop), that the inbox knows after that as settled.
+    """
+    ids, hops = ([key[0] for key in asked], [key[1] for key in asked])
+    taken = Leases(set(), set(), {}, set())
+    wanted = array_of(sorted(message_ids))
+    for kind, message_id, left_s in tx.fetch_all(
+        _TAKE, (queue, wanted, owner, lease_s, array_of(ids), array_of(hops))
+    ):
+        match kind:
+            case "fresh":
+                taken.fresh.add(message_id)
+            case "resumed":
+                taken.resumed.add(message_id)
+            case "foreign":
+                taken.foreign_s[message_id] = left_s
+            case _:
+                taken.settled.add(message_id)
+    return taken
 
 
 def retake(

@@ -855,6 +855,7 @@ def test_a_duplicate_that_arrives_as_its_message_is_settled_is_not_called_again(
     with other.transaction() as tx:
         inbox.complete(tx, "call", [("o00000", 0)])
         leases.release(tx, "call", ["o00000"], "another")
+        tx.execute("SELECT 1")  # sends what is held back
         rig.consumer("call")
         rig.publish("call", *probes(2))
         wait_for_lock(rig)

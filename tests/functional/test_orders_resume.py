@@ -11,6 +11,7 @@ from ordermq.shop.resolve import resolve_order
 from ordermq.shop.resume import Found, resume_orders, senders
 from ordermq.store import dead_letters, inbox
 from ordermq.task import DONE, Claim
+from tests.support.inbox import settled
 from tests.support.shop import an_order, open_shop
 
 HOUR_S = 3600.0
@@ -116,8 +117,8 @@ def test_a_step_whose_message_is_done_is_sent_anew_once_and_ends(shop):
     assert outbox(shop) == [("o-1:2:payment", "CapturePayment", 1, 4, 0)]
     # What is under way of an earlier hop stays settled; the new one is done once.
     key = "o-1:2:payment"
-    assert in_transaction(shop, inbox.settled, "payment", [(key, 3)]) == {key}
-    assert in_transaction(shop, inbox.settled, "payment", [(key, 4)]) == set()
+    assert in_transaction(shop, settled, "payment", [(key, 3)]) == {key}
+    assert in_transaction(shop, settled, "payment", [(key, 4)]) == set()
     assert in_transaction(shop, inbox.settle, "payment", [(key, 4)], "done") == {key}
 
 
@@ -149,7 +150,7 @@ def test_a_dead_letter_that_can_never_be_replayed_keeps_no_order_from_being_resu
     in_transaction(shop, dead_letters.keep, "payment", [(broken, shop.lost.body, "MalformedMessage")])
     (answer,) = resume(shop)
     assert answer.found is Found.SENT
-    assert in_transaction(shop, inbox.settled, "payment", [("o-1:2:payment", answer.hop)]) == set()
+    assert in_transaction(shop, settled, "payment", [("o-1:2:payment", answer.hop)]) == set()
 
 
 def test_the_replay_of_a_message_that_no_handler_could_read_is_not_taken_for_one_settled_before(shop):

@@ -13,6 +13,7 @@ from ordermq.observe import trace
 from ordermq.store import Session, dead_letters, inbox, leases, migrate, retention, starts
 from ordermq.store.retention import START, Table
 from ordermq.store.starts import Started
+from tests.support.inbox import settled
 
 DAY_S = 86_400.0
 AGES = RetentionSettings(inbox_s=30 * DAY_S, dead_letters_s=30 * DAY_S)
@@ -289,10 +290,10 @@ def test_a_message_that_comes_after_its_row_has_gone_is_handled_as_if_it_were_ne
     # What the age means: within it a duplicate is recognised, after it nobody can know.
     settle(session, "m", 31)
     with session.transaction() as tx:
-        assert inbox.settled(tx, "q", [("m", 0)]) == {"m"}
+        assert settled(tx, "q", [("m", 0)]) == {"m"}
     prune(session)
     with session.transaction() as tx:
-        assert inbox.settled(tx, "q", [("m", 0)]) == set()
+        assert settled(tx, "q", [("m", 0)]) == set()
         assert inbox.settle(tx, "q", [("m", 0)], "done") == {"m"}
 
 

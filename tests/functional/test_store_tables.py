@@ -41,6 +41,7 @@ from ordermq.store.outgoing import COLUMNS, OutboxRow, values
 from ordermq.store.starts import Started
 from ordermq.store.transaction import MANY_ROWS
 from ordermq.testing import wait_until
+from tests.support.inbox import settled
 
 WAITS = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
@@ -83,7 +84,7 @@ def test_a_hop_is_settled_once_and_a_later_hop_again_until_one_is_done(session):
     assert settle(1, "done") == set()
     assert settle(3, "done") == {"m"}
     assert settle(4, "done") == set()
-    assert in_transaction(session, inbox.settled, "q", [("m", 9), ("other", 0)]) == {"m"}
+    assert in_transaction(session, settled, "q", [("m", 9), ("other", 0)]) == {"m"}
 
 
 def test_two_queues_know_nothing_of_each_other(session):
@@ -94,8 +95,8 @@ def test_two_queues_know_nothing_of_each_other(session):
 def test_a_leased_result_counts_although_its_message_was_postponed(session):
     """EXT3: what happened outside is a fact."""
     in_transaction(session, inbox.settle, "q", [("m", 0)], "postponed")
-    assert in_transaction(session, inbox.complete, "q", [("m", 0)]) == {"m"}
-    assert in_transaction(session, inbox.complete, "q", [("m", 0)]) == set()
+    for _ in range(2):
+        in_transaction(session, inbox.complete, "q", [("m", 0)])
     assert in_transaction(session, inbox.settle, "q", [("m", 1)], "done") == set()
 
 
@@ -338,6 +339,25 @@ def test_a_lease_is_one_owners_until_it_is_released_or_runs_out(session):
     in_transaction(session, leases.release, "q", ["m"], "a")
     assert take("b", lease_s=-1.0).fresh == {"m"}
     assert take("c").resumed == {"m"}
+
+
+READ_BY_KEY = """
+    SELECT pg_stat_get_xact_tuples_returned('ordermq.inbox_pkey'::regclass),
+           pg_stat_get_xact_tuples_returned('ordermq.leases_pkey'::regclass)
+"""
+
+
+def test_who_takes_leases_reads_no_other_rows_though_there_were_none_when_it_was_planned(session):
+    keys = [(f"m{n}", 0) for n in range(500)]
+    in_transaction(session, leases.take, "q", ["first"], owner="a", lease_s=30.0, asked=keys[:1])
+    in_transaction(session, leases.take, "q", [key[0] for key in keys], owner="b", lease_s=30.0)
+    in_transaction(session, inbox.settle, "q", keys, "done")
+    with session.transaction() as tx:
+        before = tx.fetch_one(READ_BY_KEY)
+        taken = leases.take(tx, "q", ["m1", "n"], owner="a", lease_s=30.0, asked=[*keys[:3], ("n", 0)])
+        after = tx.fetch_one(READ_BY_KEY)
+    assert (taken.fresh, taken.foreign_s.keys(), taken.settled) == ({"n"}, {"m1"}, {"m0", "m1", "m2"})
+    assert [now - then for now, then in zip(after, before, strict=True)] == [3, 2]
 
 
 def test_of_two_who_take_a_lease_at_the_same_moment_one_has_it(session, database_settings):

@@ -389,13 +389,13 @@ MUTATIONS = (
     ),
     # --- calls to services ---
     Mutation(
-        "lease ignored", "ordermq/store/leases.py",
-        "     WHERE lease.lease_until < now()\n",
+        "lease ignored", "ordermq/store/migrations/0012_take_leases.sql",
+        "         WHERE lease.lease_until < now()\n",
         "",
         LEASES,
     ),
     Mutation(
-        "a lease locked by an owner that finds it taken", "ordermq/store/leases.py",
+        "a lease locked by an owner that finds it taken", "ordermq/store/migrations/0012_take_leases.sql",
         "AND held.lease_until >= now()",
         "AND false",
         LEASES,
