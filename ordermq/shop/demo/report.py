@@ -96,7 +96,7 @@ class DemoReport:
             *((f"  {cause}", f"{count}") for cause, count in causes.items() if count),
             ("  of these refunded", f"{self.refunded}"),
             ("need a human's attention", f"{self.attention}"),
-            *self._told(),
+            *self._notifications(),
             ("seconds, first placed to last settled", f"{self.seconds:.1f}"),
             ("orders/s end to end", f"{self.orders_per_s:.0f}"),
             ("latency p50, placed to terminal", _ms(self.latency_ms.p50)),
@@ -122,7 +122,7 @@ class DemoReport:
     def _paid_back(self) -> list[tuple[str, str]]:
         return [("  of these paid back in part", f"{self.kinds.paid_back_in_part}")] if self.kinds else []
 
-    def _told(self) -> list[tuple[str, str]]:
+    def _notifications(self) -> list[tuple[str, str]]:
         if self.kinds is None:
             return []
         return [
