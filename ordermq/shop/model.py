@@ -23,6 +23,7 @@ from ordermq.shop.fields import MAX_AMOUNT_MINOR, check_instant, check_int, chec
 from ordermq.shop.money import is_currency
 
 MAX_ITEMS = 1000
+MAX_ATTRIBUTES = 20
 MAX_QUANTITY = 1_000_000
 
 # A colon separates the parts of a message_id, so an order_id must not hold one.
@@ -32,6 +33,7 @@ _CARD_TOKEN = re.compile(r"[!-~]{1,128}")
 _REFERENCE = re.compile(r"[!-~]{1,128}")
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f\ud800-\udfff]{1,64}@[^\s@\x00-\x1f\x7f\ud800-\udfff]{1,189}")
 _NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
+_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -117,6 +119,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     another total gets the error here, before its customer sees it. 0 is allowed.
     ``card_token`` may be missing if there is nothing to charge. ``notify`` None: by text,
     or by e-mail if the contact has an address and no phone. ``placed_at`` None means now.
+    ``attributes`` are what ``ordermq order list --where`` finds the order by; no personal data.
     """
 
     order_id: str
@@ -130,6 +133,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     adjustments: tuple[Adjustment, ...] = ()
     payment: PaidBefore | None = None
     notify: Notify | None = None
+    attributes: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         allowed = "1 to 64 of A-Z a-z 0-9 _ . - beginning with a letter or digit"
@@ -150,6 +154,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             _check_notify(self)
         if self.placed_at is not None:
             check_instant("placed_at", self.placed_at)
+        if self.attributes:
+            check_attributes(self.attributes)
+
+    def __hash__(self) -> int:
+        return hash(self.order_id)
 
     def _check_total(self) -> None:
         check_int("total_minor", self.total_minor, 0, MAX_AMOUNT_MINOR)
@@ -184,8 +193,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return a hash of what the order means: it tells an order that comes again from another with its id.
 
         The first byte is the version of the rule, which is 2: an instant counts and not the zone it is
-        written in, text counts in its composed form (NFC), lines and adjustments count in any order, and
-        a contact without any field is no contact.
+        written in, text counts in its composed form (NFC), lines, adjustments and attributes count in any
+        order, and a contact without any field is no contact.
         """
         return _VERSION_2 + _sha256(_encoder.encode(self._normalised()))
 
@@ -224,9 +233,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             items = tuple(map(_normalised_item, items))
         items = tuple(sorted(items, key=msgspec.structs.astuple))
         adjustments = self.adjustments and _normalised_adjustments(self.adjustments)
+        attributes = self.attributes and _normalised_attributes(self.attributes)
         return msgspec.structs.replace(
-            self, contact=contact, placed_at=placed_at, items=items, adjustments=adjustments
-        )
+            self, contact=contact, placed_at=placed_at, items=items, adjustments=adjustments,
+            attributes=attributes,
+        )  # fmt: skip
 
 
 def check_card_token(token: object) -> None:
@@ -262,6 +273,20 @@ def _normalised_item(item: Item) -> Item:
 def _normalised_adjustments(adjustments: tuple[Adjustment, ...]) -> tuple[Adjustment, ...]:
     composed = (msgspec.structs.replace(each, label=_composed(each.label)) for each in adjustments)
     return tuple(sorted(composed))
+
+
+def _normalised_attributes(attributes: Mapping[str, str]) -> dict[str, str]:
+    return {name: unicodedata.normalize("NFC", value) for name, value in sorted(attributes.items())}
+
+
+def check_attributes(attributes: Mapping[str, str]) -> None:
+    """Raise BadInput unless these are attributes that an order may have."""
+    if not isinstance(attributes, dict) or len(attributes) > MAX_ATTRIBUTES:
+        raise BadInput(f"attributes: not a dict of at most {MAX_ATTRIBUTES} texts by their names")
+    for name, value in attributes.items():
+        allowed = "a name of 1 to 40 of A-Z a-z 0-9 _ . - beginning with a letter"
+        check_text("attributes", name, _ATTRIBUTE, allowed)
+        check_text(f"attributes.{name}", value, _NAME, "1 to 200 characters without control characters")
 
 
 def _check_adjustments(adjustments: Sequence[Adjustment]) -> None:

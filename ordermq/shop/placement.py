@@ -1,6 +1,6 @@
 """An order as the SQL functions that place it take it: one document, or one array for each column. Pure.
 
-The functions are in the migration 0007. A customer is waiting, so a single order is one
+The functions are in the migration 0012. A customer is waiting, so a single order is one
 statement and one round trip; for it a document costs less than arrays, in Python and in SQL.
 """
 
@@ -24,7 +24,7 @@ _STATUS = str(PLACED.state.status)
 _PENDING = [str(step) for step in sorted(PLACED.state.pending)]
 
 ADD_ONE = "SELECT shop.place_order(%s, %s, %s, %s)"
-ADD_MANY = f"SELECT shop.place_orders({', '.join(['%s'] * 34)})"
+ADD_MANY = f"SELECT shop.place_orders({', '.join(['%s'] * 35)})"
 
 WHOLE_ORDER = 0
 """The line_no of adjustments that are the order's."""
@@ -82,6 +82,7 @@ class _Placement(msgspec.Struct, kw_only=True, omit_defaults=True):
     notify: Notify = Notify.TEXT
     adjustments: list[tuple[object, ...]] | None = None
     paid_reference: str | None = None
+    attributes: dict[str, str] = {}
 
 
 def arguments_of_one(new: NewOrder, message: OutboxRow) -> tuple[object, ...]:
@@ -108,6 +109,7 @@ def arguments_of_one(new: NewOrder, message: OutboxRow) -> tuple[object, ...]:
         notify=_notify_of(order),
         adjustments=list(_adjustment_columns(order)) if order.has_adjustments else None,
         paid_reference=_paid_reference(order),
+        attributes=order.attributes,
     )
     return _encoder.encode(document).decode(), new.content_hash, event.body, message.body
 
@@ -132,6 +134,7 @@ def arguments_of_many(new: Sequence[NewOrder]) -> tuple[object, ...]:
         *arrays_of(items),
         *arrays_of([each.event() for each in new]),
         *(arrays_of(adjustments) if adjustments else _NO_ADJUSTMENTS),
+        _attributes_of([each.order for each in new]),
     )
 
 
@@ -168,6 +171,13 @@ def _order_columns(new: NewOrder) -> tuple[object, ...]:
         _paid_reference(order), _card_token(order), contact.phone, contact.email,
         contact.name,
     )  # fmt: skip
+
+
+def _attributes_of(orders: Sequence[Order]) -> str | None:
+    """Return the array of the orders' attributes as JSON; None if none has any."""
+    if not any(order.attributes for order in orders):
+        return None
+    return array_of([_encoder.encode(order.attributes).decode() for order in orders])
 
 
 def _item_columns(item: Item) -> tuple[object, ...]:

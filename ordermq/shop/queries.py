@@ -4,7 +4,8 @@ They return frozen dataclasses of plain types, ready to be shown as a table or a
 None of them holds personal data.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -35,6 +36,7 @@ class OrderRow:
     notify: str
     refunded_minor: int
     due_until: datetime | None
+    attributes: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +191,34 @@ class Latency:
 
 _ORDER = """order_id, customer_id, status, pending, version, currency, total_minor, attention_reason,
     placed_at, accepted_at, updated_at, terminal_at, traceparent, charge, notify, refunded_minor,
-    due_until"""
+    due_until, attributes"""
+
+_FIRST_LOOK = 10_000  # orders
 
 _GET = f"SELECT {_ORDER} FROM shop.orders WHERE order_id = %s"  # noqa: S608 # _ORDER is a constant
 
-_LIST = f"""
-    SELECT {_ORDER} FROM shop.orders
-     WHERE (%(status)s::text IS NULL OR status = %(status)s)
+# psycopg2 writes the values into the statement, so the planner sees which conditions there are.
+_CHOSEN = """(%(status)s::text IS NULL OR status = %(status)s)
        AND (NOT %(attention)s OR attention_reason IS NOT NULL)
-     ORDER BY updated_at DESC, order_id LIMIT %(limit)s
+       AND (%(attributes)s::jsonb IS NULL OR attributes <> '{}' AND attributes @> %(attributes)s::jsonb)"""
+
+_LIST = f"""
+    SELECT {_ORDER} FROM shop.orders WHERE {_CHOSEN}
+     ORDER BY accepted_at DESC, order_id LIMIT %(limit)s
+"""  # noqa: S608 # as above
+
+# Of attributes that many orders have, the newest are found among the newest orders; of those that few have,
+# by the index of attributes. The planner cannot know which of the two they are.
+_NEWEST = f"""
+    SELECT {_ORDER} FROM (SELECT * FROM shop.orders
+                           ORDER BY accepted_at DESC, order_id LIMIT {_FIRST_LOOK}) AS newest
+     WHERE {_CHOSEN} ORDER BY accepted_at DESC, order_id LIMIT %(limit)s
+"""  # noqa: S608 # as above
+
+_BY_ATTRIBUTES = f"""
+    WITH found AS MATERIALIZED (
+        SELECT {_ORDER} FROM shop.orders WHERE {_CHOSEN})
+    SELECT {_ORDER} FROM found ORDER BY accepted_at DESC, order_id LIMIT %(limit)s
 """  # noqa: S608 # as above
 
 # An order is accepted before it is updated, so the condition on accepted_at loses none. It has an index.
@@ -332,11 +353,25 @@ def show(order_id: str, tx: Transaction, *, queues: Sequence[str]) -> OrderDetai
 
 
 def select(
-    tx: Transaction, *, status: Status | None = None, attention: bool = False, limit: int = 100
+    tx: Transaction,
+    *,
+    status: Status | None = None,
+    attention: bool = False,
+    attributes: Mapping[str, str] | None = None,
+    limit: int = 100,
 ) -> list[OrderRow]:
-    """Return orders, the last changed first; if asked only those in a status, or that need a person."""
-    params = {"status": status, "attention": attention, "limit": limit}
-    return [OrderRow(*row) for row in tx.fetch_all(_LIST, params)]
+    """Return orders, the last accepted first; if asked only those in a status, or that need a person.
+
+    ``attributes``: only orders that have all of these.
+    """
+    wanted = json.dumps(attributes) if attributes else None
+    params = {"status": status, "attention": attention, "attributes": wanted, "limit": limit}
+    if not attributes:
+        return [OrderRow(*row) for row in tx.fetch_all(_LIST, params)]
+    found = tx.fetch_all(_NEWEST, params)
+    if len(found) < limit:
+        found = tx.fetch_all(_BY_ATTRIBUTES, params)
+    return [OrderRow(*row) for row in found]
 
 
 def stuck(tx: Transaction, *, older_than_s: float, limit: int = 100) -> list[StuckRow]:

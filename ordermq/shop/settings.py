@@ -136,6 +136,11 @@ class ShopSettings:
         "country of phone numbers without a country code, such as DE; empty: they are sent as they are",
         shape=Shape("two capital letters of ISO 3166, or empty", r"([A-Z]{2})?"),
     )
+    filters: tuple[str, ...] = setting(
+        (),
+        'saved filters of orders, each a name, a colon and options of "ordermq order list", such as '
+        '"acme: --where merchant=acme --attention"',
+    )
     stuck_after_s: float = setting(
         600.0,
         "ordermq_orders_stuck counts orders to which nothing happened for this long",

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from ordermq.clock import utc_now
-from ordermq.errors import OrderNotFound
-from ordermq.shop import Status, cancel_order, queries
+from ordermq.errors import OrderConflict, OrderNotFound
+from ordermq.shop import Status, cancel_order, place_order, place_orders, queries
 from tests.support.shop import QUEUES, an_order, open_shop
 
 
@@ -30,9 +30,38 @@ def tx(shop):
         yield tx
 
 
-def test_orders_are_listed_by_status_the_last_changed_first(tx):
+def test_orders_are_listed_by_status_the_last_accepted_first(tx):
     assert {row.order_id for row in queries.select(tx, status=Status.RESERVED)} == {"o-1", "o-2"}
-    assert [row.order_id for row in queries.select(tx, limit=2)] == ["o-3", "o-dead"]
+    assert [row.order_id for row in queries.select(tx, limit=2)] == ["o-dead", "o-1"]
+
+
+def test_orders_are_found_by_all_of_their_attributes_placed_one_by_one_or_many(shop, monkeypatch):
+    attributes = {"merchant": "acme", "channel": 'a"p\\p, {ü}'}
+    with shop.session.transaction() as tx:
+        place_order(an_order("one", attributes=attributes), tx)
+    with shop.session.transaction() as tx:
+        place_orders([an_order("many-1", attributes=attributes), an_order("many-2")], tx)
+        place_orders([an_order("many-3", attributes={"merchant": "acme", "channel": "web"})], tx)
+    for first_look in (10_000, 1):  # among the newest orders, and by the index
+        monkeypatch.setattr(queries, "_NEWEST", queries._NEWEST.replace("LIMIT 10000", f"LIMIT {first_look}"))
+
+        def found(limit=100, **wanted):
+            with shop.session.transaction() as tx:
+                return [row.order_id for row in queries.select(tx, limit=limit, **wanted)]
+
+        assert found(attributes={"merchant": "acme"}) == ["many-1", "many-3", "one"]
+        assert found(attributes={"merchant": "acme"}, limit=1) == ["many-1"]
+        assert found(attributes=attributes) == ["many-1", "one"]
+        assert found(attributes={"merchant": "acm"}) == []
+        assert found(attributes={"merchant": "acme"}, status=Status.RESERVED) == []
+        assert found(attributes={"merchant": "acme"}, attention=True) == []
+    with shop.session.transaction() as tx:
+        assert queries.show("one", tx, queues=QUEUES).order.attributes == attributes
+        assert queries.show("many-2", tx, queues=QUEUES).order.attributes == {}
+        again = place_order(an_order("one", attributes=dict(reversed(attributes.items()))), tx)
+        assert again.is_duplicate
+        with pytest.raises(OrderConflict):
+            place_order(an_order("one"), tx)
 
 
 def test_orders_that_need_attention_are_listed_with_the_reason(tx):

@@ -1,7 +1,7 @@
 """``ordermq order``: the state of orders, and what a person may do about one."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,7 @@ from ordermq.cli.output import at_most, seconds, shortened, write, write_json, w
 from ordermq.cli.run import EXIT_CODES
 from ordermq.shop import Cancelled, Status, cancel_order, queries
 from ordermq.shop.by_hand import RefundedByHand, refunded_by_hand
+from ordermq.shop.cli.choosing import OrderFilter, saved_filter, where
 from ordermq.shop.cli.paying import pay, reopen
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.refunding import refund, return_
@@ -23,6 +24,7 @@ from ordermq.shop.history import why_cancelled
 from ordermq.shop.money import written
 from ordermq.shop.queries import NotificationRow, OrderDetail
 from ordermq.shop.resolve import Resolved, resolve_order
+from ordermq.shop.settings import SECTION
 from ordermq.store import StoreTransaction, actions
 
 
@@ -68,7 +70,8 @@ def show(order_id: str, as_json: bool, config_path: str | None) -> None:
     epilog=f"""\b
 Examples:
   ordermq order list --state paid
-  ordermq order list --attention --json | jq -r .order_id
+  ordermq order list --where merchant=acme --where channel=app
+  ordermq order list --filter acme --attention --json | jq -r .order_id
 
 {EXIT_CODES}""",
 )
@@ -76,6 +79,14 @@ Examples:
     "--state", type=click.Choice([each.value for each in Status]), help="Only orders in this state."
 )
 @click.option("--attention", is_flag=True, help="Only orders that need a person.")
+@where
+@click.option(
+    "--filter",
+    "filter_",
+    type=text,
+    metavar="NAME",
+    help="Only orders that the setting shop.filters describes under this name.",
+)
 @limit
 @as_json
 @common
@@ -83,17 +94,30 @@ def list_(
     *,
     state: str | None,
     attention: bool,
+    where: Sequence[tuple[str, str]],
+    filter_: str | None,
     limit: int,
     as_json: bool,
     config_path: str | None,
 ) -> None:
-    """List orders, the latest change first.
+    """List orders, the last accepted first.
+
+    --where finds orders by an attribute that the shop gave them when it placed them, see
+    docs/order-files.md; given several times, an order must have all of them. A saved filter
+    is one name and options of this command, and other options come on top.
 
     JSON lines: one object for each order.
     """
-    with load_shop(config_path).session("ordermq order").transaction() as tx:
+    program = load_shop(config_path)
+    saved = saved_filter(program.loaded.section(SECTION).filters, filter_) if filter_ else OrderFilter()
+    wanted = saved.and_also(state, attention=attention, where=where)
+    with program.session("ordermq order").transaction() as tx:
         rows = queries.select(
-            tx, status=Status(state) if state else None, attention=attention, limit=limit + 1
+            tx,
+            status=Status(wanted.state) if wanted.state else None,
+            attention=wanted.attention,
+            attributes=dict(wanted.where),
+            limit=limit + 1,
         )
     rows = at_most(limit, rows)
     if as_json:
@@ -300,6 +324,8 @@ def _head(detail: OrderDetail) -> Iterator[str]:
         yield f"shipment   {detail.shipment_number}"
     if detail.points is not None:
         yield f"points     {detail.points}"
+    for name, value in sorted(order.attributes.items()):
+        yield f"attribute  {name}={shortened(value, 60)}"
 
 
 def _notification(row: NotificationRow) -> tuple[Any, ...]:
