@@ -106,7 +106,10 @@ def test_every_value_of_an_order_stands_in_its_own_column(shop, place):
                    placed_at
               FROM shop.orders
         """)
-        lines = tx.fetch_all("TABLE shop.order_items ORDER BY line_no")
+        lines = tx.fetch_all(
+            "SELECT order_id, line_no, product_id, quantity, unit_price_minor, freight_minor"
+            " FROM shop.order_items ORDER BY line_no"
+        )
         contacts = tx.fetch_all("TABLE shop.contacts")
         events = tx.fetch_all("SELECT order_id, version, type, step FROM shop.order_events")
         traces = tx.fetch_all(
@@ -151,7 +154,10 @@ INSTANTS_AND_SPANS = """
       FROM shop.orders AS o JOIN shop.order_events AS e USING (order_id)
       JOIN ordermq.outbox AS m ON m.correlation_id = order_id
 """
-OF_EACH_ROW = {"content_sha256", "outbox_id", "accepted_at", "updated_at", "occurred_at", "first_called_at"}
+OF_EACH_ROW = {
+    "content_sha256", "outbox_id", "available_at", "accepted_at", "updated_at", "occurred_at",
+    "first_called_at",
+}  # fmt: skip
 
 
 def written(shop, table):
