@@ -51,11 +51,11 @@ def bench(
     svg: Path | None,
     is_list: bool,
 ) -> None:
-    """Measure the cases NAMES, or all; exit 1 if a target was missed or a sample failed."""
-    wanted = _wanted(" ".join(names).split())
+    """Measure the cases NAMES, or most of them; exit 1 if a target was missed or a sample failed."""
     if is_list:
-        _describe(wanted)
+        _describe(CASES)
         return
+    wanted = _wanted(" ".join(names).split())
     build.mkdir(exist_ok=True)
     outcomes: list[Outcome] = []
     found: dict[str, Any] = {}
@@ -91,7 +91,8 @@ def _say(text: str) -> None:
 
 def _describe(cases: list[Case]) -> None:
     for case in cases:
-        click.echo(f"{case.name}: {case.what}; {case.n} messages a sample")
+        alone = "; only if it is named" if case.by_name_only else ""
+        click.echo(f"{case.name}: {case.what}; {case.n} messages a sample{alone}")
         for contender in case.contenders:
             click.echo(f"  {contender.name:<30}{contender.settings}")
         for target in case.targets:
@@ -102,7 +103,7 @@ def _wanted(names: list[str]) -> list[Case]:
     known = {case.name: case for case in CASES}
     if unknown := [name for name in names if name not in known]:
         raise click.BadParameter(f"{', '.join(unknown)}: known are {', '.join(known)}", param_hint="CASE")
-    return [known[name] for name in names or known]
+    return [known[name] for name in names] or [case for case in CASES if not case.by_name_only]
 
 
 if __name__ == "__main__":

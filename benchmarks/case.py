@@ -57,7 +57,7 @@ class Case:
     """Contenders by turns. ``n`` is how many messages a sample takes, ``smoke_n`` in a test of the case.
 
     ``units`` names the unit of a suffix that differs from ``unit``. ``rounds`` is for what takes
-    too long to repeat, or says the same each time.
+    too long to repeat, or says the same each time. ``by_name_only``: no part of a run of all cases.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Case:
     targets: Sequence[Target] = ()
     units: Mapping[str, str] = field(default_factory=dict)
     rounds: int | None = None
+    by_name_only: bool = False
 
     def unit_of(self, key: str) -> str:
         """Return the unit of a figure, by its whole name."""

@@ -79,6 +79,12 @@ class Processes:
             self.kill(process)
         self._folder.cleanup()
 
+    def cpu_s(self) -> float:
+        """Return the processor time of all that run here, and of broker and database, so far, in seconds."""
+        servers = (self.ground.stack.broker.process, self.ground.stack.postgres.process)
+        trees = [each.tree() for each in (*self._running, *servers)]
+        return sum(_cpu_s(each.pid, with_ended=True) for tree in trees for each in tree)
+
     def kill(self, process: MeasuredProcess) -> None:
         """End a process and all that it has started, at once."""
         process.kill()
@@ -142,13 +148,16 @@ class Processes:
             raise ProgramFailed(f"{exc}\n{said}") from exc
 
 
-def _cpu_s(pid: int) -> float:
-    """Return the processor time one process has used so far, in seconds; 0 if it is gone."""
+def _cpu_s(pid: int, *, with_ended: bool = False) -> float:
+    """Return the processor time one process has used so far, in seconds; 0 if it is gone.
+
+    ``with_ended`` adds that of its children that have ended.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    return sum(map(int, fields[11 : 15 if with_ended else 13])) / _TICKS_PER_S
 
 
 def _resident_mb(pid: int) -> float:

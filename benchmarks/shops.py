@@ -4,16 +4,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-from benchmarks.case import Wrong
+from benchmarks.case import Missing, Wrong
 from benchmarks.ground import Ground
 from benchmarks.processes import Processes
+from benchmarks.programs.postgres_shop import START_LOCK
 from ordermq.shop.stock import load_stock
 from ordermq.store import Session
 
 WARM_UP = 20
 WARM_SEED, SEED = 1, 2
+_PARTS = 2  # processes of PostgreSQL alone
 
 _HANDLERS = "benchmarks.programs.shop"
 _QUEUES = ("inventory", "payment", "notify", "points", "shipping")
@@ -24,6 +27,18 @@ CELERY = (
 )
 DRAMATIQ = (
     "confirm_delivery, quorum queues (programs/dramatiq_app.py); 2 processes, 8 threads each, all queues"
+)
+PGMQ = (
+    "no broker, no inbox, no retries: read, the shop's handlers, send and delete in one transaction"
+    " (programs/pgmq_shop.py); a process a queue, 200 messages a read"
+)
+POSTGRES_ALONE = (
+    "no queue at all: the shop's handlers, a transaction a step and 200 orders (programs/postgres_shop.py);"
+    " 2 processes"
+)
+DBOS = "no broker: an order is a workflow of five steps (programs/dbos_shop.py); 2 processes"
+PROCRASTINATE = (
+    "no broker: a job a step (programs/procrastinate_shop.py); 2 processes, 8 jobs at once each, all queues"
 )
 
 
@@ -136,11 +151,97 @@ def dramatiq_shop(ground: Ground) -> Iterator[Shop]:
         yield shop
 
 
+@contextmanager
+def pgmq_shop(ground: Ground) -> Iterator[Shop]:
+    install = _optional("pgmq.install")
+    with _shop(ground, "pgmq") as shop:
+        with shop.session.transaction() as tx:
+            tx.execute(install.get_embedded_install_sql())
+            for queue in _QUEUES:
+                tx.fetch_all("SELECT pgmq.create(%s)", (queue,))
+        for queue in _QUEUES:
+            shop.processes.start_module(queue, "benchmarks.programs.pgmq_shop", queue)
+        _warm_up(shop)
+        yield shop
+
+
+@contextmanager
+def postgres_shop(ground: Ground) -> Iterator[Shop]:
+    with _shop(ground, "") as shop:
+        alone = PostgresAlone(shop.processes, shop.peer, shop.session)
+        _warm_up(alone)
+        yield alone
+
+
+@contextmanager
+def procrastinate_shop(ground: Ground) -> Iterator[Shop]:
+    _optional("procrastinate")
+    with _shop(ground, "procrastinate") as shop:
+        app = ("procrastinate", "--app=benchmarks.programs.procrastinate_shop.app")
+        schema = shop.processes.start_module("schema", *app, "schema", "--apply", is_lasting=False)
+        shop.processes.wait_ended(schema, 60.0)
+        for number in range(2):
+            shop.processes.start_module(
+                f"worker-{number}", *app, "worker", "--concurrency", "8", "--delete-jobs", "successful"
+            )
+        _warm_up(shop)
+        yield shop
+
+
+@contextmanager
+def dbos_shop(ground: Ground) -> Iterator[Shop]:
+    _optional("dbos")
+    with _shop(ground, "dbos") as shop:
+        for number in range(2):
+            process = shop.processes.start_module(
+                "dbos", "benchmarks.programs.dbos_shop", executor=str(number)
+            )
+            # The first makes its tables.
+            shop.processes.wait(lambda log=process.log: "ready" in log.read_text(), 60.0, "DBOS is ready")
+        _warm_up(shop)
+        yield shop
+
+
+def _optional(module: str) -> Any:
+    """Return a module of the extra ``bench``. Raises Missing."""
+    try:
+        return import_module(module)
+    except ImportError as exc:
+        raise Missing(f"{exc}; pip install 'ordermq[bench]'") from exc
+
+
+class PostgresAlone(Shop):
+    """Orders without a queue: whoever takes them does their steps."""
+
+    def place_all(self, count: int, seed: int = SEED) -> None:
+        before = self.value("SELECT count(*) FROM shop.orders")
+        with self.session.transaction() as tx:
+            tx.execute("SELECT pg_advisory_xact_lock(%s)", (START_LOCK,))
+            parts = [
+                self.processes.start_module(
+                    "postgres_shop", "benchmarks.programs.postgres_shop", is_lasting=False,
+                    count=count, seed=seed, part=part, parts=_PARTS,
+                )
+                for part in range(_PARTS)
+            ]  # fmt: skip
+            waiting = "SELECT count(*) = %s FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            self.processes.wait(lambda: tx.fetch_one(waiting, (_PARTS,)) == (True,), 60.0, "both parts")
+        for each in parts:
+            self.processes.wait_ended(each, 300.0)
+        self.wait_finished(before + count)
+
+
 #: By contender: how to open its shop, and how it is configured.
 SHOPS: dict[str, tuple[Callable[[Ground], Any], str]] = {
     "ordermq": (ordermq_shop, ORDERMQ),
     "celery": (celery_shop, CELERY),
     "dramatiq": (dramatiq_shop, DRAMATIQ),
+}
+WITHOUT_BROKER: dict[str, tuple[Callable[[Ground], Any], str]] = {
+    "dbos": (dbos_shop, DBOS),
+    "procrastinate": (procrastinate_shop, PROCRASTINATE),
+    "pgmq": (pgmq_shop, PGMQ),
+    "postgres_alone": (postgres_shop, POSTGRES_ALONE),
 }
 
 

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ordermq.testing.stack.release import wanted_release
 
-_PACKAGES = ("pika", "psycopg2-binary", "celery", "dramatiq")
+_PACKAGES = ("pika", "psycopg2-binary", "celery", "dramatiq", "dbos", "procrastinate", "pgmq")
 
 
 def versions() -> str:

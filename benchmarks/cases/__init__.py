@@ -5,6 +5,7 @@ from benchmarks.cases import (
     backlog,
     consume,
     effect,
+    held,
     idle,
     latency,
     pipeline,
@@ -27,4 +28,5 @@ CASES: list[Case] = [
     backlog.CASE,
     start.CASE,
     idle.CASE,
+    held.CASE,
 ]

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.case import Case, Contender, at_least
+from benchmarks.case import Case, Contender, at_least, below
+from benchmarks.cost import UNITS, Costs
 from benchmarks.ground import Ground
-from benchmarks.shops import SHOPS
+from benchmarks.shops import SHOPS, WITHOUT_BROKER
 
 _SPAN = """
     SELECT extract(epoch FROM max(terminal_at) - min(accepted_at))::float8
@@ -15,11 +16,12 @@ _SPAN = """
 
 # Slower ones show the same rate with fewer orders.
 PEER = 3
+FAST = ("ordermq", "pgmq", "postgres_alone")
 
 
 def _contender(name: str) -> Contender:
-    opened, settings = SHOPS[name]
-    if name == "ordermq":
+    opened, settings = (SHOPS | WITHOUT_BROKER)[name]
+    if name in FAST:
         return Contender(name, _sample_of(opened, 1), settings)
     return Contender(name, _sample_of(opened, PEER), f"{settings}; n / {PEER}")
 
@@ -28,9 +30,11 @@ def _sample_of(opened: Callable[[Ground], Any], part: int) -> Callable[[Ground, 
     def sample(ground: Ground, n: int) -> Mapping[str, float]:
         n = max(1, n // part)
         with opened(ground) as shop:
+            costs = Costs(shop)
             shop.place_all(n)
+            each = costs.of_each(n)
             shop.check()
-            return {"": n / shop.value(_SPAN, "gen-2-%")}
+            return {"": n / shop.value(_SPAN, "gen-2-%"), **each}
 
     return sample
 
@@ -39,9 +43,14 @@ CASE = Case(
     name="pipeline",
     what="orders from the first placed to the last completed: stock, payment, then SMS, points and shipment",
     unit="orders/s",
+    units=UNITS,
     n=3_000,
     smoke_n=40,
     rounds=3,
-    contenders=[_contender(name) for name in SHOPS],
-    targets=[at_least(3, "ordermq", "celery", "dramatiq")],
+    contenders=[_contender(name) for name in SHOPS | WITHOUT_BROKER],
+    targets=[
+        at_least(3, "ordermq", "celery", "dramatiq"),
+        at_least(0.5, "ordermq", "postgres_alone"),
+        below(10.5, "ordermq_wal", "kB an order"),
+    ],
 )

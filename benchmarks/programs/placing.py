@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from benchmarks.programs import pgmq_shop
+from benchmarks.programs.direct import Database
 from benchmarks.programs.peer_steps import Shop
 from ordermq.config.settings import DatabaseSettings, Secret
 from ordermq.shop import Order, place_orders
@@ -42,8 +44,10 @@ class Peer(Taker):
 
     def __init__(self, job: dict[str, Any]) -> None:
         self._shop = Shop(job["postgres"])
-        task = import_module(f"benchmarks.programs.{job['peer']}_shop").reserve
-        self._send = task.delay if job["peer"] == "celery" else task.send
+        module = import_module(f"benchmarks.programs.{job['peer']}_shop")
+        self._send = getattr(module, "send", None) or getattr(
+            module.reserve, "delay" if job["peer"] == "celery" else "send"
+        )
 
     def place(self, orders: Sequence[Order]) -> None:
         self._shop.place(orders)
@@ -53,8 +57,28 @@ class Peer(Taker):
             self._send(order.order_id)
 
 
+class Pgmq(Taker):
+    """The first messages are sent in the transaction of the orders."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self._database = Database(job)
+
+    def place(self, orders: Sequence[Order]) -> None:
+        with self._database.transaction() as tx:
+            place_orders(orders, tx)
+            pgmq_shop.send(tx)
+
+    def send(self, orders: Sequence[Order]) -> None: ...
+
+
 def taker_of(job: dict[str, Any]) -> Taker:
-    return Peer(job) if job["peer"] else OrderMQ(job)
+    match job["peer"]:
+        case "":
+            return OrderMQ(job)
+        case "pgmq":
+            return Pgmq(job)
+        case _:
+            return Peer(job)
 
 
 def session_of(job: dict[str, Any]) -> Session:

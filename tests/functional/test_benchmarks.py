@@ -21,9 +21,10 @@ REPEATED = {
     "effect-dramatiq_1_thread", "effect-dramatiq_8_threads", "latency-celery", "latency-dramatiq",
     "start-celery", "start-dramatiq", "scale-ordermq_1_process", "scale-ordermq_2_processes",
     "scale-ordermq_1_thread", "scale-ordermq_4_threads", "backlog-ordermq_inbox",
+    "held-ordermq_free",
 }  # fmt: skip
 
-PEERS = ("celery", "dramatiq")
+PEERS = ("celery", "dbos", "dramatiq", "procrastinate")
 
 EACH = {f"{case.name}-{each.name}": (case, each) for case in CASES for each in case.contenders}
 
