@@ -3,7 +3,7 @@
 import pytest
 
 from ordermq.errors import BadInput, OrderConflict, OrderNotFound, StoreError
-from ordermq.shop import cancel_order, pay_order, queries
+from ordermq.shop import cancel_order, pay_order, queries, refund_order
 from ordermq.shop.gateways import Captured, LedgerEntry
 from ordermq.shop.handlers.capture import CaptureReply
 from ordermq.shop.reopen import reopen_order
@@ -40,6 +40,11 @@ def pay(shop, card=GOOD):
 def reopen(shop, card=None):
     with shop.session.transaction() as tx:
         return reopen_order("o-1", tx, by="anna", reason="wants it", card_token=card)
+
+
+def pay_back(shop, units, *, again=False):
+    with shop.session.transaction() as tx:
+        refund_order("o-1", tx, lines={1: units}, by="anna", reason="damaged", again=again)
 
 
 def cancel(shop):
@@ -318,6 +323,33 @@ def test_a_refunded_order_is_opened_again_paid_again_and_gets_its_points_again(s
         [("capture", KEY), ("refund", f"refund:{KEY}"), ("capture", f"{KEY}:2")],
         [(1, KEY, "refunded"), (2, f"{KEY}:2", "captured")],
     )
+    assert shop.reconcile().is_ok
+
+
+def test_what_went_back_before_an_order_was_opened_again_counts_no_more(shop):
+    # Given an order of which a unit was paid back, and then the rest
+    shop.place(an_order("o-1", ("p-1", 2)))
+    shop.run("inventory", "payment")
+    pay_back(shop, 1)
+    shop.run("payment")
+    cancel(shop)
+    shop.run()
+    assert (shop.order().status, shop.order().refunded_minor) == ("refunded", 1000)
+    # When it is opened again and completed
+    reopen(shop, GOOD)
+    shop.run()
+    assert (shop.order().status, shop.order().refunded_minor, shop.show().points) == ("completed", 0, 10)
+    assert shop.reconcile().is_ok
+    # Then both units can be paid back again, and no more
+    pay_back(shop, 2)
+    shop.run()
+    with pytest.raises(BadInput, match="0 are left"):
+        pay_back(shop, 1, again=True)
+    assert captures(shop)[0] == [
+        ("capture", KEY), ("refund", f"refund:{KEY}"), ("refund", f"refund:2:{KEY}"),
+        ("capture", f"{KEY}:2"), ("refund", f"refund:3:{KEY}:2"),
+    ]  # fmt: skip
+    assert shop.show().points == 0
     assert shop.reconcile().is_ok
 
 

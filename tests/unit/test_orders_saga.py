@@ -1,5 +1,7 @@
 """The saga's table: every row, its invariants, and random walks through it."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -243,6 +245,11 @@ def test_every_status_can_be_reached():
         if status is S.PAID:
             reached.add(S.COMPLETED)  # by its last step, not by a row
     assert reached == set(S)
+
+
+def test_the_documentation_names_every_status():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "architecture.md").read_text()
+    assert [status for status in S if f"\n| `{status}` |" not in text] == []
 
 
 def test_every_event_but_the_first_has_a_row():
