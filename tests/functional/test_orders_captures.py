@@ -302,6 +302,23 @@ def test_an_order_whose_card_was_declined_is_opened_again_with_another_card_only
     assert shop.reconcile().is_ok
 
 
+def test_a_decline_that_only_the_refund_learns_of_uses_its_key_up_too(shop):
+    # Given a capture that was declined without our hearing of it, and given up
+    shop.place(an_order("o-1", card=DECLINED))
+    shop.run("inventory")
+    (capture,) = shop.take("payment")
+    _, request = shop.prepare(capture)
+    shop.call(capture, request)
+    shop.die(capture)
+    shop.run()
+    assert (shop.order().status, shop.show().payment.state) == ("cancelled", "declined")
+    # Then another card is charged under a key of its own
+    reopen(shop, GOOD)
+    shop.run()
+    assert shop.order().status == "completed"
+    assert captures(shop)[0] == [("capture", f"{KEY}:2")]
+
+
 def test_a_refunded_order_is_opened_again_paid_again_and_gets_its_points_again(shop):
     # Given an order that was paid, got its points, and was cancelled and refunded
     shop.place(an_order("o-1"))

@@ -8,7 +8,7 @@ from ordermq.errors import GatewayRefused, GatewayUnavailable, NotCalled, Outcom
 from ordermq.shop import cancel_order
 from ordermq.shop.commands import CapturePayment, RefundPayment
 from ordermq.shop.gateways import Captured, Declined, Refunded
-from ordermq.shop.handlers.capture import NEVER_SEEN, CaptureRequest
+from ordermq.shop.handlers.capture import NEVER_SEEN, CaptureReply, CaptureRequest
 from ordermq.shop.handlers.refund import NOTHING_TAKEN, RefundMade, RefundRequest
 from ordermq.task import DONE, Dead, Finished, Outcome, Postpone
 from tests.support.shop import CountingSession, an_order, foreign, open_shop
@@ -57,6 +57,13 @@ def payment(shop, order_id):
 
 def last_event(shop, order_id):
     return shop.events(order_id)[-1]
+
+
+def about(claim, result):
+    """The gateway's answer as one about the claim's capture; a failed call is about nothing."""
+    if isinstance(result, Exception):
+        return result
+    return CaptureReply(f"capture:shop:{claim.message.order_id}", result)
 
 
 def refunds(shop, *order_ids):
@@ -161,7 +168,9 @@ def test_results_reported_together_for_one_order_are_written_one_after_the_other
     claims = [claim for claim, _ in shop.prepare_all(*(messages[name] for name in reported))]
     # When they come in one batch
     pairs = zip(claims, reported.values(), strict=True)
-    outcomes = shop.complete_all(*((claim, result) for claim, results in pairs for result in results))
+    outcomes = shop.complete_all(
+        *((claim, about(claim, each)) for claim, results in pairs for each in results)
+    )
     # Then the last word of the gateway stands, and money is never forgotten
     assert outcomes[:2] == [DONE, DONE]
     assert isinstance(outcomes[2], Postpone)
@@ -196,7 +205,10 @@ def test_what_the_gateway_never_saw_settles_for_each_order_by_itself(database, s
             "long-ago": NEVER_SEEN,
             "not-called": NotCalled("its turn came too late"),
         }
-        outcomes = complete(shop, {name: (prepared[name][0], result) for name, result in results.items()})
+        claims = {name: claim for name, (claim, _) in prepared.items()}
+        outcomes = complete(
+            shop, {name: (claims[name], about(claims[name], result)) for name, result in results.items()}
+        )
         # Then only the one that can no longer arrive is given up
         assert outcomes == {
             "lately": Postpone("a capture tried before may still arrive at the gateway", 60.0),
@@ -329,7 +341,8 @@ def test_a_batch_of_payments_takes_no_more_statements_than_one(shop):
         cancel(shop, *order_ids)
         with closing(CountingSession(shop.database.settings)) as results:
             shop.complete_all(
-                *((each, Captured(f"cap-{each.message.order_id}")) for each in claims), session=results
+                *((each, about(each, Captured(f"cap-{each.message.order_id}"))) for each in claims),
+                session=results,
             )
         back = shop.take("payment")
         with closing(CountingSession(shop.database.settings)) as given_back:

@@ -15,7 +15,7 @@ from typing import Any
 from ordermq.clock import Deadline
 from ordermq.shop.commands import PAYMENT, RefundPayment
 from ordermq.shop.events import EventType, Step
-from ordermq.shop.gateways import Capture, Captured, GivenBack, Pending, Refunded, RequiresAction
+from ordermq.shop.gateways import Capture, Captured, Declined, GivenBack, Pending, Refunded, RequiresAction
 from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler, undecided
 from ordermq.shop.journal import Journal, LockedOrder
@@ -49,8 +49,11 @@ class RefundMade:
     capture_id: str
 
 
+@dataclass(frozen=True, slots=True)
 class NothingTaken:
-    """The gateway has no capture under the key."""
+    """The gateway has no capture under the key. ``declined``: because it was declined, and why."""
+
+    declined: str = ""
 
 
 NOTHING_TAKEN = NothingTaken()
@@ -97,7 +100,7 @@ class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundRe
             if isinstance(found, GivenBack):
                 return RefundMade(number, found, found.capture_id)
             if not isinstance(found, Captured):
-                return NOTHING_TAKEN
+                return NothingTaken(found.reason) if isinstance(found, Declined) else NOTHING_TAKEN
             capture_id = found.capture_id
         refund = request.refund.of_capture(capture_id, payment.currency)
         refunded: Refunded | GivenBack | Pending | None = None
@@ -153,11 +156,11 @@ class RefundPaymentHandler(PaymentHandler[RefundPayment, RefundRequest, RefundRe
                 )
             case RefundMade():
                 return books.give_back(payment, refund, result)
-            case NothingTaken():
+            case NothingTaken(declined):
                 # A capture that was reported since the gateway was asked is refunded, not overwritten.
                 if payment.state is PaymentState.CAPTURED or payment.is_settling:
                     return Postpone("a capture tried before may still arrive at the gateway", self._settles_s)
-                return books.end_without_capture(payment, refund)
+                return books.end_without_capture(payment, refund, declined)
             case _:
                 return undecided(result)  # if postponed, the refund is sent again under its key
 
@@ -211,9 +214,10 @@ class _Books:
         )  # fmt: skip
         return DONE
 
-    def end_without_capture(self, payment: Payment, refund: RefundRow) -> Outcome:
-        """Write that no money was taken."""
-        self.payments.set(payment.order_id, PaymentState.FAILED, reason="the gateway has no capture")
+    def end_without_capture(self, payment: Payment, refund: RefundRow, declined: str) -> Outcome:
+        """Write that no money was taken, and that none can be under this key if it was declined."""
+        state = PaymentState.DECLINED if declined else PaymentState.FAILED
+        self.payments.set(payment.order_id, state, reason=declined or "the gateway has no capture")
         self.refunds.change(refund._replace(state=RefundState.SKIPPED))
         return self.skip(payment.order_id, "nothing was taken")
 
