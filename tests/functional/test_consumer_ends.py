@@ -1,7 +1,7 @@
 """How a consumer ends while something else is wrong: nothing in hand is lost, and the end says the truth."""
 
 import socket
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -66,7 +66,9 @@ def test_a_handler_found_overdue_between_two_connections_is_an_end_with_its_code
             rig.settings, broker=replace(rig.settings.broker, hosts=(host, host), connect_timeout_s=1.0)
         )
         consumer = rig.consumer("single", handler_deadline_s=0.1)  # noticed as it tries the second
-        with consumer._running.noted("single", []):
+        silent.settimeout(20.0)
+        # It waits at the first, and is past what it does before.
+        with closing(silent.accept()[0]), consumer._running.noted("single", []):
             wait_until(consumer.stopping.is_set, 20.0, what="the consumer to notice")
         assert consumer.join(10.0)
     assert isinstance(consumer.failure, HandlerOverdue)

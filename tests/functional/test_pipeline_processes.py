@@ -51,7 +51,7 @@ def test_consumers_killed_during_their_calls_outside_charge_once_and_tell_at_mos
     orders = list(generate(80, 5))
     pipeline.load(orders)
     sandbox.behave("payment", latency_ms=250)
-    sandbox.behave("sms", latency_ms=250)
+    sandbox.behave("sms", latency_ms=900)  # a call is still under way when its consumer is killed
     pipeline.begin()
     with pipeline.customers(orders, per_s=50):
         pipeline.wait_for(5, "completed")
@@ -59,6 +59,7 @@ def test_consumers_killed_during_their_calls_outside_charge_once_and_tell_at_mos
             wait_until(lambda queue=queue: pipeline.value(CALLS_UNDER_WAY, queue), 20.0)
             pipeline.kill(queue)
             pipeline.begin(queue)
+    sandbox.behave("sms", latency_ms=50)
     pipeline.end_well(len(orders))
     # Nobody knows whether the messages under way were sent: said aloud, and never sent again.
     unknown = pipeline.rows("SELECT order_id FROM shop.notifications WHERE state = 'unknown'")
