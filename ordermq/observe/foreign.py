@@ -28,7 +28,11 @@ log = logging.getLogger("ordermq.stderr")
 @contextmanager
 def logging_stderr() -> Iterator[None]:
     """Log each line that comes to descriptor 2 during the block. To be called once the log is configured."""
-    true_stderr = os.dup(STDERR)
+    try:
+        true_stderr = os.dup(STDERR)
+    except OSError:  # it is closed: nobody reads anything
+        yield
+        return
     reader, writer = os.pipe()
     with suppress(OSError):  # more than a user may have; it then keeps its 64 KiB
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

@@ -49,6 +49,14 @@ def test_the_log_goes_on_while_the_lines_of_others_are_lost():
     assert [json.loads(line)["message"] for line in done.stderr.splitlines()] == ["said"]
 
 
+def test_a_closed_stderr_is_left_closed():
+    code = HEAD + "os.close(2)\nwith logging_stderr():\n    print('went on')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "went on\n")
+
+
 def test_what_a_crash_says_comes_through():
     # FRN2
     done = run("with logging_stderr():\n    os.abort()\n")
