@@ -49,6 +49,7 @@ ENTRIES = (
     ("shop/gateways/smtp.py", BY_NAME, "SmtpGateway"),
     ("shop/sandbox/mail.py", "aiosmtpd calls it", "handle_RCPT handle_DATA"),
     ("shop/testing/smtp_faults.py", "aiosmtpd calls it", "handle_RCPT handle_DATA"),
+    ("shop/testing/replaying.py", TESTS, "is_as_recorded"),
     ("shop/trace.py", BY_NAME, "of_order"),
     ("shop/unreadable.py", BY_NAME, "ask_for_person"),
     ("shop/saga.py", "the saga's tests ask it", "is_at_rest"),

@@ -14,6 +14,7 @@ from ordermq.cli.options import as_json, common, dry_run, limit, reason, text
 from ordermq.cli.output import at_most, seconds, shortened, write, write_json, write_table
 from ordermq.cli.run import EXIT_CODES
 from ordermq.shop import Cancelled, Status, cancel_order, queries
+from ordermq.shop import export as exporting
 from ordermq.shop.by_hand import RefundedByHand, refunded_by_hand
 from ordermq.shop.cli.choosing import OrderFilter, saved_filter, where
 from ordermq.shop.cli.paying import pay, reopen
@@ -63,6 +64,26 @@ def show(order_id: str, as_json: bool, config_path: str | None) -> None:
     for line in _head(detail):
         write(line)
     _tables(detail)
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  ordermq order export A-1001 > order.jsonl
+
+{EXIT_CODES}"""
+)
+@click.argument("order_id")
+@common
+def export(order_id: str, config_path: str | None) -> None:
+    """Print ORDER_ID and what happened to it as one line of JSON, without personal data.
+
+    Phone, e-mail, name, card and payment references are replaced by placeholders, and labels of
+    adjustments are left out. ordermq.shop.testing.replay runs the file as a test, see
+    docs/testing.md. Exit 1 if there is no such order.
+    """
+    with load_shop(config_path).session("ordermq order").transaction() as tx:
+        write_json(exporting.export(order_id, tx))
 
 
 @command.command(

@@ -1,6 +1,7 @@
-"""Tests for a shop's own gateways: subclass a suite, give it your gateway and a service that misbehaves.
+"""Tests for a shop: ``replay`` of an exported order, and suites for gateways of its own.
 
-docs/gateways.md shows how. pytest is needed.
+Subclass a suite, and give it your gateway and a service that misbehaves: docs/gateways.md shows how.
+pytest is needed.
 """
 
 import pytest
@@ -12,6 +13,7 @@ from ordermq.shop.testing.email import EmailGatewaySuite, EmailService, SmtpServ
 from ordermq.shop.testing.http_faults import FaultyService, HttpFaults, ServiceFault
 from ordermq.shop.testing.payment import PaymentGatewaySuite, PaymentService
 from ordermq.shop.testing.points import PointsGatewaySuite, PointsService
+from ordermq.shop.testing.replaying import ReplayedOrder, ReplayFailure, replay
 from ordermq.shop.testing.smtp_faults import MailFault, SmtpFaults
 from ordermq.shop.testing.text import TextGatewaySuite, TextService
 
@@ -25,9 +27,12 @@ __all__ = [
     "PaymentService",
     "PointsGatewaySuite",
     "PointsService",
+    "ReplayFailure",
+    "ReplayedOrder",
     "ServiceFault",
     "SmtpFaults",
     "SmtpService",
     "TextGatewaySuite",
     "TextService",
+    "replay",
 ]
