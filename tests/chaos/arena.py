@@ -13,6 +13,8 @@ from typing import Any
 
 from ordermq.config.environment import inherited
 from ordermq.errors import OrderMQError
+from ordermq.shop import ShopSettings
+from ordermq.shop.gateways.http_payment import HttpPaymentGateway
 from ordermq.shop.sandbox.private import PrivateSandbox
 from ordermq.shop.stock import load_stock
 from ordermq.store import Session
@@ -25,6 +27,7 @@ from ordermq.testing.stack.private import PrivateStack, guarded
 from ordermq.testing.stack.process import ServerProcess
 from tests.chaos.customers import Customers
 from tests.chaos.fault import Fault
+from tests.chaos.regrets import Regrets
 
 QUEUES = ("inventory", "payment", "notify", "email", "points", "shipping")
 THREADS = {"inventory": 1, "payment": 8, "notify": 8, "email": 4, "points": 1, "shipping": 1}
@@ -38,6 +41,7 @@ SETTINGS = {
     "ORDERMQ_CONSUMER_CALL_TIMEOUT_S": "2",
     "ORDERMQ_SHOP_GATEWAY_TIMEOUT_S": "1.5",
     "ORDERMQ_SHOP_CAPTURE_SETTLES_S": "5",
+    "ORDERMQ_SHOP_PAYMENT_GRACE_S": "3",
     "ORDERMQ_RETRY_BASE_S": "0.2",
     "ORDERMQ_RETRY_CAP_S": "3",
 }
@@ -89,6 +93,7 @@ class Arena:
         self.session = Session(self.settings, name="chaos")
         self.fleet = Fleet(place, THREADS, self.env)
         self.customers = Customers(Session(self.settings, name="customers"), seed, fault.rate)
+        self.regrets = Regrets(Session(self.settings, name="regrets"))
         self._keeper = _Keeper(self.fleet)
         self.secrets = [stack.broker.password, stack.postgres.password]  # must stand in no log
         self.is_long = False
@@ -107,10 +112,14 @@ class Arena:
 
     def start(self) -> None:
         """Start every process, wait until all are ready, let customers in and the first orders out."""
+        self.customers.pay_before(
+            HttpPaymentGateway.from_settings(ShopSettings(payment_url=self.sandbox.payment_url))
+        )
         self.fleet.start()
         self._keeper.start()
         self.wait_ready()
         self.customers.start()
+        self.regrets.start()
         self.wait_finished(WARM_AT)
 
     def wait_ready(self, *members: Member, timeout_s: float = 60.0) -> None:
@@ -159,7 +168,7 @@ class Arena:
 
     def check(self) -> None:
         """Raise what has gone wrong in another thread."""
-        for failure in (self.customers.failure, self._keeper.failure):
+        for failure in (self.customers.failure, self.regrets.failure, self._keeper.failure):
             if failure is not None:
                 raise failure
 

@@ -42,14 +42,19 @@ def tally(accepted: Iterable[str], found: Mapping[str, OrderStanding]) -> Tally:
     return Tally(at_rest, parked, tuple(lost), tuple(stuck))
 
 
-def doubled_payments(entries: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the orders charged twice, or given back more than was taken, from (order, kind) of a ledger."""
+def doubled_payments(entries: Iterable[tuple[str, str, int]], asked_back: Mapping[str, int]) -> list[str]:
+    """Return the orders charged twice, or given back more than was taken or than ``asked_back`` says.
+
+    ``entries`` are (order, kind, amount) of a ledger.
+    """
     captures: Counter[str] = Counter()
-    refunds: Counter[str] = Counter()
-    for order_id, kind in entries:
-        (captures if kind == "capture" else refunds)[order_id] += 1
-    orders = captures.keys() | refunds.keys()
-    return sorted(each for each in orders if captures[each] > 1 or refunds[each] > captures[each])
+    taken: Counter[str] = Counter()
+    back: Counter[str] = Counter()
+    for order_id, kind, amount_minor in entries:
+        captures[order_id] += kind == "capture"
+        (taken if kind == "capture" else back)[order_id] += amount_minor
+    too_much = {each for each in back if back[each] > min(taken[each], asked_back.get(each, taken[each]))}
+    return sorted({each for each in captures if captures[each] > 1} | too_much)
 
 
 def repeated(references: Iterable[str]) -> list[str]:

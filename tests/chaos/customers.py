@@ -2,28 +2,53 @@
 
 import threading
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import msgspec
 
 from ordermq.clock import monotonic_s
 from ordermq.errors import OrderMQError
-from ordermq.shop.intake.generate import generate
-from ordermq.shop.model import Contact, Order
+from ordermq.shop.gateways import Capture, Captured, PaymentGateway
+from ordermq.shop.intake.generate import varied
+from ordermq.shop.model import Contact, Notify, Order, PaidBefore
 from ordermq.shop.place import Placed, place_orders
 from ordermq.store import Session, outbox
 
 #: Must stand in no log: names and addresses of every customer hold it.
 PLANTED = "quibblethwaite"
 BATCH = 50
+EMAIL_ONE_IN = 4  # of them, half also want a text
+PAID_ONE_IN, PAID_AMONG = 40, 2400  # a marketplace has taken the money of these before they come
 LAST_TRY_S = 60.0
 
 
 def orders_of(seed: int) -> Iterator[Order]:
-    """Yield orders for ever; each carries personal data that would be seen in a log."""
-    for order in generate(10**9, seed):
+    """Yield orders for ever, some free, discounted or told of by e-mail.
+
+    Each carries personal data that would be seen in a log.
+    """
+    for number, order in enumerate(varied(10**9, seed)):
         contact = Contact(phone=order.contact.phone, email=f"zoe@{PLANTED}.example", name=f"Zoe {PLANTED}")
-        yield msgspec.structs.replace(order, contact=contact)
+        notify = Notify.TEXT
+        if number % EMAIL_ONE_IN == 0:
+            notify = Notify.BOTH if number % (2 * EMAIL_ONE_IN) else Notify.EMAIL
+        yield msgspec.structs.replace(order, contact=contact, notify=notify)
+
+
+def paid_before(orders: Iterator[Order], gateway: PaymentGateway) -> Iterator[Order]:
+    """Return these orders; a marketplace has taken the money of some of them at ``gateway``."""
+    first = list(islice(orders, PAID_AMONG))
+    for number in range(0, PAID_AMONG, PAID_ONE_IN):
+        order = first[number]
+        if order.card_token is None or not order.card_token.endswith("0001"):
+            continue
+        key = f"market:{order.order_id}"
+        capture = Capture(key, order.order_id, order.total_minor, order.currency, order.card_token)
+        taken = gateway.capture(capture)
+        if isinstance(taken, Captured):
+            paid = PaidBefore(reference=taken.capture_id)
+            first[number] = msgspec.structs.replace(order, payment=paid, card_token=None)
+    return chain(first, orders)
 
 
 class Customers(threading.Thread):
@@ -42,6 +67,10 @@ class Customers(threading.Thread):
         self._rate = rate
         self._stopping = threading.Event()
         self._stopped_s = 0.0
+
+    def pay_before(self, gateway: PaymentGateway) -> None:
+        """Have the money of some orders taken before they come. Before ``start``."""
+        self._orders = paid_before(self._orders, gateway)
 
     def run(self) -> None:
         began_s, count = monotonic_s(), 0

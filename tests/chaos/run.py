@@ -33,8 +33,30 @@ _TWICE = """
     SELECT order_id || ': ' || type || ' ' || count(*) || ' times'
       FROM shop.order_events
      WHERE type IN ('stock_reserved', 'stock_released', 'payment_captured', 'payment_refunded',
-                    'shipment_created', 'points_awarded', 'notification_sent')
+                    'shipment_created', 'points_awarded', 'points_adjusted', 'goods_returned',
+                    'notification_sent')
      GROUP BY order_id, type, step HAVING count(*) > 1
+"""
+# What an order's refunds, made or under way, come to; one that was cancelled may get all of it.
+_ASKED_BACK = """
+    SELECT order_id,
+           CASE WHEN status IN ('cancelled', 'refunded') THEN total_minor
+                ELSE refunded_minor
+                     + coalesce((SELECT sum(amount_minor) FROM shop.refunds AS r
+                                  WHERE r.order_id = o.order_id AND state = 'open'), 0) END::bigint
+      FROM shop.orders AS o
+"""
+_KINDS = """
+    SELECT kind, count(*)
+      FROM shop.orders AS o,
+           LATERAL (VALUES ('free', charge = 'free'), ('paid before', charge = 'paid'),
+                           ('told by e-mail', notify IN ('email', 'both')),
+                           ('paid back in part', status = 'completed' AND refunded_minor > 0),
+                           ('refunded', status = 'refunded'),
+                           ('paid by another card', EXISTS (
+                               SELECT FROM shop.earlier_payments AS e WHERE e.order_id = o.order_id)))
+               AS k (kind, is_so)
+     WHERE is_so GROUP BY kind ORDER BY kind
 """
 _IDLE = """
     SELECT count(*) FROM pg_stat_activity
@@ -70,6 +92,7 @@ def run_fault(
             except (Broken, OrderMQError) as exc:
                 result.problems.append(str(exc)[:600])
                 with suppress(Exception):  # whatever still answers makes the report better
+                    arena.regrets.stop()
                     arena.customers.stop()
                     _count(arena, fault, result)
             result.problems += arena.problems
@@ -93,6 +116,7 @@ def _endure(arena: Arena, fault: Fault, result: Result, say: Callable[[str], Non
     if arena.healed_at_s is None:
         raise Broken("the fault never said that it was healed")
     arena.pause(TAIL_S)
+    arena.regrets.stop()
     arena.customers.stop()
     _quiesce(arena, fault, say)
     say("checking")
@@ -147,8 +171,11 @@ def _count(arena: Arena, fault: Fault, result: Result) -> None:
     _note(result, "stuck", count.stuck)
     if count.parked:
         arena.notes.append(f"{count.parked} wait for a person")
-    payments = [(entry["order_id"], entry["kind"]) for entry in arena.sandbox.ledger("payment")]
-    doubled = doubled_payments(payments)
+    payments = [
+        (entry["order_id"], entry["kind"], entry["amount_minor"]) for entry in arena.sandbox.ledger("payment")
+    ]
+    doubled = doubled_payments(payments, dict(arena.rows(_ASKED_BACK)))
+    arena.notes.append(", ".join(f"{count} {kind}" for kind, count in arena.rows(_KINDS)))
     doubled += repeated(entry["reference"] for entry in arena.sandbox.ledger("sms"))
     doubled += repeated(entry["message_id"] for entry in arena.sandbox.ledger("mail"))
     doubled += [row[0] for row in arena.rows(_TWICE)]

@@ -18,8 +18,14 @@ def test_every_accepted_order_is_at_rest_parked_stuck_or_lost_and_only_one_of_th
 
 
 def test_a_second_charge_and_a_refund_of_nothing_are_doubled_and_a_refunded_charge_is_not():
-    ledger = [("a", "capture"), ("b", "capture"), ("b", "capture"), ("c", "refund"), ("d", "capture")]
-    assert doubled_payments([*ledger, ("d", "refund")]) == ["b", "c"]
+    ledger = [("a", "capture", 5), ("b", "capture", 5), ("b", "capture", 5), ("c", "refund", 5)]
+    assert doubled_payments([*ledger, ("d", "capture", 5), ("d", "refund", 5)], {}) == ["b", "c"]
+
+
+def test_parts_that_were_asked_for_are_not_doubled_and_the_same_part_twice_is():
+    taken = [(order_id, "capture", 5) for order_id in "ab"]
+    parts = [("a", "refund", 2), ("a", "refund", 1), ("b", "refund", 2), ("b", "refund", 2)]
+    assert doubled_payments([*taken, *parts], {"a": 3, "b": 2}) == ["b"]
 
 
 def test_what_was_sent_twice_is_named_once():
