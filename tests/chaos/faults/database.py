@@ -3,10 +3,16 @@
 import os
 import shutil
 import subprocess
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import ClassVar
 
+from psycopg2.extensions import connection as Connection
+
+from ordermq import join_transaction
+from ordermq.message import Command
+from ordermq.shop.commands import AwardPoints
+from ordermq.store.connecting import connect
 from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.errors import StackError
 from tests.chaos.arena import Arena
@@ -16,6 +22,8 @@ _TERMINATE = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
      WHERE datname = '{}' AND application_name LIKE 'ordermq%' AND random() < 0.7
 """
+
+_IS_SETTLED = "SELECT count(*) FROM ordermq.inbox WHERE queue = 'points' AND message_id = %s"
 
 
 class DatabaseKilled(Fault):
@@ -104,6 +112,34 @@ class DiskFull(Fault):
         arena.healed()
 
 
+class SnapshotHeld(Fault):
+    name = "F32"
+    title = "a backup holds an old snapshot; a writer is idle"
+    expect = "orders go on all the while; a transaction that commits late is not skipped"
+
+    def strike(self, arena: Arena) -> None:
+        with closing(self._session(arena)) as backup, closing(self._session(arena)) as writer:
+            backup.set_session(isolation_level="REPEATABLE READ")
+            backup.cursor().execute("SELECT count(*) FROM ordermq.outbox")
+            arena.wait_finished(500)
+            late = arena.value("SELECT max(order_id) FROM shop.orders WHERE terminal_at IS NOT NULL")
+            points = Command("points", f"{late}:late:points", late, AwardPoints(order_id=late))
+            join_transaction(writer).send(points)  # it has its time, and is committed much later
+            arena.wait_finished(500)
+            writer.commit()
+            arena.wait_until(
+                lambda: arena.value(_IS_SETTLED, points.message_id), 20.0, "the late message is settled"
+            )
+            backup.rollback()
+        arena.healed()
+
+    @staticmethod
+    def _session(arena: Arena) -> Connection:
+        connection = connect(arena.postgres.settings(arena.name), name="somebody else")
+        connection.autocommit = False
+        return connection
+
+
 def fill(path: Path) -> None:
     """Leave no space on the disk of ``path``."""
     with path.open("wb", buffering=0) as file, suppress(OSError):
@@ -111,4 +147,4 @@ def fill(path: Path) -> None:
             file.write(bytes(4096))
 
 
-FAULTS = (DatabaseKilled(), DatabaseStubborn(), DiskFull())
+FAULTS = (DatabaseKilled(), DatabaseStubborn(), DiskFull(), SnapshotHeld())
