@@ -10,9 +10,10 @@ import click
 from ordermq.cli.bulk import Pace, batches, commit
 from ordermq.cli.canary import Canary
 from ordermq.cli.filters import filters
+from ordermq.cli.forecasting import forecast_of
 from ordermq.cli.operator import actor, ask
 from ordermq.cli.options import as_json, common, dry_run, duration, rate, reason, yes
-from ordermq.cli.output import write, write_json
+from ordermq.cli.output import note, write, write_json
 from ordermq.cli.program import Program, load_program
 from ordermq.cli.progress import counting
 from ordermq.cli.run import EXIT_CODES
@@ -27,7 +28,8 @@ BATCH = 100  # dead letters in one transaction
 class Decision:
     """What is decided about dead letters, by whom and why. ``make`` returns an outcome for each of them.
 
-    ``word`` is the outcome of one that was changed.
+    ``word`` is the outcome of one that was changed. ``sends``: messages are sent, so what they will do
+    outside is said first.
     """
 
     action: str
@@ -35,6 +37,7 @@ class Decision:
     by: str
     reason: str
     make: Callable[[StoreTransaction, Sequence[DeadLetter]], list[str]]
+    sends: bool = False
 
 
 Decided = tuple[DeadLetter, str]
@@ -84,10 +87,11 @@ Examples:
 def replay(*, reason: str, config_path: str | None, canary: bool, canary_wait: float, **scope: Any) -> None:
     """Send dead letters again, each under its own message_id to the queue where it died.
 
-    Give numbers, filters or --all. The relay publishes the messages; their attempts begin
-    at 1, and a message that dies again is a new dead letter. Dead letters that were
-    replayed or discarded before are left alone. Works in small transactions: an
-    interrupted command can be run again. Exit 65 if one can never be handled.
+    Give numbers, filters or --all. First it says what the messages will do outside, if their
+    module can tell. The relay publishes the messages; their attempts begin at 1, and a message
+    that dies again is a new dead letter. Dead letters that were replayed or discarded before are
+    left alone. Works in small transactions: an interrupted command can be run again. Exit 65 if
+    one can never be handled.
 
     With --canary one is sent and its end awaited, then ten, then the rest. Nothing more is
     sent once one dies again (exit 1), or if the first are not handled in time (exit 75).
@@ -100,7 +104,7 @@ def replay(*, reason: str, config_path: str | None, canary: bool, canary_wait: f
         return [_replay(tx, program, each, by=by, reason=reason) for each in letters]
 
     watch = Canary(program.session("ordermq dead canary"), canary_wait) if canary else None
-    decide(program, Decision("dead.replay", "replayed", by, reason, make), canary=watch, **scope)
+    decide(program, Decision("dead.replay", "replayed", by, reason, make, sends=True), canary=watch, **scope)
 
 
 @click.command(
@@ -150,6 +154,8 @@ def decide(
     session = program.session("ordermq dead")
     total, last = _count(session, chosen, dead_letter_ids)
     total = min(total, most or total)
+    if decision.sends and (forecast := forecast_of(program, session, chosen, last=last, most=total)):
+        note(forecast)
     if total and not dry_run and not dead_letter_ids:
         ask(f"{total} dead letters will be {decision.word}. Go on?", yes=yes)
     outcomes: Counter[str] = Counter()

@@ -30,8 +30,8 @@ Examples:
 def command(*, queue: str, reason: str, dry_run: bool, as_json: bool, config_path: str | None) -> None:
     """Have the consumers of a paused QUEUE go on, within 2 seconds.
 
-    A queue that is not paused stays as it is. To send the steps of orders again, see 'ordermq
-    order resume'.
+    A queue that is not paused stays as it is. To send the steps of orders again, see
+    'ordermq-publish replay'.
 
     JSON: {queue, outcome, paused_at, paused_by, pause_reason}.
     """

@@ -11,7 +11,7 @@ a plain JSON body and any tool can read one.
     version         header x-ordermq-version     of the payload type
     attempt         header x-ordermq-attempt     1, 2 ...: failures count, postponements do not
     hop             header x-ordermq-hop         0, 1 ...: rises each time the message is sent again
-    replay_no       header x-ordermq-replay      0, 1 ...: rises when an operator replays it
+    replay_no       header x-ordermq-replayed    0, 1 ...: rises when an operator replays it
     first_failed_at header x-ordermq-first-failed-at   when it was sent again for the first time
     last_error      header x-ordermq-last-error  why it was sent again: a hint to read, shortened
     traceparent     header traceparent           W3C Trace Context

@@ -23,7 +23,7 @@ CONTENT_TYPE = "application/json"
 VERSION = "x-ordermq-version"
 ATTEMPT = "x-ordermq-attempt"
 HOP = "x-ordermq-hop"
-REPLAY = "x-ordermq-replay"
+REPLAYED = "x-ordermq-replayed"
 OCCURRED_AT = "x-ordermq-occurred-at"
 FIRST_FAILED_AT = "x-ordermq-first-failed-at"
 LAST_ERROR = "x-ordermq-last-error"
@@ -46,7 +46,7 @@ def to_properties(envelope: Envelope) -> Properties:
         TRACEPARENT: envelope.traceparent,
     }
     if envelope.replay_no:
-        headers[REPLAY] = envelope.replay_no
+        headers[REPLAYED] = envelope.replay_no
     if envelope.first_failed_at is not None:
         headers[FIRST_FAILED_AT] = envelope.first_failed_at.isoformat()
     if envelope.last_error:
@@ -91,7 +91,7 @@ def read_envelope(delivery: Delivery, *, untyped: str | None, now: datetime) -> 
         occurred_at=_instant(headers, OCCURRED_AT) or _timestamp(properties.timestamp_s) or now,
         attempt=_count(headers, ATTEMPT, default=1, least=1, saturates=True),
         hop=_count(headers, HOP, default=0, least=0, most=MAX_HOP, saturates=True),
-        replay_no=_count(headers, REPLAY, default=0, least=0),
+        replay_no=_count(headers, REPLAYED, default=0, least=0),
         first_failed_at=_instant(headers, FIRST_FAILED_AT),
         last_error=_hint(headers.get(LAST_ERROR)),
     )
@@ -116,7 +116,7 @@ def sent_again(headers: Mapping[str, object]) -> tuple[int, int]:
         except MalformedMessage:
             return 0
 
-    return count(HOP, MAX_HOP), count(REPLAY)
+    return count(HOP, MAX_HOP), count(REPLAYED)
 
 
 def came_back(delivery: Delivery) -> bool:

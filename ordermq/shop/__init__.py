@@ -54,6 +54,7 @@ module = Module(
     trace="ordermq.shop.trace:of_order",
     on_unreadable="ordermq.shop.unreadable:ask_for_person",
     commands="ordermq.shop.cli",
+    forecast="ordermq.shop.forecast:forecast",
     checks=[
         "ordermq.shop.reconcile:check_orders",
         "ordermq.shop.reconcile:check_books",

@@ -6,7 +6,9 @@ in a queue, a log line or a dead letter holds no personal and no outdated data.
 
 from enum import StrEnum
 
+from ordermq.errors import MalformedMessage
 from ordermq.message import Command, Payload
+from ordermq.message.payload import decode
 from ordermq.shop.events import EMAIL_OF, Step
 
 INVENTORY = "inventory"
@@ -136,6 +138,18 @@ def command_of(step: Step, order_id: str, version: int, traceparent: str = "") -
     )
 
 
+def step_of_message(type_: str, body: bytes) -> Step | None:
+    """Return the step that a message is for; None for one of no step, or that no handler could read."""
+    if type_ in _STEP_OF_TYPE:
+        return _STEP_OF_TYPE[type_]
+    try:
+        if type_ == SendNotification.__name__:
+            return decode(body, SendNotification).template.step
+        return decode(body, SendEmail).template.email_step if type_ == SendEmail.__name__ else None
+    except MalformedMessage:
+        return None
+
+
 _SIMPLE: dict[Step, tuple[str, type[Payload]]] = {
     Step.RESERVE: (INVENTORY, ReserveStock),
     Step.RELEASE: (INVENTORY, ReleaseStock),
@@ -146,6 +160,7 @@ _SIMPLE: dict[Step, tuple[str, type[Payload]]] = {
     Step.AWARD: (POINTS, AwardPoints),
     Step.ADJUST_POINTS: (POINTS, AdjustPoints),
 }
+_STEP_OF_TYPE = {payload_type.__name__: step for step, (_, payload_type) in _SIMPLE.items()}
 _TEXTED = {each.step: each for each in Template}
 _MAILED = {each.email_step: each for each in Template}
 

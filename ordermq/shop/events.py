@@ -16,8 +16,8 @@ An event names the step that it ends, if it ends one. ``saga`` says what follows
     notify_*        notification_sent     notification_skipped                  notification_failed
     email_*                               notification_unknown (may have been sent, so it is never sent again)
 
-    no step         order_placed, order_reopened, cancel_requested, payment_action_required, card_replaced,
-                    refund_requested, goods_returned, attention_raised, attention_resolved
+    no step         order_placed, order_reopened, order_rewound, cancel_requested, payment_action_required,
+                    card_replaced, refund_requested, goods_returned, attention_raised, attention_resolved
 
 refunded_by_hand ends a refund that is pending; without one it ends no step.
 """
@@ -67,6 +67,7 @@ class EventType(StrEnum):
 
     ORDER_PLACED = "order_placed"
     ORDER_REOPENED = "order_reopened"
+    ORDER_REWOUND = "order_rewound"
     CANCEL_REQUESTED = "cancel_requested"
     ATTENTION_RAISED = "attention_raised"
     ATTENTION_RESOLVED = "attention_resolved"

@@ -27,12 +27,29 @@ _CAUSES: Mapping[EventType, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
+_BEGINS_AGAIN = frozenset({EventType.ORDER_REOPENED, EventType.ORDER_REWOUND})
+
+CANCELLING = (*_CAUSES, *_BEGINS_AGAIN)
+"""The events that say whether and why an order is cancelled."""
+
+
+def cause_of(types: Iterable[EventType]) -> EventType | None:
+    """Return the event that cancelled an order; None if none did, or if it began again since."""
+    cause: EventType | None = None
+    for each in types:
+        if each in _BEGINS_AGAIN:
+            cause = None
+        elif each in _CAUSES and cause is None:  # a later one only says how a step ended
+            cause = each
+    return cause
+
+
 def why_cancelled(events: Iterable[EventRow]) -> str | None:
     """Return why an order was cancelled; None if it was not. ``events`` are its whole history."""
     why: str | None = None
     for event in events:
         cause = _CAUSES.get(EventType(event.type))
-        if event.type == EventType.ORDER_REOPENED:
+        if event.type in _BEGINS_AGAIN:
             why = None
         elif cause is not None and why is None:  # a later one only says how a step ended
             why = cause(json.loads(event.body)["data"])

@@ -101,7 +101,7 @@ class Journal:
         self._alerts: list[Alert] = []
         self._due_s: dict[str, float] = {}
         self.orders: dict[str, LockedOrder] = {
-            row[0]: LockedOrder(row[0], _state(*row[1:5]), *row[5:])
+            row[0]: LockedOrder(row[0], state_of(*row[1:5]), *row[5:])
             for row in tx.fetch_all(_LOCK, (sorted(set(order_ids)),))
         }
 
@@ -172,5 +172,6 @@ class Journal:
         self._events, self._commands, self._alerts, self._due_s = [], [], [], {}
 
 
-def _state(status: str, pending: list[str], charge: str, notify: str) -> State:
+def state_of(status: str, pending: list[str], charge: str, notify: str) -> State:
+    """Return an order's state from its columns."""
     return State(Status(status), frozenset(Step(each) for each in pending), terms_of(charge, notify))

@@ -315,7 +315,7 @@ _CANCELLATIONS = """
       FROM (SELECT DISTINCT ON (order_id) type FROM shop.order_events AS e
              WHERE NOT EXISTS (SELECT FROM shop.order_events AS later
                                 WHERE later.order_id = e.order_id AND later.version > e.version
-                                  AND later.type = 'order_reopened')
+                                  AND later.type IN ('order_reopened', 'order_rewound'))
                AND type IN ('stock_rejected', 'reservation_failed', 'payment_declined', 'payment_failed',
                             'payment_expired', 'cancel_requested')
              ORDER BY order_id, version) AS causes

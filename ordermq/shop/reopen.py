@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ordermq.errors import BadInput, OrderConflict, OrderNotFound
+from ordermq.shop import reservations
 from ordermq.shop.captures import ENDED, UNUSED, replace_card
 from ordermq.shop.events import EventType
 from ordermq.shop.journal import Journal, LockedOrder
@@ -20,8 +21,6 @@ from ordermq.shop.money import written
 from ordermq.shop.payments import Payment, Payments, PaymentState
 from ordermq.shop.saga import CANCELLED, Charge, Status, can_happen
 from ordermq.store import StoreTransaction, actions
-
-_FORGET_RELEASED = "DELETE FROM shop.reservations WHERE order_id = %s AND state = 'released'"
 
 _FORGET_UNSENT = """
     DELETE FROM shop.notifications
@@ -64,7 +63,9 @@ def reopen_order(
     capture: dict[str, Any] = {}
     if card_token is not None:
         capture = {"capture_no": replace_card(order_id, card_token, tx)}
-    for sql in (_FORGET_RELEASED, _FORGET_UNSENT, _FORGET_UNITS, _FORGET_POINTS):
+    reservations.forget_released([order_id], tx)
+    forget_cancellation(order_id, tx)
+    for sql in (_FORGET_UNITS, _FORGET_POINTS):
         tx.write(sql, (order_id,))
     order.refunded_minor = 0
     journal.record(order_id, EventType.ORDER_REOPENED, by=by, reason=reason[:200], **capture)
@@ -97,3 +98,8 @@ def _check_money(order: LockedOrder, payment: Payment | None, card_token: str | 
         raise OrderConflict(
             f"order {order_id}: its payment is {payment.state}; a new card is needed: --card-token TOKEN"
         )
+
+
+def forget_cancellation(order_id: str, tx: StoreTransaction) -> None:
+    """Forget the messages about a cancellation that the customer did not get, so that a later one is told."""
+    tx.write(_FORGET_UNSENT, (order_id,))

@@ -42,6 +42,8 @@ _HELD = """
 
 _END = "UPDATE shop.reservations SET state = %s WHERE order_id = ANY(%s) AND state = 'reserved'"
 
+_FORGET_RELEASED = "DELETE FROM shop.reservations WHERE order_id = ANY(%s) AND state = 'released'"
+
 _MOVE = {
     ReservationEnd.RELEASED: """
         UPDATE shop.stock AS s SET reserved = s.reserved - v.units, on_hand = s.on_hand + v.units
@@ -81,6 +83,11 @@ def reserve(granted: Mapping[str, Mapping[str, int]], tx: Transaction) -> None:
     rows = [(order_id, *item) for order_id, quantities in granted.items() for item in quantities.items()]
     tx.add(_ADD, rows)
     tx.write_values(_TAKE, list(units.items()))
+
+
+def forget_released(order_ids: Sequence[str], tx: Transaction) -> None:
+    """Delete what was released, so that these orders can reserve anew under the same keys."""
+    tx.write(_FORGET_RELEASED, (list(order_ids),))
 
 
 def end(order_ids: Sequence[str], how: ReservationEnd, tx: Transaction) -> None:

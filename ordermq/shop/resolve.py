@@ -61,7 +61,7 @@ def _not_yet(order_id: str, left: Sequence[Step], letters: Sequence[DeadLetter])
         numbers = " ".join(str(each.dead_letter_id) for each in wanted)
         todo = f'ordermq dead replay {numbers} --reason "..."'
     else:
-        todo = f'unless it is being tried already: ordermq order resume {order_id} --reason "..."'
+        todo = f'unless it is being tried already: ordermq-publish replay --order {order_id} --reason "..."'
     if Step.REFUND in left:
         by_hand = f"ordermq order refunded {order_id} --by-hand AMOUNT --reference R"
         todo += f'; if the money went back at the payment service itself: {by_hand} --reason "..."'

@@ -10,6 +10,7 @@
       │          payment_declined, │          │                 │ not shipped yet
       │          payment_failed    │          │                 │
       └─────────────────────> cancelled <─────┴─────────────────┘
+                                │ order_rewound, if its payment was given up: reserved again
                                 │ order_reopened, at rest and with no money left: placed again
                                 │ payment_captured: too late, so refund
                                 └──payment_refunded──> refunded ──order_reopened──> placed again
@@ -101,9 +102,9 @@ class Row:
     """What an event does to an order in a status.
 
     ``keeps``: the event's step stays pending although it was given up. ``ends``: a step that is
-    over with it, without an event of its own. ``needs`` and ``unless``: the event can happen only
-    while the one step is pending and the other is not. ``attention``: True asks a person to look,
-    False says that one has looked, None changes nothing.
+    over with it, without an event of its own; ``clears``: every step that was pending is. ``needs``
+    and ``unless``: the event can happen only while the one step is pending and the other is not.
+    ``attention``: True asks a person to look, False says that one has looked, None changes nothing.
     """
 
     status: Status
@@ -111,6 +112,7 @@ class Row:
     attention: bool | None = None
     keeps: bool = False
     ends: Step | None = None
+    clears: bool = False
     needs: Step | None = None
     unless: Step | None = None
 
@@ -175,6 +177,10 @@ TABLE: dict[tuple[Status, EventType], Row] = {
     # Only at rest, and only if no money is left with the shop; see shop/reopen.py.
     (_CANCELLED, EventType.ORDER_REOPENED): Row(_PLACED, (Step.RESERVE,)),
     (_REFUNDED, EventType.ORDER_REOPENED): Row(_PLACED, (Step.RESERVE,)),
+    # Begun again from its payment: what undid it is withdrawn. shop/rewind.py says when it may be.
+    (_CANCELLED, EventType.ORDER_REWOUND): Row(
+        _RESERVED, (Step.CAPTURE,), attention=False, clears=True, unless=Step.CAPTURE
+    ),
     (_CANCELLED, EventType.PAYMENT_CAPTURED): Row(_CANCELLED, (Step.REFUND,)),
     (_CANCELLED, EventType.PAYMENT_DECLINED): Row(_CANCELLED),
     (_CANCELLED, EventType.PAYMENT_SKIPPED): Row(_CANCELLED),
@@ -221,12 +227,14 @@ OVERRIDES: dict[tuple[Charge, Status, EventType], Row | None] = {
     ),
     (Charge.FREE, _PAID, EventType.REFUND_REQUESTED): None,
     (Charge.FREE, _COMPLETED, EventType.REFUND_REQUESTED): None,
+    (Charge.FREE, _CANCELLED, EventType.ORDER_REWOUND): None,
     (Charge.PAID, _PLACED, EventType.STOCK_RESERVED): Row(_PAID, _ON_PAID),
     (Charge.PAID, _PLACED, EventType.STOCK_REJECTED): Row(_CANCELLED, (Step.REFUND, Step.NOTIFY_CANCELLED)),
     (Charge.PAID, _PLACED, EventType.RESERVATION_FAILED): Row(
         _CANCELLED, (Step.REFUND, Step.NOTIFY_CANCELLED), attention=True
     ),
     (Charge.PAID, _PLACED, EventType.CANCEL_REQUESTED): Row(_CANCELLED, (Step.REFUND, Step.NOTIFY_CANCELLED)),
+    (Charge.PAID, _CANCELLED, EventType.ORDER_REWOUND): None,
     # Its money went back to where it was taken, and ordermq has no card to take it from again.
     (Charge.PAID, _REFUNDED, EventType.ORDER_REOPENED): None,
 }
@@ -261,7 +269,8 @@ def advance(state: State | None, event: Event, terms: Terms = DEFAULT_TERMS) -> 
     if event.step is not None and event.step not in state.pending and event.type not in _LATE:
         raise IllegalEvent(f"{event.type} ends {event.step}, which is not pending")
     ended = frozenset() if event.step is None or row.keeps else frozenset({event.step})
-    return _move(state.pending - ended - {row.ends}, row, state.terms)
+    left = frozenset[Step]() if row.clears else state.pending - ended - {row.ends}
+    return _move(left, row, state.terms)
 
 
 def _row(state: State, event_type: EventType) -> Row | None:

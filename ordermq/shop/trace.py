@@ -11,7 +11,7 @@ from ordermq.module import ModuleTrace, TraceEntry
 from ordermq.shop.commands import EMAIL, INVENTORY, NOTIFY, PAYMENT, POINTS, SHIPPING, command_of
 from ordermq.shop.events import Event, EventType, Step
 from ordermq.shop.money import written
-from ordermq.shop.resume import senders
+from ordermq.shop.replay import sends
 from ordermq.shop.saga import terms_of
 from ordermq.task import Transaction
 from ordermq.task.transaction import Row
@@ -61,7 +61,7 @@ def of_order(tx: Transaction, config: Any, correlation_id: str) -> ModuleTrace |
     status, pending, currency, total_minor, attention, charge, notify = row
     events = tx.fetch_all(_EVENTS, (correlation_id,))
     history = [(version, Event(EventType(type_), step and Step(step))) for version, type_, step, *_ in events]
-    sent = senders(history, terms_of(charge, notify))
+    sent = dict(sends(history, terms_of(charge, notify)))
     steps = sorted(Step(each) for each in pending)
     commands = {step: command_of(step, correlation_id, sent[step]) for step in steps if step in sent}
     waits_for = [f"a person: {attention}"] if attention else []
@@ -74,7 +74,7 @@ def of_order(tx: Transaction, config: Any, correlation_id: str) -> ModuleTrace |
         pending={(each.queue, each.message_id): step for step, each in commands.items()},
         waits_for=waits_for,
         action_subjects=[f"order {correlation_id}"],
-        if_lost=f'ordermq order resume {correlation_id} --reason "..."',
+        if_lost=f'ordermq-publish replay --order {correlation_id} --reason "..."',
     )
 
 

@@ -31,7 +31,7 @@ class DeliveryInfo:
 
     @property
     def is_replayed(self) -> bool:
-        """True if an operator sent the message again after it had become a dead letter."""
+        """True if an operator sent the message again: a dead letter, or one that was lost."""
         return self.replay_no > 0
 
     @classmethod

@@ -447,7 +447,9 @@ def test_what_stands_still_and_who_is_waited_for_is_listed_checked_and_measured(
     assert (resolved["order_id"], len(resolved["discarded"])) == (asked, 1)
     again = shop.ok(*resolve)
     assert again.startswith(f"order {asked} does not need a person: nothing was changed\n")
-    assert "pending: notify_cancelled; if nothing happens to the order: ordermq order resume" in again
+    assert (
+        "pending: notify_cancelled; if nothing happens to the order: ordermq-publish replay --order" in again
+    )
     assert shop.lines("ordermq", "order", "list", "--attention") == []
     assert (
         shop.lines("ordermq", "actions", "--subject", f"order {asked}")[0]["reason"] == "called the customer"

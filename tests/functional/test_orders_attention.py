@@ -205,7 +205,7 @@ def test_a_step_that_must_be_done_cannot_be_resolved_away(shop, queue, card, com
     assert shop.order().attention_reason is not None
     with shop.session.transaction() as tx:
         assert dead_letters.replay(tx, letter, by="anna", reason="repaired")
-    with pytest.raises(OrderConflict, match="ordermq order resume o-1"):
+    with pytest.raises(OrderConflict, match="ordermq-publish replay --order o-1"):
         resolve(shop)
     shop.run()
     resolve(shop)

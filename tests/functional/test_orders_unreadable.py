@@ -10,8 +10,8 @@ from ordermq.message import Envelope, Properties, Publishing
 from ordermq.message.headers import VERSION, to_properties
 from ordermq.observe import trace
 from ordermq.shop import module, queries
+from ordermq.shop.replay import Wish, replay_orders
 from ordermq.shop.resolve import resolve_order
-from ordermq.shop.resume import resume_orders
 from ordermq.store import starts
 from ordermq.task import Registry, handler
 from ordermq.task.handler import handlers_in
@@ -156,8 +156,8 @@ def test_an_order_whose_own_message_was_spoilt_is_resolved_resumed_and_goes_on(r
     assert list(asked(shop)) == ["o-3"]
     resolve(shop, "o-3")
     with shop.session.transaction() as tx:
-        [resumed] = resume_orders(["o-3"], tx)
-    assert (resumed.found, resumed.message_id) == ("sent", message.envelope.message_id)
+        [sent] = replay_orders(["o-3"], tx, Wish())
+    assert (sent.found, sent.message_id) == ("sent", message.envelope.message_id)
     wait_until(lambda: shop.order("o-3").status == "reserved", 20.0, what="the order's stock")
     assert_nothing_is_wrong(shop)
 

@@ -93,7 +93,7 @@ def test_a_dead_letter_alerts_an_operator_is_replayed_and_its_order_completes(pi
     early = pipeline.run("ordermq", "order", "resolve", "o-7", "--reason", "leave me alone")
     assert early.returncode == 65
     assert f"ordermq dead replay {letter['dead_letter_id']} " in early.stderr
-    stuck = pipeline.run("ordermq", "order", "resume", "o-7", "--reason", "looking", "--dry-run")
+    stuck = pipeline.run("ordermq-publish", "replay", "--order", "o-7", "--reason", "looking", "--dry-run")
     assert f"order o-7 ship: dead (ordermq dead replay {letter['dead_letter_id']} " in stuck.stdout
 
     with pipeline.session.transaction() as tx:

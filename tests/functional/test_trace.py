@@ -105,7 +105,7 @@ def test_what_is_lost_dead_or_unknown_is_said_with_what_to_do(shop, session, vho
     vhost.broker.api("DELETE", f"queues/{vhost.name}/orders.inventory/contents")
     found = waits(shop, "queue inventory, which is empty")
     assert found["waiting"][0]["place"] == "lost"
-    assert "ordermq order resume A-1" in found["waits_for"]
+    assert "ordermq-publish replay --order A-1" in found["waits_for"]
     rabbit = Rabbit(vhost.broker, vhost.settings)
     rabbit.delete_queue("orders.inventory")
     assert "which is MISSING: ordermq topology apply" in trace(shop)["waits_for"]

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pika
 
-from ordermq.message.headers import ATTEMPT, FIRST_FAILED_AT, HOP, OCCURRED_AT, REPLAY, VERSION
+from ordermq.message.headers import ATTEMPT, FIRST_FAILED_AT, HOP, OCCURRED_AT, REPLAYED, VERSION
 
 GOOD = b'{"order_id":"nobody-knows-it"}'
 HUGE_BYTES = 17 * 1024 * 1024
@@ -56,7 +56,7 @@ HEADERS = {
     "a huge attempt": {ATTEMPT: 2**62},
     "an attempt that is a table": {ATTEMPT: {"a": {"b": [1, None]}}},
     "a negative hop": {HOP: -1},
-    "a replay that is bytes": {REPLAY: b"\xff"},
+    "a replay that is bytes": {REPLAYED: b"\xff"},
     "an instant that is none": {OCCURRED_AT: "yesterday"},
     "an instant without a zone": {OCCURRED_AT: datetime(2026, 1, 1, tzinfo=UTC)},
     "an instant that is deep": {FIRST_FAILED_AT: NESTED},

@@ -107,6 +107,10 @@ ROWS = [
     (S.PAID, {P.SHIP}, E.POINTS_AWARDED, P.AWARD, S.PAID, {P.SHIP}, (), False),
     (S.COMPLETED, set(), E.POINTS_AWARDED, P.AWARD, S.COMPLETED, set(), (), False),
     (S.CANCELLED, set(), E.ORDER_REOPENED, None, S.PLACED, {P.RESERVE}, (P.RESERVE,), False),
+    (
+        S.CANCELLED, {P.RELEASE, P.REFUND, P.NOTIFY_CANCELLED}, E.ORDER_REWOUND, None,
+        S.RESERVED, {P.CAPTURE}, (P.CAPTURE,), False,
+    ),
     (S.CANCELLED, {P.CAPTURE}, E.PAYMENT_CAPTURED, P.CAPTURE, S.CANCELLED, {P.REFUND}, (P.REFUND,), False),
     (S.CANCELLED, set(), E.PAYMENT_CAPTURED, P.CAPTURE, S.CANCELLED, {P.REFUND}, (P.REFUND,), False),
     (S.CANCELLED, {P.CAPTURE}, E.PAYMENT_DECLINED, P.CAPTURE, S.CANCELLED, set(), (), False),
@@ -202,7 +206,7 @@ def test_a_row_says_what_follows(row):
 @pytest.mark.parametrize("status", S)
 def test_only_a_person_ends_what_a_person_was_asked_for(status):
     ends = [event for event in E if (status, event) in TABLE and TABLE[status, event].attention is False]
-    assert ends == [E.ATTENTION_RESOLVED]
+    assert ends == [E.ORDER_REWOUND] * (status is S.CANCELLED) + [E.ATTENTION_RESOLVED]
 
 
 def test_every_row_of_the_table_is_covered_above():
@@ -273,6 +277,7 @@ def test_the_money_is_taken_only_for_a_reserved_order():
     assert takes == [
         ((S.PLACED, E.STOCK_RESERVED), S.RESERVED),
         ((S.PAYMENT_DUE, E.CARD_REPLACED), S.RESERVED),
+        ((S.CANCELLED, E.ORDER_REWOUND), S.RESERVED),
     ]
     assert not any(row and P.CAPTURE in row.sends for row in OVERRIDES.values())
 
@@ -320,6 +325,8 @@ OTHERS = [
     ),
     (Charge.FREE, S.PAID, E.REFUND_REQUESTED, None, None, ()),
     (Charge.FREE, S.COMPLETED, E.REFUND_REQUESTED, None, None, ()),
+    (Charge.FREE, S.CANCELLED, E.ORDER_REWOUND, None, None, ()),
+    (Charge.PAID, S.CANCELLED, E.ORDER_REWOUND, None, None, ()),
     (Charge.PAID, S.REFUNDED, E.ORDER_REOPENED, None, None, ()),
 ]  # fmt: skip
 

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ordermq.shop.commands import command_of
 from ordermq.shop.events import FAILED, NOTIFY, Event, EventType, Step
+from ordermq.shop.rewind import why_not_capture
 from ordermq.shop.saga import CANCELLED, TERMINAL, Readiness, Status, advance, can_happen, readiness
 
 E, P, S = EventType, Step, Status
@@ -57,6 +58,8 @@ class World(RuleBasedStateMachine):
         self.intents, self.known = set(), set()  # numbers
         self.has_points = False
         self.reopened = 0
+        self.cause = None  # the event that cancelled the order
+        self.has_been_rewound = False
         self.happen(E.ORDER_PLACED)
 
     def happen(self, event_type, step=None):
@@ -64,6 +67,10 @@ class World(RuleBasedStateMachine):
         move = advance(self.state, Event(event_type, step))
         self.state, self.version = move.state, self.version + 1
         self.attention |= bool(move.attention)
+        if self.state.status is not S.CANCELLED:
+            self.cause = None
+        elif before.status is not S.CANCELLED:
+            self.cause = event_type
         for each in move.sends:
             command = each, command_of(each, "o-1", self.version).message_id
             self.sent.append(command)
@@ -139,6 +146,20 @@ class World(RuleBasedStateMachine):
             self.number += 1
         self.reopened += 1
         self.happen(E.ORDER_REOPENED)
+
+    @precondition(
+        lambda self: (
+            may_rewind(self.state, self.cause)
+            and self.number not in self.known | self.refunds
+            and not self.has_been_rewound
+        )
+    )
+    @rule()
+    def rewind(self):
+        """Begun again from the payment: what was released is reserved again in the same transaction."""
+        self.has_been_rewound = True
+        self.stock = "reserved"
+        self.happen(E.ORDER_REWOUND)
 
     @rule()
     def handle_all(self):
@@ -324,9 +345,15 @@ class World(RuleBasedStateMachine):
         assert self.state.status in TERMINAL
         assert not self.commands
         self.what_rests_is_whole()
-        # What is told after an order was opened again is a step of its own; its handler sends no second text.
+        # What is told after an order was begun again is a step of its own; its handler sends no second text.
         told = self.notified[P.NOTIFY_CONFIRMED], self.notified[P.NOTIFY_CANCELLED]
-        assert max(told) <= 1 + self.reopened, "a customer gets each notification once"
+        assert max(told) <= 1 + self.reopened + self.has_been_rewound, (
+            "a customer gets each notification once"
+        )
+
+
+def may_rewind(state, cause):
+    return state.status is S.CANCELLED and why_not_capture(state, cause) is None
 
 
 def by_chance(data):

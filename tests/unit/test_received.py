@@ -20,7 +20,7 @@ from ordermq.message.headers import (
     LAST_ERROR,
     MAX_ERROR_CHARS,
     OCCURRED_AT,
-    REPLAY,
+    REPLAYED,
     TRACEPARENT,
     VERSION,
     to_properties,
@@ -173,9 +173,9 @@ def test_an_instant_before_1970_can_be_read_and_sent_again():
 
 
 def test_an_unreadable_message_that_was_replayed_is_not_taken_for_its_first_delivery():
-    [message] = plan([delivery(1, headers={VERSION: 0, HOP: 1, REPLAY: 1})], "stock", ONE).unreadable
+    [message] = plan([delivery(1, headers={VERSION: 0, HOP: 1, REPLAYED: 1})], "stock", ONE).unreadable
     assert (message.envelope.hop, message.envelope.replay_no) == (1, 1)
-    [message] = plan([delivery(1, headers={HOP: "x", REPLAY: -1})], "stock", ONE).unreadable
+    [message] = plan([delivery(1, headers={HOP: "x", REPLAYED: -1})], "stock", ONE).unreadable
     assert (message.envelope.hop, message.envelope.replay_no) == (0, 0)
 
 
@@ -226,7 +226,7 @@ def test_a_last_error_of_any_sender_is_bounded():
 
 # --- whatever comes -----------------------------------------------------------
 
-OURS = [VERSION, ATTEMPT, HOP, REPLAY, OCCURRED_AT, FIRST_FAILED_AT, LAST_ERROR, TRACEPARENT]
+OURS = [VERSION, ATTEMPT, HOP, REPLAYED, OCCURRED_AT, FIRST_FAILED_AT, LAST_ERROR, TRACEPARENT]
 
 names = st.sampled_from([*OURS, "x-delivery-count"])
 texts = st.text(max_size=20) | st.sampled_from(

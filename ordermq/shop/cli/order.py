@@ -20,7 +20,8 @@ from ordermq.shop.cli.choosing import OrderFilter, saved_filter, where
 from ordermq.shop.cli.paying import pay, reopen
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.refunding import refund, return_
-from ordermq.shop.cli.resuming import adopt_texts, resume, stuck
+from ordermq.shop.cli.rewinding import rewind
+from ordermq.shop.cli.stuck import adopt_texts, stuck
 from ordermq.shop.history import why_cancelled
 from ordermq.shop.money import written
 from ordermq.shop.queries import NotificationRow, OrderDetail
@@ -31,7 +32,7 @@ from ordermq.store import StoreTransaction, actions
 
 @click.group("order", epilog=EXIT_CODES)
 def command() -> None:
-    """Look at orders; cancel, pay, refund, reopen, resolve and resume them."""
+    """Look at orders; cancel, pay, refund, reopen and resolve them."""
 
 
 @command.command(
@@ -262,8 +263,8 @@ command.add_command(pay)
 command.add_command(reopen)
 command.add_command(refund)
 command.add_command(return_)
+command.add_command(rewind)
 command.add_command(stuck)
-command.add_command(resume)
 command.add_command(adopt_texts)
 
 
@@ -311,7 +312,7 @@ def _write_pending(resolved: Resolved) -> None:
     """Say what the order still waits for, and what helps if its message was lost."""
     if resolved.pending:
         steps = ", ".join(resolved.pending)
-        todo = f'ordermq order resume {resolved.order_id} --reason "..."'
+        todo = f'ordermq-publish replay --order {resolved.order_id} --reason "..."'
         write(f"pending: {steps}; if nothing happens to the order: {todo}")
 
 

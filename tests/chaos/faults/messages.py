@@ -53,19 +53,20 @@ class QueuesLost(Fault):
         arena.healed()
         arena.wait_ready()
         arena.pause(11.0)
-        resume = (
-            "ordermq",
-            "order",
-            "resume",
-            "--stuck",
+        replay = (
+            "ordermq-publish",
+            "replay",
+            "--where",
+            "stuck",
             "--older-than",
             "10",
+            "--allow-notify",
             "--reason",
             "queues were lost",
         )
-        said = arena.ok(*resume, "--yes")
-        arena.notes.append(f"resumed: {said.strip().splitlines()[-1]}")
-        arena.expect("sent" in said, f"nothing had been lost: {said}")
+        said = arena.ok(*replay, "--yes")
+        arena.notes.append(f"replayed: {said.strip().splitlines()[-1]}")
+        arena.expect("= sent 0 " not in said, f"nothing had been lost: {said}")
 
     @staticmethod
     def _waiting(arena: Arena) -> int:

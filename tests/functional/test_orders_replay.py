@@ -4,11 +4,13 @@ import pytest
 from msgspec.structs import replace
 
 from ordermq.message.envelope import MAX_HOP
+from ordermq.message.headers import to_properties
 from ordermq.shop import cancel_order
+from ordermq.shop.effects import TEXTS
 from ordermq.shop.events import Event, EventType, Step
 from ordermq.shop.handlers import CapturePaymentHandler
+from ordermq.shop.replay import Found, Wish, plan_orders, replay_orders, sends
 from ordermq.shop.resolve import resolve_order
-from ordermq.shop.resume import Found, resume_orders, senders
 from ordermq.store import dead_letters, inbox
 from ordermq.task import DONE, Claim
 from tests.support.inbox import settled
@@ -28,9 +30,14 @@ def shop(database):
         yield shop
 
 
-def resume(shop, *order_ids):
+EVERYTHING = Wish(allow_notify=True)
+
+
+def replay(shop, *order_ids, wish=EVERYTHING):
+    """Return what was decided about the messages of pending steps, and about orders without any."""
     with shop.session.transaction() as tx:
-        return resume_orders(order_ids or ("o-1",), tx)
+        planned = replay_orders(order_ids or ("o-1",), tx, wish)
+    return [each for each in planned if each.found is not Found.DONE]
 
 
 def in_transaction(shop, function, *args, **kwargs):
@@ -54,7 +61,7 @@ def outbox(shop):
 
 
 def test_a_message_that_no_consumer_has_seen_is_sent_as_the_first_time_in_the_order_s_trace(shop):
-    (answer,) = resume(shop)
+    (answer,) = replay(shop)
     assert (answer.found, answer.step, answer.message_id, answer.hop) == (
         Found.SENT, Step.CAPTURE, "o-1:2:payment", 0,
     )  # fmt: skip
@@ -68,21 +75,21 @@ def test_a_message_that_no_consumer_has_seen_is_sent_as_the_first_time_in_the_or
 @pytest.mark.parametrize("outcome", ["retry", "postponed"])
 def test_what_was_to_come_again_is_sent_as_the_hop_that_was_lost(shop, outcome):
     seen(shop, outcome, 4)
-    resume(shop)
-    assert outbox(shop) == [("o-1:2:payment", "CapturePayment", 1, 5, 0)]
+    replay(shop)
+    assert outbox(shop) == [("o-1:2:payment", "CapturePayment", 1, 5, 1)]
 
 
 def test_what_waits_in_the_outbox_is_on_its_way_however_late(shop):
-    resume(shop)
+    replay(shop)
     with shop.session.transaction() as tx:
         tx.execute("UPDATE ordermq.outbox SET available_at = now() + interval '1 hour'")
-    (answer,) = resume(shop)
+    (answer,) = replay(shop)
     assert (answer.found, len(outbox(shop))) == (Found.WAITING, 1)
 
 
 def test_a_dead_letter_is_named_and_not_sent(shop):
     letter = die(shop)
-    (answer,) = resume(shop)
+    (answer,) = replay(shop)
     assert (answer.found, f"dead replay {letter.dead_letter_id} " in answer.note) == (Found.DEAD, True)
     assert outbox(shop) == []
 
@@ -95,26 +102,24 @@ def test_a_letter_whose_replay_was_lost_or_that_was_discarded_is_sent_as_the_nex
     else:
         in_transaction(shop, decision, letter, by="me", reason="repaired")
         shop.take("payment")
-    resume(shop)
+    replay(shop)
     # replay_no 1: if it dies again, that is a dead letter of its own.
     assert outbox(shop) == [("o-1:2:payment", "CapturePayment", 1, 1, 1)]
 
 
 def test_a_step_that_is_pending_although_its_message_is_done_is_reported(shop):
     seen(shop, "done", 0)
-    (answer,) = resume(shop)
+    (answer,) = replay(shop)
     assert answer.found is Found.IMPOSSIBLE
     assert outbox(shop) == []
 
 
 def test_a_step_whose_message_is_done_is_sent_anew_once_and_ends(shop):
     seen(shop, "done", 3)
-    with shop.session.transaction() as tx:
-        answers = resume_orders(["o-1"], tx, anew=True)
+    answers = replay(shop, wish=Wish(anew=True))
     assert [(each.found, each.hop) for each in answers] == [(Found.SENT, 4)]
-    with shop.session.transaction() as tx:
-        assert resume_orders(["o-1"], tx, anew=True)[0].found is Found.WAITING
-    assert outbox(shop) == [("o-1:2:payment", "CapturePayment", 1, 4, 0)]
+    assert replay(shop, wish=Wish(anew=True))[0].found is Found.WAITING
+    assert outbox(shop) == [("o-1:2:payment", "CapturePayment", 1, 4, 1)]
     # What is under way of an earlier hop stays settled; the new one is done once.
     key = "o-1:2:payment"
     assert in_transaction(shop, settled, "payment", [(key, 3)]) == {key}
@@ -123,14 +128,16 @@ def test_a_step_whose_message_is_done_is_sent_anew_once_and_ends(shop):
 
 
 def test_nothing_happens_to_an_order_between_looking_and_sending(shop):
-    # RSM2
+    # RPL2
     def cancel(session):
         with session.transaction() as tx:
             return cancel_order("o-1", tx, "customer")
 
     answers = []
-    cancelled = shop.one_after_another(lambda tx: answers.extend(resume_orders(["o-1"], tx)), cancel)
-    assert [each.found for each in answers] == [Found.SENT]
+    cancelled = shop.one_after_another(
+        lambda tx: answers.extend(replay_orders(["o-1"], tx, EVERYTHING)), cancel
+    )
+    assert [each.found for each in answers] == [Found.DONE, Found.SENT]
     assert not cancelled.is_duplicate
     assert shop.events()[-1] == "cancel_requested"
 
@@ -138,17 +145,17 @@ def test_nothing_happens_to_an_order_between_looking_and_sending(shop):
 @pytest.mark.parametrize("hop", [999_999, 1_000_000, MAX_HOP - 1, MAX_HOP])
 def test_a_message_lost_after_any_number_of_hops_is_sent_at_one_that_the_inbox_accepts(shop, hop):
     seen(shop, "postponed", hop)
-    (answer,) = resume(shop)
+    (answer,) = replay(shop)
     assert answer.hop == min(hop + 1, MAX_HOP)
     (again,) = shop.take("payment")
     key = (again.envelope.message_id, again.envelope.hop)
     assert in_transaction(shop, inbox.settle, "payment", [key], "done") == {key[0]}
 
 
-def test_a_dead_letter_that_can_never_be_replayed_keeps_no_order_from_being_resumed(shop):
+def test_a_dead_letter_that_can_never_be_replayed_keeps_no_order_from_being_replayed(shop):
     broken = replace(shop.lost.envelope, version=0, type="", correlation_id="")
     in_transaction(shop, dead_letters.keep, "payment", [(broken, shop.lost.body, "MalformedMessage")])
-    (answer,) = resume(shop)
+    (answer,) = replay(shop)
     assert answer.found is Found.SENT
     assert in_transaction(shop, settled, "payment", [("o-1:2:payment", answer.hop)]) == set()
 
@@ -161,13 +168,13 @@ def test_the_replay_of_a_message_that_no_handler_could_read_is_not_taken_for_one
     assert [row[3] for row in outbox(shop)] == [6]
 
 
-def test_a_cancelled_order_whose_capture_vanished_comes_to_rest_once_it_is_resumed(shop):
+def test_a_cancelled_order_whose_capture_vanished_comes_to_rest_once_it_is_replayed(shop):
     seen(shop, "postponed", 1_000_000)
     in_transaction(shop, lambda tx: cancel_order("o-1", tx, "changed my mind"))
     with shop.session.transaction() as tx:
         resolved = resolve_order("o-1", tx, by="me", reason="it hangs")
     assert (resolved.attention_reason, "capture" in resolved.pending) == (None, True)
-    resume(shop)
+    replay(shop)
     (again,) = shop.take("payment")
     with shop.session.transaction() as tx:
         claim = Claim(again.payload, again.envelope, False, 5.0)
@@ -182,22 +189,40 @@ def test_each_pending_step_of_an_order_gets_its_own_answer(shop):
     shop.take("notify")
     with shop.session.transaction() as tx:
         tx.execute("UPDATE shop.orders SET pending = '{}' WHERE order_id = 'o-2'")
-    found = {(each.order_id, each.step): each.found for each in resume(shop, "o-1", "o-2", "o-9", "o-1")}
+    found = {(each.order_id, each.step): each.found for each in replay(shop, "o-1", "o-2", "o-9", "o-1")}
     assert found == {
         ("o-1", Step.CAPTURE): Found.SENT,
         ("o-1", Step.NOTIFY_CANCELLED): Found.SENT,
-        ("o-2", None): Found.AT_REST,
         ("o-9", None): Found.UNKNOWN,
     }
     assert sorted(row[0] for row in outbox(shop)) == ["o-1:2:payment", "o-1:3:notify"]
 
 
-def test_a_step_sent_twice_is_resumed_as_it_was_sent_last():
+def test_no_customer_is_told_unless_that_is_allowed(shop):
+    in_transaction(shop, lambda tx: cancel_order("o-1", tx, "changed my mind"))
+    shop.take("notify")
+    found = {each.step: each.found for each in replay(shop, wish=Wish())}
+    assert found[Step.NOTIFY_CANCELLED] is Found.SUPPRESSED
+    found = {each.step: each.effect for each in replay(shop, wish=Wish("notify", allow_notify=True))}
+    assert found == {Step.NOTIFY_CANCELLED: TEXTS}
+
+
+def test_what_is_planned_changes_nothing_and_what_is_sent_says_that_it_was_replayed(shop):
+    planned = in_transaction(shop, lambda tx: plan_orders(["o-1"], tx, EVERYTHING))
+    assert [each.found for each in planned] == [Found.DONE, Found.SENT]
+    assert outbox(shop) == []
+    assert replay(shop) == [planned[1]]
+    assert outbox(shop) == [("o-1:2:payment", "CapturePayment", 1, 0, 1)]
+    sent = to_properties(replace(shop.lost.envelope, replay_no=1))
+    assert sent.headers["x-ordermq-replayed"] == 1
+
+
+def test_a_step_sent_twice_is_replayed_as_it_was_sent_last():
     history = [
         Event(EventType.ORDER_PLACED),
         Event(EventType.STOCK_RESERVED, Step.RESERVE),
         Event(EventType.PAYMENT_FAILED, Step.CAPTURE),
         Event(EventType.PAYMENT_CAPTURED, Step.CAPTURE),
     ]
-    assert senders(list(enumerate(history, start=1)))[Step.REFUND] == 4
-    assert senders([(1, Event(EventType.SHIPMENT_CREATED, Step.SHIP))]) == {}
+    assert dict(sends(enumerate(history, start=1)))[Step.REFUND] == 4
+    assert sends([(1, Event(EventType.SHIPMENT_CREATED, Step.SHIP))]) == []
