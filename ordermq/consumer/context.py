@@ -8,6 +8,7 @@ from random import Random
 
 from ordermq.backoff import Backoff
 from ordermq.config.settings import Settings
+from ordermq.consumer.holding import LiveHolds
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.meter import LiveLimits
 from ordermq.consumer.neighbours import Neighbours
@@ -41,6 +42,7 @@ class WorkerContext:
     deaths: Neighbours = field(default_factory=Neighbours)
     held: HeldSpans = field(default_factory=HeldSpans)
     limits: LiveLimits = field(default_factory=LiveLimits)
+    holds: LiveHolds = field(default_factory=LiveHolds)
     tap: Tap = field(default_factory=Tap)
 
     @cached_property

@@ -118,6 +118,7 @@ class Control:
             after_metered=self._metered[-1].metered_id if self._metered else 0,
         )  # fmt: skip
         self._write_settled(tx, is_tapped=found.is_tapped)
+        self._context.holds.are_any = found.has_holds
         if found != _NOTHING or self._cause is not None or self._context.limits.by_dependency:
             self._take(found)
         self._has_looked = True

@@ -35,7 +35,7 @@ from msgspec.structs import replace
 from ordermq.clock import Deadline, utc_now
 from ordermq.consumer import starts
 from ordermq.consumer.neighbours import Neighbours
-from ordermq.consumer.received import Message, Readable, Unreadable, in_log
+from ordermq.consumer.received import Message, Readable, Received, Unreadable, in_log
 from ordermq.consumer.running import RunningHandlers
 from ordermq.consumer.spans import HeldSpans
 from ordermq.consumer.tap import Tap
@@ -59,7 +59,7 @@ M = TypeVar("M", bound=Message)
 
 Release = Callable[[StoreTransaction], None]
 Resolved = tuple[Message, Outcome]
-SentAgain = tuple[Message, Retry | Postpone]
+SentAgain = tuple[Received, Retry | Postpone]
 
 # Errors by which the database does not answer, or refuses the process: no message is at fault.
 CANNOT_ANSWER = (StoreUnavailable, StoreRefused)
@@ -345,7 +345,7 @@ class Settler:
             for on_unreadable in self._on_unreadable:
                 on_unreadable(self.queue, message.envelope, reason, tx)
 
-    def _next_hop(self, message: Message, outcome: Retry | Postpone) -> OutboxRow:
+    def _next_hop(self, message: Received, outcome: Retry | Postpone) -> OutboxRow:
         envelope = message.envelope
         if isinstance(outcome, HeldBack):
             return OutboxRow(self.queue, _held_back(envelope, outcome), message.body, outcome.delay_s or 0.0)
@@ -374,7 +374,7 @@ def _held_back(envelope: Envelope, outcome: HeldBack) -> Envelope:
     return replace(envelope, hop=hop, first_failed_at=since and since + held)
 
 
-def traces_of(messages: Sequence[Message]) -> dict[str, str]:
+def traces_of(messages: Sequence[Received]) -> dict[str, str]:
     """Return the trace that what is sent for each correlation id continues."""
     return {each.envelope.correlation_id: each.envelope.traceparent for each in messages}
 

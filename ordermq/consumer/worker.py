@@ -23,6 +23,7 @@ from ordermq.clock import monotonic_s
 from ordermq.consumer import starts
 from ordermq.consumer.batch import run_batch
 from ordermq.consumer.context import WorkerContext
+from ordermq.consumer.holding import put_off_held
 from ordermq.consumer.pause import Abandoned, persist
 from ordermq.consumer.received import Message, Readable, Received, Unreadable, plan, read
 from ordermq.consumer.starts import Suspect, dead_reason, decode_suspect
@@ -118,7 +119,7 @@ class HandlingWorker(Worker):
     def _handle(self, deliveries: Sequence[Delivery]) -> None:
         """Handle a chunk: first together what may run together, then each suspect alone."""
         queue, registry = self._context.queue, self._context.registry
-        received = read(deliveries, queue, registry)
+        received = self._without_held(read(deliveries, queue, registry))
         suspects = self._begin([each for each in received if each.is_suspect])
         if suspects:
             alone = {suspect.message for suspect in suspects}
@@ -132,6 +133,14 @@ class HandlingWorker(Worker):
         for suspect in suspects:
             with self._locked(self._alone()):
                 self._run_suspect(suspect)
+
+    def _without_held(self, received: Sequence[Received]) -> Sequence[Received]:
+        """Put off the messages of what a person holds back; return the others (HLD2)."""
+        if not self._context.holds.are_any:
+            return received
+        held = self._persist(partial(put_off_held, self._settler, received))
+        self._report(held)
+        return [each for each in received if each not in held]
 
     def _begin(self, came_back: Sequence[Received]) -> list[Suspect]:
         """Commit the start of each readable message; return those that are to run alone (STA1)."""

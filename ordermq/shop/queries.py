@@ -37,6 +37,7 @@ class OrderRow:
     refunded_minor: int
     due_until: datetime | None
     attributes: dict[str, str]
+    held_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,8 @@ class Latency:
 
 _ORDER = """order_id, customer_id, status, pending, version, currency, total_minor, attention_reason,
     placed_at, accepted_at, updated_at, terminal_at, traceparent, charge, notify, refunded_minor,
-    due_until, attributes"""
+    due_until, attributes,
+    (SELECT held_at FROM ordermq.holds WHERE correlation_id = order_id AND released_at IS NULL) AS held_at"""
 
 _FIRST_LOOK = 10_000  # orders
 
@@ -200,6 +202,7 @@ _GET = f"SELECT {_ORDER} FROM shop.orders WHERE order_id = %s"  # noqa: S608 # _
 # psycopg2 writes the values into the statement, so the planner sees which conditions there are.
 _CHOSEN = """(%(status)s::text IS NULL OR status = %(status)s)
        AND (NOT %(attention)s OR attention_reason IS NOT NULL)
+       AND (NOT %(held)s OR order_id IN (SELECT correlation_id FROM ordermq.holds WHERE released_at IS NULL))
        AND (%(attributes)s::jsonb IS NULL OR attributes <> '{}' AND attributes @> %(attributes)s::jsonb)"""
 
 _LIST = f"""
@@ -357,15 +360,17 @@ def select(
     *,
     status: Status | None = None,
     attention: bool = False,
+    held: bool = False,
     attributes: Mapping[str, str] | None = None,
     limit: int = 100,
 ) -> list[OrderRow]:
-    """Return orders, the last accepted first; if asked only those in a status, or that need a person.
+    """Return orders, the last accepted first; if asked only those in a status, that need a person, or held.
 
     ``attributes``: only orders that have all of these.
     """
     wanted = json.dumps(attributes) if attributes else None
-    params = {"status": status, "attention": attention, "attributes": wanted, "limit": limit}
+    params: dict[str, Any] = {"status": status, "attention": attention, "held": held}
+    params |= {"attributes": wanted, "limit": limit}
     if not attributes:
         return [OrderRow(*row) for row in tx.fetch_all(_LIST, params)]
     found = tx.fetch_all(_NEWEST, params)

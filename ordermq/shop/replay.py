@@ -140,30 +140,35 @@ def plan_orders(order_ids: Iterable[str], tx: StoreTransaction, wish: Wish) -> l
 
 def plan(facts: OrderFacts, wish: Wish) -> list[Planned]:
     """Decide about every message that the order's events sent. Pure."""
-    order_id, order = facts.order_id, facts.order
-    if order is None:
-        return [Planned(order_id, Found.UNKNOWN, note="no such order")]
+    if facts.order is None:
+        return [Planned(facts.order_id, Found.UNKNOWN, note="no such order")]
     note = "no event of the order's history sends this step: see 'ordermq reconcile'"
-    planned = [Planned(order_id, Found.IMPOSSIBLE, step, note=note) for step in facts.unsent]
-    for step, command, is_awaited in ((each.step, each.command, each.is_awaited) for each in facts.commands):
-        if wish.queue not in (None, command.queue):
-            continue
-        if not is_awaited:
-            planned.append(Planned(order_id, Found.DONE, step, command, note="its step has ended"))
-            continue
-        location = facts.locations[command.message_id]
-        found, note = judge(location, anew=wish.anew)
-        if found is Found.SENT and step in NOTIFY and not wish.allow_notify:
-            found, note = Found.SUPPRESSED, "customers are told only with --allow-notify"
-        if found is not Found.SENT:
-            planned.append(Planned(order_id, found, step, command, location.hop or 0, note=note))
-            continue
-        effect = effect_of(step, order.state, stake_of(order))
-        hop = location.next_hop
-        reopens = location.outcome == "done" or hop == MAX_HOP
-        replay_no = max(1, location.replays)
-        planned.append(Planned(order_id, found, step, command, hop, replay_no, reopens, effect, note))
+    planned = [Planned(facts.order_id, Found.IMPOSSIBLE, step, note=note) for step in facts.unsent]
+    planned += [
+        _plan(each, facts.order, facts.locations.get(each.command.message_id), wish)
+        for each in facts.commands
+        if wish.queue in (None, each.command.queue)
+    ]
     return planned
+
+
+def _plan(sent: SentCommand, order: LockedOrder, location: MessageLocation | None, wish: Wish) -> Planned:
+    step, command = sent.step, sent.command
+    if not sent.is_awaited or location is None:
+        return Planned(order.order_id, Found.DONE, step, command, note="its step has ended")
+    found, note = judge(location, anew=wish.anew)
+    if found is Found.SENT and step in NOTIFY and not wish.allow_notify:
+        found, note = Found.SUPPRESSED, "customers are told only with --allow-notify"
+    if found is not Found.SENT:
+        return Planned(order.order_id, found, step, command, location.hop or 0, note=note)
+    hop = location.next_hop
+    return Planned(
+        order.order_id, found, step, command, hop,
+        replay_no=max(1, location.replays),
+        reopens=location.outcome == "done" or hop == MAX_HOP,
+        effect=effect_of(step, order.state, stake_of(order)),
+        note=note,
+    )  # fmt: skip
 
 
 def judge(location: MessageLocation, *, anew: bool = False) -> tuple[Found, str]:

@@ -11,8 +11,9 @@ refund or a message to the customer that has not ended, and the order's open dea
 that may have happened is found by its key before another is asked for, as in every capture.
 
 Invariants
-    RWD1  An order is put back to its capture only while no refund of it can be under way: otherwise the
-        money could go back after the order went on. Money that was taken is taken once, by its key.
+    RWD1  An order is put back to its capture only while no refund of it can have happened or be under
+        way: otherwise the money could go back after the order went on. Money that was taken is taken
+        once, by its key.
     RWD2  An order in ``reserved`` has its stock: rows that were released are reserved in the
         transaction of the rewind, all of the order's or none.
 """
@@ -29,6 +30,7 @@ from ordermq.shop.events import NOTIFY, EventType, Step
 from ordermq.shop.history import CANCELLING, cause_of
 from ordermq.shop.journal import Journal, LockedOrder
 from ordermq.shop.payments import Payment, Payments, PaymentState
+from ordermq.shop.refunds import Refunds, RefundState
 from ordermq.shop.reopen import forget_cancellation, reopen_order
 from ordermq.shop.replay import stake_of
 from ordermq.shop.saga import State, Status, can_happen
@@ -44,16 +46,21 @@ _CAUSES = """
      WHERE order_id = ANY(%s) AND type = ANY(%s) GROUP BY order_id
 """
 
-# The lease of a refund's call: what it says is not written yet.
+# A refund that was tried may have happened, unless it was refused and given up.
 _REFUNDING = """
     SELECT DISTINCT e.order_id
-      FROM shop.order_events AS e
-      JOIN ordermq.leases AS l ON l.message_id = e.order_id || ':' || e.version || ':' || l.queue
-                                AND l.queue = %s
-     WHERE e.order_id = ANY(%s) AND e.type IN ('payment_failed', 'payment_captured')
+      FROM (SELECT order_id, order_id || ':' || version || ':' || %(queue)s AS message_id
+              FROM shop.order_events
+             WHERE order_id = ANY(%(order_ids)s) AND type IN ('payment_failed', 'payment_captured')) AS e
+      LEFT JOIN ordermq.leases AS l ON l.queue = %(queue)s AND l.message_id = e.message_id
+      LEFT JOIN ordermq.inbox AS i ON i.queue = %(queue)s AND i.message_id = e.message_id
+     WHERE l.message_id IS NOT NULL OR i.outcome IN ('retry', 'postponed')
 """
 
-_HELD = "SELECT DISTINCT order_id FROM shop.reservations WHERE order_id = ANY(%s) AND state = 'reserved'"
+_HELD = """
+    SELECT DISTINCT order_id FROM shop.reservations
+     WHERE order_id = ANY(%(order_ids)s) AND state = 'reserved'
+"""
 
 _KNOWN = frozenset({PaymentState.CAPTURED, PaymentState.DECLINED, PaymentState.REFUNDED})
 
@@ -93,7 +100,7 @@ def why_not_capture(state: State, cause: EventType | None) -> str | None:
 def why_not_money(payment: Payment | None, *, is_refunding: bool) -> str | None:
     """Return why the money of an order keeps it from its capture; None if it does not (RWD1). Pure."""
     if is_refunding:
-        return "its refund is under way"
+        return "its refund is being tried"
     if payment is not None and payment.state in _KNOWN:
         return f"its payment is {payment.state}"
     return None
@@ -131,7 +138,8 @@ class _Rewind:
             order_id: cause_of(EventType(each) for each in types)
             for order_id, types in tx.fetch_all(_CAUSES, (self._ids, kinds))
         }
-        self._refunding = self._these(_REFUNDING, PAYMENT)
+        self._refunds = Refunds(self._ids, tx)
+        self._refunding = self._these(_REFUNDING)
         self._held = self._these(_HELD)
 
     def to_capture(self, *, by: str, reason: str) -> list[Rewound]:
@@ -148,12 +156,14 @@ class _Rewind:
                 outcome = RewindOutcome.UNCHANGED if self._is_there(order_id) else RewindOutcome.REFUSED
                 answers.append(Rewound(order_id, outcome, why))
         self._journal.write()
+        self._refunds.write()
         changed = [f"order {each.order_id}" for each in answers if each.outcome is RewindOutcome.REWOUND]
         actions.record(self._tx, by, "order.rewind", changed, reason)
         return answers
 
-    def _these(self, sql: str, *params: str) -> Collection[str]:
-        return {row[0] for row in self._tx.fetch_all(sql, (*params, self._ids))}
+    def _these(self, sql: str) -> Collection[str]:
+        params = {"order_ids": self._ids, "queue": PAYMENT}
+        return {row[0] for row in self._tx.fetch_all(sql, params)}
 
     def _why_not(self, order_id: str) -> str | None:
         order = self._journal.orders.get(order_id)
@@ -193,6 +203,8 @@ class _Rewind:
         self._journal.record(
             order_id, EventType.ORDER_REWOUND, to=Step.CAPTURE, stock=stock, by=by, reason=reason[:200]
         )
+        if (refund := self._refunds.open(order_id)) is not None:
+            self._refunds.change(refund._replace(state=RefundState.SKIPPED))
         dead_letters.discard(self._tx, numbers, by=by, reason=reason)
         forget_cancellation(order_id, self._tx)
         effect = effect_of(Step.CAPTURE, order.state, stake_of(order))

@@ -1,4 +1,4 @@
-"""The shop's lines of ``ordermq status``: orders that stand still, and orders that need a person."""
+"""The shop's lines of ``ordermq status``: orders that stand still, that are held, and that need a person."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +8,10 @@ from ordermq.shop import queries
 from ordermq.shop.money import written
 from ordermq.shop.settings import SECTION, ShopSettings
 from ordermq.task import Transaction
+
+_MOST_HELD = 10  # named on the screen
+
+_HELD = "SELECT correlation_id FROM ordermq.holds WHERE released_at IS NULL ORDER BY hold_id DESC LIMIT %s"
 
 # An index finds them, and more are not sums the time.
 _WAITING = """
@@ -28,6 +32,9 @@ def lines(tx: Transaction, config: Any) -> Iterator[StatusLine]:
         not stuck,
         {"orders": stuck},
     )
+    held = [row[0] for row in tx.fetch_all(_HELD, (_MOST_HELD + 1,))]
+    names = ", ".join(held[:_MOST_HELD]) + ", ..." * (len(held) > _MOST_HELD)
+    yield StatusLine("held", f"held back: {names}" if held else "0 orders", True, {"orders": held})
     found = tx.fetch_all(_WAITING)
     count = sum(row[1] for row in found)
     sums = [f"{currency} {written(total, currency)}" for currency, _, total in found]

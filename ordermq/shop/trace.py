@@ -23,6 +23,8 @@ _ORDER = """
       FROM shop.orders WHERE order_id = %s
 """
 
+_HELD = "SELECT held_by, hold_reason FROM ordermq.holds WHERE correlation_id = %s AND released_at IS NULL"
+
 _EVENTS = """
     SELECT version, type, step, occurred_at, convert_from(body, 'UTF8')
       FROM shop.order_events WHERE order_id = %s ORDER BY version
@@ -65,6 +67,10 @@ def of_order(tx: Transaction, config: Any, correlation_id: str) -> ModuleTrace |
     steps = sorted(Step(each) for each in pending)
     commands = {step: command_of(step, correlation_id, sent[step]) for step in steps if step in sent}
     waits_for = [f"a person: {attention}"] if attention else []
+    waits_for += [
+        f"its release: {by} holds it ({why}); ordermq order release {correlation_id}"
+        for by, why in tx.fetch_all(_HELD, (correlation_id,))
+    ]
     unsent = [step for step in steps if step not in sent]
     waits_for += [f"{step}, which no event of its history sends: ordermq reconcile" for step in unsent]
     return ModuleTrace(

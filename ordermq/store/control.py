@@ -12,6 +12,8 @@ _PAUSES = """
       FROM ordermq.pauses WHERE queue = %(queue)s AND pause_id > %(pause_id)s
     UNION ALL SELECT 'tap', 0, '', NULL, NULL, '', '', false
                 FROM ordermq.taps WHERE open_until > now() AND (queue IS NULL OR queue = %(queue)s)
+    UNION ALL SELECT 'held', 0, '', NULL, NULL, '', '', false
+               WHERE EXISTS (SELECT FROM ordermq.holds WHERE released_at IS NULL)
 """
 
 _LIMITS = """
@@ -38,13 +40,14 @@ class Metered(NamedTuple):
 class Decided(NamedTuple):
     """What is new: pauses and spans in order. ``limits`` are all in force; True has a share for each key.
 
-    ``is_tapped``: somebody looks at what is settled.
+    ``is_tapped``: somebody looks at what is settled. ``has_holds``: something is held back by its id.
     """
 
     pauses: list[QueuePause]
     limits: dict[str, bool]
     metered: list[Metered]
     is_tapped: bool = False
+    has_holds: bool = False
 
 
 def read_decided(
@@ -55,15 +58,15 @@ def read_decided(
         "queue": queue, "pause_id": after_pause,
         "dependencies": list(dependencies), "metered_id": after_metered,
     }  # fmt: skip
-    found, is_tapped = Decided([], {}, []), False
+    found, flags = Decided([], {}, []), set[str]()
     sql = _PAUSES + (_LIMITS if dependencies else "") + _IN_ORDER
     for what, number, name, since, until, by, reason, has_keys in tx.fetch_all(sql, params):
         if what == "pause":
             found.pauses.append(QueuePause(number, name, since, by, reason, until))
         elif what == "limit":
             found.limits[name] = has_keys
-        elif what == "tap":
-            is_tapped = True
+        elif what in ("tap", "held"):
+            flags.add(what)
         else:
             found.metered.append(Metered(number, since, until))
-    return found._replace(is_tapped=is_tapped)
+    return found._replace(is_tapped="tap" in flags, has_holds="held" in flags)

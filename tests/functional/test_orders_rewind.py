@@ -7,7 +7,7 @@ from ordermq.shop.events import EventType, Step
 from ordermq.shop.payments import Payment, PaymentState
 from ordermq.shop.rewind import RewindOutcome, rewind_orders, why_not_capture, why_not_money
 from ordermq.shop.saga import State, Status
-from ordermq.store import dead_letters, leases
+from ordermq.store import dead_letters, inbox, leases
 from tests.support.shop import an_order, open_shop
 
 GIVEN_UP = EventType.PAYMENT_FAILED
@@ -93,9 +93,14 @@ def test_money_that_was_taken_after_all_is_found_and_not_taken_twice(database, s
         with shop.session.transaction() as tx:
             leases.take(tx, "payment", [refund.envelope.message_id], owner="a", lease_s=60.0)
         (answer,) = rewind(shop)
-        assert answer.note == "its refund is under way; it may be rewound to no step now"
+        assert answer.note == "its refund is being tried; it may be rewound to no step now"
         with shop.session.transaction() as tx:
             leases.release(tx, "payment", [refund.envelope.message_id], "a")
+            inbox.settle(tx, "payment", [(refund.envelope.message_id, 0)], "postponed")
+        assert [each.outcome for each in rewind(shop)] == [RewindOutcome.REFUSED]
+        with shop.session.transaction() as tx:
+            inbox.settle(tx, "payment", [(refund.envelope.message_id, 1)], "dead")
+            dead_letters.keep(tx, "payment", [(refund.envelope, refund.body, "refused")])
         assert [each.outcome for each in rewind(shop)] == [RewindOutcome.REWOUND]
         assert [each.outcome for each in rewind(shop)] == [RewindOutcome.UNCHANGED]
         shop.run()

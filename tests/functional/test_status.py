@@ -48,6 +48,7 @@ def test_a_system_in_which_nothing_runs_is_shown_whole_and_says_what_is_missing(
     assert (found["processes"], found["paused"], found["limits"], found["dead_letters"]) == ([], [], [], [])
     assert {(each["module"], each["name"]) for each in found["modules"]} == {
         ("shop", "stuck"),
+        ("shop", "held"),
         ("shop", "attention"),
     }
     assert found["notes"] == ["no rates in and no alarms: topology.management_url is not set"]

@@ -45,6 +45,7 @@ PAYMENT = "tests/functional/test_orders_payment.py"
 NATIVE = "tests/unit/test_intake_native.py"
 SHOPIFY = "tests/unit/test_intake_shopify.py"
 COMMANDS = "tests/functional/test_commands.py"
+REPLAY = "tests/functional/test_orders_replay.py"
 INVENTORY = "tests/functional/test_orders_inventory.py"
 RETRIED = f"{CONSUMER}::test_mixed_outcomes_of_one_batch_are_settled_each_by_its_own"
 GIVEN_UP = (
@@ -564,8 +565,8 @@ MUTATIONS = (
     ),
     Mutation(
         "opened again, and never given its points", "ordermq/shop/reopen.py",
-        "(_FORGET_RELEASED, _FORGET_UNSENT, _FORGET_UNITS, _FORGET_POINTS)",
-        "(_FORGET_RELEASED, _FORGET_UNSENT, _FORGET_UNITS)",
+        "(_FORGET_UNITS, _FORGET_POINTS)",
+        "(_FORGET_UNITS,)",
         (f"{CAPTURES}::"
          "test_a_refunded_order_is_opened_again_paid_again_and_gets_its_points_again",),
     ),
@@ -607,5 +608,38 @@ MUTATIONS = (
         "        refused += self._place(others)\n",
         ("tests/unit/test_cli_exports.py::"
          "test_no_order_is_placed_under_two_ids_whatever_files_come_in_which_order",),
+    ),
+    # --- what an operator sends again or puts back ---
+    Mutation(
+        "a replay that does again what was done", "ordermq/shop/replay.py",
+        "is_awaited=step in pending and last[step] == version",
+        "is_awaited=True",
+        (f"{REPLAY}::test_what_is_planned_changes_nothing_and_what_is_sent_says_that_it_was_replayed",),
+    ),
+    Mutation(
+        "a replay beside a message that waits", "ordermq/shop/replay.py",
+        "    if location.available_at is not None:\n",
+        "    if location.available_at is not None and anew:\n",
+        (f"{REPLAY}::test_what_waits_in_the_outbox_is_on_its_way_however_late",),
+    ),
+    Mutation(
+        "a replay that tells customers unasked", "ordermq/shop/replay.py",
+        "step in NOTIFY and not wish.allow_notify",
+        "step in NOTIFY and wish.anew",
+        (f"{REPLAY}::test_no_customer_is_told_unless_that_is_allowed",),
+    ),
+    Mutation(
+        "an order put back while its money goes back", "ordermq/shop/rewind.py",
+        "    if is_refunding:\n",
+        "    if is_refunding and payment is None:\n",
+        ("tests/functional/test_orders_rewind.py::"
+         "test_money_that_was_taken_after_all_is_found_and_not_taken_twice",),
+    ),
+    Mutation(
+        "an order put back without its stock", "ordermq/shop/rewind.py",
+        "            why = refused[order_id] or short.get(order_id)\n",
+        "            why = refused[order_id]\n",
+        ("tests/functional/test_orders_rewind.py::"
+         "test_stock_that_was_released_is_reserved_again_for_all_or_the_order_stays",),
     ),
 )  # fmt: skip

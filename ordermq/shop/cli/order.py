@@ -17,6 +17,7 @@ from ordermq.shop import Cancelled, Status, cancel_order, queries
 from ordermq.shop import export as exporting
 from ordermq.shop.by_hand import RefundedByHand, refunded_by_hand
 from ordermq.shop.cli.choosing import OrderFilter, saved_filter, where
+from ordermq.shop.cli.holding import hold, release
 from ordermq.shop.cli.paying import pay, reopen
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.refunding import refund, return_
@@ -109,6 +110,7 @@ Examples:
     metavar="NAME",
     help="Only orders that the setting shop.filters describes under this name.",
 )
+@click.option("--held", is_flag=True, help="Only orders that 'order hold' holds back.")
 @limit
 @as_json
 @common
@@ -118,6 +120,7 @@ def list_(
     attention: bool,
     where: Sequence[tuple[str, str]],
     filter_: str | None,
+    held: bool,
     limit: int,
     as_json: bool,
     config_path: str | None,
@@ -138,6 +141,7 @@ def list_(
             tx,
             status=Status(wanted.state) if wanted.state else None,
             attention=wanted.attention,
+            held=held,
             attributes=dict(wanted.where),
             limit=limit + 1,
         )
@@ -151,7 +155,7 @@ def list_(
         [
             (
                 row.order_id,
-                row.status,
+                f"{row.status}, held" if row.held_at else row.status,
                 Decimal(written(row.total_minor, row.currency)),
                 row.currency,
                 seconds(row.updated_at),
@@ -263,6 +267,8 @@ command.add_command(pay)
 command.add_command(reopen)
 command.add_command(refund)
 command.add_command(return_)
+command.add_command(hold)
+command.add_command(release)
 command.add_command(rewind)
 command.add_command(stuck)
 command.add_command(adopt_texts)
@@ -321,6 +327,8 @@ def _head(detail: OrderDetail) -> Iterator[str]:
     yield f"order      {order.order_id}"
     pending = f", pending: {', '.join(order.pending)}" if order.pending else ""
     yield f"state      {order.status}{pending}"
+    if order.held_at:
+        yield f"held       since {seconds(order.held_at)}; to end it: ordermq order release {order.order_id}"
     if (why := why_cancelled(detail.events)) is not None:
         yield f"because    {shortened(why, 400)}"
     if order.attention_reason:

@@ -11,7 +11,7 @@ from ordermq.cli.operator import actor, ask
 from ordermq.cli.output import note, write, write_json
 from ordermq.cli.run import EXIT_CODES
 from ordermq.clock import monotonic_s
-from ordermq.shop.cli.passes import over_orders
+from ordermq.shop.cli.passes import Work, over_orders
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.selecting import selects
 from ordermq.shop.effects import new_forecast
@@ -114,7 +114,9 @@ def command(
     _check_queue(queue, program.registry.queues)
     session = program.session("ordermq-publish")
     wish = Wish(queue, allow_notify=allow_notify, anew=anew)
-    forecast = _forecast(session, selection, wish, says=dry_run and not as_json)
+    forecast = Tally()
+    work = partial(_planned, wish)
+    _pass(session, selection, work, forecast, keeps=False, says=dry_run and not as_json)
     (note if as_json else write)(forecast.sentence)
     if not dry_run and forecast.counts[Found.SENT] and selection.order_ids is None:
         ask("Go on?", yes=yes)
@@ -122,12 +124,7 @@ def command(
     try:
         if not dry_run:
             work = partial(_replayed, wish, reason)
-            for orders, planned in over_orders(
-                session, selection, work, label="replay", rate=rate, keeps=True
-            ):
-                tally.add(orders, planned)
-                if not as_json:
-                    _say(planned, selection, dry_run=False)
+            _pass(session, selection, work, tally, keeps=True, says=not as_json, rate=rate)
     finally:  # also if it was interrupted: what was sent was sent
         _summarise(tally, monotonic_s() - began_s, as_json=as_json, dry_run=dry_run)
     if tally.counts[Found.IMPOSSIBLE] or tally.counts[Found.UNKNOWN]:
@@ -139,15 +136,21 @@ def _check_queue(queue: str | None, queues: Sequence[str]) -> None:
         raise click.UsageError(f"no queue {queue!r}; the queues are: {', '.join(queues)}")
 
 
-def _forecast(session: Session, selection: Selection, wish: Wish, *, says: bool) -> Tally:
-    """Plan a replay, and change nothing."""
-    forecast = Tally()
-    work = partial(_planned, wish)
-    for orders, planned in over_orders(session, selection, work, label="forecast", keeps=False):
-        forecast.add(orders, planned)
+def _pass(
+    session: Session,
+    selection: Selection,
+    work: Work[Planned],
+    tally: Tally,
+    *,
+    keeps: bool,
+    says: bool,
+    rate: float = 0.0,
+) -> None:
+    label = "replay" if keeps else "forecast"
+    for orders, planned in over_orders(session, selection, work, label=label, rate=rate, keeps=keeps):
+        tally.add(orders, planned)
         if says:
-            _say(planned, selection, dry_run=True)
-    return forecast
+            _say(planned, selection, dry_run=not keeps)
 
 
 def _planned(wish: Wish, order_ids: list[str], tx: StoreTransaction) -> list[Planned]:

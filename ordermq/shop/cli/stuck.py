@@ -59,7 +59,7 @@ def stuck(*, older_than_s: float, check: bool, limit: int, as_json: bool, config
             [
                 (
                     row.order_id,
-                    row.status,
+                    f"{row.status}, held" if row.held_at else row.status,
                     ", ".join(row.pending),
                     row.payment_state or "",
                     Decimal(written(row.total_minor, row.currency)),
