@@ -74,11 +74,13 @@ class Neighbours:
 
     def done(self, messages: Sequence[Readable]) -> None:
         """Note that ``messages`` were handled and committed."""
-        now_s = monotonic_s()
+        now_s, types = monotonic_s(), {each.handler.type for each in messages}
         with self._lock:
-            for each in messages:
-                self._done_s[each.handler.type], self._failed[each.handler.type] = now_s, 0
-                self._failing.pop(each.message_id, None)
+            for each in types:
+                self._done_s[each], self._failed[each] = now_s, 0
+            if self._failing:
+                for message in messages:
+                    self._failing.pop(message.message_id, None)
 
     def judge(self, messages: Sequence[Message], error: StoreError) -> Retry | Postpone:
         """Note that ``messages`` failed together by ``error``; return what becomes of one that failed alone.
