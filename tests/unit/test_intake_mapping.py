@@ -44,7 +44,7 @@ def test_every_key_is_read_and_each_may_be_missing(tmp_path):
 
 
 def test_the_example_of_the_documentation_is_a_mapping(tmp_path):
-    block, *_ = re.findall(r"^```toml\n(.+?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    *_, block = re.findall(r"^```toml\n(.+?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     assert block.count("=") >= len(fields(read(tmp_path, block)))
     assert None not in astuple(read(tmp_path, block))
 
