@@ -165,7 +165,8 @@ class Journal:
         self._tx.add(_ADD_EVENTS, self._events)
         if rows:
             self._tx.write(_SAVE, arrays_of(rows))
-        self._tx.write_values(_SAVE_DUE, sorted(self._due_s.items()))
+        if self._due_s:
+            self._tx.write_values(_SAVE_DUE, sorted(self._due_s.items()))
         self._tx.send([*self._commands, *(each.command() for each in self._alerts)])
         for each in self._alerts:
             self._tx.after_commit(each.announce)

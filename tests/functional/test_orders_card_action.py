@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ordermq.errors import OutcomeUnknown
 from ordermq.shop import cancel_order
 from ordermq.shop.commands import command_of
 from ordermq.shop.events import Step
@@ -85,6 +86,23 @@ def test_a_payment_that_is_confirmed_at_the_last_moment_counts(shop):
     verdict(shop, "confirm")
     assert shop.complete(message, claim, shop.call(message, request)) == DONE
     assert shop.order().status == "paid"
+
+
+def test_a_late_word_of_one_owner_does_not_undo_the_decline_that_another_has_written(shop):
+    # Given an owner that froze with the answer that the customer has to confirm
+    message = waiting(shop)
+    claim, request = shop.prepare(message)
+    late = shop.call(message, request)
+    # When another has ended the payment, and the first one tells its answer
+    shop.external["CapturePayment"].action_s = 0.0
+    assert shop.attempt(message) == DONE
+    for result in (late, OutcomeUnknown("no answer")):
+        assert shop.complete(message, claim, result) == DONE
+    # Then it is as it was
+    assert shop.show().payment.state == "declined"
+    shop.run()
+    assert shop.order().status == "cancelled"
+    assert shop.reconcile().is_ok
 
 
 def test_a_payment_that_waits_is_ended_with_its_cancelled_order(shop):

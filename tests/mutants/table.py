@@ -551,6 +551,13 @@ MUTATIONS = (
         (f"{CAPTURES}::test_a_result_of_the_capture_before_does_not_touch_the_next_one",),
     ),
     Mutation(
+        "a late word of another owner undoes a decline", "ordermq/shop/handlers/capture.py",
+        "payment.state is PaymentState.DECLINED and not _is_taken(result)",
+        "False",
+        ("tests/functional/test_orders_card_action.py::"
+         "test_a_late_word_of_one_owner_does_not_undo_the_decline_that_another_has_written",),
+    ),
+    Mutation(
         "the grace of a second card ends with that of the first", "ordermq/shop/handlers/expire.py",
         "        if order_id in left_s:\n",
         "        if False:\n",

@@ -174,6 +174,8 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
             return _apply_late(order_id, result, journal, locked)
         if payment.state in (PaymentState.CAPTURED, PaymentState.REFUNDED):
             return DONE  # this result was written before
+        if payment.state is PaymentState.DECLINED and not _is_taken(result):
+            return DONE  # another owner has written the decline; only money can still change it
         if isinstance(result, CaptureReply):
             return self._apply_answer(payment, result.result, journal, locked)
         return _not_decided(payment, result, locked)
@@ -218,6 +220,10 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
             )
         else:
             journal.record(order_id, EventType.PAYMENT_DECLINED, Step.CAPTURE, reason=reason)
+
+
+def _is_taken(result: CaptureReply | CallFailure) -> bool:
+    return isinstance(result, CaptureReply) and isinstance(result.result, Captured | GivenBack)
 
 
 def _wait_for_customer(payment: Payment, payment_id: str, journal: Journal, locked: Payments) -> Postpone:
