@@ -22,7 +22,8 @@ EVERY_CHECK = {
     "orders_at_rest", "events_gap_free", "history_agrees", "totals_agree_with_lines", "stock_conserved",
     "stock_agrees_with_reservations", "reservations_agree_with_orders", "completed_orders_are_whole",
     "shipments_belong_to_paid_orders",
-    "payments_agree_with_orders", "refunds_add_up", "captured_at_most_once", "captures_belong_to_orders",
+    "payments_agree_with_orders", "points_agree_with_money", "refunds_add_up",
+    "captured_at_most_once", "captures_belong_to_orders",
     "payment_books_agree", "refund_books_agree", "captures_follow_each_other", "captures_agree_by_number",
     "notified_at_most_once", "message_books_agree", "outbox_empty", "nothing_in_hand",
     "dead_letters_explained", "nothing_being_sent", "dead_letters_kept",
@@ -131,6 +132,7 @@ FAULTS = {
     "completed_orders_are_whole": ["DELETE FROM shop.shipments WHERE order_id = 'completed'"],
     "shipments_belong_to_paid_orders": ["INSERT INTO shop.shipments (order_id) VALUES ('declined')"],
     "payments_agree_with_orders": ["UPDATE shop.payments SET state = 'intent' WHERE order_id = 'declined'"],
+    "points_agree_with_money": ["UPDATE shop.points SET points = 11 WHERE order_id = 'completed'"],
     "refunds_add_up": ["UPDATE shop.orders SET refunded_minor = 1 WHERE order_id = 'completed'"],
     "refund_books_agree": ["UPDATE shop.refunds SET amount_minor = 499 WHERE order_id = 'refunded'"],
     "payment_books_agree": [

@@ -5,9 +5,12 @@ from collections import Counter
 import pytest
 
 from ordermq.errors import GatewayRefused, GatewayUnavailable, OutcomeUnknown
-from ordermq.shop.commands import AwardPoints
+from ordermq.shop import cancel_order, refund_order
+from ordermq.shop.commands import AdjustPoints, AwardPoints
+from ordermq.shop.events import Step
 from ordermq.shop.gateways import PointsGateway
-from ordermq.shop.handlers.points import AwardPointsHandler
+from ordermq.shop.handlers.batch import give_up
+from ordermq.shop.handlers.points_service import AdjustPointsHandler, AwardPointsHandler
 from ordermq.task import DONE, Dead, Postpone
 from ordermq.testing import run_handler
 from tests.support.shop import an_order, open_shop
@@ -83,3 +86,93 @@ def test_a_service_that_is_gone_is_waited_for_and_one_that_refuses_needs_a_perso
     assert award(shop, club).delay_s == 7.0
     assert isinstance(award(shop, club), Dead)
     assert club.books == {}
+
+
+# --- what refunds take back ---
+
+
+def adjust(shop, club):
+    ran = run_handler(
+        AdjustPointsHandler(club, shop="north"),
+        AdjustPoints(order_id="o-1"),
+        session=shop.session,
+        commit=True,
+    )
+    return ran.outcomes[0]
+
+
+def paid_back(shop, amount_minor):
+    with shop.session.transaction() as tx:
+        refund_order("o-1", tx, amount_minor=amount_minor, by="anna", reason="late")
+    shop.run("payment")
+    shop.take("points")
+
+
+def in_the_club(club):
+    return sum(points for _, points in club.books.values())
+
+
+def in_our_books(shop):
+    return shop.database.sql("SELECT points FROM shop.points")
+
+
+def test_what_refunds_take_back_is_booked_once_for_each_and_in_the_end_all_of_it(shop):
+    # PTB1, PTB2
+    club = Club()
+    award(shop, club)
+    left = []
+    for amount_minor in (1, 149, 200, 150):
+        paid_back(shop, amount_minor)
+        club.errors = [OutcomeUnknown("no answer")]
+        assert isinstance(adjust(shop, club), Postpone)
+        assert adjust(shop, club) == DONE
+        assert adjust(shop, club) == DONE
+        assert in_our_books(shop) == str(in_the_club(club))
+        left.append(in_the_club(club))
+    assert left == [4, 3, 1, 0]
+    assert club.books == {
+        "points:north:o-1": ("c-1", 5),
+        "points:north:o-1:refund-1": ("c-1", -1), "points:north:o-1:refund-2": ("c-1", -1),
+        "points:north:o-1:refund-3": ("c-1", -2), "points:north:o-1:refund-4": ("c-1", -1),
+    }  # fmt: skip
+    shop.run("notify", "shipping")
+    assert shop.reconcile().is_ok, [each for each in shop.reconcile().checks if each.wrong]
+
+
+def test_a_booking_keeps_its_points_when_more_goes_back_before_its_answer(shop):
+    club = Club()
+    award(shop, club)
+    paid_back(shop, 100)
+    club.errors = [OutcomeUnknown("no answer")]
+    assert isinstance(adjust(shop, club), Postpone)  # booked as -1
+    paid_back(shop, 200)
+    assert isinstance(adjust(shop, club), Postpone)  # the first is certain now, and the second to be booked
+    assert adjust(shop, club) == DONE
+    assert (in_the_club(club), in_our_books(shop)) == (2, "2")
+    assert shop.events().count("points_adjusted") == 1
+
+
+def test_a_cancelled_order_s_points_are_taken_back_after_an_award_whose_answer_was_lost(shop):
+    club = Club()
+    club.errors = [OutcomeUnknown("no answer")]
+    assert isinstance(award(shop, club), Postpone)
+    with shop.session.transaction() as tx:
+        cancel_order("o-1", tx, "changed my mind")
+    assert "too early" in adjust(shop, club).reason
+    assert award(shop, club) == DONE
+    assert adjust(shop, club) == DONE
+    assert club.books == {"points:north:o-1": ("c-1", 5), "points:north:o-1:cancelled-1": ("c-1", -5)}
+    assert in_our_books(shop) == "0"
+
+
+def test_an_award_given_up_and_replayed_late_asks_a_person_where_it_is_too_much(shop):
+    club = Club()
+    club.errors = [OutcomeUnknown("no answer")]
+    award(shop, club)
+    with shop.session.transaction() as tx:
+        give_up(Step.AWARD, AwardPoints(order_id="o-1"), "gave up", tx)
+    paid_back(shop, 300)
+    assert adjust(shop, club) == DONE
+    assert award(shop, club) == DONE
+    assert shop.events()[-1] == "attention_raised"
+    assert (in_the_club(club), in_our_books(shop)) == (5, "5")

@@ -94,10 +94,42 @@ MUTATIONS = (
         ("tests/functional/test_stripe_webhook.py::test_an_event_that_comes_again_changes_nothing",),
     ),
     Mutation(
-        "points booked under a key of each attempt", "ordermq/shop/handlers/points.py",
-        'key = f"points:{self._shop}:{order_id}"',
-        'key = f"points:{self._shop}:{order_id}:{id(order)}"',
+        "points booked under a key of each attempt", "ordermq/shop/points_bookings.py",
+        'first = f"points:{shop}:{self.order_id}"',
+        'first = f"points:{shop}:{self.order_id}:{id(self)}"',
         ("tests/functional/test_points_gateway.py",),
+    ),
+    # --- refunds of parts ---
+    Mutation(
+        "more paid back than was taken", "ordermq/shop/refunding.py",
+        "        if wanted_minor > left_minor:\n", "        if wanted_minor > left_minor + 10**9:\n",
+        ("tests/functional/test_orders_refunds.py::"
+         "test_never_more_goes_back_than_was_taken_and_no_more_units_than_were_ordered",),
+    ),
+    Mutation(
+        "the same refund asked for twice made twice", "ordermq/shop/refunding.py",
+        "        if known and not again:\n", "        if known and again:\n",
+        ("tests/functional/test_orders_refunds.py::"
+         "test_the_same_request_again_is_absorbed_and_a_second_one_on_purpose_is_not",),
+    ),
+    Mutation(
+        "one key for all refunds of a capture", "ordermq/shop/refunds.py",
+        'f"refund:{refund_no}:{capture_key}"', 'f"refund:{capture_key}"',
+        ("tests/functional/test_orders_refunds.py::"
+         "test_the_same_request_again_is_absorbed_and_a_second_one_on_purpose_is_not",),
+    ),
+    Mutation(
+        "a refund reported by hand while one is under way", "ordermq/shop/by_hand.py",
+        "        if newest is None or newest[0] != EventType.REFUND_FAILED:\n",
+        "        if newest is None:\n",
+        ("tests/functional/test_orders_refunds.py::"
+         "test_a_service_that_has_less_left_than_our_books_asks_a_person_who_reports_it",),
+    ),
+    Mutation(
+        "points taken back again with each answer", "ordermq/shop/points_bookings.py",
+        "b.number = v.number AND b.booked_at IS NULL\n", "b.number = v.number\n",
+        ("tests/functional/test_points_gateway.py::"
+         "test_what_refunds_take_back_is_booked_once_for_each_and_in_the_end_all_of_it",),
     ),
     # --- one order does not stop the others ---
     Mutation(
@@ -479,7 +511,7 @@ MUTATIONS = (
         (f"{PAYMENT}::test_a_refund_whose_key_may_be_forgotten_is_looked_for_before_it_is_tried_again",),
     ),
     Mutation(
-        "points for a hundredth of every currency", "ordermq/shop/handlers/points.py",
+        "points for a hundredth of every currency", "ordermq/shop/points.py",
         "10 ** decimals_of(order.currency)", "100",
         (f"{MONEY}::test_points_are_whole_units_of_every_currency",),
     ),

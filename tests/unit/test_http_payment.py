@@ -9,7 +9,7 @@ from ordermq.errors import GatewayRefused, OutcomeUnknown
 from ordermq.shop.gateways import Capture, Captured, Declined, Pending, Refund, Refunded
 from ordermq.shop.gateways.http import Answer
 from ordermq.shop.gateways.http_payment import HttpPaymentGateway
-from ordermq.shop.handlers.points import earned
+from ordermq.shop.points import earned
 from ordermq.shop.saga import Status
 
 CAPTURE = Capture("capture:shop:o-1", "o-1", 2598, "EUR", "tok_0001")

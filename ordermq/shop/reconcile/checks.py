@@ -135,6 +135,23 @@ ORDERS = {
     """,
 }
 
+# {units} has the minor units of each currency. What a points service has booked is in points_bookings too.
+POINTS = {
+    "points_agree_with_money": """
+        SELECT o.order_id || ': ' || p.points || ' points, ' || o.total_minor || ' less ' || o.refunded_minor
+               || coalesce(', bookings of ' || b.points, '')
+          FROM shop.points AS p JOIN shop.orders AS o USING (order_id)
+          JOIN (VALUES {units}) AS u (currency, minor) USING (currency)
+          LEFT JOIN (SELECT order_id, sum(points) AS points FROM shop.points_bookings
+                      WHERE booked_at IS NOT NULL GROUP BY order_id
+                     HAVING count(*) FILTER (WHERE kind = 'award') > 0) AS b USING (order_id)
+         WHERE NOT 'adjust_points' = ANY(o.pending)
+           AND (p.points <> CASE WHEN o.status IN ('cancelled', 'refunded') THEN 0
+                                 ELSE (o.total_minor - o.refunded_minor) / u.minor END
+                OR p.points <> b.points)
+    """,
+}
+
 PAYMENT_BOOKS = {
     "captured_at_most_once": """
         SELECT order_id || ': ' || captures || ' captures, ' || refunds || ' refunds'

@@ -11,6 +11,7 @@ from typing import Any
 
 from ordermq.shop.gateways import LedgerEntry
 from ordermq.shop.gateways.chosen import email_gateway, payment_gateway, text_gateway
+from ordermq.shop.money import decimals_of
 from ordermq.shop.notifications import NotificationChannel
 from ordermq.shop.reconcile import checks
 from ordermq.shop.reconcile.history import disagreement
@@ -82,8 +83,9 @@ _HISTORIES = f"""
 
 
 def check_orders(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Check]:
-    """Yield the checks of orders, their history, stock and payments against each other."""
+    """Yield the checks of orders, their history, stock, payments and points against each other."""
     yield from checks_of(tx, checks.ORDERS, checks.NOTES)
+    yield from checks_of(tx, _points(tx), checks.NOTES)
     yield _history(tx)
 
 
@@ -141,6 +143,13 @@ def message_books(
             rows = [(channel, reference) for reference in page]
             tx.execute_values("INSERT INTO messages VALUES %s", rows)
     yield from checks_of(tx, checks.MESSAGE_BOOKS, checks.NOTES)
+
+
+def _points(tx: Transaction) -> dict[str, str]:
+    """Return the checks of points, for the currencies of the orders."""
+    found = tx.fetch_all("SELECT DISTINCT currency FROM shop.orders WHERE currency ~ '^[A-Z]{3}$'")
+    units = ", ".join(f"('{currency}', {10 ** decimals_of(currency)})" for (currency,) in found)
+    return {name: sql.format(units=units or "('', 1)") for name, sql in checks.POINTS.items()}
 
 
 def _history(tx: Transaction) -> Check:
