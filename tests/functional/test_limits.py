@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from ordermq.clock import utc_now
+from ordermq.clock import monotonic_s, utc_now
 from ordermq.config.settings import RetentionSettings
 from ordermq.message import Payload
 from ordermq.store import Session, limits, retention
@@ -18,6 +18,7 @@ from ordermq.task.handler import handlers_in
 from ordermq.testing import wait_until
 from tests.support.commands import Shop
 from tests.support.runtime import PREFIX
+from tests.support.shop import an_order
 
 
 class Charge(Payload):
@@ -229,6 +230,36 @@ def test_old_slots_and_the_buckets_of_old_keys_are_pruned_and_those_of_services_
             assert retention.delete(tx, table, horizon, after=START, limit=10).rows == 1
     assert rig.value("SELECT count(*) FROM ordermq.slots") == 1
     assert rig.value("SELECT count(*) FROM ordermq.buckets WHERE limit_key = ''") == 2
+
+
+def test_four_processes_together_never_call_more_than_the_limit_gives(pipeline, sandbox):
+    """MET1, with processes: at each look no more calls than burst and time give, and in the end all."""
+    rate, burst, orders = 20, 5, 60
+    pipeline.stock(p_1=1000)
+    pipeline.ok(
+        "ordermq",
+        "limits",
+        "set",
+        "payment",
+        f"{rate}/s",
+        "--burst",
+        str(burst),
+        "--reason",
+        "their contract",
+    )
+    began_s = monotonic_s()
+    pipeline.begin("relay", "inventory", *(f"payment:{number}" for number in range(4)))
+    pipeline.place([an_order(f"o-{number}") for number in range(orders)])
+    looks = []
+
+    def all_captured():
+        calls = len(sandbox.ledger("payment"))
+        looks.append((calls, burst + rate * (monotonic_s() - began_s)))
+        return calls == orders
+
+    wait_until(all_captured, 60, every_s=0.05, what="all are captured")
+    assert not [look for look in looks if look[0] > look[1]]
+    pipeline.wait_for(orders, "paid")
 
 
 def test_limits_are_set_shown_and_removed_from_the_command_line(ordermq_stack, vhost, database, tmp_path):
