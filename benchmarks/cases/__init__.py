@@ -8,6 +8,7 @@ from benchmarks.cases import (
     held,
     idle,
     latency,
+    lists,
     pipeline,
     place_order,
     publish,
@@ -29,4 +30,5 @@ CASES: list[Case] = [
     start.CASE,
     idle.CASE,
     held.CASE,
+    lists.CASE,
 ]

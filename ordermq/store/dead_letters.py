@@ -81,16 +81,106 @@ _MATCHES = """(%(ids)s::bigint[] IS NULL OR dead_letter_id = ANY(%(ids)s))
        AND (%(newer_than_s)s::float8 IS NULL OR died_at > now() - %(newer_than_s)s * interval '1 second')
        AND (%(closed)s OR replayed_at IS NULL AND discarded_at IS NULL)"""
 
+# Open letters have an index by the time of death; all letters by their numbers, in the same order.
 _LIST = f"""
     SELECT {_COLUMNS} FROM ordermq.dead_letters WHERE {_MATCHES}
-     ORDER BY dead_letter_id DESC LIMIT %(limit)s
+     ORDER BY CASE WHEN %(closed)s THEN NULL ELSE died_at END DESC, dead_letter_id DESC LIMIT %(limit)s
 """  # noqa: S608 # constants; values are bound
 
+# A fingerprint is of one queue and type. An index holds all that is counted of open letters.
 _GROUP = f"""
-    SELECT count(*), min(died_at), max(died_at), queue, type, fingerprint,
-           (array_agg(reason ORDER BY dead_letter_id DESC))[1]
-      FROM ordermq.dead_letters WHERE {_MATCHES}
-     GROUP BY queue, type, fingerprint ORDER BY count(*) DESC, fingerprint LIMIT %(limit)s
+    SELECT g.count, g.first_at, g.last_at, d.queue, d.type, d.fingerprint, d.reason
+      FROM (SELECT count(*) AS count, min(died_at) AS first_at, max(died_at) AS last_at, fingerprint,
+                   max(dead_letter_id) AS newest
+              FROM ordermq.dead_letters WHERE {_MATCHES}
+             GROUP BY fingerprint ORDER BY count(*) DESC, fingerprint LIMIT %(limit)s) AS g
+      JOIN ordermq.dead_letters AS d ON d.dead_letter_id = g.newest
+     ORDER BY g.count DESC, d.fingerprint
+"""  # noqa: S608 # as above
+
+_COUNT = f"""
+    SELECT count(*), coalesce(max(dead_letter_id), 0) FROM ordermq.dead_letters WHERE {_MATCHES}
+"""  # noqa: S608 # as above
+
+_TAKE = f"""
+    SELECT {_COLUMNS} FROM ordermq.dead_letters
+     WHERE dead_letter_id > %(after)s AND dead_letter_id <= %(last)s AND {_MATCHES}
+     ORDER BY dead_letter_id LIMIT %(limit)s FOR UPDATE
+"""  # noqa: S608 # as above
+
+_SHOW = f"SELECT {_COLUMNS} FROM ordermq.dead_letters WHERE dead_letter_id = %s"  # noqa: S608 # as above
+
+_MARK_REPLAYED = """
+    UPDATE ordermq.dead_letters SET replayed_at = now(), replayed_by = %s, replay_reason = %s
+     WHERE dead_letter_id = %s AND replayed_at IS NULL AND discarded_at IS NULL
+"""
+
+_MARK_DISCARDED = """
+    UPDATE ordermq.dead_letters SET discarded_at = now(), discarded_by = %s, discard_reason = %s
+     WHERE dead_letter_id = ANY(%s) AND replayed_at IS NULL AND discarded_at IS NULL
+    RETURNING dead_letter_id
+"""
+
+_FATES = """
+    SELECT v.letter, EXISTS (SELECT FROM ordermq.inbox AS i
+                              WHERE i.queue = v.queue AND i.message_id = v.message_id AND i.outcome = 'done'),
+           (SELECT min(d.dead_letter_id) FROM ordermq.dead_letters AS d
+             WHERE d.queue = v.queue AND d.message_id = v.message_id AND d.replay_no > v.replay_no)
+      FROM (VALUES %s) AS v (letter, queue, message_id, replay_no)
+"""
+
+_COUNT_AGAIN = """
+    SELECT count(*) FROM ordermq.dead_letters
+     WHERE fingerprint = ANY(%s) AND replay_no > 0 AND died_at >= %s
+       AND replayed_at IS NULL AND discarded_at IS NULL
+"""
+
+_CAUSES = """
+    SELECT c.count, d.queue, d.fingerprint, d.reason
+      FROM (SELECT count(*) AS count, fingerprint, max(dead_letter_id) AS newest FROM ordermq.dead_letters
+             WHERE replayed_at IS NULL AND discarded_at IS NULL
+             GROUP BY fingerprint ORDER BY count(*) DESC, fingerprint LIMIT %s) AS c
+      JOIN ordermq.dead_letters AS d ON d.dead_letter_id = c.newest
+     ORDER BY c.count DESC, d.fingerprint
+"""
+
+_OPEN = """SELECT 1 FROM ordermq.dead_letters
+     WHERE queue = %(queue)s AND message_id = %(message_id)s AND body = %(body)s
+       AND replayed_at IS NULL AND discarded_at IS NULL LIMIT 1"""
+
+_KEEP = f"""
+    INSERT INTO ordermq.dead_letters (queue, {", ".join(_KEPT)}, body, reason)
+    SELECT %(queue)s, {", ".join(_NUMBER if name == "replay_no" else f"%({name})s" for name in _KEPT)},
+           %(body)s, %(reason)s
+     WHERE NOT EXISTS ({_IS_OPEN})
+    ON CONFLICT (queue, message_id, replay_no) DO NOTHING RETURNING dead_letter_id
+"""  # the names are constants, the values are bound
+
+_MATCHES = """(%(ids)s::bigint[] IS NULL OR dead_letter_id = ANY(%(ids)s))
+       AND (%(queue)s::text IS NULL OR queue = %(queue)s)
+       AND (%(correlation_id)s::text IS NULL OR correlation_id = %(correlation_id)s)
+       AND (%(message_id)s::text IS NULL OR message_id = %(message_id)s)
+       AND (%(fingerprint)s::text IS NULL OR fingerprint = %(fingerprint)s)
+       AND (%(error)s::text IS NULL OR position(lower(%(error)s) IN lower(reason)) > 0)
+       AND (%(older_than_s)s::float8 IS NULL OR died_at < now() - %(older_than_s)s * interval '1 second')
+       AND (%(newer_than_s)s::float8 IS NULL OR died_at > now() - %(newer_than_s)s * interval '1 second')
+       AND (%(closed)s OR replayed_at IS NULL AND discarded_at IS NULL)"""
+
+# Open letters have an index by the time of death; all letters by their numbers, in the same order.
+_LIST = f"""
+    SELECT {_COLUMNS} FROM ordermq.dead_letters WHERE {_MATCHES}
+     ORDER BY CASE WHEN %(closed)s THEN NULL ELSE died_at END DESC, dead_letter_id DESC LIMIT %(limit)s
+"""  # noqa: S608 # constants; values are bound
+
+# A fingerprint is of one queue and type. An index holds all that is counted of open letters.
+_GROUP = f"""
+    SELECT g.count, g.first_at, g.last_at, d.queue, d.type, d.fingerprint, d.reason
+      FROM (SELECT count(*) AS count, min(died_at) AS first_at, max(died_at) AS last_at, fingerprint,
+                   max(dead_letter_id) AS newest
+              FROM ordermq.dead_letters WHERE {_MATCHES}
+             GROUP BY fingerprint ORDER BY count(*) DESC, fingerprint LIMIT %(limit)s) AS g
+      JOIN ordermq.dead_letters AS d ON d.dead_letter_id = g.newest
+     ORDER BY g.count DESC, d.fingerprint
 """  # noqa: S608 # as above
 
 _COUNT = f"""
@@ -228,7 +318,7 @@ def group(tx: StoreTransaction, matching: Filter = EVERY, *, limit: int = 100) -
 
 
 def causes(tx: StoreTransaction, *, limit: int) -> list[DeathCause]:
-    """Return the most frequent causes of open dead letters, counted among the newest 100,000."""
+    """Return the most frequent causes of open dead letters."""
     return [DeathCause(*row) for row in tx.fetch_all(_CAUSES, (limit,))]
 
 

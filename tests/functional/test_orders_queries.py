@@ -42,8 +42,10 @@ def test_orders_are_found_by_all_of_their_attributes_placed_one_by_one_or_many(s
     with shop.session.transaction() as tx:
         place_orders([an_order("many-1", attributes=attributes), an_order("many-2")], tx)
         place_orders([an_order("many-3", attributes={"merchant": "acme", "channel": "web"})], tx)
-    for first_look in (10_000, 1):  # among the newest orders, and by the index
-        monkeypatch.setattr(queries, "_NEWEST", queries._NEWEST.replace("LIMIT 10000", f"LIMIT {first_look}"))
+    for step in range(3):  # among the newest orders, by the index, and by reading from the newest on
+        if step:
+            monkeypatch.setattr(queries, "_NEWEST", queries._NEWEST.replace("LIMIT 3000", "LIMIT 0"))
+        monkeypatch.setattr(queries, "_MOST_SORTED", 0 if step == 2 else 5000)
 
         def found(limit=100, **wanted):
             with shop.session.transaction() as tx:
