@@ -5,12 +5,13 @@ from collections import Counter
 import pytest
 
 from ordermq.errors import GatewayRefused, GatewayUnavailable, OutcomeUnknown
-from ordermq.shop import cancel_order, refund_order
+from ordermq.shop import cancel_order, points_bookings, refund_order
 from ordermq.shop.commands import AdjustPoints, AwardPoints
 from ordermq.shop.events import Step
 from ordermq.shop.gateways import PointsGateway
 from ordermq.shop.handlers.batch import give_up
 from ordermq.shop.handlers.points_service import AdjustPointsHandler, AwardPointsHandler
+from ordermq.shop.points_bookings import BookedPoints
 from ordermq.task import DONE, Dead, Postpone
 from ordermq.testing import run_handler
 from tests.support.shop import an_order, open_shop
@@ -176,3 +177,13 @@ def test_an_award_given_up_and_replayed_late_asks_a_person_where_it_is_too_much(
     assert award(shop, club) == DONE
     assert shop.events()[-1] == "attention_raised"
     assert (in_the_club(club), in_our_books(shop)) == (5, "5")
+
+
+def test_an_answer_that_comes_twice_is_written_once(shop):
+    award(shop, Club())
+    taken_back = BookedPoints("o-1", "refund", 1, "c-1", -1)
+    with shop.session.transaction() as tx:
+        points_bookings.ask([taken_back], tx)
+        assert points_bookings.end([taken_back], tx) == {"o-1": 4}
+        assert points_bookings.end([taken_back], tx) == {}
+    assert in_our_books(shop) == "4"

@@ -128,8 +128,7 @@ MUTATIONS = (
     Mutation(
         "points taken back again with each answer", "ordermq/shop/points_bookings.py",
         "b.number = v.number AND b.booked_at IS NULL\n", "b.number = v.number\n",
-        ("tests/functional/test_points_gateway.py::"
-         "test_what_refunds_take_back_is_booked_once_for_each_and_in_the_end_all_of_it",),
+        ("tests/functional/test_points_gateway.py::test_an_answer_that_comes_twice_is_written_once",),
     ),
     # --- one order does not stop the others ---
     Mutation(
