@@ -27,7 +27,7 @@ from ordermq.store.arrays import array_of
 from ordermq.store.low_mark import LowMark
 from ordermq.store.outgoing import COLUMNS, WRITTEN_AT, OutboxRow, row_of
 from ordermq.store.session import Session
-from ordermq.store.transaction import StoreTransaction
+from ordermq.store.transaction import StoreTransaction, check_driver
 
 log = logging.getLogger(__name__)
 
@@ -95,11 +95,13 @@ def wake_relay(session: Session | Connection) -> None:
 
     With a psycopg2 connection of your own: call it after your commit. It commits the
     notification by itself and raises UsageError inside a transaction, because a notification
-    in a writing transaction makes all commits of the server queue behind one lock.
+    in a writing transaction makes all commits of the server queue behind one lock. Another driver's
+    connection is a UsageError too.
     """
     if isinstance(session, Session):
         session.notify(CHANNEL)
         return
+    check_driver(session)
     if session.get_transaction_status() in (TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR):
         raise UsageError("wake_relay() inside a transaction: call it after the commit")
     try:

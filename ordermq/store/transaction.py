@@ -212,14 +212,22 @@ def join_transaction(connection: Connection, queues: Set[str] | None = None) -> 
 
     ``queues`` are the queues there are; commands to others are refused. After your commit
     ``wake_relay(connection)`` saves the messages the wait for the relay's next poll. Raises
-    UsageError on an autocommit connection: each statement would then commit by itself, and a
-    crash between two would lose half of what belongs together.
+    UsageError on another driver's connection, and on an autocommit connection: each statement would
+    then commit by itself, and a crash between two would lose half of what belongs together.
     """
+    check_driver(connection)
     if connection.autocommit:
         raise UsageError("the connection is in autocommit mode; set connection.autocommit = False")
     if connection.get_transaction_status() == TRANSACTION_STATUS_UNKNOWN:
         raise UsageError("the connection is closed")
     return StoreTransaction(connection, queues=queues)
+
+
+def check_driver(connection: object) -> None:
+    """Raise UsageError if this is no connection of psycopg2, as where a framework found psycopg 3 first."""
+    if not isinstance(connection, Connection):
+        kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
+        raise UsageError(f"the connection is a {kind}, and ordermq needs one of psycopg2")
 
 
 def _check_queues(rows: Sequence[OutboxRow], queues: Set[str]) -> None:

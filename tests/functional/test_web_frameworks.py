@@ -1,9 +1,12 @@
 """docs/web-frameworks.md: orders in the transactions of Django and of SQLAlchemy, with the real libraries."""
 
+import sys
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 
 import django
+import psycopg
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection as django_connection
@@ -11,6 +14,7 @@ from django.db import models, transaction
 from sqlalchemy import URL, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from ordermq import join_transaction, wake_relay
 from ordermq.errors import OrderConflict, UsageError
 from ordermq.shop import Placed, Status
 from ordermq.store.connecting import connect
@@ -21,6 +25,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "web-frameworks.md"
 DRIVER = "django.db.backends.postgresql"
 
 django_settings.configure(DATABASES={"default": {"ENGINE": DRIVER, "NAME": "none"}}, USE_TZ=True)
+# Django takes psycopg 3 where it is installed, as it is for the test below.
+sys.modules["psycopg"] = None
+import_module(f"{DRIVER}.base")
+sys.modules["psycopg"] = psycopg
 django.setup()
 
 
@@ -151,6 +159,19 @@ def test_outside_of_atomic_and_in_autocommit_an_order_is_refused(shop, in_django
         pytest.raises(UsageError, match="autocommit"),
     ):
         check_out(an_order("o-1"), session)
+
+
+def test_a_connection_of_psycopg_3_is_refused_by_its_name(shop):
+    settings = shop.database.settings
+    with psycopg.connect(
+        host=settings.host, port=settings.port, dbname=settings.name, user=settings.username,
+        password=settings.password.reveal(),
+    ) as connection:  # fmt: skip
+        for use in (join_transaction, wake_relay):
+            with pytest.raises(
+                UsageError, match=r"is a psycopg\.Connection, and ordermq needs one of psycopg2"
+            ):
+                use(connection)
 
 
 def test_in_sqlalchemy_an_order_and_the_application_s_rows_are_committed_together(
