@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.case import Wrong
 from benchmarks.ground import Ground
 from benchmarks.processes import MeasuredProcess, Processes
+from benchmarks.queues import open_channel
 from ordermq.amqp import Publisher, PublishOutcome
 from ordermq.clock import utc_now
 from ordermq.message.envelope import Envelope, Publishing
@@ -66,12 +67,8 @@ class Gated:
 
     def consumers(self, queue: str) -> int:
         """Return how many consumers the broker knows on a queue."""
-        ground = self.processes.ground
-        text = ground.stack.broker.ctl(
-            "list_queues", "-q", "-p", ground.name, "name", "consumers", "--no-table-headers"
-        )
-        found = dict(line.split("\t") for line in text.splitlines() if "\t" in line)
-        return int(found.get(f"{PREFIX}.{queue}", 0))
+        with open_channel(self.processes.ground) as channel:
+            return int(channel.queue_declare(f"{PREFIX}.{queue}", passive=True).method.consumer_count)
 
     def open(self) -> float:
         """Let them go; return when, in seconds since 1970."""

@@ -31,7 +31,7 @@ def holds(ground: Ground, queue: str, messages: int) -> None:
     is asked again for a while; a message that is lost or too many stays so.
     """
     found = -1
-    with _channel(ground) as channel:
+    with open_channel(ground) as channel:
 
         def is_as_wanted() -> bool:
             nonlocal found
@@ -46,6 +46,6 @@ def holds(ground: Ground, queue: str, messages: int) -> None:
 
 
 @contextmanager
-def _channel(ground: Ground) -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
+def open_channel(ground: Ground) -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
     with connect(ground.job()) as connection:
         yield connection.channel()
