@@ -34,7 +34,7 @@ class Forecast:
 
     def __init__(self, always: Iterable[Effect] = ()) -> None:
         self._counts: Counter[Effect] = Counter({each: 0 for each in always})
-        self._amounts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._amounts: defaultdict[str, defaultdict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
 
     def add(self, effects: Iterable[Effect | None]) -> None:
         """Add what messages will do; None is a message that does nothing outside."""
@@ -42,7 +42,7 @@ class Forecast:
             if each is not None:
                 self._counts[Effect(each.what, each.how)] += 1
                 if each.amount is not None:
-                    self._amounts[each.what][each.unit] += each.amount  # type: ignore[assignment]
+                    self._amounts[each.what][each.unit] += each.amount
 
     @property
     def parts(self) -> list[str]:

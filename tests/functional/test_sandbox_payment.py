@@ -25,7 +25,7 @@ class Client:
         finally:
             connection.close()
 
-    def capture(self, key="k1", token="tok_4242", amount_minor=1250, timeout_s=10.0):  # noqa: S107 - no secret
+    def capture(self, key="k1", token="tok_4242", amount_minor=1250, timeout_s=10.0):  # noqa: S107 # no secret
         body = {
             "payment_id": key,
             "order_id": f"order of {key}",

@@ -129,13 +129,13 @@ def test_in_django_a_rollback_takes_the_order_with_it_whole_or_to_a_savepoint(sh
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         Cart.objects.create(cart_id="cart-1")
         in_django(an_order("o-1"))
-        1 / 0  # noqa: B018
+        1 / 0  # noqa: B018 # fails on purpose
     assert counts(shop, "carts_cart") == "0|0"
     with transaction.atomic():
         Cart.objects.create(cart_id="cart-2")
         with pytest.raises(ZeroDivisionError), transaction.atomic():
             in_django(an_order("o-2"))
-            1 / 0  # noqa: B018
+            1 / 0  # noqa: B018 # fails on purpose
     assert counts(shop, "carts_cart") == "1|0"
 
 
@@ -199,7 +199,7 @@ def test_in_sqlalchemy_an_order_alone_is_committed_and_a_rollback_takes_it_with_
         session.add(Basket(basket_id="basket-2"))
         with pytest.raises(ZeroDivisionError), session.begin_nested():
             check_out(an_order("o-3"), session)
-            1 / 0  # noqa: B018
+            1 / 0  # noqa: B018 # fails on purpose
         session.commit()
     assert counts(shop, "baskets") == "1|1"
     assert shop.order("o-1").status == "placed"

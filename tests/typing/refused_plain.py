@@ -10,7 +10,7 @@ from ordermq import (
     Retry,
     Transaction,
     handler,
-    handlr,  # noqa: F401
+    handlr,  # noqa: F401 # misspelt on purpose
 )
 from tests.typing.gifts import ShipGift, WrapGift
 

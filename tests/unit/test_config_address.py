@@ -21,7 +21,7 @@ ELSEWHERE = [
     # what looks like an address and is none
     "127.0.0.999", "127.1", "127.0.0.01", "127.0.0.1.", "2130706433", "0x7f000001", "127.0.0.١",
     # addresses
-    "10.0.0.1", "0.0.0.0", "128.0.0.1", "::", "::2", "fe80::1", "::1%lo", "fe80::1%eth0", "::ffff:10.0.0.1",  # noqa: S104
+    "10.0.0.1", "0.0.0.0", "128.0.0.1", "::", "::2", "fe80::1", "::1%lo", "fe80::1%eth0", "::ffff:10.0.0.1",  # noqa: S104 # read, never bound
     "::127.0.0.1",
 ]  # fmt: skip
 CASES = [(host, True) for host in HERE] + [(host, False) for host in ELSEWHERE]

@@ -147,7 +147,7 @@ def logs(state: Path, part: str | None, follow: bool) -> None:
     parts = [_part(stack, part)] if part else stack.parts.values()
     files = [str(each.process.log) for each in parts]
     argv = ["tail", "-n", "50", *(["-F"] if follow else []), "--", *files]
-    os.execvp("tail", argv)  # noqa: S606 - so that Ctrl-C ends tail itself
+    os.execvp("tail", argv)  # noqa: S606 # so that Ctrl-C ends tail itself
 
 
 @command.command()

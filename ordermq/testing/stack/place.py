@@ -44,7 +44,7 @@ class Place:
         data = state / "data"
         if account.is_other:
             name = hashlib.sha256(os.fsencode(state)).hexdigest()[:12]
-            data = Path("/var/tmp") / f"ordermq-{name}"  # noqa: S108 - ownership is checked by own_folder
+            data = Path("/var/tmp") / f"ordermq-{name}"  # noqa: S108 # ownership is checked by own_folder
         own_folder(data, 0o711)
         return cls._made(state, data, account)
 
