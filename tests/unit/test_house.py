@@ -143,6 +143,21 @@ def test_the_name_of_a_file_of_tests_stands_once():
     check_none(doubles(places))
 
 
+def test_no_module_gives_a_name_two_values():
+    """The later one would win without a word, as where two versions of a block were both kept."""
+    found = []
+    for path, _, tree in modules():
+        names = [
+            target.id
+            for node in tree.body
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name)
+        ]
+        found += [f"{path}: {name}" for name in sorted(set(names)) if names.count(name) > 1]
+    check_none(found)
+
+
 def test_no_client_asks_the_proxies_of_the_environment():
     """urllib.request goes through http_proxy, also to this machine, and follows redirects with a login."""
     folders = ("ordermq", "tests", "benchmarks", "findings", "docs")
