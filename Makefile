@@ -15,6 +15,7 @@ INPUT  ?=
 BROKER ?=
 FORMAT ?= native
 FAULT  ?=
+ALERTS ?=
 MINUTES ?= 60
 NAME   ?=
 ALL    ?=
@@ -59,9 +60,9 @@ ifeq ($(ARGS),)
 endif
 endif
 
-chaos: setup broker ## Make faults happen under load and check the result: make chaos [FAULT="F1 F8" SEED=7 LONG=1]; docs/chaos.md
+chaos: setup broker ## Make faults happen under load and check the result: make chaos [FAULT="F1 F8" SEED=7 LONG=1 ALERTS=1]; docs/chaos.md
 	@bin/bootstrap nft >/dev/null || echo "chaos: without nft F12 and F15 are skipped"
-	@$(BIN)/python -m tests.chaos --seed "$(SEED)" $(if $(LONG),--long) $(FAULT)
+	@$(BIN)/python -m tests.chaos --seed "$(SEED)" $(if $(LONG),--long) $(if $(ALERTS),--alerts) $(FAULT)
 
 chaos-smoke: setup broker ## Run the short list of faults, in 3 minutes
 	@$(BIN)/python -m tests.chaos --smoke --seed "$(SEED)"
@@ -90,10 +91,11 @@ lint: $(VENV)/.ready ## Check style, types and import layers
 
 check: lint test ## Run lint and test, as before every commit
 
-docs: $(VENV)/.ready ## Generate docs/api.md, docs/configuration.md and config/ordermq.toml
+docs: $(VENV)/.ready ## Generate docs/api.md, docs/configuration.md, config/ordermq.toml and config/grafana
 	@$(BIN)/ordermq config reference > docs/configuration.md
 	@$(BIN)/ordermq config example > config/ordermq.toml
 	@$(BIN)/python docs/generate_api.py
+	@$(BIN)/python docs/generate_dashboards.py
 
 format: $(VENV)/.ready ## Format the code
 	@$(BIN)/ruff check --fix .

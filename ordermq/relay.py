@@ -201,6 +201,7 @@ class Relay(ThreadService):
             self._refusing = RefusingQueues(self._random, before, most_room=max(1, self._settings.batch // 4))
             self._has_due_refused = False
         self._is_active = is_active
+        metrics.relay_active.set(is_active)
 
     def _settle_refused(self, tx: StoreTransaction, rows: Sequence[ClaimedRow], result: Published) -> None:
         """Put off rows of queues that refuse; release those whose time has come."""
@@ -295,6 +296,7 @@ class Relay(ThreadService):
     def _stand_still(self, reason: OrderMQError) -> None:
         """Log why nothing moves: once for each type of reason, not for each try."""
         self._health.set_ready(False, str(reason))
+        metrics.relay_active.set(0)
         kind = type(reason)
         if self._stall is None:
             self._stall = Stall(monotonic_s(), set())

@@ -78,6 +78,7 @@ topology_differences = gauge(
 log_lines_dropped = counter("log_lines_dropped_total", "Log lines that stderr did not take")
 
 # The outbox, as the active relay sees it.
+relay_active = gauge("relay_active", "1 while this relay publishes the rows of the outbox; 0 on a standby")
 outbox_pending = gauge("outbox_pending", "Outbox rows due and not yet sent")
 outbox_refused = gauge(
     "outbox_refused", "Outbox rows the broker returned or nacked, waiting to be tried again"

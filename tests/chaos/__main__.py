@@ -82,6 +82,7 @@ class Stacks:
     show_default=True,
     help="Folder of results and logs.",
 )
+@click.option("--alerts", "is_drill", is_flag=True, help="Compare alerts with each fault's row.")
 @click.option("--list", "is_list", is_flag=True, help="Print what each fault does, and run none.")
 def chaos(
     *,
@@ -92,11 +93,14 @@ def chaos(
     seed: int,
     build: Path,
     is_list: bool,
+    is_drill: bool,
 ) -> None:
     """Run the faults NAMES (F1, F2 ...), or all; exit 1 if any failed."""
     wanted: list[Fault] = (
         [Soak(minutes)] if minutes else _wanted(" ".join(names).upper().split(), smoke=smoke)
     )
+    if is_drill:
+        wanted = [fault for fault in wanted if fault.alerts is not None]
     if is_list:
         for fault in wanted:
             click.echo(f"{fault.name:<5}{fault.title}: {fault.expect}")
@@ -106,7 +110,7 @@ def chaos(
     build.mkdir(exist_ok=True)
     with Stacks() as stacks:
         for fault in wanted:
-            results.append(_run(fault, seed, stacks, build, is_long=is_long))
+            results.append(_run(fault, seed, stacks, build, is_long=is_long, is_drill=is_drill))
             (build / "chaos.json").write_text(
                 json.dumps([each.as_json() for each in results], indent=1) + "\n"
             )
@@ -114,11 +118,13 @@ def chaos(
     sys.exit(any(each.outcome == "failed" for each in results))
 
 
-def _run(fault: Fault, seed: int, stacks: Stacks, build: Path, *, is_long: bool) -> Result:
+def _run(fault: Fault, seed: int, stacks: Stacks, build: Path, *, is_long: bool, is_drill: bool) -> Result:
     progress = Progress(fault)
     progress("starting")
     logs = build / "chaos" / fault.name
-    result = run_fault(fault, seed, stacks.running, logs=logs, say=progress, is_long=is_long)
+    result = run_fault(
+        fault, seed, stacks.running, logs=logs, say=progress, is_long=is_long, is_drill=is_drill
+    )
     if fault.spoils_stack or result.outcome == "failed":
         stacks.throw_away()
     progress.clear()

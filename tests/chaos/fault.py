@@ -37,6 +37,9 @@ class Fault:
     servers: ClassVar[Callable[[], AbstractContextManager[PrivateStack]]] = staticmethod(temporary_stack)
     #: The servers cannot serve another fault after this one.
     spoils_stack: ClassVar[bool] = False
+    #: What the alert drill must see, and what it may see besides; None: the drill leaves the fault out.
+    alerts: ClassVar[frozenset[str] | None] = None
+    may_alert: ClassVar[frozenset[str]] = frozenset()
 
     def check(self) -> None:
         """Raise Skip if this machine cannot do it."""

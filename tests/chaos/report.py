@@ -29,6 +29,7 @@ class Result:
     skipped: str = ""
     note: str = ""
     problems: list[str] = field(default_factory=list)
+    alerts: list[str] | None = None
 
     @property
     def outcome(self) -> str:
@@ -53,6 +54,8 @@ class Result:
             yield f"       {problem}"
         if self.note:
             yield f"       ({self.note})"
+        if self.alerts is not None:
+            yield f"       alerts: {', '.join(self.alerts) or 'none'}"
 
 
 def last_line(results: Iterable[Result]) -> str:

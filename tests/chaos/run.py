@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from math import inf
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from ordermq.clock import Deadline
 from ordermq.errors import OrderMQError
 from ordermq.testing import wait_until
 from ordermq.testing.stack.fleet import Member
+from ordermq.testing.stack.monitoring import PrivatePrometheus
 from ordermq.testing.stack.private import PrivateStack
+from tests.chaos.alerts import judge, look_at, watching
 from tests.chaos.arena import Arena, Broken, open_arena
 from tests.chaos.counting import OrderStanding, doubled_payments, recovery_s, repeated, tally
 from tests.chaos.customers import PLANTED
@@ -76,6 +78,7 @@ def run_fault(
     logs: Path,
     say: Callable[[str], None],
     is_long: bool,
+    is_drill: bool = False,
 ) -> Result:
     """Run it on what ``servers`` gives; what goes wrong is in the result.
 
@@ -88,7 +91,8 @@ def run_fault(
         with open_arena(servers(fault), fault, seed, logs) as arena:
             arena.say, arena.is_long = say, is_long
             try:
-                _endure(arena, fault, result, say)
+                with watching(arena) if is_drill else nullcontext() as prometheus:
+                    _endure(arena, fault, result, say, prometheus)
             except (Broken, OrderMQError) as exc:
                 result.problems.append(str(exc)[:600])
                 with suppress(Exception):  # whatever still answers makes the report better
@@ -105,13 +109,22 @@ def run_fault(
     return result
 
 
-def _endure(arena: Arena, fault: Fault, result: Result, say: Callable[[str], None]) -> None:
+def _endure(
+    arena: Arena,
+    fault: Fault,
+    result: Result,
+    say: Callable[[str], None],
+    prometheus: PrivatePrometheus | None,
+) -> None:
     fault.prepare(arena)
     say("warming up")
     arena.start()
+    if prometheus is not None:
+        look_at(arena, prometheus)
     before = {member.name: _usage(member) for member in arena.fleet.members}
     arena.pause_between(0.2, 1.0)
     say("striking")
+    struck_s = time.time()
     fault.strike(arena)
     if arena.healed_at_s is None:
         raise Broken("the fault never said that it was healed")
@@ -121,6 +134,8 @@ def _endure(arena: Arena, fault: Fault, result: Result, say: Callable[[str], Non
     _quiesce(arena, fault, say)
     say("checking")
     fault.verify(arena)
+    if prometheus is not None:
+        result.alerts = sorted(judge(arena, prometheus, struck_s))
     _count(arena, fault, result)
     for member in arena.fleet.members:
         _judge_usage(arena, member, before.get(member.name, (0, 0)))

@@ -52,6 +52,12 @@ ENTRIES = (
     ("shop/testing/replaying.py", TESTS, "is_as_recorded"),
     ("shop/trace.py", BY_NAME, "of_order"),
     ("shop/unreadable.py", BY_NAME, "ask_for_person"),
+    (
+        "testing/stack/monitoring.py",
+        TESTS,
+        "PrivatePrometheus alerts query_range firing",
+    ),
+    ("testing/stack/fleet.py", TESTS, "metrics_address"),
     ("shop/saga.py", "the saga's tests ask it", "is_at_rest"),
     (
         "shop/sandbox/server.py",

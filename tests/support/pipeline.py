@@ -112,11 +112,14 @@ class Pipeline(Shop):
             process.send(signal.SIGTERM)
         return {name: process.wait(40) for name, process in stopped.items()}
 
+    def address(self, name):
+        """Return where the process serves its metrics, or did last. Raises IndexError before it says so."""
+        return [line["http_address"] for line in self.logged_by(name) if "http_address" in line][-1]
+
     def duplicates(self, queue):
         """Return how many deliveries the running consumer of ``queue`` has recognised as settled before."""
-        addresses = [line["http_address"] for line in self.logged_by(queue) if "http_address" in line]
         try:
-            lines = page(addresses[-1], "/metrics").splitlines()
+            lines = page(self.address(queue), "/metrics").splitlines()
         except (IndexError, OSError, http.client.HTTPException):
             return 0  # none yet, or a predecessor's: it is still starting
         wanted = f'ordermq_settled_total{{outcome="duplicate",queue="{queue}"}} '

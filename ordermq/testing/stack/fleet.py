@@ -48,6 +48,11 @@ class Member:
         self._lock = threading.RLock()
 
     @property
+    def metrics_address(self) -> str:
+        """``host:port`` of its /metrics, the same over restarts."""
+        return f"127.0.0.1:{self._port}"
+
+    @property
     def pid(self) -> int | None:
         """The pid while it runs."""
         return self._process.pid

@@ -155,6 +155,7 @@ class ConsumersFrozen(Fault):
 class RelayFrozen(Fault):
     name = "F6"
     title = "relay frozen in its transaction"
+    alerts = frozenset({"OrdermqNoActiveRelay"})
     expect = "the database ends the transaction; another relay goes on"
     settings: ClassVar = {
         "ORDERMQ_RELAY_STANDBY_S": "0.3",
