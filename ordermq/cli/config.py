@@ -2,10 +2,11 @@
 
 import click
 
-from ordermq.cli.modules import DEFAULTS, load_settings
+from ordermq.cli.modules import DEFAULTS
 from ordermq.cli.options import as_json, common
 from ordermq.cli.output import write, write_json
 from ordermq.cli.run import EXIT_CODES
+from ordermq.cli.settings import load_settings
 from ordermq.config import describe
 from ordermq.config import example as example_file
 from ordermq.config import reference as reference_page

@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client import Gauge
 
-from ordermq.cli.modules import load_settings
+from ordermq.cli.settings import load_settings
 from ordermq.config.loader import Loaded
 from ordermq.config.settings import Settings
 from ordermq.errors import ConfigError

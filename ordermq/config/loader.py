@@ -7,19 +7,16 @@ source replaces: the problem would return when the later source is removed.
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from ordermq.config.checks import clashes
+from ordermq.config.declaration import TOP, Declared
 from ordermq.config.environment import Environ
-from ordermq.config.schema import FRAMEWORK, TOP, Declared, Sections, declared
+from ordermq.config.peek import DEFAULT_ORIGIN, file_of, sources_of
+from ordermq.config.schema import FRAMEWORK, Sections, declared
 from ordermq.config.settings import Settings
-from ordermq.config.sources import Source, from_credentials, from_environ, from_file, from_flags
 from ordermq.config.values import NotAllowed, shown
 from ordermq.errors import ConfigError
-
-DEFAULT_PATH = Path("/etc/ordermq/ordermq.toml")
-DEFAULT_ORIGIN = "default"
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def load(
     """
     sections = {**FRAMEWORK, **(extra_sections or {})}
     known = declared(sections)
-    sources = list(_sources(_file(path, environ), environ, flags or {}, known))
+    sources = list(sources_of(file_of(path, environ), environ, flags or {}, known))
     problems = [problem for source in sources for problem in source.problems]
     values: dict[str, Any] = {name: each.default for name, each in known.items()} | {**(defaults or {})}
     origins = dict.fromkeys(known, DEFAULT_ORIGIN)
@@ -83,51 +80,6 @@ def load(
     if problems:
         raise ConfigError("\n".join(problems))
     return Loaded(settings, {name: built[name] for name in extra_sections or {}}, origins)
-
-
-def peek(
-    name: str,
-    path: str | os.PathLike[str] | None = None,
-    *,
-    environ: Environ = os.environ,
-    flags: Mapping[str, Any] | None = None,
-    defaults: Mapping[str, Any] | None = None,
-) -> tuple[Any, str]:
-    """Return one setting of the framework and its origin before all can be read; it names the other sections.
-
-    ``load`` reports what is wrong with this setting or others. Raises ConfigError if the
-    file cannot be read at all.
-    """
-    setting = declared(FRAMEWORK)[name]
-    value, origin = (defaults or {}).get(name, setting.default), DEFAULT_ORIGIN
-    for source in _sources(_file(path, environ), environ, flags or {}, {name: setting}):
-        for given in source.givens:
-            try:
-                value, origin = given.read(given.declared, given.raw), given.origin
-            except NotAllowed:
-                continue
-    return value, origin
-
-
-def _file(path: str | os.PathLike[str] | None, environ: Environ) -> Path | None:
-    """Return the file to read, or None. Only the default file may be missing."""
-    if path is not None:
-        return Path(path)
-    if "ORDERMQ_CONFIG" in environ:
-        return Path(environ["ORDERMQ_CONFIG"]) if environ["ORDERMQ_CONFIG"] else None
-    return DEFAULT_PATH if DEFAULT_PATH.exists() else None
-
-
-def _sources(
-    path: Path | None, environ: Environ, flags: Mapping[str, Any], known: Mapping[str, Declared]
-) -> Iterable[Source]:
-    """Yield the sources, weakest first."""
-    if path is not None:
-        yield from_file(path, known)
-    if folder := environ.get("CREDENTIALS_DIRECTORY"):
-        yield from_credentials(Path(folder), known)
-    yield from_environ(environ, known)
-    yield from_flags(flags, known)
 
 
 def _build(section: str, kind: type, values: Mapping[str, Any]) -> Any:

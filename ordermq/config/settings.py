@@ -11,8 +11,8 @@ measured in docs/configuration.md, and from PostgreSQL's own timeouts.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
+from ordermq.config.declaration import MODULES, Limits, Shape, setting
 from ordermq.config.secret import Secret
 from ordermq.topology import names
 
@@ -33,51 +33,9 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Shape:
-    """How a text, or each item of a list, must look."""
-
-    words: str
-    pattern: str  # of the whole text
-
-
 PREFIX = Shape("a small letter, then small letters, digits, dash, underscore: up to 60", names.PREFIX)
 QUEUE = Shape("small letters, digits, dash, underscore: up to 60", names.QUEUE)
-MODULE = Shape("a dotted module name", r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 URL = Shape("http[s]://host:port without credentials, or empty", r"(https?://[^\s/@]+(/\S*)?)?")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The values that a setting may have, and the text that an operator reads about it."""
-
-    doc: str
-    ge: float | None = None
-    gt: float | None = None
-    le: float | None = None
-    choices: tuple[str, ...] = ()
-    shape: Shape | None = None
-
-
-def setting(
-    default: Any,
-    doc: str,
-    *,
-    ge: float | None = None,
-    gt: float | None = None,
-    le: float | None = None,
-    choices: tuple[str, ...] = (),
-    shape: Shape | None = None,
-) -> Any:
-    """Declare one setting; its type is the field's annotation. A name that ends in ``_s`` is in seconds.
-
-    The types are str, int, float, bool, ``tuple[str, ...]`` and Secret; a secret's
-    default is the class, which means empty.
-    """
-    limits = Limits(doc, ge, gt, le, choices, shape)
-    if default is Secret:
-        return field(default_factory=Secret, metadata={"limits": limits})
-    return field(default=default, metadata={"limits": limits})
 
 
 @dataclass(frozen=True)
@@ -266,9 +224,7 @@ class ObserveSettings:
 class Settings:
     """What stands above the first section of the file, and all sections of the framework."""
 
-    modules: tuple[str, ...] = setting(
-        (), "Python modules that each hold a Module: handlers, tables, settings, commands", shape=MODULE
-    )
+    modules: tuple[str, ...] = setting((), MODULES.limits.doc, shape=MODULES.limits.shape)
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     topology: TopologySettings = field(default_factory=TopologySettings)

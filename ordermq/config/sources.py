@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ordermq.config.declaration import PREFIX, TOP, Declared
 from ordermq.config.environment import OTHER_NAMES, STACK_PREFIX, Environ
-from ordermq.config.schema import PREFIX, TOP, Declared
-from ordermq.config.settings import Secret
+from ordermq.config.secret import Secret
 from ordermq.config.values import from_text, from_value, toml
 from ordermq.errors import ConfigError
 

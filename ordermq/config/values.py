@@ -9,9 +9,8 @@ import math
 import re
 from typing import Any
 
-from ordermq.config.schema import Declared
-from ordermq.config.secret import HIDDEN, redact
-from ordermq.config.settings import Limits, Secret
+from ordermq.config.declaration import Declared, Limits
+from ordermq.config.secret import HIDDEN, Secret, redact
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})", re.ASCII)

@@ -8,7 +8,7 @@ text in another order.
 import math
 import re
 
-from ordermq.config import redact
+from ordermq.config.secret import redact
 
 LONGEST_VALUE = 1024
 LONGEST_MESSAGE = 8 * 1024

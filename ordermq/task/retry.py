@@ -26,7 +26,7 @@ from random import Random
 from typing import TypeVar
 
 from ordermq.backoff import Backoff
-from ordermq.config import redact
+from ordermq.config.secret import redact
 from ordermq.errors import (
     ConfigError,
     DataRefused,

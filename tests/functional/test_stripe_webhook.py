@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from ordermq.cli.modules import load_settings
 from ordermq.cli.program import Program
+from ordermq.cli.settings import load_settings
 from ordermq.errors import ConfigError, SchemaOutdated
 from ordermq.shop.gateways.stripe.webhook import MAX_BYTES, StripeWebhook
 from ordermq.shop.gateways.stripe.wsgi import application

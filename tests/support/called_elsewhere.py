@@ -21,6 +21,7 @@ ENTRIES = (
     ("cli/dead.py", COMMAND, "list_"),
     ("cli/limits.py", COMMAND, "set_"),
     ("cli/reconcile.py", COMMAND, "acknowledge"),
+    ("config/__init__.py", PYTHON, "__getattr__"),
     (
         "observe/http.py",
         HTTP_SERVER,

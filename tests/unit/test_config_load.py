@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from ordermq import config
 from ordermq.config import Secret, load, setting
+from ordermq.config.declaration import MODULES
+from ordermq.config.schema import FRAMEWORK, declared
 from ordermq.errors import ConfigError
 
 
@@ -33,6 +36,16 @@ def problems(*args, **kwargs) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load(*args, **{"environ": {}, **kwargs})
     return str(caught.value).splitlines()
+
+
+def test_each_name_of_the_package_is_found_and_no_other():
+    assert {name for name in config.__all__ if callable(getattr(config, name))} == set(config.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = config.nothing
+
+
+def test_the_setting_that_is_read_before_the_others_is_one_of_them():
+    assert declared(FRAMEWORK)["modules"] == MODULES
 
 
 def test_without_any_source_every_value_is_its_default():

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from textwrap import wrap
 from typing import Any
 
+from ordermq.config.declaration import TOP, Declared
 from ordermq.config.environment import OTHER_NAMES
 from ordermq.config.loader import Loaded
-from ordermq.config.schema import FRAMEWORK, TOP, Declared, Sections, declared
+from ordermq.config.schema import FRAMEWORK, Sections, declared
 from ordermq.config.values import allowed, shown, toml
 
 _INTRODUCTION = """\
