@@ -6,6 +6,7 @@ again, under its own message_id, and only to the queue it died in: other queues 
 it. If it dies again, it becomes another dead letter.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -77,6 +78,7 @@ _MATCHES = """(%(ids)s::bigint[] IS NULL OR dead_letter_id = ANY(%(ids)s))
        AND (%(message_id)s::text IS NULL OR message_id = %(message_id)s)
        AND (%(fingerprint)s::text IS NULL OR fingerprint = %(fingerprint)s)
        AND (%(error)s::text IS NULL OR position(lower(%(error)s) IN lower(reason)) > 0)
+       AND (%(causes)s::text[] IS NULL OR fingerprint = ANY(%(causes)s))
        AND (%(older_than_s)s::float8 IS NULL OR died_at < now() - %(older_than_s)s * interval '1 second')
        AND (%(newer_than_s)s::float8 IS NULL OR died_at > now() - %(newer_than_s)s * interval '1 second')
        AND (%(closed)s OR replayed_at IS NULL AND discarded_at IS NULL)"""
@@ -87,7 +89,18 @@ _LIST = f"""
      ORDER BY CASE WHEN %(closed)s THEN NULL ELSE died_at END DESC, dead_letter_id DESC LIMIT %(limit)s
 """  # noqa: S608 # constants; values are bound
 
-# A fingerprint is of one queue and type. An index holds all that is counted of open letters.
+# What a reason and its pattern have in common: each piece of a text without digits, letters of hexadecimal
+# numbers and quotes. A pattern with a quoted part, "?", can be of a reason with any text in it.
+_COMMON = re.compile(r"""[^0-9a-fA-F'"-]+""")
+
+_HAVING = """
+    SELECT DISTINCT fingerprint FROM ordermq.death_causes
+     WHERE position('?' IN pattern) > 0
+        OR NOT EXISTS (SELECT FROM unnest(%s::text[]) AS piece
+                        WHERE position(lower(piece) IN lower(pattern)) = 0)
+"""
+
+# A fingerprint is of one queue and type.
 _GROUP = f"""
     SELECT g.count, g.first_at, g.last_at, d.queue, d.type, d.fingerprint, d.reason
       FROM (SELECT count(*) AS count, min(died_at) AS first_at, max(died_at) AS last_at, fingerprint,
@@ -97,6 +110,22 @@ _GROUP = f"""
       JOIN ordermq.dead_letters AS d ON d.dead_letter_id = g.newest
      ORDER BY g.count DESC, d.fingerprint
 """  # noqa: S608 # as above
+
+_GROUP_OPEN = """
+    SELECT c.letters, oldest.died_at, newest.died_at, newest.queue, newest.type, c.fingerprint, newest.reason
+      FROM (SELECT fingerprint, sum(open_letters)::bigint AS letters FROM ordermq.death_causes
+             WHERE (%(queue)s::text IS NULL OR queue = %(queue)s)
+               AND (%(fingerprint)s::text IS NULL OR fingerprint = %(fingerprint)s)
+             GROUP BY fingerprint HAVING sum(open_letters) > 0
+             ORDER BY letters DESC, fingerprint LIMIT %(limit)s) AS c
+     CROSS JOIN LATERAL (SELECT died_at FROM ordermq.dead_letters AS d
+                          WHERE d.fingerprint = c.fingerprint AND replayed_at IS NULL AND discarded_at IS NULL
+                          ORDER BY dead_letter_id LIMIT 1) AS oldest
+     CROSS JOIN LATERAL (SELECT died_at, d.queue, type, reason FROM ordermq.dead_letters AS d
+                          WHERE d.fingerprint = c.fingerprint AND replayed_at IS NULL AND discarded_at IS NULL
+                          ORDER BY dead_letter_id DESC LIMIT 1) AS newest
+     ORDER BY c.letters DESC, c.fingerprint
+"""
 
 _COUNT = f"""
     SELECT count(*), coalesce(max(dead_letter_id), 0) FROM ordermq.dead_letters WHERE {_MATCHES}
@@ -109,6 +138,12 @@ _TAKE = f"""
 """  # noqa: S608 # as above
 
 _SHOW = f"SELECT {_COLUMNS} FROM ordermq.dead_letters WHERE dead_letter_id = %s"  # noqa: S608 # as above
+
+_OPEN_ABOUT = """
+    SELECT dead_letter_id, correlation_id, type FROM ordermq.dead_letters
+     WHERE correlation_id = ANY(%s) AND replayed_at IS NULL AND discarded_at IS NULL
+     ORDER BY dead_letter_id
+"""
 
 _MARK_REPLAYED = """
     UPDATE ordermq.dead_letters SET replayed_at = now(), replayed_by = %s, replay_reason = %s
@@ -135,19 +170,15 @@ _COUNT_AGAIN = """
        AND replayed_at IS NULL AND discarded_at IS NULL
 """
 
-_CAUSES = """
-    SELECT c.count, d.queue, d.fingerprint, d.reason
-      FROM (SELECT count(*) AS count, fingerprint, max(dead_letter_id) AS newest FROM ordermq.dead_letters
-             WHERE replayed_at IS NULL AND discarded_at IS NULL
-             GROUP BY fingerprint ORDER BY count(*) DESC, fingerprint LIMIT %s) AS c
-      JOIN ordermq.dead_letters AS d ON d.dead_letter_id = c.newest
-     ORDER BY c.count DESC, d.fingerprint
-"""
+_OPEN = "SELECT coalesce(sum(open_letters), 0) FROM ordermq.death_causes"
 
-_OPEN = """
-    SELECT count(*) FROM (SELECT FROM ordermq.dead_letters
-                           WHERE replayed_at IS NULL AND discarded_at IS NULL LIMIT %s) AS open
-"""
+
+class LetterKey(NamedTuple):
+    """A dead letter's number, what it is about, and its type."""
+
+    dead_letter_id: int
+    correlation_id: str
+    type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +225,18 @@ class Filter:
         """True if the filter matches every open letter."""
         return all(value is None for name, value in vars(self).items() if name != "closed")
 
-    def params(self, **more: Any) -> dict[str, Any]:
-        """Return what ``_MATCHES`` binds."""
-        return {**vars(self), "ids": None if self.ids is None else list(self.ids), **more}
+    @property
+    def is_of_causes(self) -> bool:
+        """True if all open letters of some causes match, and no other."""
+        return self == Filter(queue=self.queue, fingerprint=self.fingerprint)
+
+    def params(self, tx: StoreTransaction, **more: Any) -> dict[str, Any]:
+        """Return what ``_MATCHES`` binds. A text is searched in letters of causes that can have it."""
+        causes = None
+        if self.error is not None and not self.closed:
+            causes = [row[0] for row in tx.fetch_all(_HAVING, (_COMMON.findall(self.error),))]
+        ids = None if self.ids is None else list(self.ids)
+        return {**vars(self), "ids": ids, "causes": causes, **more}
 
 
 EVERY = Filter()
@@ -222,28 +262,33 @@ def _keep(tx: StoreTransaction, queue: str, envelope: Envelope, body: bytes, rea
 
 def select(tx: StoreTransaction, matching: Filter = EVERY, *, limit: int = 100) -> list[DeadLetter]:
     """Return dead letters, newest first."""
-    return [_letter(row) for row in tx.fetch_all(_LIST, matching.params(limit=limit))]
+    return [_letter(row) for row in tx.fetch_all(_LIST, matching.params(tx, limit=limit))]
 
 
 def group(tx: StoreTransaction, matching: Filter = EVERY, *, limit: int = 100) -> list[Group]:
     """Return one group for each cause, the most frequent first."""
-    return [Group(*row) for row in tx.fetch_all(_GROUP, matching.params(limit=limit))]
+    if matching.is_of_causes:
+        params = {"queue": matching.queue, "fingerprint": matching.fingerprint, "limit": limit}
+        return [Group(*row) for row in tx.fetch_all(_GROUP_OPEN, params)]
+    return [Group(*row) for row in tx.fetch_all(_GROUP, matching.params(tx, limit=limit))]
 
 
 def causes(tx: StoreTransaction, *, limit: int) -> list[DeathCause]:
     """Return the most frequent causes of open dead letters."""
-    return [DeathCause(*row) for row in tx.fetch_all(_CAUSES, (limit,))]
+    return [
+        DeathCause(each.count, each.queue, each.fingerprint, each.reason) for each in group(tx, limit=limit)
+    ]
 
 
 def count(tx: StoreTransaction, matching: Filter = EVERY) -> tuple[int, int]:
     """Return how many letters match, and the highest of their numbers."""
-    row = tx.fetch_one(_COUNT, matching.params())
+    row = tx.fetch_one(_COUNT, matching.params(tx))
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
-def count_open(tx: StoreTransaction, limit: int = 100_000) -> int:
-    """Return how many wait for a decision, counted up to ``limit``."""
-    row = tx.fetch_one(_OPEN, (limit,))
+def count_open(tx: StoreTransaction) -> int:
+    """Return how many wait for a decision."""
+    row = tx.fetch_one(_OPEN)
     return int(row[0]) if row else 0
 
 
@@ -252,7 +297,13 @@ def take(tx: StoreTransaction, matching: Filter, *, after: int, last: int, limit
 
     If ``last`` is read before a bulk replay, messages that die again meanwhile are not replayed again.
     """
-    return [_letter(row) for row in tx.fetch_all(_TAKE, matching.params(after=after, last=last, limit=limit))]
+    params = matching.params(tx, after=after, last=last, limit=limit)
+    return [_letter(row) for row in tx.fetch_all(_TAKE, params)]
+
+
+def open_about(tx: StoreTransaction, correlation_ids: Sequence[str]) -> list[LetterKey]:
+    """Return every open dead letter with one of these correlation ids, in the order they died."""
+    return [LetterKey(*row) for row in tx.fetch_all(_OPEN_ABOUT, (list(correlation_ids),))]
 
 
 def get(tx: StoreTransaction, dead_letter_id: int) -> DeadLetter | None:
