@@ -14,6 +14,7 @@ from benchmarks.case import Case, Contender, Wrong, below
 from benchmarks.ground import Ground
 from ordermq.shop import queries
 from ordermq.shop.saga import Status
+from ordermq.shop.selection import Selection
 from ordermq.store import Session, StoreTransaction, actions, dead_letters, outbox
 from ordermq.store.dead_letters import Filter
 
@@ -70,7 +71,8 @@ Look = Callable[[StoreTransaction], object]
 
 
 def _orders(**wanted: object) -> Look:
-    return lambda tx: queries.select(tx, limit=_ALL_ROWS, **wanted)  # type: ignore[arg-type] # as select names them
+    chosen = Selection(**wanted)  # type: ignore[arg-type] # as it names them
+    return lambda tx: queries.select(tx, chosen, limit=_ALL_ROWS)
 
 
 def _dead(**wanted: object) -> Look:
@@ -84,14 +86,14 @@ def _actions(**wanted: str) -> Look:
 LOOKS: Mapping[str, Look] = {
     "orders": _orders(),
     **{f"orders_{each}": _orders(status=each) for each in Status},
-    "orders_attention": _orders(attention=True),
-    "orders_where_common": _orders(attributes={"merchant": "common"}),
-    "orders_where_rare": _orders(attributes={"merchant": "m77"}),
-    "orders_where_none": _orders(attributes={"merchant": "nobody"}),
-    "orders_where_both": _orders(attributes={"merchant": "common", "channel": "web"}),
-    "orders_where_attention": _orders(attributes={"merchant": "common"}, attention=True),
-    "stuck": lambda tx: queries.stuck(tx, older_than_s=600, limit=_ALL_ROWS),
-    "count_stuck": lambda tx: queries.count_stuck(tx, older_than_s=600),
+    "orders_attention": _orders(needs_person=True),
+    "orders_where_common": _orders(attributes=(("merchant", "common"),)),
+    "orders_where_rare": _orders(attributes=(("merchant", "m77"),)),
+    "orders_where_none": _orders(attributes=(("merchant", "nobody"),)),
+    "orders_where_both": _orders(attributes=(("merchant", "common"), ("channel", "web"))),
+    "orders_where_attention": _orders(attributes=(("merchant", "common"),), needs_person=True),
+    "stuck": lambda tx: queries.stuck(tx, older_than_s=600, action_s=3600, limit=_ALL_ROWS),
+    "count_stuck": lambda tx: queries.count_stuck(tx, older_than_s=600, action_s=3600),
     "count_attention": queries.count_attention,
     "dead": _dead(),
     "dead_queue": _dead(queue="points"),

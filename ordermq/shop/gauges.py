@@ -18,6 +18,8 @@ def read(tx: Transaction, config: Any) -> Mapping[Gauge, float]:
     """Return what the gauges are now: two counts over partial indexes."""
     settings: ShopSettings = config.section(SECTION)
     return {
-        stuck: queries.count_stuck(tx, older_than_s=settings.stuck_after_s),
+        stuck: queries.count_stuck(
+            tx, older_than_s=settings.stuck_after_s, action_s=settings.payment_action_s
+        ),
         attention: queries.count_attention(tx),
     }

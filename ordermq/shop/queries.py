@@ -4,14 +4,14 @@ They return frozen dataclasses of plain types, ready to be shown as a table or a
 None of them holds personal data.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from ordermq.errors import OrderNotFound
 from ordermq.shop.saga import Status
+from ordermq.shop.selection import EVERY, Selection
 from ordermq.task import Transaction
 
 
@@ -195,50 +195,32 @@ _ORDER = """order_id, customer_id, status, pending, version, currency, total_min
     due_until, attributes,
     (SELECT held_at FROM ordermq.holds WHERE correlation_id = order_id AND released_at IS NULL) AS held_at"""
 
-_FIRST_LOOK = 3000  # orders
-_MOST_SORTED = 5000
-
 _GET = f"SELECT {_ORDER} FROM shop.orders WHERE order_id = %s"  # noqa: S608 # _ORDER is a constant
 
 # psycopg2 writes the values into the statement, so the planner sees which conditions there are.
-# Each kind of status has an index that finds its newest orders; completed ones are found among all.
-_CHOSEN = """(%(status)s::text IS NULL OR status = %(status)s)
-       AND (%(status)s::text IS NULL OR %(status)s IN ('completed', 'cancelled', 'refunded') OR is_under_way)
-       AND (%(status)s::text IS NULL OR %(status)s NOT IN ('cancelled', 'refunded') OR ended_as = %(status)s)
-       AND (NOT %(attention)s OR attention_reason IS NOT NULL)
-       AND (NOT %(held)s OR order_id IN (SELECT correlation_id FROM ordermq.holds WHERE released_at IS NULL))
-       AND (%(attributes)s::jsonb IS NULL OR attributes <> '{}' AND attributes @> %(attributes)s::jsonb)"""
+_LIST = f"SELECT {_ORDER} FROM shop.orders WHERE %s ORDER BY accepted_at DESC, order_id LIMIT %%(limit)s"  # noqa: S608 # as above
 
-_LIST = f"""
-    SELECT {_ORDER} FROM shop.orders WHERE {_CHOSEN}
-     ORDER BY accepted_at DESC, order_id LIMIT %(limit)s
-"""  # noqa: S608 # as above
-
-# The planner cannot know how many orders have an attribute, so three steps find the newest of them: they are
-# among the newest orders; or the index of attributes finds so few that they can be sorted; or one in a
-# thousand has it, so that reading from the newest on finds enough soon.
-_NEWEST = f"""
-    SELECT {_ORDER} FROM (SELECT * FROM shop.orders
-                           ORDER BY accepted_at DESC, order_id LIMIT {_FIRST_LOOK}) AS newest
-     WHERE {_CHOSEN} ORDER BY accepted_at DESC, order_id LIMIT %(limit)s
-"""  # noqa: S608 # as above
-
-_BY_INDEX = ("SET LOCAL enable_seqscan = off", "SET LOCAL enable_indexscan = off")
-_AS_BEFORE = ("SET LOCAL enable_seqscan = on", "SET LOCAL enable_indexscan = on")
-
-_FEW = f"SELECT {_ORDER} FROM shop.orders WHERE {_CHOSEN} LIMIT {_MOST_SORTED + 1}"  # noqa: S608 # as above
-
-_WALK = f"""
-    SELECT {_ORDER} FROM (SELECT * FROM shop.orders ORDER BY accepted_at DESC, order_id OFFSET 0) AS newest
-     WHERE {_CHOSEN} LIMIT %(limit)s
+_NEWEST_HAVING = f"""
+    SELECT o.* FROM (SELECT accepted_at, order_id FROM {{joined}}) AS found
+     CROSS JOIN LATERAL (SELECT {_ORDER} FROM shop.orders
+                          WHERE order_id = found.order_id AND {{condition}}) AS o
+     ORDER BY found.accepted_at DESC, found.order_id LIMIT %(limit)s
 """  # noqa: S608 # as above
 
 # An order is accepted before it is updated, so the condition on accepted_at loses none. It has an index.
-# An order that waits for another card makes progress: its time is not over.
+# An order that waits by design is not stuck: for another card, for the customer to confirm a payment, or
+# because a person holds it back. When its time is over, it has as long as any other. Each payment is looked
+# up by itself: the planner would read all of them.
 _IS_STUCK = """is_under_way
        AND accepted_at < now() - %(older_than_s)s * interval '1 second'
        AND updated_at < now() - %(older_than_s)s * interval '1 second'
-       AND NOT (status = 'payment_due' AND due_until > now())"""
+       AND NOT (status = 'payment_due' AND due_until > now() - %(older_than_s)s * interval '1 second')
+       AND NOT EXISTS (SELECT FROM ordermq.holds AS h
+                        WHERE h.correlation_id = order_id AND h.released_at IS NULL)
+       AND NOT (status = 'reserved' AND coalesce(
+             (SELECT p.state = 'requires_action'
+                     AND p.action_at > now() - (%(action_s)s + %(older_than_s)s) * interval '1 second'
+                FROM shop.payments AS p WHERE p.order_id = orders.order_id), false))"""
 
 _STUCK = f"""
     SELECT stuck.*, p.state
@@ -364,52 +346,42 @@ def show(order_id: str, tx: Transaction, *, queues: Sequence[str]) -> OrderDetai
     )
 
 
-def select(
-    tx: Transaction,
-    *,
-    status: Status | None = None,
-    attention: bool = False,
-    held: bool = False,
-    attributes: Mapping[str, str] | None = None,
-    limit: int = 100,
-) -> list[OrderRow]:
-    """Return orders, the last accepted first; if asked only those in a status, that need a person, or held.
+def select(tx: Transaction, chosen: Selection = EVERY, *, limit: int = 100) -> list[OrderRow]:
+    """Return the chosen orders, the last accepted first."""
+    if chosen.attributes and not chosen.is_of_few:
+        sql, params = _by_attributes(chosen)
+    else:
+        condition, params = chosen.condition()
+        sql = _LIST % condition
+    return [OrderRow(*row) for row in tx.fetch_all(sql, {**params, "limit": limit})]
 
-    ``attributes``: only orders that have all of these.
+
+def _by_attributes(chosen: Selection) -> tuple[str, dict[str, Any]]:
+    """Return the query that reads orders from the index of attributes, and what it binds.
+
+    An index has the newest orders with an attribute first, however many there are.
     """
-    wanted = json.dumps(attributes) if attributes else None
-    params: dict[str, Any] = {"status": status, "attention": attention, "held": held}
-    params |= {"attributes": wanted, "limit": limit}
-    if not attributes or attention or held:
-        return [OrderRow(*row) for row in tx.fetch_all(_LIST, params)]
-    return _by_attributes(tx, params, limit)
+    tables, wanted = chosen.having("accepted_at, order_id")
+    condition, params = replace(chosen, attributes=()).condition()
+    joined = f"({tables[0]}) AS a0"
+    for number, table in enumerate(tables[1:], 1):
+        joined += f" JOIN ({table}) AS a{number} USING (accepted_at, order_id)"
+    return _NEWEST_HAVING.format(joined=joined, condition=condition), {**params, **wanted}
 
 
-def _by_attributes(tx: Transaction, params: Mapping[str, Any], limit: int) -> list[OrderRow]:
-    found = tx.fetch_all(_NEWEST, params)
-    if len(found) == limit:
-        return [OrderRow(*row) for row in found]
-    for setting in _BY_INDEX:
-        tx.execute(setting)
-    rows = [OrderRow(*row) for row in tx.fetch_all(_FEW, params)]
-    for setting in _AS_BEFORE:
-        tx.execute(setting)
-    if len(rows) > _MOST_SORTED:
-        return [OrderRow(*row) for row in tx.fetch_all(_WALK, params)]
-    rows.sort(key=lambda row: row.order_id)
-    rows.sort(key=lambda row: row.accepted_at, reverse=True)
-    return rows[:limit]
+def stuck(tx: Transaction, *, older_than_s: float, action_s: float, limit: int = 100) -> list[StuckRow]:
+    """Return orders under way without an event for ``older_than_s`` seconds, the oldest first.
 
-
-def stuck(tx: Transaction, *, older_than_s: float, limit: int = 100) -> list[StuckRow]:
-    """Return orders under way without an event for ``older_than_s`` seconds, the oldest first."""
-    params = {"older_than_s": older_than_s, "limit": limit}
+    Those that wait by design are left out; ``action_s`` is how long a customer may take to confirm a payment.
+    """
+    params = {"older_than_s": older_than_s, "action_s": action_s, "limit": limit}
     return [StuckRow(*row) for row in tx.fetch_all(_STUCK, params)]
 
 
-def count_stuck(tx: Transaction, *, older_than_s: float, limit: int = 100_000) -> int:
+def count_stuck(tx: Transaction, *, older_than_s: float, action_s: float, limit: int = 100_000) -> int:
     """Return how many orders ``stuck`` would find, counted up to ``limit``."""
-    row = tx.fetch_one(_COUNT_STUCK, {"older_than_s": older_than_s, "limit": limit})
+    params = {"older_than_s": older_than_s, "action_s": action_s, "limit": limit}
+    row = tx.fetch_one(_COUNT_STUCK, params)
     return int(row[0]) if row else 0
 
 

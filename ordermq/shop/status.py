@@ -25,7 +25,7 @@ _WAITING = """
 def lines(tx: Transaction, config: Any) -> Iterator[StatusLine]:
     """Yield the lines; the money is what the orders that need a person are worth."""
     settings: ShopSettings = config.section(SECTION)
-    stuck = queries.count_stuck(tx, older_than_s=settings.stuck_after_s)
+    stuck = queries.count_stuck(tx, older_than_s=settings.stuck_after_s, action_s=settings.payment_action_s)
     yield StatusLine(
         "stuck",
         f"{stuck} orders to which nothing happened for {settings.stuck_after_s:g} s" if stuck else "0 orders",

@@ -23,6 +23,6 @@ def test_a_deleted_queue_is_seen_made_anew_and_what_it_held_is_sent_again(pipeli
     assert "It waits for ship: queue shipping, which is MISSING" in pipeline.ok("ordermq", "trace", "o-7")
     assert "created queue orders.shipping" in pipeline.ok("ordermq", "topology", "apply")
     pipeline.begin("shipping")
-    lost = ("--where", "stuck", "--older-than", "0")
+    lost = ("--stuck", "--older-than", "0")
     assert "sent 2" in pipeline.ok("ordermq-publish", "replay", *lost, "--reason", "deleted", "--yes")
     pipeline.end_well(ORDERS + 1)

@@ -81,7 +81,7 @@ def test_an_order_whose_card_was_declined_waits_is_told_and_is_paid_by_another_c
     assert (detail.order.status, detail.order.pending) == ("payment_due", ["expire"])
     assert shop.stock() == {"p-1": (9, 1, 0)}  # the goods stay reserved
     with shop.session.transaction() as tx:
-        assert queries.stuck(tx, older_than_s=0.0, limit=5) == []  # it has time until due_until
+        assert queries.stuck(tx, older_than_s=0.0, action_s=3600.0) == []  # it has time until due_until
     (text,) = shop.sandbox.ledger("sms")
     assert text["text"].startswith("Your card was declined. Pay 5.00 EUR for order o-1 until ")
     assert failed(shop) == ["orders_at_rest"]

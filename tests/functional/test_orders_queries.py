@@ -7,6 +7,8 @@ import pytest
 from ordermq.clock import utc_now
 from ordermq.errors import OrderConflict, OrderNotFound
 from ordermq.shop import Status, cancel_order, place_order, place_orders, queries
+from ordermq.shop.hold import hold_order, release_order
+from ordermq.shop.selection import Selection
 from tests.support.shop import QUEUES, an_order, open_shop
 
 
@@ -31,32 +33,29 @@ def tx(shop):
 
 
 def test_orders_are_listed_by_status_the_last_accepted_first(tx):
-    assert {row.order_id for row in queries.select(tx, status=Status.RESERVED)} == {"o-1", "o-2"}
+    assert {row.order_id for row in queries.select(tx, Selection(status=Status.RESERVED))} == {"o-1", "o-2"}
     assert [row.order_id for row in queries.select(tx, limit=2)] == ["o-dead", "o-1"]
 
 
-def test_orders_are_found_by_all_of_their_attributes_placed_one_by_one_or_many(shop, monkeypatch):
+def test_orders_are_found_by_all_of_their_attributes_placed_one_by_one_or_many(shop):
     attributes = {"merchant": "acme", "channel": 'a"p\\p, {ü}'}
     with shop.session.transaction() as tx:
         place_order(an_order("one", attributes=attributes), tx)
     with shop.session.transaction() as tx:
         place_orders([an_order("many-1", attributes=attributes), an_order("many-2")], tx)
         place_orders([an_order("many-3", attributes={"merchant": "acme", "channel": "web"})], tx)
-    for step in range(3):  # among the newest orders, by the index, and by reading from the newest on
-        if step:
-            monkeypatch.setattr(queries, "_NEWEST", queries._NEWEST.replace("LIMIT 3000", "LIMIT 0"))
-        monkeypatch.setattr(queries, "_MOST_SORTED", 0 if step == 2 else 5000)
 
-        def found(limit=100, **wanted):
-            with shop.session.transaction() as tx:
-                return [row.order_id for row in queries.select(tx, limit=limit, **wanted)]
+    def found(limit=100, **wanted):
+        wanted["attributes"] = tuple(wanted["attributes"].items())
+        with shop.session.transaction() as tx:
+            return [row.order_id for row in queries.select(tx, Selection(**wanted), limit=limit)]
 
-        assert found(attributes={"merchant": "acme"}) == ["many-1", "many-3", "one"]
-        assert found(attributes={"merchant": "acme"}, limit=1) == ["many-1"]
-        assert found(attributes=attributes) == ["many-1", "one"]
-        assert found(attributes={"merchant": "acm"}) == []
-        assert found(attributes={"merchant": "acme"}, status=Status.RESERVED) == []
-        assert found(attributes={"merchant": "acme"}, attention=True) == []
+    assert found(attributes={"merchant": "acme"}) == ["many-1", "many-3", "one"]
+    assert found(attributes={"merchant": "acme"}, limit=1) == ["many-1"]
+    assert found(attributes=attributes) == ["many-1", "one"]
+    assert found(attributes={"merchant": "acm"}) == []
+    assert found(attributes={"merchant": "acme"}, status=Status.RESERVED) == []
+    assert found(attributes={"merchant": "acme"}, needs_person=True) == []
     with shop.session.transaction() as tx:
         assert queries.show("one", tx, queues=QUEUES).order.attributes == attributes
         assert queries.show("many-2", tx, queues=QUEUES).order.attributes == {}
@@ -67,7 +66,7 @@ def test_orders_are_found_by_all_of_their_attributes_placed_one_by_one_or_many(s
 
 
 def test_orders_that_need_attention_are_listed_with_the_reason(tx):
-    (row,) = queries.select(tx, attention=True)
+    (row,) = queries.select(tx, Selection(needs_person=True))
     assert (row.order_id, row.attention_reason) == ("o-dead", "reservation_failed: gave up")
 
 
@@ -83,12 +82,41 @@ def test_orders_are_counted_by_status_and_by_what_cancelled_them(tx):
 
 
 def test_orders_to_which_nothing_happens_are_found(tx):
-    assert queries.stuck(tx, older_than_s=3600) == []
+    assert queries.stuck(tx, older_than_s=3600, action_s=3600) == []
     tx.execute(
         "UPDATE shop.orders SET accepted_at = now() - interval '2 hours',"
         " updated_at = now() - interval '2 hours' WHERE order_id = 'o-2'"
     )
-    assert [row.order_id for row in queries.stuck(tx, older_than_s=3600)] == ["o-2"]
+    assert [row.order_id for row in queries.stuck(tx, older_than_s=3600, action_s=3600)] == ["o-2"]
+
+
+def test_orders_that_wait_by_design_are_not_stuck_until_their_time_is_over(tx):
+    def stuck(action_s=3600.0):
+        found = queries.stuck(tx, older_than_s=600, action_s=action_s)
+        assert queries.count_stuck(tx, older_than_s=600, action_s=action_s) == len(found)
+        return [row.order_id for row in found]
+
+    tx.execute(
+        "UPDATE shop.orders SET accepted_at = now() - interval '2 hours',"
+        " updated_at = now() - interval '2 hours' WHERE order_id IN ('o-1', 'o-2')"
+    )
+    hold_order("o-1", tx, by="anna", reason="looks like fraud")
+    assert stuck() == ["o-2"]
+    release_order("o-1", tx, by="anna", reason="it is none")
+    tx.execute(
+        "INSERT INTO shop.payments (order_id, idempotency_key, amount_minor, currency, state, action_at)"
+        " VALUES ('o-1', 'key', 500, 'EUR', 'requires_action', now() - interval '1 hour 5 minutes')"
+    )
+    assert (stuck(), stuck(action_s=3000.0)) == (["o-2"], ["o-1", "o-2"])
+    tx.execute("UPDATE shop.payments SET state = 'unknown'")
+    assert stuck() == ["o-1", "o-2"]
+    for minutes, found in ((5, ["o-1"]), (15, ["o-1", "o-2"])):
+        tx.execute(
+            "UPDATE shop.orders SET status = 'payment_due', due_until = now() - %s * interval '1 minute'"
+            " WHERE order_id = 'o-2'",
+            (minutes,),
+        )
+        assert stuck() == found
 
 
 def test_latency_is_from_acceptance_to_the_terminal_status(tx):

@@ -12,6 +12,7 @@ from ordermq.observe import trace
 from ordermq.shop import module, queries
 from ordermq.shop.replay import Wish, replay_orders
 from ordermq.shop.resolve import resolve_order
+from ordermq.shop.selection import Selection
 from ordermq.store import starts
 from ordermq.task import Registry, handler
 from ordermq.task.handler import handlers_in
@@ -57,7 +58,8 @@ def wait_for_letters(rig, count):
 
 def asked(shop):
     with shop.session.transaction() as tx:
-        return {row.order_id: row.attention_reason for row in queries.select(tx, attention=True)}
+        rows = queries.select(tx, Selection(needs_person=True))
+        return {row.order_id: row.attention_reason for row in rows}
 
 
 def resolve(shop, order_id="o-1"):

@@ -8,7 +8,7 @@ REWIND = (
     "ordermq",
     "order",
     "rewind",
-    "--where",
+    "--state",
     "cancelled",
     "--to",
     "capture",

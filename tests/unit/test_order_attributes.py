@@ -1,14 +1,19 @@
 """Attributes of an order, and the options by which orders are chosen."""
 
 import json
+from datetime import UTC, datetime
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from ordermq.cli.options import common
 from ordermq.errors import BadInput, ConfigError
 from ordermq.shop import Order
-from ordermq.shop.cli.choosing import OrderFilter, saved_filter, where
+from ordermq.shop.cli.selecting import STUCK_FOR_S, saved_filter, selects
 from ordermq.shop.intake.record import decode
+from ordermq.shop.saga import Status
+from ordermq.shop.selection import Selection
 from tests.support.shop import an_order
 
 LINE = {
@@ -61,11 +66,16 @@ FILTERS = ("acme: --where merchant=acme --state paid", "late:--attention", "bad:
 
 def test_a_saved_filter_holds_options_and_others_come_on_top():
     acme = saved_filter(FILTERS, "acme")
-    assert acme == OrderFilter("paid", where=(("merchant", "acme"),))
-    assert acme.and_also("placed", attention=True, where=[("a", "1")]) == OrderFilter(
-        "placed", attention=True, where=(("merchant", "acme"), ("a", "1"))
+    assert acme == Selection(status=Status.PAID, attributes=(("merchant", "acme"),))
+    more = Selection(status=Status.PLACED, needs_person=True, older_than_s=0.0, attributes=(("a", "1"),))
+    assert acme.and_also(more) == Selection(
+        status=Status.PLACED,
+        needs_person=True,
+        older_than_s=0.0,
+        attributes=(("merchant", "acme"), ("a", "1")),
     )
-    assert saved_filter(FILTERS, "late") == OrderFilter(attention=True)
+    assert acme.and_also(Selection()) == acme
+    assert saved_filter(FILTERS, "late") == Selection(needs_person=True)
 
 
 @pytest.mark.parametrize(
@@ -81,13 +91,64 @@ def test_a_filter_that_is_none_says_what_is_wrong(name, words):
         saved_filter(FILTERS, name)
 
 
-@click.command()
-@where
-def chosen(where):
-    pass
+def choose(monkeypatch, *words, **kind):
+    """Return the selection that a command with these options gets, and what it printed."""
+    found = []
+
+    @click.command()
+    @click.argument("order_ids", nargs=-1)
+    @selects(**kind)
+    @common
+    def command(program, selection):
+        found.append(selection)
+
+    monkeypatch.setattr("ordermq.shop.cli.selecting.load_shop", lambda path: None)
+    printed = CliRunner().invoke(command, words).output
+    return (found or [None])[0], printed
 
 
-@pytest.mark.parametrize("given", [["acme"], ["m=a", "m=b"], ["=a"], ["m="], ["1=a"]])
-def test_a_condition_that_can_find_nothing_is_refused(given):
-    with pytest.raises(click.BadParameter):
-        chosen.make_context("x", [word for each in given for word in ("--where", each)])
+ACME = (("merchant", "acme"),)
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["A-1", "A-2", "A-1"], Selection(order_ids=("A-1", "A-2"))),
+        (["--all"], Selection()),
+        (["--state", "paid", "--where", "merchant=acme"], Selection(status=Status.PAID, attributes=ACME)),
+        (["--where", "merchant=acme", "--where", "paid"], Selection(status=Status.PAID, attributes=ACME)),
+        (["--where", "cancelled"], Selection(status=Status.CANCELLED)),
+        (["--where", "attention", "--where", "held"], Selection(needs_person=True, is_held=True)),
+        (["--where", "stuck"], Selection(is_under_way=True, older_than_s=STUCK_FOR_S)),
+        (["--stuck", "--older-than", "0"], Selection(is_under_way=True, older_than_s=0.0)),
+        (["--to", "2026-01-31"], Selection(until=datetime(2026, 1, 31, tzinfo=UTC))),
+        (["--before", "2026-01-31"], Selection(until=datetime(2026, 1, 31, tzinfo=UTC))),
+    ],
+)
+def test_orders_are_chosen_by_state_and_by_attribute_and_a_word_of_where_is_a_state(
+    monkeypatch, words, wanted
+):
+    assert choose(monkeypatch, *words)[0] == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say which orders"),
+        (["A-1", "--stuck"], "say which orders"),
+        (["--all", "--where", "paid"], "say which orders"),
+        (["--state", "paid", "--where", "placed"], "an order is in one state, not in paid and in placed"),
+        (["--where", "acme"], "write NAME=VALUE"),
+        (["--where", "m=a", "--where", "m=b"], "write NAME=VALUE"),
+        (["--where", "=a"], "attributes"),
+        (["--where", "m="], "attributes"),
+        (["--where", "1=a"], "attributes"),
+    ],
+)
+def test_a_choice_that_can_find_nothing_or_is_none_is_refused(monkeypatch, words, said):
+    chosen, printed = choose(monkeypatch, *words)
+    assert (chosen, said in printed) == (None, True)
+
+
+def test_a_command_that_lists_chooses_every_order_without_options(monkeypatch):
+    assert choose(monkeypatch, every=True)[0] == Selection()

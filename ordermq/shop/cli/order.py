@@ -1,7 +1,7 @@
 """``ordermq order``: the state of orders, and what a person may do about one."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
@@ -12,22 +12,23 @@ from ordermq.cli.bulk import commit
 from ordermq.cli.operator import actor
 from ordermq.cli.options import as_json, common, dry_run, limit, reason, text
 from ordermq.cli.output import at_most, seconds, shortened, write, write_json, write_table
+from ordermq.cli.program import Program
 from ordermq.cli.run import EXIT_CODES
 from ordermq.shop import Cancelled, Status, cancel_order, queries
 from ordermq.shop import export as exporting
 from ordermq.shop.by_hand import RefundedByHand, refunded_by_hand
-from ordermq.shop.cli.choosing import OrderFilter, saved_filter, where
 from ordermq.shop.cli.holding import hold, release
 from ordermq.shop.cli.paying import pay, reopen
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.refunding import refund, return_
+from ordermq.shop.cli.resolving import resolve
 from ordermq.shop.cli.rewinding import rewind
+from ordermq.shop.cli.selecting import selects
 from ordermq.shop.cli.stuck import adopt_texts, stuck
 from ordermq.shop.history import why_cancelled
 from ordermq.shop.money import written
 from ordermq.shop.queries import NotificationRow, OrderDetail
-from ordermq.shop.resolve import Resolved, resolve_order
-from ordermq.shop.settings import SECTION
+from ordermq.shop.selection import Selection
 from ordermq.store import StoreTransaction, actions
 
 
@@ -72,20 +73,24 @@ def show(order_id: str, as_json: bool, config_path: str | None) -> None:
     epilog=f"""\b
 Examples:
   ordermq order export A-1001 > order.jsonl
+  ordermq order export --state cancelled --where merchant=acme > orders.jsonl
 
 {EXIT_CODES}"""
 )
-@click.argument("order_id")
+@click.argument("order_ids", nargs=-1, metavar="[ID]...")
+@selects()
 @common
-def export(order_id: str, config_path: str | None) -> None:
-    """Print ORDER_ID and what happened to it as one line of JSON, without personal data.
+def export(*, program: Program, selection: Selection) -> None:
+    """Print orders and what happened to them, a line of JSON each, without personal data.
 
     Phone, e-mail, name, card and payment references are replaced by placeholders, and labels of
     adjustments are left out. ordermq.shop.testing.replay runs the file as a test, see
     docs/testing.md. Exit 1 if there is no such order.
     """
-    with load_shop(config_path).session("ordermq order").transaction() as tx:
-        write_json(exporting.export(order_id, tx))
+    session = program.session("ordermq order")
+    for order_id in selection.ids(session):
+        with session.transaction() as tx:
+            write_json(exporting.export(order_id, tx))
 
 
 @command.command(
@@ -98,33 +103,11 @@ Examples:
 
 {EXIT_CODES}""",
 )
-@click.option(
-    "--state", type=click.Choice([each.value for each in Status]), help="Only orders in this state."
-)
-@click.option("--attention", is_flag=True, help="Only orders that need a person.")
-@where
-@click.option(
-    "--filter",
-    "filter_",
-    type=text,
-    metavar="NAME",
-    help="Only orders that the setting shop.filters describes under this name.",
-)
-@click.option("--held", is_flag=True, help="Only orders that 'order hold' holds back.")
+@selects(every=True)
 @limit
 @as_json
 @common
-def list_(
-    *,
-    state: str | None,
-    attention: bool,
-    where: Sequence[tuple[str, str]],
-    filter_: str | None,
-    held: bool,
-    limit: int,
-    as_json: bool,
-    config_path: str | None,
-) -> None:
+def list_(*, program: Program, selection: Selection, limit: int, as_json: bool) -> None:
     """List orders, the last accepted first.
 
     --where finds orders by an attribute that the shop gave them when it placed them, see
@@ -133,18 +116,8 @@ def list_(
 
     JSON lines: one object for each order.
     """
-    program = load_shop(config_path)
-    saved = saved_filter(program.loaded.section(SECTION).filters, filter_) if filter_ else OrderFilter()
-    wanted = saved.and_also(state, attention=attention, where=where)
     with program.session("ordermq order").transaction() as tx:
-        rows = queries.select(
-            tx,
-            status=Status(wanted.state) if wanted.state else None,
-            attention=wanted.attention,
-            held=held,
-            attributes=dict(wanted.where),
-            limit=limit + 1,
-        )
+        rows = queries.select(tx, selection, limit=limit + 1)
     rows = at_most(limit, rows)
     if as_json:
         for row in rows:
@@ -270,56 +243,9 @@ command.add_command(return_)
 command.add_command(hold)
 command.add_command(release)
 command.add_command(rewind)
+command.add_command(resolve)
 command.add_command(stuck)
 command.add_command(adopt_texts)
-
-
-@command.command(
-    epilog=f"""\b
-Examples:
-  ordermq order list --attention
-  ordermq order resolve A-1001 --reason "called the customer" --dry-run
-  ordermq order resolve A-1001 --reason "called the customer"
-
-{EXIT_CODES}"""
-)
-@click.argument("order_id")
-@reason
-@dry_run
-@as_json
-@common
-def resolve(*, order_id: str, reason: str, dry_run: bool, as_json: bool, config_path: str | None) -> None:
-    """Record that ORDER_ID, which needed a person, does not need one any more.
-
-    The open dead letters of the order are discarded for the same reason. The reason stays in
-    the order's history, so write no personal data. Exit 65 while a step that was given up
-    must still be done (release, refund, ship): the error names the dead letter to replay.
-
-    JSON: one object {order_id, attention_reason, discarded, pending}.
-    """
-    session = load_shop(config_path).session("ordermq order")
-    with session.transaction(dry_run=dry_run) as tx:
-        resolved = resolve_order(order_id, tx, by=actor(), reason=reason)
-    if as_json:
-        write_json(asdict(resolved))
-        return
-    if resolved.attention_reason is None:
-        write(f"order {order_id} does not need a person: nothing was changed")
-        _write_pending(resolved)
-        return
-    word = "would be" if dry_run else "is"
-    write(f"order {order_id} {word} resolved: {shortened(resolved.attention_reason, 200)}")
-    for number in resolved.discarded:
-        write(f"dead letter {number} {word} discarded")
-    _write_pending(resolved)
-
-
-def _write_pending(resolved: Resolved) -> None:
-    """Say what the order still waits for, and what helps if its message was lost."""
-    if resolved.pending:
-        steps = ", ".join(resolved.pending)
-        todo = f'ordermq-publish replay --order {resolved.order_id} --reason "..."'
-        write(f"pending: {steps}; if nothing happens to the order: {todo}")
 
 
 def _head(detail: OrderDetail) -> Iterator[str]:

@@ -1,34 +1,146 @@
-"""A pass over chosen orders, a batch a transaction.
+"""A bulk command about orders: what will happen is said first, then asked for, done and summed up.
 
-A bulk command makes two of them: one that says what will happen, and one that does it.
+It makes two passes over the chosen orders, a batch a transaction: one that is rolled back, and one that is
+kept. Interrupted, it has lost one batch at most, says what it has done, and can be run again.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TypeVar
+from dataclasses import dataclass
+from functools import partial, wraps
+from typing import Any, Generic, Protocol, TypeVar
 
 from ordermq.cli.bulk import Pace, batches, commit, taking
+from ordermq.cli.operator import ask
+from ordermq.cli.options import common, dry_run, rate, reason, summary_as_json, yes
+from ordermq.cli.output import note, write, write_json
 from ordermq.cli.progress import counting
+from ordermq.clock import monotonic_s
 from ordermq.shop.selection import Selection
 from ordermq.store import Session, StoreTransaction
 
 BATCH = 100  # orders in one transaction
 
 T = TypeVar("T")
+TallyT = TypeVar("TallyT", bound="Tally[Any]")
 
 Work = Callable[[list[str], StoreTransaction], list[T]]
 """Decides about orders, by id, in a transaction; returns what it decided."""
 
 
-def over_orders(
-    session: Session, selection: Selection, work: Work[T], *, label: str, rate: float = 0.0, keeps: bool
-) -> Iterator[tuple[int, list[T]]]:
-    """Yield for each batch how many orders it has and what ``work`` returned, once it is committed.
+@dataclass(frozen=True)
+class BulkOptions:
+    """How a bulk command runs: what its options say. ``rate`` is in orders a second; 0 means no limit."""
 
-    With ``keeps`` False everything is rolled back. ``rate`` is in orders a second; 0 means no limit.
+    reason: str
+    rate: float
+    yes: bool
+    dry_run: bool
+    as_json: bool
+
+
+class Tally(Protocol[T]):
+    """What a pass over the orders has found, or done."""
+
+    def add(self, orders: int, answers: list[T]) -> None:
+        """Count what was decided about so many orders."""
+
+    def line(self, answer: T, *, is_named: bool, dry_run: bool) -> str | None:
+        """Return what is printed of one answer; None for nothing. ``is_named``: its order was given by id."""
+
+    @property
+    def changes(self) -> int:
+        """How many answers change something."""
+
+    @property
+    def sentence(self) -> str:
+        """What will happen, in one sentence."""
+
+    @property
+    def summary(self) -> str:
+        """What has happened: in = the parts that make it up."""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The same for ``--json``."""
+
+
+@dataclass(frozen=True)
+class BulkWork(Generic[T, TallyT]):
+    """What a command does to orders. ``plan`` decides as ``do`` does; what it writes is rolled back."""
+
+    label: str
+    plan: Work[T]
+    do: Work[T]
+    new_tally: Callable[[], TallyT]
+
+
+def bulk(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that every bulk command has; the command gets them as ``options``."""
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        names = ("reason", "rate", "yes", "dry_run", "as_json")
+        command(options=BulkOptions(**{name: given.pop(name) for name in names}), **given)
+
+    for option in (common, summary_as_json, dry_run, yes, rate, reason):
+        with_options = option(with_options)
+    return with_options
+
+
+def forecast_and_do(
+    session: Session, selection: Selection, work: BulkWork[T, TallyT], options: BulkOptions
+) -> TallyT:
+    """Say what will happen, ask if the command chose the orders itself, do it and sum it up.
+
+    Returns what was done, in a dry run what would be. Raises click.Abort or UsageError without consent.
     """
+    is_named, says = selection.order_ids is not None, not options.as_json
+    forecast, began_s = work.new_tally(), monotonic_s()
+    for answers in _pass(session, selection, work.plan, forecast, label="forecast"):
+        if options.dry_run and says:
+            _print(answers, forecast, is_named=is_named, dry_run=True)
+    (write if says else note)(forecast.sentence)
+    if options.dry_run:
+        _summarise(forecast, monotonic_s() - began_s, options)
+        return forecast
+    if forecast.changes and not is_named:
+        ask("Go on?", yes=options.yes)
+    tally, began_s = work.new_tally(), monotonic_s()
+    try:
+        for answers in _pass(session, selection, work.do, tally, label=work.label, rate=options.rate):
+            if says:
+                _print(answers, tally, is_named=is_named, dry_run=False)
+    finally:  # also if it was interrupted: what was done was done
+        _summarise(tally, monotonic_s() - began_s, options)
+    return tally
+
+
+def _pass(
+    session: Session,
+    selection: Selection,
+    work: Work[T],
+    tally: Tally[T],
+    *,
+    label: str,
+    rate: float | None = None,
+) -> Iterator[list[T]]:
+    """Yield what ``work`` returned for each batch, once it is committed; without ``rate`` rolled back."""
     with counting(label, selection.count(session)) as step:
-        for batch in batches(taking(selection.ids(session)), most=BATCH, pace=Pace(rate)):
-            done = commit(session, partial(work, batch), dry_run=not keeps)
+        for batch in batches(taking(selection.ids(session)), most=BATCH, pace=Pace(rate or 0.0)):
+            answers = commit(session, partial(work, batch), dry_run=rate is None)
+            tally.add(len(batch), answers)
             step(len(batch))
-            yield len(batch), done
+            yield answers
+
+
+def _print(answers: list[T], tally: Tally[T], *, is_named: bool, dry_run: bool) -> None:
+    for each in answers:
+        if line := tally.line(each, is_named=is_named, dry_run=dry_run):
+            write(line)
+
+
+def _summarise(tally: Tally[Any], seconds: float, options: BulkOptions) -> None:
+    if options.as_json:
+        write_json({**tally.document, "seconds": round(seconds, 3), "dry_run": options.dry_run})
+    else:
+        write(f"{tally.summary}{' (dry run: nothing was changed)' * options.dry_run}; {seconds:.1f} s")

@@ -15,6 +15,7 @@ from ordermq.shop.cli.program import load_shop
 from ordermq.shop.gateways.chosen import email_gateway, text_gateway
 from ordermq.shop.money import written
 from ordermq.shop.notifications import NotificationChannel
+from ordermq.shop.settings import SECTION
 from ordermq.store import actions
 
 
@@ -42,14 +43,19 @@ Examples:
 def stuck(*, older_than_s: float, check: bool, limit: int, as_json: bool, config_path: str | None) -> None:
     """List orders under way to which nothing has happened for a while, the oldest first.
 
+    Orders that wait by design are not listed: for another card or for the customer to confirm a payment
+    while there is time for it, or because 'ordermq order hold' holds them back.
     A payment in state 'unknown' or 'intent' is being asked for: while the payment service
     answers, nothing has to be done. 'ordermq-publish replay --dry-run' says where the messages
     of an order are.
 
     JSON lines: one object for each order, as 'order list' prints it, with payment_state.
     """
-    with load_shop(config_path).session("ordermq order").transaction() as tx:
-        rows = at_most(limit, queries.stuck(tx, older_than_s=older_than_s, limit=limit + 1))
+    program = load_shop(config_path)
+    action_s = program.loaded.section(SECTION).payment_action_s
+    with program.session("ordermq order").transaction() as tx:
+        found = queries.stuck(tx, older_than_s=older_than_s, action_s=action_s, limit=limit + 1)
+    rows = at_most(limit, found)
     if as_json:
         for row in rows:
             write_json(asdict(row))
