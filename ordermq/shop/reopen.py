@@ -9,6 +9,7 @@ told the customer of the cancellation is not sent a second time. The points of a
 were taken back, and their row goes, so that they are awarded anew. Nothing counts as paid back any more.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from ordermq.store import StoreTransaction, actions
 
 _FORGET_UNSENT = """
     DELETE FROM shop.notifications
-     WHERE order_id = %s AND template = 'order_cancelled' AND state IN ('skipped', 'failed')
+     WHERE order_id = ANY(%s) AND template = 'order_cancelled' AND state IN ('skipped', 'failed')
 """
 
 _FORGET_UNITS = "UPDATE shop.order_items SET refunded = 0, returned = 0 WHERE order_id = %s AND refunded > 0"
@@ -64,7 +65,7 @@ def reopen_order(
     if card_token is not None:
         capture = {"capture_no": replace_card(order_id, card_token, tx)}
     reservations.forget_released([order_id], tx)
-    forget_cancellation(order_id, tx)
+    forget_cancellations([order_id], tx)
     for sql in (_FORGET_UNITS, _FORGET_POINTS):
         tx.write(sql, (order_id,))
     order.refunded_minor = 0
@@ -100,6 +101,6 @@ def _check_money(order: LockedOrder, payment: Payment | None, card_token: str | 
         )
 
 
-def forget_cancellation(order_id: str, tx: StoreTransaction) -> None:
-    """Forget the messages about a cancellation that the customer did not get, so that a later one is told."""
-    tx.write(_FORGET_UNSENT, (order_id,))
+def forget_cancellations(order_ids: Sequence[str], tx: StoreTransaction) -> None:
+    """Forget the messages about cancellations that customers did not get, so that a later one is told."""
+    tx.write(_FORGET_UNSENT, (list(order_ids),))

@@ -18,6 +18,7 @@ Invariants
         transaction of the rewind, all of the order's or none.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,12 +32,11 @@ from ordermq.shop.history import CANCELLING, cause_of
 from ordermq.shop.journal import Journal, LockedOrder
 from ordermq.shop.payments import Payment, Payments, PaymentState
 from ordermq.shop.refunds import Refunds, RefundState
-from ordermq.shop.reopen import forget_cancellation, reopen_order
+from ordermq.shop.reopen import forget_cancellations, reopen_order
 from ordermq.shop.replay import stake_of
 from ordermq.shop.saga import State, Status, can_happen
 from ordermq.shop.stock import allocate, lock_stock
 from ordermq.store import StoreTransaction, actions, dead_letters
-from ordermq.store.dead_letters import Filter
 from ordermq.task.forecast import Effect
 
 TARGETS = (Step.RESERVE, Step.CAPTURE)
@@ -147,16 +147,24 @@ class _Rewind:
         refused = {each: self._why_not(each) for each in self._ids}
         wanted = [each for each in self._ids if refused[each] is None]
         short = self._reserve([each for each in wanted if each not in self._held])
+        going = [each for each in wanted if each not in short]
+        letters: defaultdict[str, list[int]] = defaultdict(list)
+        for letter in dead_letters.open_about(self._tx, going):
+            letters[letter.correlation_id].append(letter.dead_letter_id)
         answers = []
         for order_id in self._ids:
             why = refused[order_id] or short.get(order_id)
             if why is None:
-                answers.append(self._put_back(self._journal.orders[order_id], by=by, reason=reason))
+                order = self._journal.orders[order_id]
+                answers.append(self._put_back(order, letters[order_id], by=by, reason=reason))
             else:
                 outcome = RewindOutcome.UNCHANGED if self._is_there(order_id) else RewindOutcome.REFUSED
                 answers.append(Rewound(order_id, outcome, why))
         self._journal.write()
         self._refunds.write()
+        discarded = [number for each in going for number in letters[each]]
+        dead_letters.discard(self._tx, discarded, by=by, reason=reason)
+        forget_cancellations(going, self._tx)
         changed = [f"order {each.order_id}" for each in answers if each.outcome is RewindOutcome.REWOUND]
         actions.record(self._tx, by, "order.rewind", changed, reason)
         return answers
@@ -194,19 +202,15 @@ class _Rewind:
         reservations.reserve(granted, self._tx)
         return short
 
-    def _put_back(self, order: LockedOrder, *, by: str, reason: str) -> Rewound:
+    def _put_back(self, order: LockedOrder, letters: Sequence[int], *, by: str, reason: str) -> Rewound:
         order_id, stock = order.order_id, "kept" if order.order_id in self._held else "reserved again"
-        letters = dead_letters.select(self._tx, Filter(correlation_id=order_id), limit=1000)
-        numbers = [each.dead_letter_id for each in letters]
         undone = [f"stock {stock}", *(f"{_word(step)} withdrawn" for step in sorted(order.state.pending))]
-        undone += [f"dead letter {each} discarded" for each in sorted(numbers)]
+        undone += [f"dead letter {each} discarded" for each in letters]
         self._journal.record(
             order_id, EventType.ORDER_REWOUND, to=Step.CAPTURE, stock=stock, by=by, reason=reason[:200]
         )
         if (refund := self._refunds.open(order_id)) is not None:
             self._refunds.change(refund._replace(state=RefundState.SKIPPED))
-        dead_letters.discard(self._tx, numbers, by=by, reason=reason)
-        forget_cancellation(order_id, self._tx)
         effect = effect_of(Step.CAPTURE, order.state, stake_of(order))
         return Rewound(order_id, RewindOutcome.REWOUND, ", ".join(undone), effect)
 
