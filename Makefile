@@ -91,11 +91,12 @@ lint: $(VENV)/.ready ## Check style, types and import layers
 
 check: lint test ## Run lint and test, as before every commit
 
-docs: $(VENV)/.ready ## Generate docs/api.md, docs/configuration.md, config/ordermq.toml and config/grafana
+docs: $(VENV)/.ready ## Generate the pages of docs/ and the files of config/ that follow from the code
 	@$(BIN)/ordermq config reference > docs/configuration.md
 	@$(BIN)/ordermq config example > config/ordermq.toml
 	@$(BIN)/python docs/generate_api.py
 	@$(BIN)/python docs/generate_dashboards.py
+	@$(BIN)/python docs/generate_log_events.py
 
 format: $(VENV)/.ready ## Format the code
 	@$(BIN)/ruff check --fix .

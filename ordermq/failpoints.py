@@ -21,6 +21,7 @@ import threading
 from dataclasses import dataclass, field
 
 from ordermq.errors import ConfigError, OrderMQError
+from ordermq.log_events import FAILPOINT_REACHED, FAILPOINTS_SET
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,11 @@ def warn() -> None:
     """Log a warning that names the failpoints that are set, if any. Call when logs can be written."""
     if _armed:
         what = ", ".join(str(each) for some in _armed.values() for each in some)
-        log.warning("FAILPOINTS ARE SET, this process will fail on purpose: ORDERMQ_FAILPOINT=%s", what)
+        log.warning(
+            "FAILPOINTS ARE SET, this process will fail on purpose: ORDERMQ_FAILPOINT=%s",
+            what,
+            extra=FAILPOINTS_SET,
+        )
 
 
 def _parse(part: str) -> _Armed:
@@ -132,7 +137,7 @@ def _parse(part: str) -> _Armed:
 
 
 def _fire(armed: _Armed) -> None:
-    log.critical("failpoint %s reached", armed)
+    log.critical("failpoint %s reached", armed, extra=FAILPOINT_REACHED)
     if armed.action == "exit":
         os._exit(EXIT_CODE)
     if armed.action == "error":

@@ -47,6 +47,13 @@ from ordermq.errors import (
 )
 from ordermq.failpoints import failpoint
 from ordermq.lifecycle import ThreadService
+from ordermq.log_events import (
+    MESSAGE_REFUSED,
+    QUEUE_TAKES_AGAIN,
+    RELAY_COMMIT_UNKNOWN,
+    RELAY_RESUMED,
+    RELAY_STALLED,
+)
 from ordermq.message.envelope import Publishing
 from ordermq.message.headers import to_properties
 from ordermq.observe import metrics
@@ -235,7 +242,9 @@ class Relay(ThreadService):
             released = outbox.release(tx, key, limit=room)
             is_left = not released and outbox.has_refused(tx, key)
             if self._refusing.released(key, released, now_s, is_left=is_left):
-                log.warning("no message to %r waits any more for a queue that takes it", key)
+                log.warning(
+                    "no message to %r waits any more for a queue that takes it", key, extra=QUEUE_TAKES_AGAIN
+                )
             total += released
         return total
 
@@ -249,7 +258,11 @@ class Relay(ThreadService):
                     "message %s to %r was %s (%d refusals since the last such line); later messages of its"
                     " correlation id wait until a queue takes it",
                     row.row.envelope.message_id, key, reason, count,
-                    extra={"correlation_id": row.row.envelope.correlation_id},
+                    extra=MESSAGE_REFUSED.having(
+                        queue=key,
+                        message_id=row.row.envelope.message_id,
+                        correlation_id=row.row.envelope.correlation_id,
+                    ),
                 )  # fmt: skip
 
     def _turn(self) -> int | None:
@@ -262,7 +275,10 @@ class Relay(ThreadService):
             self._gauge(is_active=done is not None)
         except (StoreUnavailable, StoreRefused, Contention, BrokerError) as exc:
             if isinstance(exc, CommitUnknown):
-                log.warning("commit unknown: messages that were confirmed may be published once more")
+                log.warning(
+                    "commit unknown: messages that were confirmed may be published once more",
+                    extra=RELAY_COMMIT_UNKNOWN,
+                )
             if not (exc.retryable or self._has_worked):
                 raise
             self._stand_still(exc)
@@ -305,13 +321,17 @@ class Relay(ThreadService):
             log.log(
                 logging.WARNING if reason.retryable else logging.ERROR,
                 "the relay stands still and tries again; rows stay in the outbox: %s", reason,
+                extra=RELAY_STALLED,
             )  # fmt: skip
 
     def _go_on(self, role: str) -> None:
         self._outages = 0
         self._health.set_ready(True, role)
         if self._stall is not None:
-            log.warning("the relay goes on after %.1f s", monotonic_s() - self._stall.since_s)
+            lasted_s = monotonic_s() - self._stall.since_s
+            log.warning(
+                "the relay goes on after %.1f s", lasted_s, extra=RELAY_RESUMED.having(duration_s=lasted_s)
+            )
             self._stall = None
 
     def _why_unconfirmed(self, result: Published) -> BrokerError:

@@ -23,6 +23,13 @@ from ordermq.amqp.waker import Waker
 from ordermq.clock import Deadline, monotonic_s
 from ordermq.config.settings import BrokerSettings
 from ordermq.errors import AccessRefused, BrokerError, ConfigError, ConnectionLost, OrderMQError
+from ordermq.log_events import (
+    CONNECTION_FAILED,
+    CONNECTION_LOST,
+    CONNECTION_OPENED,
+    CONNECTION_REFUSED,
+    OBSERVER_FAILED,
+)
 
 log = logging.getLogger(__name__)
 
@@ -250,17 +257,25 @@ class ConnectionManager:
         self._logged = ("", 0.0)
         self._opened_s = monotonic_s()
         self._enter(ConnectionState.OPEN)
-        log.info("connection %s: open to %s", self.name, address)
+        log.info("connection %s: open to %s", self.name, address, extra=CONNECTION_OPENED)
 
     def _failed(self, exc: OrderMQError) -> None:
         self._last_error = exc
         if self._was_open and not exc.retryable:
             # Only a person can mend it. The process waits instead of ending.
-            log.error("connection %s: %s; waiting until a person mends it", self.name, exc)
+            log.error(
+                "connection %s: %s; waiting until a person mends it", self.name, exc, extra=CONNECTION_REFUSED
+            )
             return
         text, at_s = self._logged
         is_news = text != str(exc) or monotonic_s() - at_s >= _REPEAT_LOG_S
-        log.log(logging.WARNING if is_news else logging.DEBUG, "connection %s: %s", self.name, exc)
+        log.log(
+            logging.WARNING if is_news else logging.DEBUG,
+            "connection %s: %s",
+            self.name,
+            exc,
+            extra=CONNECTION_FAILED,
+        )
         if is_news:
             self._logged = str(exc), monotonic_s()
 
@@ -293,7 +308,7 @@ class ConnectionManager:
         self._last_error = reason
         self._enter(ConnectionState.CONNECTING)
         level = logging.WARNING if reason.retryable else logging.ERROR
-        log.log(level, "connection %s: lost: %s", self.name, reason)
+        log.log(level, "connection %s: lost: %s", self.name, reason, extra=CONNECTION_LOST)
 
     def _enter(self, state: ConnectionState) -> None:
         if state is self._state:
@@ -305,7 +320,9 @@ class ConnectionManager:
         try:
             self._on_state(state)
         except Exception:  # an observer must not break the connection
-            log.exception("connection %s: the observer of its states failed", self.name)
+            log.exception(
+                "connection %s: the observer of its states failed", self.name, extra=OBSERVER_FAILED
+            )
 
 
 def _wait(seconds: float, stop: threading.Event, on_wait: Callable[[], None]) -> None:

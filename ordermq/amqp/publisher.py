@@ -50,6 +50,7 @@ from ordermq.errors import (
 )
 from ordermq.failpoints import failpoint
 from ordermq.lifecycle import ThreadService
+from ordermq.log_events import OBSERVER_FAILED
 from ordermq.message.envelope import Publishing
 from ordermq.message.payload import MAX_BODY_BYTES
 
@@ -430,11 +431,11 @@ class Publisher(ThreadService):
             try:
                 self._observer.published(count)
             except Exception:  # an observer must not break the I/O loop
-                log.exception("a publish observer failed")
+                log.exception("a publish observer failed", extra=OBSERVER_FAILED)
 
     def _observe_resolved(self, outcome: PublishOutcome, count: int, latency_s: float) -> None:
         if self._observer is not None:
             try:
                 self._observer.resolved(outcome, count, latency_s)
             except Exception:  # an observer must not break the I/O loop
-                log.exception("a publish observer failed")
+                log.exception("a publish observer failed", extra=OBSERVER_FAILED)

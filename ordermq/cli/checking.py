@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from ordermq.amqp import verify_by_management
 from ordermq.cli.program import Program
 from ordermq.errors import OrderMQError
+from ordermq.log_events import TOPOLOGY_DIFFERS, TOPOLOGY_MENDED, TOPOLOGY_UNCHECKED
 from ordermq.observe import metrics
 from ordermq.topology import Topology
 
@@ -48,11 +49,15 @@ def _check(program: Program, wanted: Topology, stopping: threading.Event, every_
             reason = str(exc)  # the differences may still be there
         metrics.topology_differences.set(math.nan if reason else len(differences))
         if reason and not reason_before:
-            log.warning("the topology is not checked: %s", reason)
+            log.warning("the topology is not checked: %s", reason, extra=TOPOLOGY_UNCHECKED)
         for line in sorted(differences - before):
-            log.error("the topology is not as it should be: %s; see 'ordermq topology verify'", line)
+            log.error(
+                "the topology is not as it should be: %s; see 'ordermq topology verify'",
+                line,
+                extra=TOPOLOGY_DIFFERS,
+            )
         for line in sorted(before - differences):
-            log.warning("the topology is as it should be again, as to this: %s", line)
+            log.warning("the topology is as it should be again, as to this: %s", line, extra=TOPOLOGY_MENDED)
         if stopping.wait(every_s):
             return
 

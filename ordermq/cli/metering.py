@@ -12,6 +12,7 @@ from ordermq.cli.program import ReadGauges
 from ordermq.clock import monotonic_s, utc_now
 from ordermq.consumer.selfreport import SelfReport
 from ordermq.errors import StoreError, StoreUnavailable
+from ordermq.log_events import METERING_FAILED, REPORT_FAILED
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
 from ordermq.store import Session, StoreTransaction, dead_letters, outbox
@@ -88,7 +89,7 @@ class RelayReporter:
         except StoreUnavailable:
             raise
         except StoreError as exc:
-            log.warning("the relay cannot say what it does: %s", exc)
+            log.warning("the relay cannot say what it does: %s", exc, extra=REPORT_FAILED)
 
     def forget(self, session: Session) -> None:
         """Delete what was said last: the relay stops."""
@@ -96,7 +97,7 @@ class RelayReporter:
             with session.transaction() as tx:
                 forget_process(tx, self._name)
         except StoreError as exc:
-            log.debug("the relay cannot say that it stops: %s", exc)
+            log.debug("the relay cannot say that it stops: %s", exc, extra=REPORT_FAILED)
 
 
 class TableMeter:
@@ -135,7 +136,9 @@ class TableMeter:
         except StoreUnavailable:
             raise
         except Exception as exc:  # a fault in a module's gauges must not stop the relay
-            log.warning("metrics of the tables cannot be read: %s: %s", type(exc).__name__, exc)
+            log.warning(
+                "metrics of the tables cannot be read: %s: %s", type(exc).__name__, exc, extra=METERING_FAILED
+            )
             return
         for gauge, value in values.items():
             gauge.set(value)

@@ -22,6 +22,7 @@ from ordermq.config.environment import supervisor
 from ordermq.config.settings import Settings
 from ordermq.errors import DrainTimeout, HandlerOverdue, OrderMQError
 from ordermq.lifecycle import ThreadService, run_until_signalled
+from ordermq.log_events import PROCESS_BUG, PROCESS_FAILED, SETTINGS_RELOADED, SETTINGS_UNREADABLE
 from ordermq.observe import logs
 from ordermq.observe.foreign import logging_stderr
 from ordermq.observe.health import MAIN, Health
@@ -84,13 +85,23 @@ class Reload:
         try:
             loaded = self._program.load_again()
         except Exception as exc:  # whatever stands in the file now, the process goes on as it is
-            log.error("SIGHUP: the settings cannot be read, and none was changed: %s", exc)
+            log.error(
+                "SIGHUP: the settings cannot be read, and none was changed: %s",
+                exc,
+                extra=SETTINGS_UNREADABLE,
+            )
             return
         self.configure_logs(loaded.settings)
         observe = loaded.settings.observe
         changed = sorted(set(self._program.loaded.differences(loaded)) - RELOADED)
         rest = f"in force after a restart: {', '.join(changed)}" if changed else "nothing else changed"
-        log.warning("SIGHUP: log level %s, format %s; %s", observe.log_level, observe.log_format, rest)
+        log.warning(
+            "SIGHUP: log level %s, format %s; %s",
+            observe.log_level,
+            observe.log_format,
+            rest,
+            extra=SETTINGS_RELOADED,
+        )
 
 
 class Process:
@@ -136,14 +147,14 @@ def _logging_the_end(*, debug: bool) -> Iterator[None]:
     try:
         yield
     except (DrainTimeout, HandlerOverdue) as exc:
-        log.critical("%s", explain(exc))
+        log.critical("%s", explain(exc), extra=PROCESS_FAILED)
         logging.shutdown()
         os._exit(exc.exit_code)  # a thread still runs, and a normal exit would wait for it
     except OrderMQError as exc:
-        log.critical("%s", explain(exc), exc_info=exc if debug else None)
+        log.critical("%s", explain(exc), exc_info=exc if debug else None, extra=PROCESS_FAILED)
         raise click.exceptions.Exit(exc.exit_code) from exc
     except Exception as exc:  # the process ends here, and the log must say why
-        log.critical("this is a bug in ordermq or in a handler", exc_info=exc)
+        log.critical("this is a bug in ordermq or in a handler", exc_info=exc, extra=PROCESS_BUG)
         raise click.exceptions.Exit(BUG) from exc
 
 

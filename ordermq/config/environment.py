@@ -45,6 +45,11 @@ def supervisor(environ: Environ = os.environ, *, pid: int | None = None) -> Supe
     )
 
 
+def journal_stream(environ: Environ = os.environ) -> str:
+    """Return JOURNAL_STREAM: device and inode of the stream to systemd's journal; empty without one."""
+    return environ.get("JOURNAL_STREAM", "")
+
+
 def sudo_user(environ: Environ = os.environ) -> str:
     """Return the user who ran sudo to start this process; empty without sudo. It can be forged."""
     return environ.get("SUDO_USER", "")

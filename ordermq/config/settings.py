@@ -214,6 +214,11 @@ class ObserveSettings:
     log_level: str = setting(
         "INFO", "lowest level that is logged", choices=("DEBUG", "INFO", "WARNING", "ERROR")
     )
+    handled_lines_per_s: float = setting(
+        1.0,
+        "INFO lines a second and process about messages that were handled or wait, ten at once; 0: none",
+        ge=0,
+    )
     http_host: str = setting("127.0.0.1", "address that serves /metrics, /healthz and /readyz")
     http_port: int = setting(
         0, "port of http_host; 0: a free one, which is logged; -1: none", ge=-1, le=65_535

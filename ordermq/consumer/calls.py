@@ -14,6 +14,7 @@ from ordermq.consumer.received import Readable, in_log
 from ordermq.consumer.running import RunningHandlers
 from ordermq.errors import NotCalled, OutcomeUnknown
 from ordermq.failpoints import failpoint
+from ordermq.log_events import CALL_OUTCOME_UNKNOWN
 from ordermq.observe import metrics
 from ordermq.task.external import Claim, ExternalHandler
 from ordermq.task.handler import Handler
@@ -104,7 +105,12 @@ def _call(call: Call, running: RunningHandlers) -> Any:
 def _warn(handler: Handler, error: BaseException | None) -> None:
     """Log an error whose type the handler's ``retry`` does not name."""
     if error is not None and not handler.retry.verdict(error):
-        log.warning("call raised %s, so its outcome is unknown", type(error).__name__, exc_info=error)
+        log.warning(
+            "call raised %s, so its outcome is unknown",
+            type(error).__name__,
+            exc_info=error,
+            extra=CALL_OUTCOME_UNKNOWN,
+        )
 
 
 class CallPool:

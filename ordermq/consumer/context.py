@@ -19,6 +19,7 @@ from ordermq.consumer.settle import Settler
 from ordermq.consumer.shared_lock import SharedExclusiveLock
 from ordermq.consumer.spans import HeldSpans
 from ordermq.consumer.tap import Tap
+from ordermq.observe.sampling import LineBudget
 from ordermq.store import Session
 from ordermq.task.registry import Registry
 from ordermq.task.retry import RetryPolicy
@@ -51,6 +52,11 @@ class WorkerContext:
         return frozenset((*self.registry.queues, *self.settings.topology.queues))
 
     @cached_property
+    def lines(self) -> LineBudget:
+        """The log lines about messages that were settled without trouble."""
+        return LineBudget(self.settings.observe.handled_lines_per_s)
+
+    @cached_property
     def policy(self) -> RetryPolicy:
         """The retry policy of the settings, which a handler's own options change."""
         retry = self.settings.retry
@@ -69,5 +75,5 @@ class WorkerContext:
         return Settler(
             session, queue, self.policy, Random(), self.running,
             on_unreadable=self.registry.on_unreadable, neighbours=self.neighbours,
-            deaths=self.deaths, held=self.held, tap=self.tap,
+            deaths=self.deaths, held=self.held, tap=self.tap, lines=self.lines,
         )  # fmt: skip

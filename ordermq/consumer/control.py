@@ -18,6 +18,7 @@ from ordermq.consumer.context import WorkerContext
 from ordermq.consumer.pause import DATABASE, Cause
 from ordermq.consumer.spans import Span
 from ordermq.errors import StoreError
+from ordermq.log_events import CONSUMER_PAUSE_UNKNOWN
 from ordermq.store import Session, StoreTransaction
 from ordermq.store.control import Decided, Metered, read_decided
 from ordermq.store.pauses import QueuePause
@@ -95,7 +96,11 @@ class Control:
             self._is_blind = False
         except StoreError as exc:
             if not self._is_blind:
-                log.warning("cannot read whether the queue is paused, so nothing is changed: %s", exc)
+                log.warning(
+                    "cannot read whether the queue is paused, so nothing is changed: %s",
+                    exc,
+                    extra=CONSUMER_PAUSE_UNKNOWN,
+                )
             self._is_blind = True
             if not self._needs_database:
                 self._has_looked = True  # its handlers work without, so an outage does not keep them from it

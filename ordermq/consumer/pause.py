@@ -17,6 +17,7 @@ from ordermq.backoff import Backoff
 from ordermq.clock import monotonic_s
 from ordermq.consumer.settle import CANNOT_ANSWER
 from ordermq.errors import Contention, DiskFull
+from ordermq.log_events import CONSUMER_PAUSED, CONSUMER_RESUMED
 from ordermq.observe import metrics
 from ordermq.store import Session
 
@@ -101,7 +102,11 @@ class Pause:
             stall.logged.add(str(reason))
         metrics.paused.labels(queue=self._queue, reason=cause.name).set(1)
         log.log(
-            logging.ERROR if cause.is_fault else logging.WARNING, "paused until %s: %s", cause.until, reason
+            logging.ERROR if cause.is_fault else logging.WARNING,
+            "paused until %s: %s",
+            cause.until,
+            reason,
+            extra=CONSUMER_PAUSED,
         )
 
     def end(self, who: str, *causes: Cause) -> None:
@@ -116,7 +121,7 @@ class Pause:
                     continue
                 del self._causes[cause]
             metrics.paused.labels(queue=self._queue, reason=cause.name).set(0)
-            log.warning("resumed: %s", cause.until)
+            log.warning("resumed: %s", cause.until, extra=CONSUMER_RESUMED)
 
 
 def persist(action: Callable[[], T], session: Session, pause: Pause, stop: threading.Event) -> T:

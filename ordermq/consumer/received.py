@@ -159,7 +159,8 @@ def in_log(envelope: Envelope, queue: str) -> AbstractContextManager[None]:
         message_id=envelope.message_id,
         correlation_id=envelope.correlation_id,
         queue=queue,
-        trace_id=traced.trace_id if traced else "",
+        trace_id=traced.trace_id if traced else None,
+        span_id=traced.span_id if traced else None,
     )
 
 

@@ -56,6 +56,16 @@ from ordermq.errors import (
 )
 from ordermq.failpoints import failpoint
 from ordermq.lifecycle import ThreadService
+from ordermq.log_events import (
+    CONSUMER_LOST_DRAINING,
+    CONSUMER_PAUSED_LONG,
+    CONSUMER_RETURNED,
+    CONSUMER_STATE,
+    CONSUMER_SUBSCRIBED,
+    DELIVERIES_TAKEN_BACK,
+    HANDLER_OVERDUE,
+    SUBSCRIPTION_LOST,
+)
 from ordermq.message.envelope import Delivery
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
@@ -243,7 +253,7 @@ class Consumer(ThreadService):
         if self._was_cancelled:
             self._was_cancelled = False
             self._log_timeout()  # the queue is there, so that was not why the consumer was cancelled
-        log.info("subscribed with prefetch %d", self._size.prefetch)
+        log.info("subscribed with prefetch %d", self._size.prefetch, extra=CONSUMER_SUBSCRIBED)
         if self.state is ConsumerState.STARTING:
             self._move(ConsumerState.RUNNING)
         return subscription
@@ -314,7 +324,9 @@ class Consumer(ThreadService):
             self._return(subscription, self._intake.close())
             self._wait_for_workers(deadline, subscription)
         except BrokerError as exc:
-            log.warning("connection lost while draining: %s; finishing without it", exc)
+            log.warning(
+                "connection lost while draining: %s; finishing without it", exc, extra=CONSUMER_LOST_DRAINING
+            )
             self._intake.close()
             self._wait_for_workers(deadline, None)
 
@@ -354,10 +366,13 @@ class Consumer(ThreadService):
                 self._frontier.returned(delivery.tag)
                 subscription.nack(delivery.tag, requeue=True)
         if unstarted:
-            log.info("returned %d unstarted deliveries to the queue", len(unstarted))
+            log.info("returned %d unstarted deliveries to the queue", len(unstarted), extra=CONSUMER_RETURNED)
 
     def _give_back(self) -> None:
-        log.warning("paused for long: closing the connection, so that other consumers get the deliveries")
+        log.warning(
+            "paused for long: closing the connection, so that other consumers get the deliveries",
+            extra=CONSUMER_PAUSED_LONG,
+        )
         self._intake.drain()
         self._manager.drop(ConnectionLost("paused for long"))
 
@@ -390,7 +405,7 @@ class Consumer(ThreadService):
         self._health.set_ready(False, str(error))
         if isinstance(error, ConsumerTimeout):
             self._log_timeout()
-        log.warning("subscription lost: %s; reconnecting", error)
+        log.warning("subscription lost: %s; reconnecting", error, extra=SUBSCRIPTION_LOST)
 
     def _log_timeout(self) -> None:
         log.error(
@@ -399,6 +414,7 @@ class Consumer(ThreadService):
             " consumer.handler_deadline_s (%.0f s) to at most half of it",
             self._settings.consumer.consumer_timeout_s,
             self._settings.consumer.handler_deadline_s,
+            extra=DELIVERIES_TAKEN_BACK,
         )
 
     def _beat(self) -> None:
@@ -418,7 +434,7 @@ class Consumer(ThreadService):
         for run in overdue:
             log.critical(
                 "thread %s has been in a handler for %.0f s, past consumer.handler_deadline_s, with %s\n%s",
-                run.thread, run.lasted_s, _named(run.messages), run.stack,
+                run.thread, run.lasted_s, _named(run.messages), run.stack, extra=HANDLER_OVERDUE,
             )  # fmt: skip
         starts.note_overdue(self._settings.database, overdue)
         raise HandlerOverdue(
@@ -431,7 +447,7 @@ class Consumer(ThreadService):
             return
         if to not in NEXT[self.state]:
             raise AssertionError(f"consumer cannot go from {self.state.value} to {to.value}")
-        log.info("%s -> %s", self.state.value, to.value)
+        log.info("%s -> %s", self.state.value, to.value, extra=CONSUMER_STATE)
         self.state = to
 
 

@@ -32,7 +32,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from ordermq.clock import Deadline, utc_now
+from ordermq.clock import Deadline, monotonic_s, utc_now
 from ordermq.consumer import starts
 from ordermq.consumer.neighbours import Neighbours
 from ordermq.consumer.received import Message, Readable, Received, Unreadable, in_log
@@ -41,9 +41,17 @@ from ordermq.consumer.spans import HeldSpans
 from ordermq.consumer.tap import Tap
 from ordermq.errors import Contention, StoreRefused, StoreUnavailable
 from ordermq.failpoints import failpoint
+from ordermq.log_events import (
+    MESSAGE_DEAD,
+    MESSAGE_DEATH_UNFOLLOWED,
+    MESSAGE_HANDLED,
+    MESSAGE_POSTPONED,
+    MESSAGE_RETRIED,
+)
 from ordermq.message.envelope import MAX_HOP, Envelope, next_hop
 from ordermq.message.headers import bounded_error
 from ordermq.observe import metrics
+from ordermq.observe.sampling import LineBudget
 from ordermq.store import Session, StoreTransaction, dead_letters, inbox
 from ordermq.store.outgoing import OutboxRow
 from ordermq.task.delivery import DeliveryInfo
@@ -101,6 +109,7 @@ class Settler:
         deaths: Neighbours | None = None,
         held: HeldSpans | None = None,
         tap: Tap | None = None,
+        lines: LineBudget | None = None,
     ) -> None:
         self.session = session
         self.queue = queue
@@ -112,6 +121,8 @@ class Settler:
         self._deaths = deaths or Neighbours()  # messages whose dead letter meets trouble of the server
         self._held = held or HeldSpans()
         self.tap = tap or Tap()
+        self._lines = lines or LineBudget(0.0)
+        self._raised: dict[str, BaseException] = {}  # by message_id, for the line on what became of it
         self.has_sent = False  # outbox rows were committed; reset as the relay is woken
 
     def run(self, messages: Sequence[Readable]) -> Sequence[Readable]:
@@ -122,8 +133,9 @@ class Settler:
         one of them; and whatever the handler raises.
         """
         handler = messages[0].handler
+        began_s = monotonic_s()
         if not handler.inbox:
-            self._run_without_inbox(handler, messages)
+            self._run_without_inbox(handler, messages, began_s)
             return messages
         with self.session.transaction(traces=traces_of(messages)) as tx:
             new = inbox.settle(tx, self.queue, [each.key for each in messages], "done")
@@ -135,7 +147,7 @@ class Settler:
         failpoint("settle.after_commit", handler.type)
         self.note_sent(tx)
         self.count("duplicate", len(messages) - len(fresh))
-        self.note_done(fresh)
+        self.note_done(fresh, monotonic_s() - began_s)
         if len(fresh) < len(messages):
             self.tap.note(self.queue, (each for each in messages if each.message_id not in new), "duplicate")
         return fresh
@@ -157,7 +169,7 @@ class Settler:
         deadline = Deadline(self.running.deadline_s)
         return [DeliveryInfo.of(each.envelope, deadline) for each in messages]
 
-    def _run_without_inbox(self, handler: Handler, messages: Sequence[Readable]) -> None:
+    def _run_without_inbox(self, handler: Handler, messages: Sequence[Readable], began_s: float) -> None:
         """Handle ``messages``; settle those that are not Done, which alone are written down."""
         outcomes = self._invoke(handler, messages, None)
         answered = list(zip(messages, outcomes, strict=True))
@@ -167,7 +179,7 @@ class Settler:
                 starts.forget(tx, self.queue, done)
         # The others forget their starts as they are settled: an on_dead may be what ends the process.
         self.settle([(message, outcome) for message, outcome in answered if outcome != DONE])
-        self.note_done(done)
+        self.note_done(done, monotonic_s() - began_s)
 
     def settle(self, outcomes: Sequence[Resolved], *, release: Release | None = None) -> None:
         """Settle what is not Done: retries and postponements together, each death alone.
@@ -200,10 +212,12 @@ class Settler:
 
         Without an ``outcome`` the error says what becomes of it.
         """
-        with in_log(message.envelope, self.queue):
-            log.warning("handler failed: %s", type(error).__name__, exc_info=error)
         outcome = outcome or outcome_of_error(error, message.handler.retry)
-        self.settle([(message, self.spaced(message, outcome))], release=release)
+        self._raised[message.message_id] = error
+        try:
+            self.settle([(message, self.spaced(message, outcome))], release=release)
+        finally:
+            del self._raised[message.message_id]
 
     def resolve(self, outcomes: Sequence[tuple[M, Outcome]]) -> list[tuple[M, Outcome]]:
         """Apply the retry policy: delays filled in, Dead where a limit is passed."""
@@ -261,7 +275,12 @@ class Settler:
     ) -> str:
         """Keep the dead letter without what follows, whose fault must not hinder that; return its reason."""
         with in_log(message.envelope, self.queue):
-            log.critical("what follows from the dead letter failed: %s", describe(error), exc_info=error)
+            log.critical(
+                "what follows from the dead letter failed: %s",
+                describe(error),
+                exc_info=error,
+                extra=MESSAGE_DEATH_UNFOLLOWED,
+            )
         name = "on_dead" if isinstance(message, Readable) else "on_unreadable"
         reason = f"{reason}; then {name} failed: {describe(error)}"
         self._dead_letter_once(message, reason, release, with_what_follows=False)
@@ -276,11 +295,24 @@ class Settler:
         self.note_sent(tx)
         self.count_again([(message, outcome)])
 
-    def note_done(self, messages: Sequence[Readable]) -> None:
-        """Count messages that were handled, and that the database took what they wrote."""
+    def note_done(self, messages: Sequence[Readable], took_s: float | None = None) -> None:
+        """Count and log messages that were handled, and that the database took what they wrote.
+
+        ``took_s`` is what the handler and the commit took, for all of them together.
+        """
         self.count("done", len(messages))
         self.tap.note(self.queue, messages, "done")
         self._deaths.done(messages)
+        if log.isEnabledFor(logging.INFO):
+            self._log_done(messages, took_s)
+
+    def _log_done(self, messages: Sequence[Readable], took_s: float | None) -> None:
+        lines, unsaid = self._lines.take(len(messages))
+        for message in messages[:lines]:
+            with in_log(message.envelope, self.queue):
+                fields = MESSAGE_HANDLED.having(duration_s=took_s, unsaid=unsaid)
+                log.info("handled %s", message.envelope.type, extra=fields)
+            unsaid = 0
 
     def note_sent(self, tx: StoreTransaction) -> None:
         """Remember that a committed transaction wrote to the outbox."""
@@ -297,14 +329,29 @@ class Settler:
             delay_s = outcome.delay_s or 0.0
             kind = "retry" if isinstance(outcome, Retry) else "postponed"
             self.tap.note(self.queue, [message], kind, outcome.reason)
+            self.count(kind, 1)
+            error = self._raised.get(message.message_id)
             with in_log(message.envelope, self.queue):
                 if isinstance(outcome, Retry):
-                    self.count("retry", 1)
-                    attempt = message.envelope.attempt
-                    log.warning("attempt %d failed, again in %.1f s: %s", attempt, delay_s, outcome.reason)
+                    log.warning(
+                        "attempt %d failed, again in %.1f s: %s",
+                        message.envelope.attempt, delay_s, outcome.reason,
+                        exc_info=error, extra=MESSAGE_RETRIED,
+                    )  # fmt: skip
+                elif error is not None:
+                    log.warning(
+                        "postponed for %.1f s: %s", delay_s, outcome.reason,
+                        exc_info=error, extra=MESSAGE_POSTPONED,
+                    )  # fmt: skip
                 else:
-                    self.count("postponed", 1)
-                    log.info("postponed for %.1f s: %s", delay_s, outcome.reason)
+                    self._log_postponed(delay_s, outcome.reason)
+
+    def _log_postponed(self, delay_s: float, reason: str) -> None:
+        lines, unsaid = self._lines.take(1)
+        if lines:
+            log.info(
+                "postponed for %.1f s: %s", delay_s, reason, extra=MESSAGE_POSTPONED.having(unsaid=unsaid)
+            )
 
     def _dead_letter_once(
         self, message: Message, reason: str, release: Release | None, *, with_what_follows: bool
@@ -326,7 +373,10 @@ class Settler:
         with in_log(message.envelope, self.queue):
             is_followed = isinstance(message, Readable) and message.handler.on_dead is not None
             # Where no on_dead asks for a person, this line does.
-            log.log(logging.ERROR if is_followed else logging.CRITICAL, "dead letter: %s", reason)
+            log.log(
+                logging.ERROR if is_followed else logging.CRITICAL, "dead letter: %s", reason,
+                exc_info=self._raised.get(message.message_id), extra=MESSAGE_DEAD,
+            )  # fmt: skip
 
     def _keep(self, message: Message, reason: str, tx: StoreTransaction) -> bool:
         """Write the dead letter; return False if the message was settled or kept before (SET2, SET3)."""

@@ -28,6 +28,7 @@ from ordermq.config.settings import DatabaseSettings
 from ordermq.consumer.received import Message, Received, decode, unreadable
 from ordermq.consumer.running import HandlerRun
 from ordermq.errors import OrderMQError
+from ordermq.log_events import CONSUMER_STARTS_UNWRITTEN
 from ordermq.store import Session, StoreTransaction, starts
 from ordermq.store.starts import MAX_STARTS, Started
 from ordermq.task.registry import Registry
@@ -129,7 +130,9 @@ def _note(
                 for queue, message_ids in ids.items():
                     write(tx, queue, message_ids)
         except OrderMQError as exc:
-            log.warning("could not write down what was left running: %s", exc)
+            log.warning(
+                "could not write down what was left running: %s", exc, extra=CONSUMER_STARTS_UNWRITTEN
+            )
         finally:
             session.close()
 

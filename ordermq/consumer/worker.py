@@ -28,6 +28,7 @@ from ordermq.consumer.pause import Abandoned, persist
 from ordermq.consumer.received import Message, Readable, Received, Unreadable, plan, read
 from ordermq.consumer.starts import Suspect, dead_reason, decode_suspect
 from ordermq.failpoints import failpoint
+from ordermq.log_events import CONSUMER_STOPPED_PAUSED
 from ordermq.message.envelope import Delivery
 from ordermq.observe import metrics
 from ordermq.store import wake_relay
@@ -63,7 +64,10 @@ class Worker(ABC):
             self._show_life()
             self._work()
         except Abandoned:
-            log.warning("stopped while paused: the messages in hand return to the queue")
+            log.warning(
+                "stopped while paused: the messages in hand return to the queue",
+                extra=CONSUMER_STOPPED_PAUSED,
+            )
         finally:
             self._silent_since_s = math.inf
             self._settler.session.close()

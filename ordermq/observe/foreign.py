@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from ordermq.log_events import STDERR_LINE
 from ordermq.observe.logs import STDERR, write_to
 
 _PIPE_BYTES = 1024 * 1024
@@ -67,4 +68,4 @@ def _read(reader: int) -> None:
 
 def _log(line: bytes) -> None:
     if text := line.decode("utf-8", "backslashreplace").rstrip():
-        log.warning("%s", text)
+        log.warning("%s", text, extra=STDERR_LINE)

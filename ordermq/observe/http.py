@@ -18,6 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from ordermq.config.settings import ObserveSettings
 from ordermq.errors import ConfigError
+from ordermq.log_events import HTTP_ANSWER_FAILED, HTTP_REQUEST_FAILED, HTTP_SERVING
 from ordermq.observe.health import Health, HealthVerdict
 from ordermq.observe.metrics import REGISTRY
 
@@ -38,7 +39,9 @@ class HealthServer:
         if self._server is not None:
             # A second series with the time each began would double their number for no use.
             disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
-            _log.info("serving /metrics, /healthz and /readyz", extra={"http_address": self.address})
+            _log.info(
+                "serving /metrics, /healthz and /readyz", extra=HTTP_SERVING.having(http_address=self.address)
+            )
             serve = partial(self._server.serve_forever, poll_interval=0.1)
             threading.Thread(target=serve, name="ordermq-http", daemon=True).start()
 
@@ -84,7 +87,7 @@ class _Server(ThreadingTCPServer):
             self.slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        _log.debug("a request to the health port failed", exc_info=True)
+        _log.debug("a request to the health port failed", exc_info=True, extra=HTTP_REQUEST_FAILED)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -123,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             status, content_type, body = _answer(path, self._health)
         except Exception:  # an error of a collector costs this request only
-            _log.exception("cannot answer %s", path)
+            _log.exception("cannot answer %s", path, extra=HTTP_ANSWER_FAILED)
             status, content_type, body = 500, "text/plain", b"see the log\n"
         self.send_response(status)
         self.send_header("Content-Type", content_type)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from ordermq.clock import monotonic_s
 from ordermq.config.environment import Supervisor
+from ordermq.log_events import SYSTEMD_NOT_NOTIFIED
 
 _SEND_TIMEOUT_S = 1.0
 _PINGS_PER_INTERVAL = 4  # sd_watchdog_enabled(3) asks for two; four tolerate a slow turn of the loop
@@ -60,7 +61,9 @@ class Notifier:
                 sock.settimeout(_SEND_TIMEOUT_S)
                 sock.sendto("\n".join(assignments).encode(), self._address)
         except OSError as exc:
-            _log.warning("systemd was not notified of %s: %s", assignments[0], exc)
+            _log.warning(
+                "systemd was not notified of %s: %s", assignments[0], exc, extra=SYSTEMD_NOT_NOTIFIED
+            )
 
 
 def _status(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from ordermq.message import Command
 from ordermq.observe import metrics
 from ordermq.shop.commands import NOTIFY, AlertOperator
 from ordermq.shop.events import Event
+from ordermq.shop.log_events import ORDER_NEEDS_PERSON
 
 log = logging.getLogger(__name__)
 
@@ -44,5 +45,10 @@ class Alert:
         step = self.event.step or "none"
         raised.labels(step=step).inc()
         log.critical(
-            "order %s needs a person: %s (step %s): %s", self.order_id, self.event.type, step, self.reason
+            "order %s needs a person: %s (step %s): %s",
+            self.order_id,
+            self.event.type,
+            step,
+            self.reason,
+            extra=ORDER_NEEDS_PERSON,
         )

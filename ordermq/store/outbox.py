@@ -23,6 +23,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from ordermq.clock import monotonic_s
 from ordermq.errors import ReadOnlyServer, UsageError
+from ordermq.log_events import DATABASE_NOT_NOTIFIED
 from ordermq.store.arrays import array_of
 from ordermq.store.low_mark import LowMark
 from ordermq.store.outgoing import COLUMNS, WRITTEN_AT, OutboxRow, row_of
@@ -109,7 +110,7 @@ def wake_relay(session: Session | Connection) -> None:
             cursor.execute(f"NOTIFY {CHANNEL}")
         session.commit()
     except psycopg2.Error as exc:
-        log.debug("could not notify the relay: %s", exc)
+        log.debug("could not notify the relay: %s", exc, extra=DATABASE_NOT_NOTIFIED)
 
 
 def claim(

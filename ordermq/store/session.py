@@ -22,6 +22,7 @@ from ordermq.errors import (
     StoreUnavailable,
     UsageError,
 )
+from ordermq.log_events import DATABASE_CLOSE_FAILED, DATABASE_IDLE_CLOSED, DATABASE_NOT_NOTIFIED
 from ordermq.observe import metrics
 from ordermq.store._errors import translate, translate_connecting, translated
 from ordermq.store.connecting import BEGIN, begin_statement, connect, refusal
@@ -81,7 +82,10 @@ class Session:
         writes is closed, because the next may reach one that does.
         """
         if self._connection is not None and _is_stale(self._connection):
-            log.info("the connection to PostgreSQL was closed while it was idle; opening another")
+            log.info(
+                "the connection to PostgreSQL was closed while it was idle; opening another",
+                extra=DATABASE_IDLE_CLOSED,
+            )
             self.close()
         connection, guard = self._open()
         pace = _Pace(guard, self._settings.statement_timeout_s + _GRACE_S)
@@ -117,7 +121,7 @@ class Session:
             with guard.within(_GRACE_S), translated(), connection.cursor() as cursor:
                 cursor.execute(sql.SQL("NOTIFY {}").format(sql.Identifier(channel)))
         except StoreError as exc:
-            log.debug("could not notify %s: %s", channel, exc)
+            log.debug("could not notify %s: %s", channel, exc, extra=DATABASE_NOT_NOTIFIED)
             self.close()
 
     def listen(self, channel: str) -> None:
@@ -157,7 +161,7 @@ class Session:
             try:
                 self._connection.close()
             except psycopg2.Error as exc:
-                log.debug("closing a broken connection: %s", exc)
+                log.debug("closing a broken connection: %s", exc, extra=DATABASE_CLOSE_FAILED)
             self._connection = None
 
     def _open(self) -> tuple[Connection, Guard]:

@@ -189,7 +189,7 @@ def test_a_message_that_dies_is_listed_shown_and_replayed_once(shop):
     consumer.send(signal.SIGTERM)
     assert consumer.wait(30) == 0
     first, *_ = shop.logged("ordermq-consumer", "--queue", "inventory:2")
-    assert first["service"] == "ordermq-consumer@inventory:2"
+    assert first["service.node.name"] == "ordermq-consumer@inventory:2"
 
 
 def letters_when(shop, count):
@@ -401,7 +401,9 @@ def test_the_tables_are_listed_and_a_missing_migration_stops_every_process(shop,
 
 def gauges(shop):
     """Return what the running relay's metrics say of what waits."""
-    addresses = [each["http_address"] for each in shop.logged("ordermq-relay") if "http_address" in each]
+    addresses = [
+        each["labels.http_address"] for each in shop.logged("ordermq-relay") if "labels.http_address" in each
+    ]
     lines = page(addresses[-1], "/metrics").splitlines()
     names = ("orders_stuck", "orders_attention", "dead_letters_open", "outbox_refused")
     return {
@@ -438,7 +440,7 @@ def test_what_stands_still_and_who_is_waited_for_is_listed_checked_and_measured(
 
     shop.start("ordermq-relay")
     wanted = {"orders_stuck": len(stuck), "orders_attention": 1, "dead_letters_open": 1, "outbox_refused": 0}
-    wait_until(lambda: any("http_address" in each for each in shop.logged("ordermq-relay")), 30.0)
+    wait_until(lambda: any("labels.http_address" in each for each in shop.logged("ordermq-relay")), 30.0)
     wait_until(lambda: gauges(shop) == wanted, 30.0, what=f"{wanted}, not {gauges(shop)}")
 
     resolve = ("ordermq", "order", "resolve", asked, "--reason", "called the customer")

@@ -127,7 +127,9 @@ def test_a_process_says_once_that_a_policy_takes_messages(shop, vhost, argv):
 
 
 def address_of(shop, *argv):
-    return next((line["http_address"] for line in shop.logged(*argv) if "http_address" in line), None)
+    return next(
+        (line["labels.http_address"] for line in shop.logged(*argv) if "labels.http_address" in line), None
+    )
 
 
 def metrics(address):
@@ -152,7 +154,7 @@ def test_a_hangup_reads_the_settings_again_and_says_what_needs_a_restart(shop, s
     file.chmod(0o600)
     process = shop.start(*argv, ORDERMQ_CONFIG=str(file), **supervisor.env)
     supervisor.wait_for("READY=1")
-    assert not [each for each in shop.logged(*argv) if each["level"] == "INFO"]
+    assert not [each for each in shop.logged(*argv) if each["log.level"] == "info"]
     file.write_text('[observe]\nlog_level = "INFO"\n[consumer]\nthreads = 3\n')
     process.send(signal.SIGHUP)
     wait_until(lambda: said(shop, argv, "SIGHUP: log level INFO"), 20.0, what="the settings in force")
@@ -231,8 +233,8 @@ def test_what_libraries_and_servers_write_to_stderr_are_lines_of_the_log(shop, s
     supervisor.wait_for("READY=1")
     process.send(signal.SIGTERM)
     assert process.wait(30) == 0
-    foreign = [each for each in shop.logged(*argv) if each["logger"] == "ordermq.stderr"]  # all is JSON
-    assert [each["level"] for each in foreign if "collation version" in each["message"]]
+    foreign = [each for each in shop.logged(*argv) if each["log.logger"] == "ordermq.stderr"]  # all is JSON
+    assert [each["log.level"] for each in foreign if "collation version" in each["message"]]
 
 
 def test_a_stderr_that_nobody_reads_stops_no_work_and_no_stop(shop, vhost, database):

@@ -97,7 +97,7 @@ def test_a_handler_that_never_returns_is_a_dead_letter_after_three_deadlines(rig
     with one_dead_letter(rig, consumer, queue, neighbours) as found:
         assert found == {"o00900": "started 3 times and never ended: it ran past its deadline"}
     assert consumer.ended == [75] * 3
-    told = [line["message"] for line in consumer.logged() if line["level"] == "CRITICAL"]
+    told = [line["message"] for line in consumer.logged() if line["log.level"] == "critical"]
     assert any("o00900" in each and "in end" in each and "probe.py" in each for each in told)
 
 

@@ -52,7 +52,7 @@ def told(pipeline, name, words):
     """Whether somebody who waits for ERROR in the logs has heard of it, and of no password."""
     lines = pipeline.logged_by(name)
     assert not [line for line in lines if "the first password" in line["message"]]
-    return any(line["level"] == "ERROR" and words in line["message"] for line in lines)
+    return any(line["log.level"] == "error" and words in line["message"] for line in lines)
 
 
 def test_a_database_password_changed_while_they_run_is_read_anew_from_its_file(pipeline, database, secret):
@@ -94,6 +94,6 @@ def test_a_broker_that_stays_away_ends_relay_and_consumer_with_75_and_a_critical
         assert [pipeline.process(name).wait(30) for name in PAIR] == [75, 75]
     for name in PAIR:
         last = pipeline.logged_by(name)[-1]
-        assert last["level"] == "CRITICAL"
+        assert last["log.level"] == "critical"
         assert "gave up after" in last["message"]
         assert "is RabbitMQ running" in last["message"]

@@ -27,7 +27,7 @@ def refused(pipeline, argv, **env):
     found = pipeline.run(*argv, **env)
     assert found.returncode == 78, found.stderr
     last = json.loads(found.stderr.splitlines()[-1])
-    assert last["level"] == "CRITICAL"
+    assert last["log.level"] == "critical"
     return last["message"]
 
 

@@ -160,7 +160,7 @@ def shop(ordermq_stack, vhost, database, tmp_path):
 
 def get(process_log, path):
     """Return the status and the text that the process's port answers."""
-    ports = [line["http_address"] for line in process_log if "http_address" in line]
+    ports = [line["labels.http_address"] for line in process_log if "labels.http_address" in line]
     return ask(ports[-1], path)
 
 

@@ -28,7 +28,7 @@ ENTRIES = (
         "daemon_threads request_queue_size block_on_close address_family handle_error"
         " server_version sys_version do_GET do_HEAD do_OPTIONS do_POST do_PUT do_PATCH do_DELETE log_message",
     ),
-    ("observe/logs.py", "python-json-logger calls it", "add_fields message_dict"),
+    ("observe/logs.py", "python-json-logger calls it", "add_fields message_dict jsonify_log_record ei"),
     ("shop/__init__.py", PYTHON, "__getattr__"),
     ("shop/cli/__init__.py", BY_NAME, "COMMANDS PUBLISH_COMMANDS"),
     ("shop/cli/order.py", COMMAND, "list_"),

@@ -114,7 +114,8 @@ class Pipeline(Shop):
 
     def address(self, name):
         """Return where the process serves its metrics, or did last. Raises IndexError before it says so."""
-        return [line["http_address"] for line in self.logged_by(name) if "http_address" in line][-1]
+        lines = [line for line in self.logged_by(name) if "labels.http_address" in line]
+        return lines[-1]["labels.http_address"]
 
     def duplicates(self, queue):
         """Return how many deliveries the running consumer of ``queue`` has recognised as settled before."""

@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
+from ordermq import __version__
 from ordermq.config import Secret
 from ordermq.config.settings import ObserveSettings
+from ordermq.log_events import RELAY_RESUMED
 from ordermq.observe import logs, metrics
 
 log = logging.getLogger("ordermq.test")
@@ -32,7 +34,7 @@ def configured(monkeypatch, capfd) -> Callable[..., Callable[[], list[str]]]:
     def configure(log_format: str = "json", log_level: str = "INFO", **options) -> Callable[[], list[str]]:
         root.handlers.clear()  # pytest's raise what ours must not; it adds new ones for each phase
         settings = ObserveSettings(log_format=log_format, log_level=log_level)
-        logs.configure(settings, "ordermq-consumer", **options)
+        logs.configure(settings, "ordermq-consumer@inventory:2", **options)
         return written
 
     def written() -> list[str]:
@@ -54,23 +56,38 @@ def records(lines: list[str]) -> list[dict[str, object]]:
 def test_a_record_is_one_json_line_with_the_bound_fields_and_the_extras(configured):
     lines = configured()
 
-    with logs.bind(message_id="m1", order_id="o1", queue="inventory", trace_id="t1"):
-        log.info("settled %d", 3, extra={"seconds": 0.5})
+    with logs.bind(message_id="m1", order_id="o1", queue="inventory", trace_id="t1", span_id="s1"):
+        log.info("settled %d", 3, extra=RELAY_RESUMED.having(duration_s=0.5, batch=7))
 
     (record,) = records(lines())
-    assert list(record)[:5] == ["timestamp", "level", "logger", "message", "service"]
-    assert record.pop("timestamp").endswith("Z")
+    assert list(record)[:3] == ["@timestamp", "log.level", "message"]
+    assert record.pop("@timestamp").endswith("Z")
     assert record == {
-        "level": "INFO",
-        "logger": "ordermq.test",
+        "log.level": "info",
         "message": "settled 3",
-        "service": "ordermq-consumer",
-        "message_id": "m1",
-        "order_id": "o1",
-        "queue": "inventory",
-        "trace_id": "t1",
-        "seconds": 0.5,
+        "ecs.version": "8.17.0",
+        "service.name": "ordermq-consumer",
+        "service.node.name": "ordermq-consumer@inventory:2",
+        "service.version": __version__,
+        "log.logger": "ordermq.test",
+        "process.pid": os.getpid(),
+        "event.action": "relay-resumed",
+        "event.duration": 500_000_000,
+        "trace.id": "t1",
+        "span.id": "s1",
+        "labels.message_id": "m1",
+        "labels.order_id": "o1",
+        "labels.queue": "inventory",
+        "labels.batch": 7,
     }
+
+
+def test_text_for_a_person_has_short_names_and_no_event(configured):
+    lines = configured("text")
+    with logs.bind(queue="inventory", span_id="s1"):
+        log.info("settled %d", 3, extra=RELAY_RESUMED.having(duration_s=0.5, batch=7))
+    (said,) = lines()
+    assert said[12:] == " INFO ordermq.test: settled 3  queue=inventory  batch=7"
 
 
 def test_the_timestamp_is_rfc_3339_in_utc_with_milliseconds(configured):
@@ -81,7 +98,7 @@ def test_the_timestamp_is_rfc_3339_in_utc_with_milliseconds(configured):
 
     logging.getLogger().handle(record)
 
-    assert records(lines())[0]["timestamp"] == "2023-11-14T22:13:20.000Z"
+    assert records(lines())[0]["@timestamp"] == "2023-11-14T22:13:20.000Z"
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
@@ -105,7 +122,7 @@ def test_bound_fields_nest_and_end_with_their_block(configured):
         log.info("outer")
     log.info("none")
 
-    assert [(each.get("queue"), each.get("order_id")) for each in records(lines())] == [
+    assert [(each.get("labels.queue"), each.get("labels.order_id")) for each in records(lines())] == [
         ("inventory", "o1"),
         ("inventory", None),
         (None, None),
@@ -115,12 +132,14 @@ def test_bound_fields_nest_and_end_with_their_block(configured):
 def test_an_extra_cannot_pose_as_a_fixed_field(configured):
     lines = configured()
 
-    with logs.bind(level="DEBUG"):
-        log.warning("x", extra={"service": "forged", "timestamp": "1970"})
+    with logs.bind(**{"log.level": "debug", "trace.id": "forged"}):
+        log.warning("x", extra={"service.name": "forged", "@timestamp": "1970"})
 
     (record,) = records(lines())
-    assert (record["level"], record["service"]) == ("WARNING", "ordermq-consumer")
-    assert record["timestamp"] != "1970"
+    assert (record["log.level"], record["service.name"]) == ("warning", "ordermq-consumer")
+    assert record["@timestamp"] != "1970"
+    assert "trace.id" not in record
+    assert record["labels.trace_id"] == "forged"
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
@@ -150,7 +169,9 @@ def test_an_exception_is_part_of_its_record(configured, log_format):
     head, *rest = lines()
     if log_format == "json":
         assert rest == []
-        assert "ValueError: bad\n12:00" in json.loads(head)["exception"]
+        record = json.loads(head)
+        assert "ValueError: bad\n12:00" in record["error.stack_trace"]
+        assert (record["error.type"], record["error.message"][:5]) == ("ValueError", "bad\\n")
     else:
         assert "ERROR ordermq.test: failed" in head
         assert all(each.startswith("    ") for each in rest)
@@ -173,6 +194,58 @@ def test_no_credential_reaches_the_log_by_any_way(configured, log_format):
     assert "hunter2" not in "\n".join(lines())
 
 
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_no_address_phone_or_card_number_of_an_error_reaches_the_log(configured, log_format):
+    """LOG3: nor what looks like personal data."""
+    lines = configured(log_format)
+    personal = ("jane.doe+x@mail.somewhere.example", "+49 (30) 123-456-78", "4111 1111 1111 1111")
+    for each in personal:
+        log.warning("bad %s", each, extra={"reply_to": each})
+        try:
+            raise RuntimeError(each) from KeyError(each)
+        except RuntimeError:
+            log.exception("lost")
+    said = "\n".join(lines())
+    assert not [each for each in personal if each[-8:] in said and "4111" not in each]
+    assert said.count("<e-mail>") >= 4
+    assert said.count("<phone>") >= 4
+    assert said.count("<card number>") >= 4
+    assert "4111" not in said
+
+
+JOURNAL = """
+import os, socket, sys
+here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+os.dup2(there.fileno(), 2)
+status = os.fstat(2)
+os.environ["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino + int(sys.argv[2])}"
+import logging
+from ordermq.config.settings import ObserveSettings
+from ordermq.observe import logs
+from ordermq.observe.foreign import logging_stderr
+logs.configure(ObserveSettings(log_format=sys.argv[1]), "test")
+log = logging.getLogger("ordermq.x")
+with logging_stderr():
+    log.info("a")
+    log.warning("b")
+    log.error("c", exc_info=ValueError("d\\ne"))
+    log.critical("f")
+    print("g", file=sys.stderr)
+there.close(); os.dup2(1, 2)
+print(here.recv(100_000).decode(), end="")
+"""
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_to_the_journal_a_record_is_one_line_that_begins_with_its_priority(log_format):
+    """LOG5."""
+    program = [sys.executable, "-c", JOURNAL, log_format]
+    said = subprocess.run([*program, "0"], stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout
+    assert sorted(line[:3] for line in said.splitlines()) == ["<2>", "<3>", "<4>", "<4>", "<6>"]
+    elsewhere = subprocess.run([*program, "1"], stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+    assert "<4>" not in elsewhere.stdout
+
+
 def test_others_write_from_warning_on_and_the_named_packages_from_the_level_set(configured):
     lines = configured(log_level="DEBUG", packages=["shop"])
 
@@ -180,13 +253,13 @@ def test_others_write_from_warning_on_and_the_named_packages_from_the_level_set(
         logging.getLogger(name).debug("detail")
         logging.getLogger(name).warning("trouble")
 
-    assert [(each["logger"], each["level"]) for each in records(lines())] == [
-        ("ordermq.relay", "DEBUG"),
-        ("ordermq.relay", "WARNING"),
-        ("shop.handlers", "DEBUG"),
-        ("shop.handlers", "WARNING"),
-        ("pika.connection", "WARNING"),
-        ("urllib3", "WARNING"),
+    assert [(each["log.logger"], each["log.level"]) for each in records(lines())] == [
+        ("ordermq.relay", "debug"),
+        ("ordermq.relay", "warning"),
+        ("shop.handlers", "debug"),
+        ("shop.handlers", "warning"),
+        ("pika.connection", "warning"),
+        ("urllib3", "warning"),
     ]
 
 
@@ -224,7 +297,7 @@ def test_a_record_that_cannot_be_formatted_is_reported_and_raises_nothing(config
     log.info(message, *args)
 
     (record,) = records(lines())
-    assert record["level"] == "ERROR"
+    assert record["log.level"] == "error"
     assert record["message"].startswith("a log record could not be written")
 
 
@@ -236,8 +309,8 @@ def test_an_exception_nobody_caught_is_a_record_in_any_thread(configured):
     thread.join()
 
     (record,) = records(lines())
-    assert (record["level"], record["message"]) == ("CRITICAL", "uncaught exception in thread worker-1")
-    assert "ZeroDivisionError" in record["exception"]
+    assert (record["log.level"], record["message"]) == ("critical", "uncaught exception in thread worker-1")
+    assert "ZeroDivisionError" in record["error.stack_trace"]
 
 
 PROGRAM = """
@@ -369,5 +442,5 @@ def test_an_uncaught_exception_of_the_main_thread_is_one_json_line():
     finished = run("raise RuntimeError('password=hunter2')", subprocess.PIPE)
 
     last = json.loads(finished.stderr.splitlines()[-1])
-    assert (finished.returncode, last["level"]) == (1, "CRITICAL")
-    assert "RuntimeError: password=***" in last["exception"]
+    assert (finished.returncode, last["log.level"]) == (1, "critical")
+    assert "RuntimeError: password=***" in last["error.stack_trace"]

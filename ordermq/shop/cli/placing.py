@@ -25,6 +25,7 @@ from ordermq.clock import monotonic_s
 from ordermq.errors import Contention, DataRefused, OrderConflict, StoreUnavailable
 from ordermq.shop.intake import Entry, Skipped
 from ordermq.shop.intake.generate import json_line
+from ordermq.shop.log_events import PLACING_TRIED_AGAIN
 from ordermq.shop.model import Order
 from ordermq.shop.place import Answers, Placed, place_orders
 from ordermq.shop.saga import Status
@@ -90,7 +91,7 @@ class Transactions:
             except (StoreUnavailable, Contention) as exc:
                 if monotonic_s() - failing_since_s >= self._retry_for_s:
                     raise
-                log.warning("trying again: %s", exc)
+                log.warning("trying again: %s", exc, extra=PLACING_TRIED_AGAIN)
             sleep(self._backoff.delay_s(failures, self._random))
             failures += 1
 

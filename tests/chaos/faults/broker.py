@@ -230,7 +230,7 @@ def _openings(member: Member) -> list[float]:
         with suppress(ValueError):
             said = json.loads(line)
             if ": open to " in said["message"]:
-                found.append(datetime.fromisoformat(said["timestamp"]).timestamp())
+                found.append(datetime.fromisoformat(said["@timestamp"]).timestamp())
     return found
 
 

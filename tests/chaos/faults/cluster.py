@@ -149,7 +149,7 @@ def _judge_recovery(arena: Arena, when: str, at_s: float, within_s: float) -> No
 def _lost_at(member) -> list[float]:
     """Return when the member said that it had lost its connection."""
     lines = (json.loads(line) for line in member.log.read_text().splitlines() if ": lost: " in line)
-    return [datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines]
+    return [datetime.fromisoformat(line["@timestamp"]).timestamp() for line in lines]
 
 
 FAULTS = (NodesKilled(), QuorumLost(), NodeCutOff(), LinkHalfOpen())

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ordermq.errors import GatewayUnavailable, StoreError
+from ordermq.shop.log_events import STRIPE_KEY_UNWRITTEN
 from ordermq.store import Session
 
 log = logging.getLogger(__name__)
@@ -70,4 +71,4 @@ class Keys:
             with self._lock, self._session.transaction() as tx:
                 tx.execute(_NAME, (object_id, key))
         except StoreError as exc:
-            log.warning("%s was not written down: %s", object_id, exc)
+            log.warning("%s was not written down: %s", object_id, exc, extra=STRIPE_KEY_UNWRITTEN)

@@ -22,6 +22,7 @@ from ordermq.shop.commands import PAYMENT, CapturePayment, RefundPayment
 from ordermq.shop.gateways.stripe.objects import ORDER
 from ordermq.shop.gateways.stripe.settings import StripeSettings
 from ordermq.shop.gateways.stripe.signature import WrongSignature, check
+from ordermq.shop.log_events import WEBHOOK_REFUSED, WEBHOOK_TAKEN, WEBHOOK_UNWRITTEN
 from ordermq.store import Session, StoreTransaction, outbox, wake_relay
 
 log = logging.getLogger(__name__)
@@ -66,10 +67,14 @@ class StripeWebhook:
         try:
             self._receive(_event_in(environ, self._settings))
         except NotAccepted as refused:
-            log.warning("a webhook was answered with %s: %s", refused.status, refused)
+            log.warning("a webhook was answered with %s: %s", refused.status, refused, extra=WEBHOOK_REFUSED)
             return _answer(start_response, refused.status, str(refused), *refused.headers)
         except OrderMQError as exc:
-            log.error("a webhook could not be written down, and Stripe sends it again: %s", exc)
+            log.error(
+                "a webhook could not be written down, and Stripe sends it again: %s",
+                exc,
+                extra=WEBHOOK_UNWRITTEN,
+            )
             return _answer(start_response, "503 Service Unavailable", "try again", ("Retry-After", "30"))
         return _answer(start_response, "200 OK", "received")
 
@@ -85,7 +90,12 @@ class StripeWebhook:
                 raise
             if hastened:
                 wake_relay(self._session)
-        log.info("event %s: %s", event_id, f"{hastened} messages go now" if is_new else "came before")
+        log.info(
+            "event %s: %s",
+            event_id,
+            f"{hastened} messages go now" if is_new else "came before",
+            extra=WEBHOOK_TAKEN,
+        )
 
 
 def _hasten(body: Mapping[str, Any], tx: StoreTransaction) -> int:
