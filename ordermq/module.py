@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the command line reads modules before it needs any driver
     from prometheus_client import Gauge
 
     from ordermq.message.envelope import Envelope
-    from ordermq.task.forecast import Effect, PlannedMessage
+    from ordermq.task.forecast import Effect
     from ordermq.task.transaction import Transaction
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
@@ -101,7 +101,7 @@ class Module:
                       ``StatusLine``
     trace             ``f(tx, config, correlation_id)`` returns what it knows of the id for ``ordermq trace``,
                       None if nothing; see ``ModuleTrace``
-    forecast          ``f(tx, messages)`` returns the ``Effect`` of each ``PlannedMessage``, None for
+    forecast          ``f(tx, config, messages)`` returns the ``Effect`` of each ``PlannedMessage``, None for
                       one that does nothing outside; ``ordermq dead replay`` says first what these come to
     checks            functions ``f(tx, config, ask_services)`` that return checks for ``ordermq
                       reconcile``; see ``ordermq.store.checks``
@@ -119,7 +119,7 @@ class Module:
     commands: str | None = None
     status: "Callable[[Transaction, Any], Iterable[StatusLine]] | str | None" = None
     trace: "Callable[[Transaction, Any, str], ModuleTrace | None] | str | None" = None
-    forecast: "Callable[[Transaction, Sequence[PlannedMessage]], Sequence[Effect | None]] | str | None" = None
+    forecast: "Callable[..., Sequence[Effect | None]] | str | None" = None
     checks: Sequence[Any] = ()
     sandbox: type | str | None = None
     correlation_name: str = "correlation_id"

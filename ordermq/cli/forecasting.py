@@ -27,7 +27,7 @@ def forecast_of(program: Program, session: Session, chosen: Filter, *, last: int
         letters += len(messages)
         with session.transaction(dry_run=True) as tx:
             for hook in hooks:
-                forecast.add(hook(tx, messages))
+                forecast.add(hook(tx, program.loaded, messages))
     return f"{letters:,} dead letters: {', '.join(forecast.parts) or 'nothing outside'}"
 
 

@@ -30,16 +30,17 @@ class PlannedMessage(NamedTuple):
 
 
 class Forecast:
-    """A sum of effects. ``always`` are named also if there are none."""
+    """A sum of effects. ``always`` are named also if there are none, and those of ``without`` not at all."""
 
-    def __init__(self, always: Iterable[Effect] = ()) -> None:
+    def __init__(self, always: Iterable[Effect] = (), *, without: Iterable[Effect] = ()) -> None:
+        self._without = frozenset(without)
         self._counts: Counter[Effect] = Counter({each: 0 for each in always})
         self._amounts: defaultdict[str, defaultdict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
 
     def add(self, effects: Iterable[Effect | None]) -> None:
         """Add what messages will do; None is a message that does nothing outside."""
         for each in effects:
-            if each is not None:
+            if each is not None and each not in self._without:
                 self._counts[Effect(each.what, each.how)] += 1
                 if each.amount is not None:
                     self._amounts[each.what][each.unit] += each.amount

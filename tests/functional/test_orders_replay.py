@@ -3,16 +3,19 @@
 import pytest
 from msgspec.structs import replace
 
+from ordermq.config import Loaded, Settings
 from ordermq.message.envelope import MAX_HOP
 from ordermq.message.headers import to_properties
-from ordermq.shop import cancel_order
-from ordermq.shop.effects import TEXTS
+from ordermq.shop import ShopSettings, cancel_order
+from ordermq.shop.effects import ALERTS, BOOKINGS, TEXTS
 from ordermq.shop.events import Event, EventType, Step
+from ordermq.shop.forecast import forecast
 from ordermq.shop.handlers import CapturePaymentHandler
 from ordermq.shop.replay import Found, Wish, plan_orders, replay_orders, sends
 from ordermq.shop.resolve import resolve_order
 from ordermq.store import dead_letters, inbox
 from ordermq.task import DONE, Claim
+from ordermq.task.forecast import PlannedMessage
 from tests.support.inbox import settled
 from tests.support.shop import an_order, open_shop
 
@@ -215,6 +218,21 @@ def test_what_is_planned_changes_nothing_and_what_is_sent_says_that_it_was_repla
     assert outbox(shop) == [("o-1:2:payment", "CapturePayment", 1, 0, 1)]
     sent = to_properties(replace(shop.lost.envelope, replay_no=1))
     assert sent.headers["x-ordermq-replayed"] == 1
+
+
+@pytest.mark.parametrize("is_outside", [False, True])
+def test_dead_letters_are_forecast_with_points_and_alerts_where_they_leave_the_shop(shop, is_outside):
+    settings = ShopSettings(points_gateway="x:Y" * is_outside, alert_phone="+49301" * is_outside)
+    messages = [
+        PlannedMessage("CapturePayment", "o-1", b'{"order_id":"o-1"}'),
+        PlannedMessage("AlertOperator", "o-1", b"{}"),
+        PlannedMessage("AwardPoints", "o-1", b'{"order_id":"o-1"}'),
+    ]
+    with shop.session.transaction() as tx:
+        tx.execute("UPDATE shop.orders SET pending = '{capture,award}'")
+        capture, alert, award = forecast(tx, Loaded(Settings(), {"shop": settings}, {}), messages)
+    assert str(capture.amount) == "5.00"
+    assert (alert, award) == ((ALERTS, BOOKINGS) if is_outside else (None, None))
 
 
 def test_a_step_sent_twice_is_replayed_as_it_was_sent_last():

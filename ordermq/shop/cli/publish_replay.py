@@ -1,7 +1,8 @@
 """``ordermq-publish replay``: messages of orders that were lost, sent again from the history."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -12,10 +13,12 @@ from ordermq.cli.program import Program
 from ordermq.cli.run import EXIT_CODES
 from ordermq.shop.cli.passes import BulkOptions, BulkWork, bulk, forecast_and_do
 from ordermq.shop.cli.selecting import selects
-from ordermq.shop.effects import new_forecast
+from ordermq.shop.effects import inside_of, new_forecast
 from ordermq.shop.replay import Found, Planned, Wish, plan_orders, replay_orders
 from ordermq.shop.selection import Selection
+from ordermq.shop.settings import SECTION
 from ordermq.store import StoreTransaction, actions
+from ordermq.task.forecast import Effect
 
 _NAMED = frozenset({Found.DEAD, Found.IMPOSSIBLE, Found.UNKNOWN})  # of many orders only these are printed
 
@@ -23,10 +26,10 @@ _NAMED = frozenset({Found.DEAD, Found.IMPOSSIBLE, Found.UNKNOWN})  # of many ord
 class ReplayTally:
     """What a pass over the orders has found, or sent: in = sent + absorbed + refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, inside: Iterable[Effect]) -> None:
         self.orders = 0
         self.counts: Counter[Found] = Counter()
-        self.forecast = new_forecast()
+        self.forecast = new_forecast(inside)
 
     def add(self, orders: int, answers: list[Planned]) -> None:
         """Count what was found of ``orders`` orders."""
@@ -143,7 +146,8 @@ def command(
         actions.record(tx, actor(), "order.replay", [f"order {each}" for each in changed], options.reason)
         return planned
 
-    work = BulkWork("replay", plan, replay, ReplayTally)
+    inside = inside_of(program.loaded.section(SECTION))
+    work = BulkWork("replay", plan, replay, partial(ReplayTally, inside))
     tally = forecast_and_do(program.session("ordermq-publish"), selection, work, options)
     if tally.counts[Found.IMPOSSIBLE] or tally.counts[Found.UNKNOWN]:
         raise click.exceptions.Exit(1)
