@@ -97,6 +97,7 @@ docs: $(VENV)/.ready ## Generate the pages of docs/ and the files of config/ tha
 	@$(BIN)/python docs/generate_api.py
 	@$(BIN)/python docs/generate_dashboards.py
 	@$(BIN)/python docs/generate_log_events.py
+	@$(BIN)/python docs/draw_trace.py
 
 format: $(VENV)/.ready ## Format the code
 	@$(BIN)/ruff check --fix .

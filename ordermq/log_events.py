@@ -263,6 +263,10 @@ PROCESS_BUG = LogEvent(
     "process-bug", "CRITICAL", "uncaught exception`, `this is a bug",
     "with its traceback; please report it",
 )  # fmt: skip
+SPANS_UNAVAILABLE = LogEvent(
+    "spans-unavailable", "WARNING", "no spans are sent",
+    "OTEL_SEMCONV_STABILITY_OPT_IN asks for spans, and OpenTelemetry is not installed",
+)  # fmt: skip
 FAILPOINTS_SET = LogEvent(
     "failpoints-set", "WARNING", "FAILPOINTS ARE SET",
     "ORDERMQ_FAILPOINT is for tests; remove it",

@@ -54,10 +54,11 @@ from ordermq.log_events import (
     RELAY_RESUMED,
     RELAY_STALLED,
 )
-from ordermq.message.envelope import Publishing
+from ordermq.message.envelope import Publishing, traced
 from ordermq.message.headers import to_properties
-from ordermq.observe import metrics
+from ordermq.observe import metrics, tracing
 from ordermq.observe.health import Health
+from ordermq.observe.tracing import Tracer
 from ordermq.refusing import RefusingQueues
 from ordermq.store import Session, StoreTransaction, outbox
 from ordermq.store.low_mark import LowMark
@@ -108,6 +109,23 @@ def waves(rows: Sequence[ClaimedRow]) -> list[list[ClaimedRow]]:
             result.append([])
         result[wave].append(row)
     return result
+
+
+def _trace_sent(
+    tracer: Tracer, rows: Sequence[ClaimedRow], outcomes: Sequence[PublishOutcome], began_ns: int
+) -> None:
+    """Send a span for each routing key of a wave."""
+    by_key: dict[str, list[tuple[ClaimedRow, PublishOutcome]]] = {}
+    for row, outcome in zip(rows, outcomes, strict=False):
+        by_key.setdefault(row.row.routing_key, []).append((row, outcome))
+    for key, published in by_key.items():
+        failures = {
+            position: outcome.value
+            for position, (_, outcome) in enumerate(published)
+            if outcome is not PublishOutcome.CONFIRMED
+        }
+        messages = [traced(row.row.envelope, key, row.row.body) for row, _ in published]
+        tracer.sent(messages, failures, began_ns)
 
 
 class Meter(Protocol):
@@ -349,7 +367,11 @@ class Relay(ThreadService):
         for wave in waves(rows):
             todo = [row for row in wave if row.row.envelope.correlation_id not in held]
             in_time = takewhile(lambda _: not last_begin.has_passed, todo)
+            tracer = tracing.tracer()
+            began_ns = tracer.now_ns() if tracer is not None else 0
             outcomes = self._publisher.publish_many(map(self._publishing, in_time), timeout_s=deadline.left_s)
+            if tracer is not None:
+                _trace_sent(tracer, todo, outcomes, began_ns)
             for position, (row, outcome) in enumerate(zip(todo, outcomes, strict=False)):
                 if outcome is not PublishOutcome.CONFIRMED:
                     held.add(row.row.envelope.correlation_id)

@@ -28,6 +28,7 @@ from ordermq.observe.foreign import logging_stderr
 from ordermq.observe.health import MAIN, Health
 from ordermq.observe.http import HealthServer
 from ordermq.observe.systemd import Notifier
+from ordermq.observe.tracing import sending_spans
 from ordermq.store import migrate
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,9 @@ def serving(program: Program, name: str) -> Iterator[Process]:
     reload = Reload(program, name)
     reload.configure_logs(program.settings)
     debug = click.get_current_context().ensure_object(Invocation).debug
-    with logging_stderr(), _logging_the_end(debug=debug):
+    settings = program.settings
+    spans = sending_spans(name, exchange=settings.topology.prefix, continues=settings.observe.trace_continues)
+    with logging_stderr(), _logging_the_end(debug=debug), spans:
         failpoints.warn()
         session = program.session(name)
         migrate.check(session, program.migrations)

@@ -50,6 +50,13 @@ def journal_stream(environ: Environ = os.environ) -> str:
     return environ.get("JOURNAL_STREAM", "")
 
 
+def wants_spans(environ: Environ = os.environ) -> bool:
+    """Whether OpenTelemetry's variables ask for spans by the messaging conventions."""
+    asked = {each.strip() for each in environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "").split(",")}
+    is_off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return "messaging" in asked and not is_off and environ.get("OTEL_TRACES_EXPORTER", "otlp") == "otlp"
+
+
 def sudo_user(environ: Environ = os.environ) -> str:
     """Return the user who ran sudo to start this process; empty without sudo. It can be forged."""
     return environ.get("SUDO_USER", "")

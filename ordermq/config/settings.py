@@ -219,6 +219,11 @@ class ObserveSettings:
         "INFO lines a second and process about messages that were handled or wait, ten at once; 0: none",
         ge=0,
     )
+    trace_continues: bool = setting(
+        False,
+        "the spans of a message that is handled alone belong to its trace; otherwise they are a trace of "
+        "their own, with links; docs/tracing.md",
+    )
     http_host: str = setting("127.0.0.1", "address that serves /metrics, /healthz and /readyz")
     http_port: int = setting(
         0, "port of http_host; 0: a free one, which is logged; -1: none", ge=-1, le=65_535

@@ -10,12 +10,12 @@ from typing import Any
 
 from ordermq.clock import monotonic_s
 from ordermq.consumer.breaker import Breaker
-from ordermq.consumer.received import Readable, in_log
+from ordermq.consumer.received import Readable, in_log, traced_of
 from ordermq.consumer.running import RunningHandlers
 from ordermq.errors import NotCalled, OutcomeUnknown
 from ordermq.failpoints import failpoint
 from ordermq.log_events import CALL_OUTCOME_UNKNOWN
-from ordermq.observe import metrics
+from ordermq.observe import metrics, tracing
 from ordermq.task.external import Claim, ExternalHandler
 from ordermq.task.handler import Handler
 from ordermq.task.invoke import invoke_call
@@ -94,11 +94,21 @@ def _call(call: Call, running: RunningHandlers) -> Any:
         running.noted(handler.queue, [call.message]),
     ):
         failpoint("external.before_call", envelope.type)
-        result = invoke_call(call.instance, handler, call.request)
+        result = _invoke(call, handler)
         failpoint("external.after_call", envelope.type)
         # One that was raised as such has a traceback; this one stands for an error of another type.
         if isinstance(result, OutcomeUnknown) and result.__traceback__ is None:
             _warn(handler, result.__cause__)
+        return result
+
+
+def _invoke(call: Call, handler: Handler) -> Any:
+    if (tracer := tracing.tracer()) is None:
+        return invoke_call(call.instance, handler, call.request)
+    with tracer.processing(handler.queue, traced_of([call.message], handler.queue)) as span:
+        result = invoke_call(call.instance, handler, call.request)
+        if isinstance(result, BaseException):
+            span.failed(result)
         return result
 
 

@@ -7,7 +7,7 @@
 A later stage holds all that the earlier one held. Each is a value: nothing changes one that was made.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import NamedTuple
@@ -17,12 +17,13 @@ from msgspec.structs import replace
 
 from ordermq.clock import utc_now
 from ordermq.errors import MessageError
-from ordermq.message.envelope import Delivery, Envelope
+from ordermq.message.envelope import Delivery, Envelope, traced
 from ordermq.message.headers import came_back, derived_message_id, identifier, read_envelope, sent_again
 from ordermq.message.payload import Payload
 from ordermq.message.payload import decode as decode_payload
 from ordermq.observe import trace
 from ordermq.observe.logs import bind
+from ordermq.observe.tracing import Traced
 from ordermq.task.handler import Handler
 from ordermq.task.registry import Registry
 
@@ -152,15 +153,20 @@ def unreadable(received: Received, fault: str, *, asks_modules: bool = True) -> 
     )  # fmt: skip
 
 
+def traced_of(messages: Sequence[Received], queue: str) -> list[Traced]:
+    """Return what spans say of ``messages``."""
+    return [traced(each.envelope, queue, each.body) for each in messages]
+
+
 def in_log(envelope: Envelope, queue: str) -> AbstractContextManager[None]:
     """Return a context in which every log record names the message."""
-    traced = trace.parse(envelope.traceparent)
+    parsed = trace.parse(envelope.traceparent)
     return bind(
         message_id=envelope.message_id,
         correlation_id=envelope.correlation_id,
         queue=queue,
-        trace_id=traced.trace_id if traced else None,
-        span_id=traced.span_id if traced else None,
+        trace_id=parsed.trace_id if parsed else None,
+        span_id=parsed.span_id if parsed else None,
     )
 
 

@@ -42,7 +42,7 @@ from ordermq.consumer.frontier import AckFrontier
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.pause import Pause
 from ordermq.consumer.pool import build_workers
-from ordermq.consumer.received import Received
+from ordermq.consumer.received import Received, traced_of
 from ordermq.consumer.running import HandlerRun, RunningHandlers
 from ordermq.consumer.selfreport import SelfReport
 from ordermq.errors import (
@@ -67,7 +67,7 @@ from ordermq.log_events import (
     SUBSCRIPTION_LOST,
 )
 from ordermq.message.envelope import Delivery
-from ordermq.observe import metrics
+from ordermq.observe import metrics, tracing
 from ordermq.observe.health import Health
 from ordermq.store.processes import ProcessReport
 from ordermq.task.registry import Registry
@@ -302,14 +302,21 @@ class Consumer(ThreadService):
     def _ack(self, subscription: Subscription) -> None:
         if not self._reported:
             return
+        tracer = tracing.tracer()
+        settled: list[Received] = []
         while self._reported:
             message = self._reported.popleft()
             if message.epoch == self._epoch:
                 self._frontier.finished(message.tags)
+                if tracer is not None:
+                    settled.append(message)
         failpoint("runtime.before_ack")
+        began_ns = tracer.now_ns() if tracer is not None else 0
         for ack in self._frontier.acks():
             subscription.ack(ack.tag, multiple=ack.multiple)
         failpoint("runtime.after_ack")
+        if tracer is not None and settled:
+            tracer.settled(self.queue, traced_of(settled, self.queue), began_ns)
         metrics.inflight.labels(queue=self.queue).set(self._frontier.unsettled)
 
     def _drain(self, subscription: Subscription) -> None:

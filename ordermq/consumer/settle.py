@@ -24,7 +24,7 @@ Invariants
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -35,7 +35,7 @@ from msgspec.structs import replace
 from ordermq.clock import Deadline, monotonic_s, utc_now
 from ordermq.consumer import starts
 from ordermq.consumer.neighbours import Neighbours
-from ordermq.consumer.received import Message, Readable, Received, Unreadable, in_log
+from ordermq.consumer.received import Message, Readable, Received, Unreadable, in_log, traced_of
 from ordermq.consumer.running import RunningHandlers
 from ordermq.consumer.spans import HeldSpans
 from ordermq.consumer.tap import Tap
@@ -50,7 +50,7 @@ from ordermq.log_events import (
 )
 from ordermq.message.envelope import MAX_HOP, Envelope, next_hop
 from ordermq.message.headers import bounded_error
-from ordermq.observe import metrics
+from ordermq.observe import metrics, tracing
 from ordermq.observe.sampling import LineBudget
 from ordermq.store import Session, StoreTransaction, dead_letters, inbox
 from ordermq.store.outgoing import OutboxRow
@@ -132,12 +132,21 @@ class Settler:
         Raises NotAllDone, with nothing settled, if the handler answered anything else to
         one of them; and whatever the handler raises.
         """
+        if (tracer := tracing.tracer()) is None:
+            return self._run(messages, traces_of(messages))
+        spans_of = traced_of(messages, self.queue)
+        with tracer.processing(self.queue, spans_of) as span, tracing.in_span(span):
+            if tracer.continues(spans_of):
+                return self._run(messages, {messages[0].envelope.correlation_id: span.traceparent})
+            return self._run(messages, traces_of(messages))
+
+    def _run(self, messages: Sequence[Readable], traces: Mapping[str, str]) -> Sequence[Readable]:
         handler = messages[0].handler
         began_s = monotonic_s()
         if not handler.inbox:
             self._run_without_inbox(handler, messages, began_s)
             return messages
-        with self.session.transaction(traces=traces_of(messages)) as tx:
+        with self.session.transaction(traces=traces) as tx:
             new = inbox.settle(tx, self.queue, [each.key for each in messages], "done")
             fresh = [each for each in messages if each.envelope.message_id in new]
             if fresh:

@@ -24,6 +24,8 @@ from datetime import datetime
 
 import msgspec
 
+from ordermq.observe.tracing import Traced
+
 MAX_HOP = 2**31 - 1  # the largest integer of PostgreSQL: once a second, that takes 68 years
 
 
@@ -87,3 +89,11 @@ class Delivery(msgspec.Struct, frozen=True):
     redelivered: bool
     properties: Properties
     body: bytes
+
+
+def traced(envelope: Envelope, routing_key: str, body: bytes) -> Traced:
+    """Return what spans say of a message."""
+    return Traced(
+        envelope.traceparent, envelope.message_id, envelope.correlation_id, envelope.type,
+        routing_key, len(body), is_again=envelope.hop > 0,
+    )  # fmt: skip

@@ -284,10 +284,16 @@ def _ecs_name(name: str, longest: int) -> str:
     return _ECS_NAMES.get(name) or f"labels.{line(name, longest).replace('.', '_')}"
 
 
+def traceback_of(error: BaseException, part: int = 1) -> str:
+    """Return the error's traceback, masked and bounded. ``part`` divides the longest that it may be."""
+    info = (type(error), error, error.__traceback__)
+    return block(logging.Formatter().formatException(info), LONGEST_EXCEPTION // part)
+
+
 def _traceback(record: logging.LogRecord, part: int) -> str:
-    if record.exc_info is None or record.exc_info[0] is None:
+    if record.exc_info is None or record.exc_info[1] is None:
         return ""
-    return block(logging.Formatter().formatException(record.exc_info), LONGEST_EXCEPTION // part)
+    return traceback_of(record.exc_info[1], part)
 
 
 def _rfc3339(created_s: float) -> str:

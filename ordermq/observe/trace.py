@@ -16,6 +16,17 @@ _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f
 _OURS = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _SAMPLED = 1
 
+Sampler = Callable[[str], bool]
+
+
+class _Sampling:
+    by: Sampler | None = None
+
+
+def sample_by(sampler: Sampler | None) -> None:
+    """Have ``sampler`` decide by its trace id whether a new trace is sampled; without one each is."""
+    _Sampling.by = sampler
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -31,7 +42,9 @@ class Trace:
 
 def new(random: Random = os.urandom) -> str:
     """Return the traceparent of a new trace."""
-    return f"00-{_identifier(16, random)}-{_identifier(8, random)}-{_SAMPLED:02x}"
+    trace_id = _identifier(16, random)
+    flags = _SAMPLED if _Sampling.by is None or _Sampling.by(trace_id) else 0
+    return f"00-{trace_id}-{_identifier(8, random)}-{flags:02x}"
 
 
 def parse(traceparent: str) -> Trace | None:

@@ -12,11 +12,12 @@ Invariants
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ordermq.clock import utc_now
 from ordermq.errors import OrderConflict
 from ordermq.failpoints import failpoint
-from ordermq.observe import trace
+from ordermq.observe import trace, tracing
 from ordermq.shop.commands import command_of
 from ordermq.shop.earlier import read_earlier
 from ordermq.shop.model import Order, is_by_meaning
@@ -118,7 +119,11 @@ def _insert_one(order: Order, content_hash: bytes, tx: StoreTransaction, tracepa
     """Insert ``order``; return whether it was new."""
     new = NewOrder(order, content_hash, _trace_of(traceparent), utc_now())
     [message] = tx.outgoing([command_of(_FIRST_STEP, order.order_id, 1, new.traceparent)])
-    return _add(tx, ADD_ONE, arguments_of_one(new, message)) == [(True,)]
+    is_new = _add(tx, ADD_ONE, arguments_of_one(new, message)) == [(True,)]
+    if is_new:
+        tx.trace_created([message], [new.traceparent])
+        _trace_placed(tx, [new], traceparent)
+    return is_new
 
 
 def _insert_many(
@@ -137,7 +142,14 @@ def _insert_many(
             if each.order.order_id in added
         ]
     )
+    _trace_placed(tx, [each for each in new if each.order.order_id in added], traceparent)
     return added
+
+
+def _trace_placed(tx: StoreTransaction, new: Sequence[NewOrder], parent: str) -> None:
+    if (tracer := tracing.tracer()) is not None:
+        for each in new:
+            tx.trace(partial(tracer.placed, "place order", each.traceparent, parent))
 
 
 def _add(tx: StoreTransaction, sql: str, arguments: Sequence[object]) -> list[Row]:

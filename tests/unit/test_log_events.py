@@ -61,3 +61,8 @@ def test_the_page_is_up_to_date():
     assert (ROOT / "docs" / "log-events.md").read_text() == GENERATOR["log_events"](), (
         "make docs writes it anew"
     )
+
+
+def test_the_picture_of_a_trace_is_up_to_date():
+    picture = runpy.run_path(str(ROOT / "docs" / "draw_trace.py"))["picture"]()
+    assert (ROOT / "docs/img/trace.svg").read_text() == picture, "make docs draws it anew"

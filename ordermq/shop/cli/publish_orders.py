@@ -14,6 +14,7 @@ from ordermq.cli.rejects import RejectsFile, refuse_empty
 from ordermq.cli.run import EXIT_CODES
 from ordermq.clock import monotonic_s
 from ordermq.errors import BadInput, Contention, StoreUnavailable
+from ordermq.observe.tracing import sending_spans
 from ordermq.shop.cli.exports import export_options, read_options
 from ordermq.shop.cli.placing import Counts, Place, Placer, Transactions
 from ordermq.shop.cli.program import load_shop
@@ -124,6 +125,9 @@ def _place(config_path: str | None, retry_for_s: float, *, dry_run: bool, offlin
     if offline:
         return Rehearsal().place_unasked
     program = load_shop(config_path)
+    prefix = program.settings.topology.prefix
+    spans = sending_spans("ordermq-publish", exchange=prefix, continues=False)
+    click.get_current_context().with_resource(spans)
     session = program.session("ordermq-publish")
     migrate.check(session, program.migrations)
     transactions = Transactions(session, retry_for_s=retry_for_s, dry_run=dry_run)

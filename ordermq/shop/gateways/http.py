@@ -22,13 +22,14 @@ import socket
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from ordermq.clock import Deadline
 from ordermq.errors import GatewayUnavailable, OutcomeUnknown
+from ordermq.observe import tracing
 from ordermq.shop.gateways.bounded import BoundedReader, left_s
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -84,6 +85,7 @@ class JsonClient:
         self._kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
         self._host, self._port = url.hostname or "", url.port
         self._prefix = url.path.rstrip("/")
+        self._scheme, self._where = url.scheme, url.netloc.rpartition("@")[2]
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
         self._headers = headers
@@ -129,6 +131,16 @@ class JsonClient:
         return self._send(_Request("POST", path, payload, headers, key is not None), timeout_s)
 
     def _send(self, request: _Request, timeout_s: float | None) -> Answer:
+        if (tracer := tracing.tracer()) is None:
+            return self._sent(request, timeout_s)
+        path = self._prefix + request.path.partition("?")[0]
+        with tracer.requesting(request.method, f"{self._scheme}://{self._where}{path}") as span:
+            headers = {**request.headers, "traceparent": span.traceparent}
+            answer = self._sent(replace(request, headers=headers), timeout_s)
+            span.answered(answer.status)
+            return answer
+
+    def _sent(self, request: _Request, timeout_s: float | None) -> Answer:
         limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         deadline = Deadline(limit_s)
         while True:
