@@ -36,6 +36,7 @@ from ordermq.errors import (
     OutcomeUnknown,
 )
 from ordermq.message.envelope import MAX_HOP, Envelope
+from ordermq.observe.text import mask
 from ordermq.task.outcome import Dead, Outcome, Postpone, Retry
 
 MAX_REASON_CHARS = 500
@@ -225,10 +226,10 @@ def _or(value: T | None, default: T) -> T:
 
 
 def _storable(text: str) -> str:
-    # PostgreSQL's text holds neither a NUL nor half of a surrogate pair. The text is redacted before
-    # it is cut, because half a secret is not recognised.
+    # PostgreSQL's text holds neither a NUL nor half of a surrogate pair. The text is masked before it
+    # is cut, because half a secret is not recognised.
     clean = text[: 4 * MAX_REASON_CHARS].replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
-    return redact(clean)[:MAX_REASON_CHARS]
+    return mask(redact(clean))[:MAX_REASON_CHARS]
 
 
 def _bounded(delay_s: float, longest_s: float) -> float:

@@ -27,7 +27,11 @@ def test_the_wheel_holds_every_module_the_migrations_and_the_types(wheel):
     assert not any(name.startswith("tests/") for name in names)
     shared = {name.partition("/share/")[2] for name in names if "/share/" in name}
     units = {f"ordermq/systemd/{unit.name}" for unit in (ROOT / "deploy" / "systemd").iterdir()}
-    assert shared == {"ordermq/ordermq.toml", *units}
+    of_logs = {
+        "filebeat.yml", "vector.toml", "logstash.conf",
+        "elasticsearch/ordermq-logs.json", "kibana/ordermq.ndjson",
+    }  # fmt: skip
+    assert shared == {"ordermq/ordermq.toml", *units, *(f"ordermq/{name}" for name in of_logs)}
 
 
 def test_the_commands_of_an_installed_wheel_start_and_find_their_migrations(wheel, tmp_path):
