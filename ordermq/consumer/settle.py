@@ -24,7 +24,7 @@ Invariants
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -133,20 +133,17 @@ class Settler:
         one of them; and whatever the handler raises.
         """
         if (tracer := tracing.tracer()) is None:
-            return self._run(messages, traces_of(messages))
-        spans_of = traced_of(messages, self.queue)
-        with tracer.processing(self.queue, spans_of) as span, tracing.in_span(span):
-            if tracer.continues(spans_of):
-                return self._run(messages, {messages[0].envelope.correlation_id: span.traceparent})
-            return self._run(messages, traces_of(messages))
+            return self._run(messages)
+        with tracer.processing(self.queue, traced_of(messages, self.queue)) as span, tracing.in_span(span):
+            return self._run(messages)
 
-    def _run(self, messages: Sequence[Readable], traces: Mapping[str, str]) -> Sequence[Readable]:
+    def _run(self, messages: Sequence[Readable]) -> Sequence[Readable]:
         handler = messages[0].handler
         began_s = monotonic_s()
         if not handler.inbox:
             self._run_without_inbox(handler, messages, began_s)
             return messages
-        with self.session.transaction(traces=traces) as tx:
+        with self.session.transaction(traces=traces_of(messages)) as tx:
             new = inbox.settle(tx, self.queue, [each.key for each in messages], "done")
             fresh = [each for each in messages if each.envelope.message_id in new]
             if fresh:

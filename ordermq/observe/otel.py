@@ -80,13 +80,15 @@ class OtlpTracer:
         self._end(name, SpanKind.INTERNAL, _context(traceparent), now, parent=_context(parent))
 
     def created(self, message: Traced, parent: str) -> None:
-        attributes = {
-            **self._operation("create", self._destination(message.routing_key), message.routing_key),
-            **_of_one(message),
-        }
+        destination = self._destination(message.routing_key)
+        attributes = {**self._operation("create", destination, message.routing_key), **_of_one(message)}
+        context, around = _context(message.traceparent), _current()
+        is_of_trace = around is not None and context is not None and around.trace_id == context.trace_id
         self._end(
-            f"create {self._destination(message.routing_key)}", SpanKind.PRODUCER,
-            _context(message.traceparent), time.time_ns(), parent=_context(parent), attributes=attributes,
+            f"create {destination}", SpanKind.PRODUCER, context, time.time_ns(),
+            parent=around if is_of_trace else _context(parent),
+            links=[] if around is None or is_of_trace else [Link(around)],
+            attributes=attributes,
         )  # fmt: skip
 
     def sent(self, messages: Sequence[Traced], failures: Mapping[int, str], began_ns: int) -> None:
@@ -113,7 +115,8 @@ class OtlpTracer:
     def processing(self, queue: str, messages: Sequence[Traced]) -> Iterator["_Open"]:
         destination = self._destination(queue, f"{self._exchange}.{queue}")
         attributes = {**self._operation("process", destination, queue), **_of_all(messages)}
-        parent = _context(messages[0].traceparent) if self.continues(messages) else None
+        is_continued = self._continues and len(messages) == 1 and not messages[0].is_again
+        parent = _context(messages[0].traceparent) if is_continued else None
         context = _child_of(parent) if parent is not None else self._new_context(messages)
         span = _Open(context, attributes)
         with self._opened(span, f"process {destination}", SpanKind.CONSUMER, parent, _links(messages)):
@@ -146,9 +149,6 @@ class OtlpTracer:
         span = _Open(_child_of(parent), attributes)
         with self._opened(span, summary, SpanKind.CLIENT, parent, (), is_logged=False):
             yield span
-
-    def continues(self, messages: Sequence[Traced]) -> bool:
-        return self._continues and len(messages) == 1 and not messages[0].is_again
 
     def now_ns(self) -> int:
         return time.time_ns()

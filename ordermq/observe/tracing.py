@@ -56,7 +56,10 @@ class Tracer(Protocol):
         """Tell that the span ``traceparent`` began a trace, or continued that of ``parent``."""
 
     def created(self, message: Traced, parent: str) -> None:
-        """Tell that a message was written, by a transaction that has committed."""
+        """Tell that a message was written, by a transaction that has committed.
+
+        ``parent`` is what its traceparent continues. Within a span of the same trace, that is its parent.
+        """
 
     def sent(self, messages: Sequence[Traced], failures: Mapping[int, str], began_ns: int) -> None:
         """Tell that messages of one routing key were published together; ``failures`` by position."""
@@ -72,9 +75,6 @@ class Tracer(Protocol):
 
     def querying(self, statement: bytes, count: int) -> AbstractContextManager[OpenSpan | None]:
         """Run ``count`` SQL statements in one round trip in the block."""
-
-    def continues(self, messages: Sequence[Traced]) -> bool:
-        """Whether processing these messages continues their trace."""
 
     def now_ns(self) -> int:
         """Return the time for ``began_ns``."""

@@ -89,3 +89,42 @@ def test_one_order_is_one_graph(pipeline, receiver):
     assert {each["schema"] for each in spans} == {"https://opentelemetry.io/schemas/1.44.0"}
     services = Counter(each["resource"]["service.name"] for each in spans)
     assert services.keys() == {"ordermq-publish", "ordermq-relay", "ordermq-consumer"}
+
+
+def test_a_service_that_fails_once_is_an_error_with_its_exception_and_the_retry_has_a_link(
+    pipeline, receiver
+):
+    pipeline.env |= receiver.environment() | {"ORDERMQ_OBSERVE_TRACE_CONTINUES": "true"}
+    pipeline.stock(p_1=10)
+    pipeline.begin()
+    place(pipeline, "o-2", card="tok_0005")
+    pipeline.end_well(1)
+    spans = wait_until(lambda: receiver.spans if named(receiver.spans, "place order") else None, 10.0)
+    root = one(spans, "place order")
+    first, again = sorted(
+        named(spans, "process orders:payment:orders.payment"), key=lambda span: span["began_ns"]
+    )
+    [created] = [
+        each
+        for each in named(spans, "create orders:payment")
+        if each["attributes"]["ordermq.message.type"] == "CapturePayment"
+    ]
+    # Handled alone it continues the trace of its message; put off and taken up again it has a link.
+    assert (first["trace_id"], first["parent"]) == (root["trace_id"], created["span_id"])
+    assert (again["trace_id"] != root["trace_id"], again["parent"]) == (True, "")
+    assert again["links"] == [[created["trace_id"], created["span_id"]]]
+    assert (first["status"], again["status"]) == ("ERROR", "UNSET")
+    error = first["attributes"]["error.type"]
+    assert error == "ordermq.errors.GatewayUnavailable"
+    failed, captured = sorted(
+        (each for each in named(spans, "POST") if "/payment/" in each["attributes"]["url.full"]),
+        key=lambda span: span["began_ns"],
+    )
+    assert failed["attributes"]["http.response.status_code"] == 503
+    assert [failed["parent"], captured["parent"]] == [first["span_id"], again["span_id"]]
+    [record] = [each for each in receiver.logs if each["span_id"] == first["span_id"]]
+    assert record["attributes"]["exception.type"] == error
+    # What the handlers that ran alone have sent belongs to their span.
+    by_id = {each["span_id"]: each for each in spans}
+    kinds = {by_id[each["parent"]]["kind"] for each in spans if each["kind"] == "PRODUCER"}
+    assert "CONSUMER" in kinds

@@ -70,8 +70,8 @@ import json, sys
 from ordermq.observe import trace, tracing
 from ordermq.observe.tracing import Traced
 
-def message(number, traceparent):
-    return Traced(traceparent, f"m-{number}", "o-1", "ReserveStock", "inventory", 20)
+def message(number, traceparent, is_again=False):
+    return Traced(traceparent, f"m-{number}", "o-1", "ReserveStock", "inventory", 20, is_again)
 
 root = trace.new()
 first, unsampled = trace.child(root), trace.new()[:-2] + "00"
@@ -97,6 +97,8 @@ with tracing.sending_spans("ordermq-consumer@inventory", exchange="orders", cont
             raise ValueError("cannot reach jane@mail.example, password=hunter2")
     except ValueError:
         pass
+    with tracer.processing("inventory", [message(1, first, is_again=True)]) as again:
+        again.failed("postponed")
     tracer.settled("inventory", [message(1, first)], tracer.now_ns())
 print(json.dumps({"root": root, "first": first, "decided": decided, "batch": batch.traceparent,
                   "single": single.traceparent}))
@@ -114,7 +116,7 @@ def test_spans_have_the_ids_of_their_messages_and_hold_nothing_personal(receiver
     alone, line = run(PROGRAM, **receiver.environment())[0].splitlines()
     ids = {name: value.split("-")[1:3] for name, value in json.loads(line).items()}
     spans = {each["name"]: each for each in receiver.spans if each["kind"] != "CONSUMER"}
-    batch, single = [each for each in receiver.spans if each["kind"] == "CONSUMER"]
+    batch, single, again = [each for each in receiver.spans if each["kind"] == "CONSUMER"]
     assert [spans["place order"]["trace_id"], spans["place order"]["span_id"]] == ids["root"]
     created = spans["create orders:inventory"]
     assert [created["trace_id"], created["span_id"]] == ids["first"]
@@ -127,6 +129,10 @@ def test_spans_have_the_ids_of_their_messages_and_hold_nothing_personal(receiver
     assert batch["trace_id"] not in (ids["first"][0], ids["root"][0])
     assert batch["name"] == "process orders:inventory:orders.inventory"
     assert (single["trace_id"], single["parent"]) == tuple(ids["first"])
+    # What was put off or is tried again does not make the first trace last for hours.
+    assert (again["parent"], again["links"]) == ("", [ids["first"]])
+    assert again["trace_id"] != ids["first"][0]
+    assert (again["status"], again["attributes"]["error.type"]) == ("ERROR", "postponed")
     assert spans["of a handler"]["parent"] == batch["span_id"]
     request = spans["POST"]
     assert (request["parent"], request["attributes"]["error.type"]) == (batch["span_id"], "503")
