@@ -3,7 +3,6 @@
 import pika
 import pytest
 
-from ordermq.store import migrate
 from tests.support import probe
 from tests.support.pipeline import Pipeline
 from tests.support.runtime import Rig, declare
@@ -42,10 +41,15 @@ def opened_by(request, monkeypatch):
 
 
 @pytest.fixture
+def database_template(request, database_template):
+    """The framework's and the shop's tables, made once a run; nothing for a test that is marked so."""
+    return "template1" if request.node.get_closest_marker("empty_database") else database_template
+
+
+@pytest.fixture
 def rig(ordermq_stack, broker_settings, database_settings):
-    """A migrated database, a declared topology, and starters of consumers and relays."""
+    """The tables of the probe, a declared topology, and starters of consumers and relays."""
     rig = Rig(ordermq_stack, broker_settings, database_settings)
-    migrate.migrate(rig.session, migrate.migrations_of(*migrate.FRAMEWORK))
     with rig.session.transaction() as tx:
         tx.execute(probe.SCHEMA)
     declare(rig.settings)

@@ -6,7 +6,7 @@ import pytest
 
 from ordermq.errors import ConfigError, UsageError
 from ordermq.message import Command, Payload
-from ordermq.store import Session, migrate
+from ordermq.store import Session
 from ordermq.task import DONE, ExternalHandler, external, handler
 from ordermq.testing import run_handler
 from tests.support.probe import Probe, handle_bare, handle_single
@@ -15,7 +15,6 @@ from tests.support.probe import Probe, handle_bare, handle_single
 @pytest.fixture
 def session(database_settings):
     session = Session(database_settings, name="test")
-    migrate.migrate(session, migrate.migrations_of(*migrate.FRAMEWORK))
     yield session
     session.close()
 

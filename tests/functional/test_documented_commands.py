@@ -112,6 +112,7 @@ def servers(ordermq_stack, vhost, database, sandbox):
     }
 
 
+@pytest.mark.empty_database
 @pytest.mark.timeout(LONGEST_S + 20)
 def test_every_command_of_the_readme_works(shell, servers, tmp_path):
     (tmp_path / "orders.csv").write_text(ORDERS)

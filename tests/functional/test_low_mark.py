@@ -7,7 +7,7 @@ import pytest
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from ordermq.message import Command, Payload
-from ordermq.store import Session, migrate, outbox
+from ordermq.store import Session, outbox
 from ordermq.store.connecting import connect
 from ordermq.store.low_mark import LowMark
 from ordermq.store.transaction import StoreTransaction
@@ -31,7 +31,6 @@ class NeverBelow(LowMark):
 @pytest.fixture
 def session(database_settings):
     session = Session(database_settings, name="test")
-    migrate.migrate(session, migrate.migrations_of(*migrate.FRAMEWORK))
     yield session
     session.close()
 

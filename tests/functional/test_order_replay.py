@@ -1,18 +1,15 @@
 """An order that failed is exported without personal data, and becomes a test of the handlers."""
 
 import json
-from contextlib import closing
 
 import pytest
 
 from ordermq import Outcome, handler
-from ordermq.cli.program import migrations_for
 from ordermq.errors import BadInput
-from ordermq.shop import Adjustment, Contact, module
+from ordermq.shop import Adjustment, Contact
 from ordermq.shop.commands import ReserveStock
 from ordermq.shop.export import CARD, EMAIL, NAME, PHONE, export, read_export
 from ordermq.shop.testing import replay
-from ordermq.store import Session, migrate
 from tests.support.commands import run_program
 from tests.support.shop import an_order, open_shop
 
@@ -26,13 +23,11 @@ def shop(database):
 
 
 @pytest.fixture
-def elsewhere(ordermq_stack, database):
+def elsewhere(ordermq_stack, database, database_template):
     """Two databases of the test's own, which are not production's."""
     names = [f"{database.name}_{number}" for number in (1, 2)]
     for name in names:
-        ordermq_stack.postgres.create_database(name)
-        with closing(Session(ordermq_stack.postgres.settings(name), name="elsewhere")) as session:
-            migrate.migrate(session, migrations_for([module]))
+        ordermq_stack.postgres.create_database(name, database_template)
     yield [ordermq_stack.postgres.settings(name) for name in names]
     for name in names:
         ordermq_stack.postgres.drop_database(name)

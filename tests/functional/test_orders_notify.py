@@ -207,6 +207,7 @@ def test_a_restored_database_learns_from_the_ledger_which_texts_were_sent(shop, 
     assert shop.reconcile().is_ok
 
 
+@pytest.mark.empty_database
 def test_notifications_of_before_are_those_of_their_only_refund(database):
     # Given a database of before: a customer was told of a refund, and is being told of a confirmation
     with closing(Session(database.settings, name="before")) as session:

@@ -16,7 +16,7 @@ from ordermq.testing.plugin import Database
 from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.place import Place
 from ordermq.testing.stack.private import guarded
-from tests.support.shop import Shop, an_order, open_shop
+from tests.support.shop import Shop, an_order, make_tables, open_shop
 
 EVERY_CHECK = {
     "orders_at_rest", "events_gap_free", "history_agrees", "totals_agree_with_lines", "stock_conserved",
@@ -48,7 +48,9 @@ def database_template(ordermq_stack, sandbox):
     """A completed, a declined, a short, a refunded and a perhaps notified order, all at rest."""
     name = f"rested_{secrets.token_hex(6)}"
     ordermq_stack.postgres.create_database(name)
-    with open_shop(Database(ordermq_stack.postgres, name), sandbox) as shop:
+    rested = Database(ordermq_stack.postgres, name)
+    make_tables(rested)
+    with open_shop(rested, sandbox) as shop:
         shop.load(p_1=20, p_2=1)
         shop.place(
             an_order("completed", ("p-1", 2)),

@@ -19,7 +19,7 @@ from ordermq.testing.stack.commands import program
 from ordermq.testing.stack.database import SUPERUSER, PrivatePostgres
 from ordermq.testing.stack.place import Place
 from tests.support.commands import run_program
-from tests.support.shop import an_order, open_shop
+from tests.support.shop import an_order, make_tables, open_shop
 
 STANDBY = "127.0.0.2"
 
@@ -173,12 +173,14 @@ LOCK = "SELECT FROM shop.stock WHERE product_id = %s FOR UPDATE NOWAIT"
 
 @pytest.fixture
 def in_icu(ordermq_stack):
-    """An empty database whose texts are compared by ICU."""
+    """A database with the shop's tables, whose texts are compared by ICU."""
     postgres, name = ordermq_stack.postgres, f"test_{secrets.token_hex(6)}"
     postgres.sql(
         f"CREATE DATABASE {name} TEMPLATE template0 LOCALE 'C.UTF-8' LOCALE_PROVIDER icu ICU_LOCALE 'de'"
     )
-    yield Database(postgres, name)
+    database = Database(postgres, name)
+    make_tables(database)
+    yield database
     postgres.drop_database(name)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ordermq.errors import OutcomeUnknown, UsageError
 from ordermq.message import Command
-from ordermq.store import Session, migrate
+from ordermq.store import Session
 from ordermq.task import DONE, Retry, handler
 from ordermq.testing import run_handler
 from tests.support import probe
@@ -20,7 +20,6 @@ EFFECTS = "SELECT order_id FROM effects ORDER BY order_id"
 @pytest.fixture
 def session(database_settings):
     session = Session(database_settings, name="test")
-    migrate.migrate(session, migrate.migrations_of(*migrate.FRAMEWORK))
     with session.transaction() as tx:
         tx.execute(probe.SCHEMA)
     yield session

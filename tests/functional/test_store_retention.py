@@ -10,7 +10,7 @@ from ordermq.clock import utc_now
 from ordermq.config.settings import RetentionSettings
 from ordermq.message import Command, Envelope, Payload
 from ordermq.observe import trace
-from ordermq.store import Session, dead_letters, inbox, leases, migrate, retention, starts
+from ordermq.store import Session, dead_letters, inbox, leases, retention, starts
 from ordermq.store.retention import START, Table
 from ordermq.store.starts import Started
 from tests.support.inbox import settled
@@ -26,7 +26,6 @@ class Note(Payload):
 @pytest.fixture
 def session(database_settings):
     session = Session(database_settings, name="test")
-    migrate.migrate(session, migrate.migrations_of(*migrate.FRAMEWORK))
     with session.transaction() as tx:
         inbox.settle(tx, "q", [("new", 0)], "done")  # the queue works
     yield session

@@ -30,7 +30,6 @@ from ordermq.store import (
     StoreTransaction,
     _errors,
     join_transaction,
-    migrate,
     outbox,
     outgoing,
     wake_relay,
@@ -46,13 +45,6 @@ def session(database_settings):
         tx.execute("CREATE TABLE notes (note text PRIMARY KEY)")
     yield session
     session.close()
-
-
-@pytest.fixture
-def messages(session):
-    """A session on a database with the framework's tables."""
-    migrate.migrate(session, migrate.migrations_of(*migrate.FRAMEWORK))
-    return session
 
 
 def notes(session):
@@ -82,8 +74,7 @@ def sent(session):
         return [row[0] for row in tx.fetch_all("SELECT routing_key FROM ordermq.outbox ORDER BY outbox_id")]
 
 
-def test_a_dry_run_runs_everything_and_leaves_nothing(messages):
-    session = messages
+def test_a_dry_run_runs_everything_and_leaves_nothing(session):
     called = []
     with session.transaction(dry_run=True) as tx:
         tx.after_commit(lambda: called.append("after commit"))
@@ -117,8 +108,7 @@ def test_a_dry_run_raises_what_a_commit_would_have_raised(session):
     assert notes(session) == []
 
 
-def test_a_command_to_a_queue_that_nothing_works_is_refused_where_it_is_written(messages, database_settings):
-    session = messages
+def test_a_command_to_a_queue_that_nothing_works_is_refused_where_it_is_written(session, database_settings):
     known = Session(database_settings, name="test", queues=frozenset({"payment", "inventory"}))
     with closing(known), pytest.raises(UnknownQueue) as refused, known.transaction() as tx:
         tx.send([to_queue("payment"), to_queue("paiment")])
@@ -134,7 +124,7 @@ def test_a_command_to_a_queue_that_nothing_works_is_refused_where_it_is_written(
     assert sent(session) == ["payment", "paiment"]
 
 
-def test_a_retry_to_a_queue_that_is_no_longer_known_is_kept(messages, database_settings):
+def test_a_retry_to_a_queue_that_is_no_longer_known_is_kept(session, database_settings):
     with closing(Session(database_settings, name="test", queues=frozenset())) as known:
         with known.transaction() as tx:
             tx.append([outgoing.new_row(to_queue("gone"), {})])
@@ -457,9 +447,9 @@ def test_a_notification_ends_the_wait_and_none_lets_it_pass(session, database_se
 
 
 def test_a_command_in_a_joined_transaction_leaves_with_its_owners_commit_and_wakes_the_relay(
-    messages, database
+    session, database
 ):
-    messages.listen(outbox.CHANNEL)
+    session.listen(outbox.CHANNEL)
     settings = database.settings
     connection = psycopg2.connect(
         host=settings.host, port=settings.port, dbname=settings.name, user=settings.username,
@@ -474,8 +464,8 @@ def test_a_command_in_a_joined_transaction_leaves_with_its_owners_commit_and_wak
             wake_relay(connection)
         connection.commit()
         wake_relay(connection)
-        assert messages.wait(5.0)
-        assert sent(messages) == ["payment"]
+        assert session.wait(5.0)
+        assert sent(session) == ["payment"]
     wake_relay(connection)  # closed: nothing is raised, the relay polls
 
 

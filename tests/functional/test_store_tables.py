@@ -56,7 +56,6 @@ FRAMEWORK = migrate.migrations_of(*migrate.FRAMEWORK)
 @pytest.fixture
 def session(database_settings):
     session = Session(database_settings, name="test")
-    migrate.migrate(session, FRAMEWORK)
     yield session
     session.close()
 
@@ -592,6 +591,7 @@ def test_what_was_done_is_recorded_with_the_change_or_not_at_all(session):
 # --- migrations ---------------------------------------------------------------
 
 
+@pytest.mark.empty_database
 def test_migrating_twice_and_from_two_processes_applies_each_once(database_settings):
     sessions = [Session(database_settings, name="test") for _ in range(4)]
     applied = []
@@ -617,6 +617,7 @@ def test_a_missing_and_a_newer_migration_are_told_apart(session):
         migrate.check(session, FRAMEWORK)
 
 
+@pytest.mark.empty_database
 def test_an_index_whose_building_was_broken_off_is_built_anew(database):
     session = Session(database.settings, name="test")
     migrate.migrate(session, FRAMEWORK[:3])

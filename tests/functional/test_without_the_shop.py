@@ -11,6 +11,8 @@ from tests.support.commands import Shop as Commands
 
 ROOT = Path(__file__).resolve().parents[2]
 GIFTS = "tests.support.projects.gifts"
+pytestmark = pytest.mark.empty_database
+
 FRAMEWORK_CHECKS = ["outbox_empty", "nothing_in_hand", "dead_letters_kept"]
 
 
@@ -20,6 +22,10 @@ class Project(Commands):
     def __init__(self, stack, vhost, database, folder, modules, **env):
         self.session = Session(database.settings, name="test")
         super().__init__(stack, vhost, database, folder, ORDERMQ_MODULES=modules, PYTHONPATH=str(ROOT), **env)
+
+    def prepare(self):
+        self.ok("ordermq", "db", "migrate")
+        super().prepare()
 
     def value(self, sql):
         with self.session.transaction() as tx:

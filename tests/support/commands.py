@@ -34,7 +34,7 @@ def page(address, path):
 
 
 class Shop:
-    """A migrated database, a declared topology, and the processes a test starts on them."""
+    """A database with the shop's tables, a declared topology, and the processes a test starts on them."""
 
     def __init__(self, stack, vhost, database, folder, **extra):
         settings = database.settings
@@ -50,7 +50,6 @@ class Shop:
         self.prepare()
 
     def prepare(self):
-        self.ok("ordermq", "db", "migrate")
         self.ok("ordermq", "topology", "apply")
 
     def run(self, *argv, stdin=b"", **env):

@@ -7,13 +7,11 @@ import threading
 from contextlib import contextmanager
 
 from ordermq.amqp import apply
-from ordermq.cli.program import migrations_for
 from ordermq.errors import OrderMQError
 from ordermq.shop import load_stock
-from ordermq.shop import module as shop
 from ordermq.shop.intake.demand import demand_of, stock_for
 from ordermq.shop.place import place_orders
-from ordermq.store import Session, migrate, outbox
+from ordermq.store import Session, outbox
 from ordermq.testing import wait_until
 from ordermq.topology import build
 from tests.support.commands import Shop, page
@@ -67,8 +65,7 @@ class Pipeline(Shop):
         super().__init__(stack, vhost, database, folder, **SETTINGS, **sandbox.environment())
 
     def prepare(self):
-        """Do what ``ordermq db migrate`` and ``topology apply`` do, without two processes for each test."""
-        migrate.migrate(self.session, migrations_for([shop]))
+        """Do what ``ordermq topology apply`` does."""
         manager = manager_of(self._vhost.settings)
         try:
             apply(manager, build("orders", QUEUES))

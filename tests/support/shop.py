@@ -284,11 +284,16 @@ class CountingSession:
         yield
 
 
+def make_tables(database):
+    """Give an empty database the tables of the framework and of the shop."""
+    with closing(Session(database.settings, name="tables")) as session:
+        migrate.migrate(session, migrations_for([module]))
+
+
 @contextmanager
 def open_shop(database, sandbox=None, **gateways):
-    """A shop on a fresh database."""
+    """A shop on a database with its tables."""
     shop = Shop(database, sandbox, **gateways)
-    migrate.migrate(shop.session, migrations_for([module]))
     try:
         yield shop
     finally:
