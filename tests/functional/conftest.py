@@ -1,9 +1,13 @@
 """What tests of the running parts share."""
 
+import shutil
+
 import pika
 import pytest
 
+from ordermq.shop.sandbox.private import PrivateSandbox
 from tests.support import probe
+from tests.support.commands import ForkedProcess
 from tests.support.pipeline import Pipeline
 from tests.support.runtime import Rig, declare
 from tests.support.wheel import build_wheel
@@ -44,6 +48,19 @@ def opened_by(request, monkeypatch):
 def database_template(request, database_template):
     """The framework's and the shop's tables, made once a run; nothing for a test that is marked so."""
     return "template1" if request.node.get_closest_marker("empty_database") else database_template
+
+
+@pytest.fixture
+def sandbox(_sandbox_place):
+    """The shop's third parties in a process of the test's own, with empty ledgers."""
+    sandbox = PrivateSandbox(_sandbox_place)
+    sandbox.process = ForkedProcess(_sandbox_place, sandbox.part)
+    try:
+        sandbox.start()
+        yield sandbox
+    finally:
+        sandbox.kill()
+        shutil.rmtree(sandbox.data)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import os
+import subprocess
 from contextlib import closing
 
 from ordermq.config.environment import inherited
@@ -10,12 +12,30 @@ from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.commands import program, run_command
 from ordermq.testing.stack.place import Place
 from ordermq.testing.stack.process import ServerProcess
+from tests.support import forking
+from tests.support.forking import can_fork
 
 
 def run_program(*argv, env=None, stdin=b"", cwd=None, timeout_s=60.0):
     """Run to the end; return the process with text in stdout and stderr."""
     env = {**inherited(), "ORDERMQ_CONFIG": "", **(env or {})}
-    return run_command(*argv, env=env, stdin=stdin, cwd=cwd, timeout_s=timeout_s, check=False)
+    if not can_fork(argv, env):
+        return run_command(*argv, env=env, stdin=stdin, cwd=cwd, timeout_s=timeout_s, check=False)
+    command = [program(argv[0]), *argv[1:]]
+    code, output, errors = forking.run(command, env=env, stdin=stdin, cwd=cwd, timeout_s=timeout_s)
+    output, errors = output.decode(errors="replace"), errors.decode(errors="replace")
+    return subprocess.CompletedProcess(command, code, output, errors)
+
+
+class ForkedProcess(ServerProcess):
+    """A process that runs on, forked where ``can_fork`` says so."""
+
+    def _open(self, argv, env, cwd, log, account):
+        if account is not None or not can_fork(argv, env):
+            return super()._open(argv, env, cwd, log, account)
+        with open(os.devnull, "rb") as nothing:
+            streams = [nothing.fileno(), log.fileno(), log.fileno()]
+            return forking.fork(argv, env=env, cwd=cwd, streams=streams, new_session=True)
 
 
 def ask(address, path):
@@ -69,7 +89,7 @@ class Shop:
 
     def start(self, *argv, **env):
         """Start a command of ordermq; it is killed at the end of the test if it still runs."""
-        process = ServerProcess(self._place, f"{argv[0]}-{len(self._started) + 1}")
+        process = ForkedProcess(self._place, f"{argv[0]}-{len(self._started) + 1}")
         env = {**inherited(), "ORDERMQ_CONFIG": "", **self.env, **env}
         process.start([program(argv[0]), *argv[1:]], env=env, cwd=self.folder, as_self=True)
         self._started.append((argv, process))

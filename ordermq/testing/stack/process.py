@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ordermq.testing.stack.account import Account
 from ordermq.testing.stack.errors import StackError
@@ -69,16 +70,7 @@ class ServerProcess:
             raise StackError(f"{self.name} is running already (pid {self.pid})")
         account: Account | None = None if as_self else self._account
         with self._lock, self.log.open("ab") as log:
-            self._child = subprocess.Popen(
-                argv,
-                env=dict(env),
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                **(account.popen_arguments() if account else {}),
-            )
+            self._child = self._open(argv, dict(env), cwd, log, account)
             found = _read_stat(self._child.pid)
             started = found.started if found else 0
             self._pid_file.write_text(json.dumps({"pid": self._child.pid, "started": started}))
@@ -158,6 +150,20 @@ class ServerProcess:
                 return log.read().decode(errors="replace").strip()
         except FileNotFoundError:
             return ""
+
+    def _open(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, log: IO[bytes], account: Account | None
+    ) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            argv,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **(account.popen_arguments() if account else {}),
+        )
 
     def _identity(self) -> Identity | None:
         with self._lock:
