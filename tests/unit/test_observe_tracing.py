@@ -155,6 +155,20 @@ def test_where_no_trace_is_sampled_a_new_message_says_so_and_nothing_is_sent(rec
     assert "place order" in {each["name"] for each in receiver.spans}  # its root was made before
 
 
+STUCK = """
+import threading
+from ordermq.observe import tracing
+with tracing.sending_spans("ordermq-relay", exchange="orders", continues=False, flush_s=0.1):
+    tracing.tracer()._provider.shutdown = threading.Event().wait
+print("ended")
+"""
+
+
+def test_a_process_ends_though_its_spans_cannot_be_sent():
+    """OTL4."""
+    assert run(STUCK, OTEL_SEMCONV_STABILITY_OPT_IN="messaging")[0] == "ended\n"
+
+
 def test_a_receiver_that_is_away_costs_spans_and_no_work():
     env = {"OTEL_SEMCONV_STABILITY_OPT_IN": "messaging", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     assert run(PROGRAM, **env, OTEL_EXPORTER_OTLP_TIMEOUT="1")[0]
