@@ -7,7 +7,7 @@ from ordermq.clock import utc_now
 from ordermq.errors import OrderConflict, OrderNotFound
 from ordermq.message import Envelope
 from ordermq.shop.commands import AlertOperator
-from ordermq.shop.resolve import resolve_order
+from ordermq.shop.resolve import resolve_order, resolve_orders
 from ordermq.store import actions, dead_letters
 from ordermq.task import DONE, Dead, Postpone, Retry
 from tests.support.shop import an_order, open_shop
@@ -211,6 +211,26 @@ def test_a_step_that_must_be_done_cannot_be_resolved_away(shop, queue, card, com
     resolve(shop)
     assert shop.order().pending == []
     assert shop.reconcile().is_ok
+
+
+def test_of_many_orders_those_with_a_step_that_must_be_done_are_refused_and_the_others_resolved(shop):
+    shop.place(*(an_order(f"o-{number}") for number in range(1, 5)))
+    shop.handle(*shop.take("inventory"))
+    shop.run("payment")
+    unshipped, unpointed = shop.take("shipping"), shop.take("points")
+    give_up(shop, next(each for each in unshipped if each.envelope.correlation_id == "o-1"), "gave up")
+    give_up(shop, next(each for each in unpointed if each.envelope.correlation_id == "o-2"), "gave up")
+    shop.run("notify")
+    with shop.session.transaction() as tx:
+        answers = resolve_orders(["o-1", "o-2", "o-3", "o-9"], tx, by="anna@shop1", reason="done")
+    refused, resolved, unchanged, unknown = answers
+    assert ("ship was given up" in str(refused.refused), refused.discarded) == (True, [])
+    assert (resolved.attention_reason, len(resolved.discarded)) == ("points_failed: gave up", 1)
+    assert (unchanged.attention_reason, unchanged.refused) == (None, None)
+    assert isinstance(unknown.refused, OrderNotFound)
+    assert shop.order("o-1").attention_reason == "shipment_failed: gave up"
+    assert shop.order("o-2").attention_reason is None
+    assert [each.correlation_id for each in letters(shop)] == ["o-1"]
 
 
 def test_an_unknown_order_cannot_be_resolved(shop):

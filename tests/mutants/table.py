@@ -46,6 +46,8 @@ NATIVE = "tests/unit/test_intake_native.py"
 SHOPIFY = "tests/unit/test_intake_shopify.py"
 COMMANDS = "tests/functional/test_commands.py"
 REPLAY = "tests/functional/test_orders_replay.py"
+QUERIES = "tests/functional/test_orders_queries.py"
+CAUSES = "tests/functional/test_death_causes.py"
 INVENTORY = "tests/functional/test_orders_inventory.py"
 RETRIED = f"{CONSUMER}::test_mixed_outcomes_of_one_batch_are_settled_each_by_its_own"
 GIVEN_UP = (
@@ -679,5 +681,63 @@ MUTATIONS = (
         "            why = refused[order_id]\n",
         ("tests/functional/test_orders_rewind.py::"
          "test_stock_that_was_released_is_reserved_again_for_all_or_the_order_stays",),
+    ),
+    Mutation(
+        "an order that is resolved although a step of it is left", "ordermq/shop/resolve.py",
+        " if each.attention_reason is not None and each.refused is None]",
+        " if each.attention_reason is not None]",
+        ("tests/functional/test_orders_attention.py::"
+         "test_of_many_orders_those_with_a_step_that_must_be_done_are_refused_and_the_others_resolved",),
+    ),
+    Mutation(
+        "a dead letter that stays open when its order goes on", "ordermq/shop/rewind.py",
+        "        discarded = [number for each in going for number in letters[each]]\n",
+        "        discarded = [number for each in wanted[:0] for number in letters[each]]\n",
+        ("tests/functional/test_orders_rewind.py::"
+         "test_an_order_goes_on_from_its_payment_and_what_undid_it_is_withdrawn",),
+    ),
+    Mutation(
+        "a message of a held order that is handled", "ordermq/consumer/holding.py",
+        "    return [each for each, _ in again]\n",
+        "    return []\n",
+        ("tests/functional/test_hold.py::"
+         "test_a_message_of_what_is_held_waits_uncounted_and_the_others_do_not",),
+    ),
+    # --- what an operator looks at ---
+    Mutation(
+        "an order that waits for its customer is stuck", "ordermq/shop/queries.py",
+        "(SELECT p.state = 'requires_action'\n",
+        "(SELECT p.state = 'next'\n",
+        (f"{QUERIES}::test_orders_that_wait_by_design_are_not_stuck_until_their_time_is_over",),
+    ),
+    Mutation(
+        "an order that is found by one of its attributes", "ordermq/shop/queries.py",
+        "enumerate(tables[1:], 1)",
+        "enumerate(tables[2:], 1)",
+        (f"{QUERIES}::test_orders_are_found_by_all_of_their_attributes_placed_one_by_one_or_many",),
+    ),
+    Mutation(
+        "a text that is not found in quotes", "ordermq/store/dead_letters.py",
+        "     WHERE position('?' IN pattern) > 0\n",
+        "     WHERE false\n",
+        (f"{CAUSES}::test_a_text_is_found_in_reasons_also_in_the_parts_by_which_they_differ",),
+    ),
+    Mutation(
+        "consumers that wait for each other's count", "ordermq/store/migrations/0015_death_causes.sql",
+        " FOR UPDATE SKIP LOCKED;",
+        " FOR UPDATE;",
+        (f"{CAUSES}::test_consumers_that_write_letters_of_one_cause_at_once_do_not_wait_for_each_other",),
+    ),
+    Mutation(
+        "a trace that takes a message for lost", "ordermq/cli/waiting.py",
+        "    if not queue.ready and not queue.unacked:\n",
+        "    if not queue.ready:\n",
+        ("tests/unit/test_trace_words.py::test_a_message_waits_for_what_comes_next_where_it_is",),
+    ),
+    Mutation(
+        "a trace that does not see that no relay runs", "ordermq/cli/waiting.py",
+        'each.state == "active" and not each.is_lost for each',
+        'each.state == "active" for each',
+        ("tests/unit/test_trace_words.py::test_a_message_waits_for_what_comes_next_where_it_is",),
     ),
 )  # fmt: skip
