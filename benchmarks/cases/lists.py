@@ -1,8 +1,9 @@
 """What an operator waits for: each list and each look, at five million orders; ``n`` is their number.
 
 There is a dead letter for 25 orders, and as many rows of ``actions``. Of a thousand orders one is under
-way, and one in ten of those needs a person; of a hundred 3 are cancelled. Each time is the median of five, of
-the same calls that the commands make, on a connection that is open.
+way, and one in ten of those needs a person; of a hundred 3 are cancelled. Half of the orders have attributes;
+one in a hundred has each of ``hundredth`` and, of the older half only, ``gone``. Each time is the median of
+five, of the same calls that the commands make, on a connection that is open.
 """
 
 import time
@@ -36,7 +37,9 @@ _ORDERS = """
            CASE WHEN status IN ('completed', 'cancelled', 'refunded') THEN at + interval '3 seconds' END,
            CASE WHEN n % 2 = 0 THEN '{}'::jsonb
                 ELSE jsonb_build_object(
-                    'merchant', CASE n % 10 WHEN 1 THEN 'common' ELSE 'm' || n % 40009 END,
+                    'merchant', CASE WHEN n % 10 = 1 THEN 'common' WHEN n % 100 = 3 THEN 'hundredth'
+                                     WHEN n % 100 = 5 AND n < :total / 2 THEN 'gone'
+                                     ELSE 'm' || n % 40009 END,
                     'channel', CASE n % 4 WHEN 1 THEN 'app' ELSE 'web' END) END
       FROM (SELECT n, now() - (:total - n) * interval '1 second' AS at,
                    CASE n % 1000 WHEN 1 THEN 'reserved' WHEN 2 THEN 'cancelled' WHEN 3 THEN 'cancelled'
@@ -64,7 +67,7 @@ _ACTIONS = """
 
 _INDEXES = """
     SELECT indexname, indexdef FROM pg_indexes
-     WHERE schemaname = 'shop' AND tablename = 'orders' AND indexname <> 'orders_pkey'
+     WHERE schemaname = 'shop' AND tablename IN ('orders', 'order_attributes') AND indexname <> 'orders_pkey'
 """
 
 Look = Callable[[StoreTransaction], object]
@@ -88,6 +91,8 @@ LOOKS: Mapping[str, Look] = {
     **{f"orders_{each}": _orders(status=each) for each in Status},
     "orders_attention": _orders(needs_person=True),
     "orders_where_common": _orders(attributes=(("merchant", "common"),)),
+    "orders_where_hundredth": _orders(attributes=(("merchant", "hundredth"),)),
+    "orders_where_gone": _orders(attributes=(("merchant", "gone"),)),
     "orders_where_rare": _orders(attributes=(("merchant", "m77"),)),
     "orders_where_none": _orders(attributes=(("merchant", "nobody"),)),
     "orders_where_both": _orders(attributes=(("merchant", "common"), ("channel", "web"))),
@@ -123,7 +128,7 @@ def _sample(ground: Ground, n: int) -> Mapping[str, float]:
 
 
 def _fill(ground: Ground, n: int) -> None:
-    """Write the rows without the indexes of orders, which then are made at once."""
+    """Write the rows without the indexes of orders and attributes, which then are made at once."""
     indexes = [line.split("|") for line in _sql(ground, _INDEXES).splitlines()]
     for name, _ in indexes:
         _sql(ground, f"DROP INDEX shop.{name}")
