@@ -739,5 +739,25 @@ MUTATIONS = (
         'each.state == "active" and not each.is_lost for each',
         'each.state == "active" for each',
         ("tests/unit/test_trace_words.py::test_a_message_waits_for_what_comes_next_where_it_is",),
+    # --- what is seen ---
+    Mutation(
+        "an address in a log line", "ordermq/observe/text.py",
+        'text = _EMAIL.sub("<e-mail>", text)',
+        "text = text.strip()",
+        ("tests/unit/test_observe_logs.py::"
+         "test_no_address_phone_or_card_number_of_an_error_reaches_the_log",),
+    ),
+    Mutation(
+        "sampled lines that forget what had none", "ordermq/observe/sampling.py",
+        "self._unsaid = count - lines if lines else unsaid + count",
+        "self._unsaid = count - lines",
+        ("tests/unit/test_observe_sampling.py",),
+    ),
+    Mutation(
+        "a span of a batch that hides a sampled trace", "ordermq/observe/otel.py",
+        "TraceFlags(any(known) if known",
+        "TraceFlags(all(known) if known",
+        ("tests/unit/test_observe_tracing.py::"
+         "test_spans_have_the_ids_of_their_messages_and_hold_nothing_personal",),
     ),
 )  # fmt: skip
