@@ -739,6 +739,7 @@ MUTATIONS = (
         'each.state == "active" and not each.is_lost for each',
         'each.state == "active" for each',
         ("tests/unit/test_trace_words.py::test_a_message_waits_for_what_comes_next_where_it_is",),
+    ),
     # --- what is seen ---
     Mutation(
         "an address in a log line", "ordermq/observe/text.py",
