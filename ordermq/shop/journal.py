@@ -1,7 +1,7 @@
 """Orders locked in one transaction, and the events recorded for them there.
 
 A handler reads the states of its orders, records events, and writes once at the end.
-That takes three statements for a whole batch: events, states, commands.
+That takes two statements for a whole batch: one for events and states, one for commands.
 
 Invariants
     JRN1  An order's events are added only while its row is locked. So their versions have
@@ -23,7 +23,7 @@ from ordermq.shop.alerts import Alert
 from ordermq.shop.commands import command_of
 from ordermq.shop.events import Event, EventType, Step, StoredEvent
 from ordermq.shop.saga import Readiness, State, Status, advance, readiness, terms_of
-from ordermq.store.arrays import arrays_of, insert_into
+from ordermq.store.arrays import array_of, arrays_of
 from ordermq.task import Transaction
 
 MAX_ATTENTION_CHARS = 500
@@ -36,26 +36,8 @@ _LOCK = """
 
 _ATTENTION = "SELECT attention_reason FROM shop.orders WHERE order_id = %s"
 
-_ADD_EVENTS = insert_into(
-    "shop.order_events", order_id="text", version="int", type="text", step="text",
-    occurred_at="timestamptz", body="bytea",
-)  # fmt: skip
-
-_SAVE = """
-    UPDATE shop.orders AS o
-       SET status = v.status, pending = string_to_array(v.pending, ' '), version = v.version,
-           refunded_minor = v.refunded_minor, updated_at = clock_timestamp(),
-           attention_reason = coalesce(
-               CASE WHEN NOT v.is_resolved THEN o.attention_reason END, v.attention_reason),
-           terminal_at = CASE
-               WHEN o.status = v.status THEN o.terminal_at
-               WHEN v.status IN ('completed', 'cancelled', 'refunded') THEN clock_timestamp()
-           END
-      FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::text[],
-                  %s::bool[])
-           AS v (order_id, status, pending, version, refunded_minor, attention_reason, is_resolved)
-     WHERE o.order_id = v.order_id
-"""
+# Migration 0017 has the function. It takes the columns of orders and of events.
+_WRITE = f"SELECT shop.write_journal({', '.join(['%s'] * 13)})"
 
 _SAVE_DUE = """
     UPDATE shop.orders AS o SET due_until = clock_timestamp() + v.left_s * interval '1 second'
@@ -102,7 +84,7 @@ class Journal:
         self._due_s: dict[str, float] = {}
         self.orders: dict[str, LockedOrder] = {
             row[0]: LockedOrder(row[0], state_of(*row[1:5]), *row[5:])
-            for row in tx.fetch_all(_LOCK, (sorted(set(order_ids)),))
+            for row in tx.fetch_all(_LOCK, (array_of(sorted(set(order_ids))),))
         }
 
     def attention(self, order_id: str) -> str | None:
@@ -162,9 +144,8 @@ class Journal:
             )
             for order in (self.orders[order_id] for order_id in changed)
         ]  # fmt: skip
-        self._tx.add(_ADD_EVENTS, self._events)
         if rows:
-            self._tx.write(_SAVE, arrays_of(rows))
+            self._tx.write(_WRITE, (*arrays_of(rows), *arrays_of(self._events)))
         if self._due_s:
             self._tx.write_values(_SAVE_DUE, sorted(self._due_s.items()))
         self._tx.send([*self._commands, *(each.command() for each in self._alerts)])

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from ordermq.shop.commands import Template
 from ordermq.shop.occasions import NUMBERED
+from ordermq.store.arrays import array_of, arrays_of
 from ordermq.task import Transaction
 
 
@@ -69,23 +70,9 @@ class NotificationKey(NamedTuple):
         return cls(order_id, Template(template), int(number[:9] or is_numbered))
 
 
-_CONTACTS = "FROM shop.contacts WHERE order_id = ANY(%s)"
-_ADDRESSES = {
-    NotificationChannel.TEXT: f"SELECT order_id, phone {_CONTACTS} AND phone IS NOT NULL",
-    NotificationChannel.EMAIL: f"SELECT order_id, email {_CONTACTS} AND email IS NOT NULL",
-}
-
-_STATES = """
-    SELECT order_id, template, number, state FROM shop.notifications
-     WHERE order_id = ANY(%s) AND channel = %s
-"""
-
-_SAVE = """
-    INSERT INTO shop.notifications (channel, order_id, template, number, state, provider_id, reason) VALUES %s
-    ON CONFLICT (order_id, template, channel, number) DO UPDATE
-       SET state = excluded.state, provider_id = excluded.provider_id, reason = excluded.reason,
-           updated_at = now()
-"""
+# Migration 0017 has the functions.
+_READ = "SELECT * FROM shop.notifications_of(%s, %s, %s)"
+_SAVE = "SELECT shop.save_notifications(%s, %s, %s, %s, %s, %s, %s)"
 
 _GIVE_UP = """
     INSERT INTO shop.notifications AS n (channel, template, number, state, reason, order_id)
@@ -115,24 +102,34 @@ def adopt(references: Iterable[str], channel: NotificationChannel, tx: Transacti
     return [NotificationKey(order_id, Template(template), number) for order_id, template, number in rows]
 
 
-def addresses(order_ids: Iterable[str], channel: NotificationChannel, tx: Transaction) -> dict[str, str]:
-    """Return phone numbers or e-mail addresses by order_id, without orders that have none. Never log them."""
-    return dict(tx.fetch_all(_ADDRESSES[channel], (list(order_ids),)))
-
-
 class Notifications:
     """The notifications of some orders by one channel: read when this object is made, changed by ``write()``.
 
-    For one transaction, in which the orders are locked (NTF3).
+    For one transaction, in which the orders are locked (NTF3). ``addresses`` are phone numbers or
+    e-mail addresses by order_id, without orders that have none, if they are asked for. Never log them.
     """
 
-    def __init__(self, order_ids: Iterable[str], channel: NotificationChannel, tx: Transaction) -> None:
+    def __init__(
+        self,
+        order_ids: Iterable[str],
+        channel: NotificationChannel,
+        tx: Transaction,
+        *,
+        with_addresses: bool = False,
+    ) -> None:
         self._tx = tx
         self._channel = channel
         self._changed: dict[NotificationKey, tuple[str | None, str | None]] = {}
-        self._states: dict[NotificationKey, NotificationState] = {
+        rows = tx.fetch_all(_READ, (array_of(sorted(set(order_ids))), channel, with_addresses))
+        self.addresses: dict[str, str] = {
+            order_id: address
+            for order_id, template, _, address in rows
+            if template is None and address is not None
+        }
+        self._states = {
             NotificationKey(order_id, template, number): NotificationState(state)
-            for order_id, template, number, state in tx.fetch_all(_STATES, (sorted(set(order_ids)), channel))
+            for order_id, template, number, state in rows
+            if template is not None
         }
 
     def state(self, key: NotificationKey) -> NotificationState | None:
@@ -165,7 +162,8 @@ class Notifications:
         rows = [
             (self._channel, *key, self._states[key], *self._changed[key]) for key in sorted(self._changed)
         ]
-        self._tx.write_values(_SAVE, rows)
+        if rows:
+            self._tx.write(_SAVE, arrays_of(rows))
         self._changed.clear()
 
     def _like(self, key: NotificationKey) -> list[NotificationKey]:

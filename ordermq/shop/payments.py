@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ordermq.shop.gateways import Capture
+from ordermq.store.arrays import array_of, arrays_of
 from ordermq.task import Transaction
 
 FOREVER_S = 1e9  # of an interval in PostgreSQL: 30 years
@@ -77,25 +78,10 @@ class Due(NamedTuple):
     is_new: bool
 
 
-_DUE = """
-    SELECT o.order_id, o.status, o.pending, o.total_minor, o.currency, c.card_token, p.idempotency_key,
-           p.first_called_at > clock_timestamp() - %s * interval '1 second',
-           coalesce(p.action_at < clock_timestamp() - %s * interval '1 second', false),
-           coalesce(p.state = 'next', true)
-      FROM shop.orders AS o
-      JOIN shop.contacts AS c USING (order_id)
-      LEFT JOIN shop.payments AS p USING (order_id)
-     WHERE o.order_id = ANY(%s)
-"""
-
-_INTEND = """
-    INSERT INTO shop.payments AS p (order_id, idempotency_key, amount_minor, currency, state) VALUES %s
-    ON CONFLICT (order_id) DO UPDATE
-       SET called_at = now(), updated_at = now(),
-           state = CASE p.state WHEN 'next' THEN excluded.state ELSE p.state END,
-           first_called_at = CASE p.state WHEN 'next' THEN now() ELSE p.first_called_at END
-"""
-_INTEND_TEMPLATE = f"(%s, %s, %s, %s, '{PaymentState.INTENT}')"
+# Migration 0017 has the functions.
+_DUE = "SELECT * FROM shop.due_captures(%s, %s, %s)"
+_INTEND = "SELECT shop.intend(%s, %s, %s, %s, %s)"
+_SAVE = "SELECT shop.save_payments(%s, %s, %s, %s, %s)"
 
 # COLLATE "C" sorts as intend() does, whatever the collation of the database is.
 _LOCK = """
@@ -103,16 +89,6 @@ _LOCK = """
            called_at > clock_timestamp() - %s * interval '1 second', action_at IS NOT NULL, capture_no
       FROM shop.payments WHERE order_id = ANY(%s) ORDER BY order_id COLLATE "C" FOR UPDATE
 """
-
-_SAVE = """
-    UPDATE shop.payments AS p
-       SET state = v.state, reason = v.reason, capture_id = v.capture_id, refund_id = v.refund_id,
-           action_at = coalesce(p.action_at, CASE v.state WHEN 'requires_action' THEN clock_timestamp() END),
-           updated_at = now()
-      FROM (VALUES %s) AS v (order_id, state, reason, capture_id, refund_id)
-     WHERE p.order_id = v.order_id
-"""
-
 
 _TAKEN_LATE = """
     UPDATE shop.earlier_payments SET state = 'captured', capture_id = %s
@@ -140,13 +116,18 @@ def due(
     ``key_life_s``: for how many seconds after its first use the service knows a key. ``action_s``: for how
     many it may wait for the customer.
     """
-    return {row[0]: Due(*row) for row in tx.fetch_all(_DUE, (key_life_s, action_s, list(order_ids)))}
+    return {
+        row[0]: Due(*row) for row in tx.fetch_all(_DUE, (array_of(list(order_ids)), key_life_s, action_s))
+    }
 
 
 def intend(captures: Iterable[Capture], tx: Transaction) -> None:
     """Write the intent to capture, for the first time or again (PAY1). A stored key stays as it is."""
-    rows = [(each.order_id, each.key, each.amount_minor, each.currency) for each in captures]
-    tx.write_values(_INTEND, sorted(rows), template=_INTEND_TEMPLATE)
+    rows = [
+        (each.order_id, each.key, each.amount_minor, each.currency, PaymentState.INTENT) for each in captures
+    ]
+    if rows:
+        tx.write(_INTEND, arrays_of(sorted(rows)))
 
 
 class Payments:
@@ -161,7 +142,7 @@ class Payments:
         self._changed: set[str] = set()
         self.rows: dict[str, Payment] = {
             row[0]: Payment(*row)._replace(state=PaymentState(row[4]))
-            for row in tx.fetch_all(_LOCK, (settles_s, sorted(set(order_ids))))
+            for row in tx.fetch_all(_LOCK, (settles_s, array_of(sorted(set(order_ids)))))
         }
 
     def set(
@@ -195,5 +176,6 @@ class Payments:
         """Write the changes."""
         changed = [self.rows[order_id] for order_id in sorted(self._changed)]
         rows = [(each.order_id, each.state, each.reason, each.capture_id, each.refund_id) for each in changed]
-        self._tx.write_values(_SAVE, rows)
+        if rows:
+            self._tx.write(_SAVE, arrays_of(rows))
         self._changed.clear()

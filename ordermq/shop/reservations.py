@@ -4,12 +4,11 @@ Each function works on many orders with a few statements. The caller has locked 
 of the orders; the rows of the stock are locked after them (STK1).
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from ordermq.shop.stock import lock_stock
-from ordermq.store.arrays import insert_into
+from ordermq.store.arrays import array_of, arrays_of
 from ordermq.task import Transaction
 
 Quantities = dict[str, int]
@@ -23,37 +22,12 @@ class ReservationEnd(StrEnum):
     SHIPPED = "shipped"
 
 
-_WANTED = """
-    SELECT order_id, product_id, sum(quantity)::bigint FROM shop.order_items
-     WHERE order_id = ANY(%s) GROUP BY order_id, product_id
-"""
-
-_ADD = insert_into("shop.reservations", order_id="text", product_id="text", quantity="bigint")
-
-_TAKE = """
-    UPDATE shop.stock AS s SET on_hand = s.on_hand - v.units, reserved = s.reserved + v.units
-      FROM (VALUES %s) AS v (product_id, units) WHERE s.product_id = v.product_id
-"""
-
-_HELD = """
-    SELECT product_id, sum(quantity)::bigint FROM shop.reservations
-     WHERE order_id = ANY(%s) AND state = 'reserved' GROUP BY product_id
-"""
-
-_END = "UPDATE shop.reservations SET state = %s WHERE order_id = ANY(%s) AND state = 'reserved'"
+# Migration 0017 has the functions.
+_WANTED = "SELECT * FROM shop.wanted_stock(%s)"
+_RESERVE = "SELECT shop.reserve(%s, %s, %s)"
+_END = "SELECT shop.end_reservations(%s, %s)"
 
 _FORGET_RELEASED = "DELETE FROM shop.reservations WHERE order_id = ANY(%s) AND state = 'released'"
-
-_MOVE = {
-    ReservationEnd.RELEASED: """
-        UPDATE shop.stock AS s SET reserved = s.reserved - v.units, on_hand = s.on_hand + v.units
-          FROM (VALUES %s) AS v (product_id, units) WHERE s.product_id = v.product_id
-    """,
-    ReservationEnd.SHIPPED: """
-        UPDATE shop.stock AS s SET reserved = s.reserved - v.units, shipped = s.shipped + v.units
-          FROM (VALUES %s) AS v (product_id, units) WHERE s.product_id = v.product_id
-    """,
-}
 
 _COME_BACK = """
     UPDATE shop.reservations AS r SET returned = r.returned + v.units
@@ -67,22 +41,25 @@ _RESTOCK = """
 """
 
 
-def wanted(order_ids: Sequence[str], tx: Transaction) -> dict[str, Quantities]:
-    """Return what each order asks for; lines of the same product are added up."""
-    quantities: dict[str, Quantities] = {order_id: {} for order_id in order_ids}
-    for order_id, product_id, units in tx.fetch_all(_WANTED, (list(order_ids),)):
-        quantities[order_id][product_id] = units
-    return quantities
+def wanted_stock(order_ids: Sequence[str], tx: Transaction) -> tuple[dict[str, Quantities], Quantities]:
+    """Return what each order asks for, and the units on hand of each product that was ever loaded.
+
+    Lines of the same product are added up. Locks the rows of the stock (STK1).
+    """
+    wanted: dict[str, Quantities] = {order_id: {} for order_id in order_ids}
+    on_hand: Quantities = {}
+    for order_id, product_id, units, left in tx.fetch_all(_WANTED, (array_of(order_ids),)):
+        wanted[order_id][product_id] = units
+        if left is not None:
+            on_hand[product_id] = left
+    return wanted, on_hand
 
 
 def reserve(granted: Mapping[str, Mapping[str, int]], tx: Transaction) -> None:
     """Reserve for each order what was granted to it. The caller has locked the rows of the stock."""
-    units: Counter[str] = Counter()
-    for quantities in granted.values():
-        units.update(quantities)
     rows = [(order_id, *item) for order_id, quantities in granted.items() for item in quantities.items()]
-    tx.add(_ADD, rows)
-    tx.write_values(_TAKE, list(units.items()))
+    if rows:
+        tx.write(_RESERVE, arrays_of(rows))
 
 
 def forget_released(order_ids: Sequence[str], tx: Transaction) -> None:
@@ -92,11 +69,8 @@ def forget_released(order_ids: Sequence[str], tx: Transaction) -> None:
 
 def end(order_ids: Sequence[str], how: ReservationEnd, tx: Transaction) -> None:
     """Release or ship what is still reserved for these orders. Locks the rows of the stock (STK1)."""
-    units: Quantities = dict(tx.fetch_all(_HELD, (list(order_ids),))) if order_ids else {}
-    if units:
-        lock_stock(units, tx)
-        tx.write(_END, (how, list(order_ids)))
-        tx.write_values(_MOVE[how], list(units.items()))
+    if order_ids:
+        tx.write(_END, (array_of(order_ids), how))
 
 
 def take_back(order_id: str, units: Mapping[str, int], tx: Transaction) -> None:

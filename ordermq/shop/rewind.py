@@ -35,7 +35,7 @@ from ordermq.shop.refunds import Refunds, RefundState
 from ordermq.shop.reopen import forget_cancellations, reopen_order
 from ordermq.shop.replay import stake_of
 from ordermq.shop.saga import State, Status, can_happen
-from ordermq.shop.stock import allocate, lock_stock
+from ordermq.shop.stock import allocate
 from ordermq.store import StoreTransaction, actions, dead_letters
 from ordermq.task.forecast import Effect
 
@@ -191,8 +191,7 @@ class _Rewind:
         """Reserve the stock of orders again (RWD2); return why not, of those that are short of it."""
         if not order_ids:
             return {}
-        wanted = reservations.wanted(order_ids, self._tx)
-        on_hand = lock_stock((each for units in wanted.values() for each in units), self._tx)
+        wanted, on_hand = reservations.wanted_stock(order_ids, self._tx)
         short: dict[str, str] = {}
         for order_id, units in wanted.items():
             if missing := allocate(units, on_hand):

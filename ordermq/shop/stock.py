@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, MutableMapping
 
 from ordermq.errors import BadInput
+from ordermq.store.arrays import array_of
 from ordermq.task import Transaction
 
 MAX_LOADED = 2**53 - 1
@@ -79,7 +80,7 @@ def correct_stock(product_id: str, by: int, tx: Transaction) -> tuple[int, int]:
 
 def lock_stock(product_ids: Iterable[str], tx: Transaction) -> dict[str, int]:
     """Lock the stock rows of these products (STK1); return the units on hand of those that exist."""
-    return dict(tx.fetch_all(_LOCK, (sorted(set(product_ids)),)))
+    return dict(tx.fetch_all(_LOCK, (array_of(sorted(set(product_ids))),)))
 
 
 def allocate(wanted: Mapping[str, int], on_hand: MutableMapping[str, int]) -> list[str]:

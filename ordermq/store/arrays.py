@@ -8,7 +8,8 @@ https://www.postgresql.org/docs/current/arrays.html, "Array Input and Output Syn
 
 from collections.abc import Sequence
 from datetime import date
-from typing import NamedTuple
+from types import NoneType
+from typing import Any, NamedTuple
 
 
 class Insert(NamedTuple):
@@ -32,7 +33,24 @@ def arrays_of(rows: Sequence[Sequence[object]]) -> list[str]:
 
 def array_of(values: Sequence[object]) -> str:
     """Return text, whole numbers, bytes, instants, dates, booleans and None as one array."""
-    return "{" + ",".join([_element(value) for value in values]) + "}"
+    return "{" + (_uniform(values) or ",".join([_element(value) for value in values])) + "}"
+
+
+def _uniform(values: Sequence[Any]) -> str:
+    """Return the elements of a column of plain texts, of numbers or of None; "" for any other.
+
+    Most columns are such, and to write them at once takes a fraction of the time.
+    """
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return ",".join(map(str, values))
+    if kinds == {NoneType}:
+        return ",".join(["NULL"] * len(values))
+    if not kinds or not all(issubclass(each, str) for each in kinds):
+        return ""
+    joined = '","'.join(values)
+    must_be_escaped = "\\" in joined or joined.count('"') > 2 * (len(values) - 1)
+    return "" if must_be_escaped else f'"{joined}"'
 
 
 def _element(value: object) -> str:

@@ -366,6 +366,18 @@ MUTATIONS = (
         (f"{INVENTORY}::test_batches_that_share_rows_lock_them_in_one_order",),
     ),
     Mutation(
+        "wanted stock locked in no order", "ordermq/shop/migrations/0017_steps.sql",
+        'order_id = ANY(order_ids)))\n      ORDER BY product_id COLLATE "C" FOR NO KEY UPDATE',
+        "order_id = ANY(order_ids)))\n      ORDER BY random() FOR NO KEY UPDATE",
+        (f"{INVENTORY}::test_batches_that_share_rows_lock_them_in_one_order",),
+    ),
+    Mutation(
+        "stock of ended reservations locked in no order", "ordermq/shop/migrations/0017_steps.sql",
+        'ANY(products) ORDER BY product_id COLLATE "C" FOR NO KEY UPDATE',
+        "ANY(products) ORDER BY random() FOR NO KEY UPDATE",
+        (f"{INVENTORY}::test_batches_that_share_rows_lock_them_in_one_order",),
+    ),
+    Mutation(
         "orders locked in no order", "ordermq/shop/journal.py",
         'ORDER BY order_id COLLATE "C" FOR NO KEY UPDATE',
         "ORDER BY random() FOR NO KEY UPDATE",

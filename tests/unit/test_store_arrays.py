@@ -42,6 +42,15 @@ def test_nothing_in_a_text_ends_its_element_or_the_array():
     )
 
 
+@pytest.mark.parametrize("text", ["", "plain", 'a","b', '"', "\\", "NULL", "{}", "a,b", " "])
+@pytest.mark.parametrize("others", [[], ["plain"], [None], [Status.PAID, ""], ["\\"]])
+def test_a_column_written_at_once_is_what_its_elements_are(text, others):
+    column = [text, *others]
+
+    assert array_of(column) == "{" + ",".join(array_of([each])[1:-1] for each in column) + "}"
+    assert array_of([text, None]) == "{" + array_of([text])[1:-1] + ",NULL}"
+
+
 def test_what_is_no_such_value_is_refused():
     with pytest.raises(TypeError, match="float"):
         array_of([1.5])

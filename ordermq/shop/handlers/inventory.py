@@ -16,7 +16,7 @@ from ordermq.shop.history import UNKNOWN_PRODUCT
 from ordermq.shop.reservations import ReservationEnd
 from ordermq.shop.saga import Status
 from ordermq.shop.settings import REJECT, SECTION, ShopSettings
-from ordermq.shop.stock import allocate, lock_stock
+from ordermq.shop.stock import allocate
 from ordermq.task import Outcome, Transaction, handler
 
 # What came before the order was reopened does not count.
@@ -38,8 +38,7 @@ def reserve_stock(
     """Reserve all items of each order or none. An order that was cancelled gets nothing."""
     batch = StepBatch(messages, Step.RESERVE, tx)
     placed = [each for each in batch.ready if batch.order(each).state.status is Status.PLACED]
-    wanted = reservations.wanted(placed, tx)
-    on_hand = lock_stock((product for quantities in wanted.values() for product in quantities), tx)
+    wanted, on_hand = reservations.wanted_stock(placed, tx)
     granted: dict[str, Mapping[str, int]] = {}
     unknown: dict[str, list[str]] = {}
     for order_id in batch.ready:

@@ -57,9 +57,8 @@ class NotificationHandler(ExternalHandler[P, Request, Delivered], Generic[P, Req
 
     def prepare(self, claims: Sequence[Claim[P]], tx: Transaction) -> list[Request | Outcome]:
         """Write which messages are about to be sent; return them."""
-        order_ids = {claim.message.order_id for claim in claims}
-        telling = _Telling(self.channel, [claim.message for claim in claims], tx)
-        known = notifications.addresses(order_ids, self.channel, tx)
+        telling = _Telling(self.channel, [claim.message for claim in claims], tx, with_addresses=True)
+        known = telling.notified.addresses
         claimed = {telling.key(claim.message): claim for claim in claims}
         answers = {
             key: self._begin(key, known.get(key.order_id), telling, claim.deadline_s)
@@ -129,13 +128,18 @@ class _Telling:
     """The orders of a batch, locked, with their notifications by one channel and what there is to tell."""
 
     def __init__(
-        self, channel: NotificationChannel, messages: Sequence[NotificationCommand], tx: Transaction
+        self,
+        channel: NotificationChannel,
+        messages: Sequence[NotificationCommand],
+        tx: Transaction,
+        *,
+        with_addresses: bool = False,
     ) -> None:
         order_ids = {message.order_id for message in messages}
         self._channel = channel
         self._journal = Journal(tx, order_ids)
         self._occasions = Occasions([(each.order_id, each.template) for each in messages], tx)
-        self.notified = Notifications(order_ids, channel, tx)
+        self.notified = Notifications(order_ids, channel, tx, with_addresses=with_addresses)
 
     def key(self, message: NotificationCommand) -> NotificationKey:
         """Return the key of a message's notification; number 0 where there is nothing to tell."""
