@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.case import Missing, Wrong
 from benchmarks.ground import Ground
-from benchmarks.processes import Processes
+from benchmarks.processes import MeasuredProcess, Processes
 from benchmarks.programs.postgres_shop import START_LOCK
 from ordermq.shop.stock import load_stock
 from ordermq.store import Session
@@ -19,6 +19,7 @@ WARM_SEED, SEED = 1, 2
 _PARTS = 2  # processes of PostgreSQL alone
 
 _HANDLERS = "benchmarks.programs.shop"
+_DRAMATIQ = (sys.executable, "-m", "dramatiq", "benchmarks.programs.dramatiq_shop")
 _QUEUES = ("inventory", "payment", "notify", "points", "shipping")
 
 ORDERMQ = "one process a queue, 1 thread, external handlers 8; relay; all else as shipped"
@@ -141,12 +142,9 @@ def dramatiq_shop(ground: Ground) -> Iterator[Shop]:
     with _shop(ground, "dramatiq") as shop:
         shop.processes.start(
             "dramatiq",
-            [
-                sys.executable, "-m", "dramatiq", "benchmarks.programs.dramatiq_shop",
-                "--processes", "2", "--threads", "8",
-            ],
+            [*_DRAMATIQ, "--processes", "2", "--threads", "8"],
             peer="dramatiq",
-        )  # fmt: skip
+        )
         _warm_up(shop)
         yield shop
 
@@ -229,6 +227,25 @@ class PostgresAlone(Shop):
         for each in parts:
             self.processes.wait_ended(each, 300.0)
         self.wait_finished(before + count)
+
+
+def another_consumer(shop: Shop, name: str) -> MeasuredProcess:
+    """Start one more consumer of the first step's queue, or of all queues where theirs do that."""
+    processes = shop.processes
+    match name:
+        case "ordermq":
+            return processes.start_command(
+                "another", "ordermq-consumer", "--queue", "inventory:another", ORDERMQ_MODULES=_HANDLERS
+            )
+        case "dramatiq":
+            return processes.start(
+                "another", [*_DRAMATIQ, "--processes", "1", "--threads", "8"], peer="dramatiq"
+            )
+        case "pgmq":
+            return processes.start_module("another", "benchmarks.programs.pgmq_shop", "inventory")
+        case "dbos":
+            return processes.start_module("another", "benchmarks.programs.dbos_shop", executor="another")
+    raise KeyError(name)
 
 
 #: By contender: how to open its shop, and how it is configured.

@@ -12,6 +12,7 @@ from benchmarks.cases import (
     pipeline,
     place_order,
     publish,
+    recovery,
     relay,
     scale,
     start,
@@ -30,5 +31,6 @@ CASES: list[Case] = [
     start.CASE,
     idle.CASE,
     held.CASE,
+    recovery.CASE,
     lists.CASE,
 ]
