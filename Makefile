@@ -40,7 +40,7 @@ $(VENV)/.ready: setup.cfg pyproject.toml | bootstrap
 	@echo "setting up $(VENV) (packages of setup.cfg)"
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ordermq needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	@"$(PYTHON)" -m venv $(VENV)
-	@$(PIP) install --editable '.[dev,bench]'
+	@$(PIP) install --no-compile --editable '.[dev,bench]'
 	@touch $@
 
 broker:
@@ -53,7 +53,7 @@ demo: setup ## Send real orders through the whole pipeline: make demo [ORDERS=20
 
 test: setup broker ## Run all tests, in JOBS processes with a private RabbitMQ and PostgreSQL each; BROKER=4.3: on RabbitMQ 4.3, or 4.0
 	@bin/bootstrap bench >/dev/null || echo "test: the benchmarks' client in C is skipped: it needs gcc and librabbitmq-dev"
-	@$(PYTEST) --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	@$(PYTEST) --numprocesses $(JOBS) --dist worksteal $(ARGS)
 ifneq ($(BROKER),)
 ifeq ($(ARGS),)
 	@$(BIN)/python -m tests.chaos --smoke --seed "$(SEED)"
