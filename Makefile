@@ -9,6 +9,7 @@ BIN    := $(VENV)/bin
 PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
 PYTEST ?= $(BIN)/python -m pytest
 ORDERS ?= 2000
+SERVE  ?=
 SEED   ?= 1
 JOBS   ?= 3
 INPUT  ?=
@@ -48,8 +49,8 @@ ifneq ($(BROKER),)
 	@bin/rabbitmq $(BROKER)
 endif
 
-demo: setup ## Send real orders through the whole pipeline: make demo [ORDERS=2000 SEED=1 | INPUT=FILE FORMAT=olist]
-	@$(BIN)/python -m ordermq.shop.demo --orders "$(ORDERS)" --seed "$(SEED)" --input "$(INPUT)" --format "$(FORMAT)"
+demo: setup ## Send real orders through the whole pipeline: make demo [ORDERS=2000 SEED=1 | INPUT=FILE FORMAT=olist | SERVE=1]
+	@$(BIN)/python -m ordermq.shop.demo --orders "$(ORDERS)" --seed "$(SEED)" --input "$(INPUT)" --format "$(FORMAT)" $(if $(SERVE),--serve)
 
 test: setup broker ## Run all tests, in JOBS processes with a private RabbitMQ and PostgreSQL each; BROKER=4.3: on RabbitMQ 4.3, or 4.0
 	@bin/bootstrap bench >/dev/null || echo "test: the benchmarks' client in C is skipped: it needs gcc and librabbitmq-dev"
@@ -98,6 +99,8 @@ docs: $(VENV)/.ready ## Generate the pages of docs/ and the files of config/ tha
 	@$(BIN)/python docs/generate_dashboards.py
 	@$(BIN)/python docs/generate_log_events.py
 	@$(BIN)/python docs/draw_trace.py
+	@$(BIN)/python docs/generate_metrics.py
+	@$(BIN)/python docs/generate_alerts.py
 
 format: $(VENV)/.ready ## Format the code
 	@$(BIN)/ruff check --fix .

@@ -150,6 +150,16 @@ QUEUE_TAKES_AGAIN = LogEvent(
     "queue-takes-again", "WARNING", "no message to ... waits any more",
     "the queue took all that it had refused",
 )  # fmt: skip
+QUEUES_UNSEEN = LogEvent(
+    "queues-unseen", "WARNING", "metrics of the queues cannot be read:",
+    "the broker does not tell the active relay how many messages wait, so the metrics of the queues are "
+    "missing; said once until it does. Nothing else depends on it",
+)  # fmt: skip
+RUN_UNNOTED = LogEvent(
+    "run-unnoted", "WARNING", "cannot write down that",
+    "`ordermq db prune` or `reconcile` ran, but its role may not write to `ordermq.runs`: are its grants "
+    "those of docs/operations.md? The metric of when it ran last stays old",
+)  # fmt: skip
 METERING_FAILED = LogEvent(
     "metering-failed", "WARNING", "metrics of the tables cannot be read:",
     "the relay goes on without its gauges: are its grants those of docs/operations.md?",

@@ -88,8 +88,8 @@ class Module:
                       settings, in addition to ``handlers``
     settings          dataclass of ``setting()`` fields, its section ``[name]`` in the file
     migrations        package that holds its tables as files ``0001_name.sql``
-    gauges            ``read(tx, config)`` returns {gauge: value}, by cheap queries; the active
-                      relay calls it every 15 s
+    gauges            ``read(tx, config)`` returns {gauge: value}, by cheap queries; of a gauge with labels
+                      the value is {(label, ...): value}. The active relay calls it every 15 s
     on_unreadable     ``f(queue, envelope, reason, tx)`` writes what follows from a dead letter that no
                       handler could read, in its transaction. Everything it is given is untrusted,
                       the correlation_id too
@@ -114,7 +114,7 @@ class Module:
     choose_handlers: "Callable[[Any], Iterable[Any]] | str | None" = None
     settings: type | str | None = None
     migrations: str | None = None
-    gauges: "Callable[[Transaction, Any], Mapping[Gauge, float]] | str | None" = None
+    gauges: "Callable[[Transaction, Any], Mapping[Gauge, Any]] | str | None" = None
     on_unreadable: "Callable[[str, Envelope, str, Transaction], None] | str | None" = None
     commands: str | None = None
     status: "Callable[[Transaction, Any], Iterable[StatusLine]] | str | None" = None

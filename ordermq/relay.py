@@ -393,7 +393,8 @@ class Relay(ThreadService):
             result.refused.append((row, outcome, refusal))
 
     def _publishing(self, row: ClaimedRow) -> Publishing:
-        return Publishing(self._exchange, row.row.routing_key, to_properties(row.row.envelope), row.row.body)
+        properties = to_properties(row.row.envelope, row.due_at)
+        return Publishing(self._exchange, row.row.routing_key, properties, row.row.body)
 
     def _refusal(self, row: ClaimedRow, outcome: PublishOutcome, reason: str) -> tuple[int, str, float]:
         if row.row.routing_key in self._refusing:

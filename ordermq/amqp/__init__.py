@@ -19,10 +19,12 @@ from ordermq.amqp.management import (
     BrokerFacts,
     QueueNumbers,
     alarms_of,
+    read_deprecated,
     read_facts,
     read_nodes,
     read_policies,
     read_queues,
+    read_replicas,
 )
 from ordermq.amqp.publisher import Publisher, PublishObserver, PublishOutcomes
 from ordermq.amqp.state import ConnectionState
@@ -46,10 +48,12 @@ __all__ = [
     "alarms_of",
     "apply",
     "queue_depth",
+    "read_deprecated",
     "read_facts",
     "read_nodes",
     "read_policies",
     "read_queues",
+    "read_replicas",
     "subscribe",
     "verify",
     "verify_by_management",

@@ -98,6 +98,23 @@ def read_queues(settings: BrokerSettings, url: str, *, timeout_s: float = 10.0) 
     }
 
 
+def read_replicas(
+    settings: BrokerSettings, url: str, *, timeout_s: float = 10.0
+) -> dict[str, tuple[int, int]]:
+    """Return of each quorum queue how many replicas it has and how many are online. Raises as above."""
+    return {
+        each["name"]: (len(each["members"]), len(each.get("online", ())))
+        for each in _Api(settings, url, timeout_s).list("queues")
+        if each.get("members")
+    }
+
+
+def read_deprecated(settings: BrokerSettings, url: str, *, timeout_s: float = 10.0) -> list[str] | None:
+    """Return the features in use that a later release will not have; None where the broker does not say."""
+    found = _Api(settings, url, timeout_s).get_if_allowed("deprecated-features/used")
+    return None if found is None else [each["name"] for each in found]
+
+
 def read_nodes(settings: BrokerSettings, url: str, *, timeout_s: float = 10.0) -> list[dict[str, Any]]:
     """Return what the management API says of each node of the cluster. Raises as ``read_topology``."""
     nodes: list[dict[str, Any]] = _Api(settings, url, timeout_s).get("nodes")

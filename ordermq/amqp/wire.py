@@ -160,7 +160,8 @@ def _table(table: Mapping[str, object]) -> bytes:
             raw = value.encode()
             pieces += (_short(key), b"S", _U32.pack(len(raw)), raw)
         elif type(value) is int:
-            pieces.append(_number(key, value))
+            is_short = -0x8000_0000 <= value < 0x8000_0000
+            pieces.append(_number(key, value) if is_short else _short(key) + _LONG.pack(b"l", value))
         else:
             pieces.append(_short(key))
             _refuse_float(value)
@@ -169,10 +170,9 @@ def _table(table: Mapping[str, object]) -> bytes:
     return _U32.pack(len(encoded)) + encoded
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # attempts and versions repeat; a long number, as a time is, hardly does
 def _number(key: str, value: int) -> bytes:
-    is_short = -0x8000_0000 <= value < 0x8000_0000
-    return _short(key) + (_INT.pack(b"I", value) if is_short else _LONG.pack(b"l", value))
+    return _short(key) + _INT.pack(b"I", value)
 
 
 def _refuse_float(value: object) -> None:

@@ -3,10 +3,11 @@
 import re
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from threading import Event
+from typing import Any, NamedTuple
 
 from ordermq.amqp import BrokerFacts, ConnectionManager, alarms_of, read_facts, read_policies, verify
 from ordermq.cli.certificates import expires_at
@@ -155,33 +156,53 @@ def _consumer_timeout(program: Program, said_ms: list[object]) -> Finding:
     )  # fmt: skip
 
 
+class _Server(NamedTuple):
+    """A server that is reached over TLS, and how."""
+
+    what: str
+    host: str
+    port: int
+    options: dict[str, Any]
+
+    def expires_at(self) -> datetime:
+        return expires_at(self.host, self.port, **self.options)
+
+
+def certificates(program: Program) -> Iterator[tuple[str, datetime]]:
+    """Yield each server with an encrypted connection and when its certificate runs out, where it is known."""
+    for server in _servers(program):
+        with suppress(OSError, ValueError):
+            yield server.what, server.expires_at()
+
+
 def check_certificates(program: Program) -> Iterator[Finding]:
     """Yield when each server's certificate runs out, where connections are encrypted."""
+    servers = list(_servers(program))
+    for server in servers:
+        yield _certificate(server)
+    if not servers:
+        yield ok(TLS, "in use", "none: neither broker.tls nor a database.sslmode that verifies")
+
+
+def _servers(program: Program) -> Iterator[_Server]:
     broker, database = program.settings.broker, program.settings.database
     if broker.tls:
         for address in broker.hosts:
             host, port = split_address(address, tls=True)
-            yield _certificate(
-                f"broker {host}", host, port, ca_file=broker.ca_file, cert_file=broker.cert_file,
-                key_file=broker.key_file,
-            )  # fmt: skip
+            options: dict[str, Any] = {
+                "ca_file": broker.ca_file, "cert_file": broker.cert_file, "key_file": broker.key_file,
+            }  # fmt: skip
+            yield _Server(f"broker {host}", host, port, options)
     if database.sslmode in ("verify-ca", "verify-full"):
         for host in database.hosts:
-            yield _certificate(
-                f"database {host}", host, database.port, ca_file=database.ca_file, is_postgresql=True
-            )
-    if not broker.tls and database.sslmode not in ("verify-ca", "verify-full"):
-        yield ok(TLS, "in use", "none: neither broker.tls nor a database.sslmode that verifies")
+            options = {"ca_file": database.ca_file, "is_postgresql": True}
+            yield _Server(f"database {host}", host, database.port, options)
 
 
-def _certificate(
-    what: str, host: str, port: int, *, ca_file: str, cert_file: str = "", key_file: str = "",
-    is_postgresql: bool = False,
-) -> Finding:  # fmt: skip
+def _certificate(server: _Server) -> Finding:
+    what = server.what
     try:
-        until = expires_at(
-            host, port, ca_file=ca_file, cert_file=cert_file, key_file=key_file, is_postgresql=is_postgresql
-        )
+        until = server.expires_at()
     except ssl.SSLCertVerificationError as exc:
         return judged(TLS, what, f"not valid: {exc.verify_message}", "renew it, or mend ca_file", fails=True)
     except (OSError, ValueError) as exc:

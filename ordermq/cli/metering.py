@@ -2,25 +2,25 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import Gauge
 
 from ordermq.amqp import ConnectionState, PublishOutcome
 from ordermq.cli.program import ReadGauges
+from ordermq.cli.queue_watch import QueueWatch
+from ordermq.cli.table_gauges import READS
 from ordermq.clock import monotonic_s, utc_now
 from ordermq.consumer.selfreport import SelfReport
 from ordermq.errors import StoreError, StoreUnavailable
 from ordermq.log_events import METERING_FAILED, REPORT_FAILED
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
-from ordermq.store import Session, StoreTransaction, dead_letters, outbox
-from ordermq.store.processes import REPORT_EVERY_S, forget_process, write_report
+from ordermq.store import Session
+from ordermq.store.processes import REPORT_EVERY_S, forget_process, taken_s, write_report
 
 log = logging.getLogger(__name__)
-
-_EVERY_S = 15.0
 
 _COUNTERS = {
     PublishOutcome.CONFIRMED: metrics.confirmed,
@@ -101,33 +101,48 @@ class RelayReporter:
 
 
 class TableMeter:
-    """Exports the gauges of framework and modules. The relay calls it often; it reads every 15 s.
+    """Exports the gauges of framework and modules. The relay calls it often; it reads every ``every_s``.
 
-    A standby exports zeros. A gauge that cannot be read (a missing privilege, a slow query,
-    a bug) is logged, and the relay goes on. Raises StoreUnavailable if the database is away.
+    A standby exports zeros, and nothing of gauges with labels. A gauge that cannot be read (a missing
+    privilege, a slow query, a bug) is logged, and the relay goes on. Raises StoreUnavailable if the
+    database is away.
     """
 
     def __init__(
-        self, reads: Sequence[ReadGauges], config: Any, reporter: RelayReporter | None = None
+        self,
+        reads: Sequence[ReadGauges],
+        config: Any,
+        reporter: RelayReporter | None = None,
+        watch: QueueWatch | None = None,
+        *,
+        every_s: float = 15.0,
     ) -> None:
-        self._reads = (_framework, *reads)
+        self._reads = (*READS, *reads)
         self._reporter = reporter
+        self._watch = watch
         self._config = config
+        self._every_s = every_s
         self._next_s = 0.0
-        self._shown: set[Gauge] = set()
+        self._shown: dict[ReadGauges, set[Shown]] = {}
+        self._failed: set[ReadGauges] = set()
 
     def __call__(self, session: Session, *, is_active: bool) -> None:
         if self._reporter is not None:
             self._reporter(session, is_active=is_active)
+        if self._watch is not None:
+            self._watch.is_active = is_active
         if not is_active:
-            for each in self._shown:
-                each.set(0)
+            for shown in self._shown.values():
+                _hide(shown)
             self._shown.clear()
             self._next_s = 0.0
         elif monotonic_s() >= self._next_s:
-            self._next_s = monotonic_s() + _EVERY_S
+            self._next_s = monotonic_s() + self._every_s
             for read in self._reads:
                 self._show(read, session)
+            if self._watch is not None:
+                with session.transaction() as tx:
+                    self._watch.taken_s = taken_s(tx)
 
     def _show(self, read: ReadGauges, session: Session) -> None:
         try:
@@ -136,17 +151,31 @@ class TableMeter:
         except StoreUnavailable:
             raise
         except Exception as exc:  # a fault in a module's gauges must not stop the relay
-            log.warning(
-                "metrics of the tables cannot be read: %s: %s", type(exc).__name__, exc, extra=METERING_FAILED
-            )
+            if read not in self._failed:
+                log.warning(
+                    "metrics of the tables cannot be read: %s: %s",
+                    type(exc).__name__, exc,
+                    extra=METERING_FAILED,
+                )  # fmt: skip
+            self._failed.add(read)
             return
+        self._failed.discard(read)
+        now = set[Shown]()
         for gauge, value in values.items():
-            gauge.set(value)
-            self._shown.add(gauge)
+            for labels, number in value.items() if isinstance(value, Mapping) else (((), value),):
+                (gauge.labels(*labels) if labels else gauge).set(number)
+                now.add((gauge, labels))
+        _hide(self._shown.get(read, set()) - now)
+        self._shown[read] = now
 
 
-def _framework(tx: StoreTransaction, _: Any) -> dict[Gauge, float]:
-    return {
-        metrics.dead_letters_open: dead_letters.count_open(tx),
-        metrics.outbox_refused: outbox.count_refused(tx),
-    }
+Shown = tuple[Gauge, tuple[str, ...]]
+
+
+def _hide(shown: Iterable[Shown]) -> None:
+    """Forget series with labels; the others become 0."""
+    for gauge, labels in shown:
+        if labels:
+            gauge.remove(*labels)
+        else:
+            gauge.set(0)

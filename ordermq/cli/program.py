@@ -20,7 +20,10 @@ from ordermq.task import Handler, Registry
 from ordermq.task.handler import handlers_in
 from ordermq.topology import Topology, build
 
-ReadGauges = Callable[[StoreTransaction, Any], Mapping[Gauge, float]]
+#: What a gauge is: a number, or one for each tuple of values of its labels.
+Reading = float | Mapping[tuple[str, ...], float]
+
+ReadGauges = Callable[[StoreTransaction, Any], Mapping[Gauge, Reading]]
 
 ReadStatus = Callable[[StoreTransaction, Any], Iterable[StatusLine]]
 

@@ -12,8 +12,10 @@ from ordermq.cli.output import note, seconds, write_json, write_table
 from ordermq.cli.program import load_program
 from ordermq.cli.progress import counting
 from ordermq.cli.run import EXIT_CODES
+from ordermq.cli.runs import note_runs
 from ordermq.store import Session, actions, migrate, retention
 from ordermq.store.retention import Horizon, Table
+from ordermq.store.runs import PRUNE
 
 
 @click.command(
@@ -97,6 +99,7 @@ def prune(
         rows = {table: sum(_counted(session, table, horizon, batch)) for table in Table}
     else:
         rows = _pruned(session, horizon, batch=batch, pace=Pace(rate), reason=reason)
+        note_runs(session, PRUNE)
     if as_json:
         for table, count in rows.items():
             write_json({"table": table, "rows": count, "outcome": word, "before": horizon.before(table)})

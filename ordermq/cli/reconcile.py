@@ -9,9 +9,11 @@ from ordermq.cli.options import as_json, common, dry_run, reason
 from ordermq.cli.output import shortened, write, write_json
 from ordermq.cli.program import Program, load_program
 from ordermq.cli.run import EXIT_CODES
+from ordermq.cli.runs import note_runs
 from ordermq.errors import BadInput, UsageError
 from ordermq.store import actions
 from ordermq.store.checks import ACKNOWLEDGE, Check, ReconcileReport, reconcile
+from ordermq.store.runs import RECONCILE, RECONCILE_OK
 
 SHOWN = 20  # lines of each check
 
@@ -125,9 +127,12 @@ def _chosen(check: Check, wanted: set[str]) -> list[str]:
 
 
 def _report(program: Program, *, without_gateways: bool) -> ReconcileReport:
-    return reconcile(
-        program.session("ordermq reconcile"),
+    session = program.session("ordermq reconcile")
+    report = reconcile(
+        session,
         [check for module in program.modules for check in module.load_each("checks")],
         program.loaded,
         ask_services=not without_gateways,
     )
+    note_runs(session, *((RECONCILE, RECONCILE_OK) if report.is_ok else (RECONCILE,)))
+    return report

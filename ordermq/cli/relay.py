@@ -11,6 +11,7 @@ from ordermq.cli.metering import ConnectionMeter, PublishMeter, RelayReporter, T
 from ordermq.cli.options import common
 from ordermq.cli.process import serving
 from ordermq.cli.program import load_program
+from ordermq.cli.queue_watch import watching_queues
 from ordermq.cli.run import EXIT_CODES
 from ordermq.cli.run import main as run_main
 from ordermq.lifecycle import hold_signals
@@ -47,7 +48,8 @@ def command(log_format: str | None, config_path: str | None) -> None:
             observer=PublishMeter(),
         )
         reporter = RelayReporter(process_name(None))
-        with publisher, checking_topology(program, program.topology()):
+        topology = program.topology()
+        with publisher, checking_topology(program, topology), watching_queues(program) as watch:
             process.serve(
                 Relay(
                     publisher,
@@ -55,7 +57,13 @@ def command(log_format: str | None, config_path: str | None) -> None:
                     settings.relay,
                     exchange=settings.topology.prefix,
                     health=process.health,
-                    meter=TableMeter(program.gauges, program.loaded, reporter),
+                    meter=TableMeter(
+                        program.gauges,
+                        program.loaded,
+                        reporter,
+                        watch,
+                        every_s=settings.observe.tables_every_s,
+                    ),
                 )
             )
             reporter.forget(program.session("ordermq-relay"))

@@ -228,6 +228,9 @@ class ObserveSettings:
     http_port: int = setting(
         0, "port of http_host; 0: a free one, which is logged; -1: none", ge=-1, le=65_535
     )
+    tables_every_s: float = setting(
+        15.0, "how often the active relay reads what metrics say of tables and queues", ge=0.1, le=3600
+    )
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from ordermq.backoff import Backoff
 from ordermq.clock import monotonic_s
 from ordermq.consumer.pause import Cause, Pause
 from ordermq.errors import GatewayUnavailable, OutcomeUnknown
+from ordermq.observe import metrics
 from ordermq.task.retry import retry_after_s
 
 BASE_S = 1.0  # the first backoff's ceiling
@@ -109,6 +110,7 @@ class Breaker:
         self._now = now
         self._lock = threading.Lock()
         self._circuit = Circuit()
+        self._show(self._circuit)
 
     @property
     def is_closed(self) -> bool:
@@ -124,7 +126,10 @@ class Breaker:
         with self._lock:
             if not self._circuit.may_call(self._now()):
                 return None
-            self._circuit = self._circuit.called()
+            before = self._circuit
+            self._circuit = before.called()
+            if self._circuit is not before:
+                self._show(self._circuit)
             return self._circuit.era
 
     def ended(self, permit: int, message_id: str, result: object) -> None:
@@ -136,10 +141,15 @@ class Breaker:
             after = self._circuit = before.ended(
                 permit, message_id, has_failed, limit=self._limit, probe_at_s=probe_at_s
             )
+            if after.state is not before.state:
+                self._show(after)
             if after.state is CircuitState.OPEN and after is not before:
                 self._pause.begin(self.dependency, self._cause, str(result), until_s=probe_at_s)
             elif after.state is CircuitState.CLOSED and before.state is not CircuitState.CLOSED:
                 self._pause.end(self.dependency, self._cause)
+
+    def _show(self, circuit: Circuit) -> None:
+        metrics.breaker_entered(self._pause.queue, self.dependency, circuit.state.value)
 
     def _wait_s(self, circuit: Circuit, message_id: str, result: object) -> float:
         if message_id in circuit.failed:

@@ -8,6 +8,7 @@ from random import Random
 
 from ordermq.backoff import Backoff
 from ordermq.config.settings import Settings
+from ordermq.consumer.database_clock import DatabaseClock
 from ordermq.consumer.holding import LiveHolds
 from ordermq.consumer.intake import Intake
 from ordermq.consumer.meter import LiveLimits
@@ -45,6 +46,7 @@ class WorkerContext:
     limits: LiveLimits = field(default_factory=LiveLimits)
     holds: LiveHolds = field(default_factory=LiveHolds)
     tap: Tap = field(default_factory=Tap)
+    database_clock: DatabaseClock = field(default_factory=DatabaseClock)
 
     @cached_property
     def queues(self) -> frozenset[str]:
@@ -76,4 +78,5 @@ class WorkerContext:
             session, queue, self.policy, Random(), self.running,
             on_unreadable=self.registry.on_unreadable, neighbours=self.neighbours,
             deaths=self.deaths, held=self.held, tap=self.tap, lines=self.lines,
+            database_clock=self.database_clock,
         )  # fmt: skip

@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from ordermq.clock import monotonic_s
+from ordermq.clock import monotonic_s, utc_now
 from ordermq.consumer.context import WorkerContext
 from ordermq.consumer.pause import DATABASE, Cause
 from ordermq.consumer.spans import Span
@@ -117,11 +117,15 @@ class Control:
             report = self._report()
             self._is_starting = report.state == "starting"
             write_report(tx, report)
+        before = utc_now()
         found = read_decided(
             tx, self._queue, self._dependencies,
             after_pause=self._ended[-1].pause_id if self._ended else 0,
             after_metered=self._metered[-1].metered_id if self._metered else 0,
         )  # fmt: skip
+        if found.database_at is not None:
+            self._context.database_clock.compared(found.database_at, before, utc_now())
+            found = found._replace(database_at=None)
         self._write_settled(tx, is_tapped=found.is_tapped)
         self._context.holds.are_any = found.has_holds
         if found != _NOTHING or self._cause is not None or self._context.limits.by_dependency:

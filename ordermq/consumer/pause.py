@@ -62,7 +62,7 @@ class Pause:
     """The causes for which work stands still now, and since when. Thread-safe."""
 
     def __init__(self, queue: str) -> None:
-        self._queue = queue
+        self.queue = queue
         self._causes: dict[Cause, _Stall] = {}
         self._lock = threading.Lock()
 
@@ -100,7 +100,7 @@ class Pause:
             if not is_news:
                 return
             stall.logged.add(str(reason))
-        metrics.paused.labels(queue=self._queue, reason=cause.name).set(1)
+        metrics.paused.labels(queue=self.queue, reason=cause.name).set(1)
         log.log(
             logging.ERROR if cause.is_fault else logging.WARNING,
             "paused until %s: %s",
@@ -120,7 +120,7 @@ class Pause:
                 if stall.who:
                     continue
                 del self._causes[cause]
-            metrics.paused.labels(queue=self._queue, reason=cause.name).set(0)
+            metrics.paused.labels(queue=self.queue, reason=cause.name).set(0)
             log.warning("resumed: %s", cause.until, extra=CONSUMER_RESUMED)
 
 

@@ -18,7 +18,14 @@ from msgspec.structs import replace
 from ordermq.clock import utc_now
 from ordermq.errors import MessageError
 from ordermq.message.envelope import Delivery, Envelope, traced
-from ordermq.message.headers import came_back, derived_message_id, identifier, read_envelope, sent_again
+from ordermq.message.headers import (
+    came_back,
+    derived_message_id,
+    due_at,
+    identifier,
+    read_envelope,
+    sent_again,
+)
 from ordermq.message.payload import Payload
 from ordermq.message.payload import decode as decode_payload
 from ordermq.observe import trace
@@ -28,11 +35,16 @@ from ordermq.task.handler import Handler
 from ordermq.task.registry import Registry
 
 
-class Received(msgspec.Struct, frozen=True, eq=False):
+class _Due(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    due_at: float | None = None
+
+
+class Received(_Due, frozen=True, eq=False):
     """A message as the broker delivered it. ``tags`` has several if it was delivered more than once.
 
     ``is_suspect``: it came back, or its lease was taken over, so it may be what ended a process.
     A start is then committed before it is handled, and forgotten as it is settled; see ``starts``.
+    ``due_at`` is when it was due, in seconds since 1970 by the database's clock; None if it does not say.
     """
 
     envelope: Envelope
@@ -141,7 +153,14 @@ def decode(received: Received, queue: str, registry: Registry) -> Message:
     if correlation_id != envelope.correlation_id:
         envelope = replace(envelope, correlation_id=correlation_id)
     return Readable(
-        envelope, received.body, received.epoch, received.tags, received.is_suspect, handler, payload
+        envelope,
+        received.body,
+        received.epoch,
+        received.tags,
+        received.is_suspect,
+        handler,
+        payload,
+        due_at=received.due_at,
     )
 
 
@@ -178,7 +197,10 @@ def _read(delivery: Delivery, untyped: str | None, now: datetime) -> Received:
             _replacement_of(delivery), delivery.body, delivery.epoch, (delivery.tag,), came_back(delivery),
             f"MalformedMessage: {exc}",
         )  # fmt: skip
-    return Received(envelope, delivery.body, delivery.epoch, (delivery.tag,), came_back(delivery))
+    return Received(
+        envelope, delivery.body, delivery.epoch, (delivery.tag,), came_back(delivery),
+        due_at=due_at(delivery.properties.headers),
+    )  # fmt: skip
 
 
 def _merged(first: Received, second: Received) -> Received:

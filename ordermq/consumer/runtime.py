@@ -67,6 +67,7 @@ from ordermq.log_events import (
     SUBSCRIPTION_LOST,
 )
 from ordermq.message.envelope import Delivery
+from ordermq.message.headers import due_at
 from ordermq.observe import metrics, tracing
 from ordermq.observe.health import Health
 from ordermq.store.processes import ProcessReport
@@ -159,22 +160,18 @@ class Consumer(ThreadService):
         # Overdue runs seen inside a callback, which must not raise; the loop raises them.
         self._overdue: list[HandlerRun] = []
         context = WorkerContext(
-            queue,
-            registry,
-            settings,
-            owner,
-            self._intake,
-            self._pause,
-            self.stopping,
-            self.report,
+            queue, registry, settings, owner, self._intake, self._pause, self.stopping, self.report,
             self._running,
-        )
+        )  # fmt: skip
         self._workers = build_workers(
             context, threads=self._size.threads, batch=self._size.batch, config=config
         )
         self._self = SelfReport("consumer", queue, owner, 1 + self._workers.sessions)
         self._control = Control(context, self._report_self)
         self._limits = context.limits
+        self._database_clock = context.database_clock
+        metrics.workers.labels(queue=queue).set(self._size.threads)
+        metrics.workers_busy.labels(queue=queue).set_function(lambda: len(self._running.runs()))
         self._mark = (0, 0.0)  # the newest tag as of an instant (monotonic); see _return_old
         # One statement may take that long, and no step of a worker is longer (WRK3).
         health.watch("workers", self._workers.silent_for_s, settings.database.statement_timeout_s)
@@ -297,7 +294,15 @@ class Consumer(ThreadService):
         if again:
             metrics.redelivered.labels(queue=self.queue).inc(again)
         metrics.inflight.labels(queue=self.queue).set(self._frontier.unsettled)
+        self._note_age(arrived[0])
         self._intake.put(arrived)
+
+    def _note_age(self, delivery: Delivery) -> None:
+        """Show how long the message had been due: about the age of the oldest in the queue."""
+        since = due_at(delivery.properties.headers)
+        age_s = None if since is None else self._database_clock.age_s(since)
+        if age_s is not None:
+            metrics.delivery_age.labels(queue=self.queue).set(age_s)
 
     def _ack(self, subscription: Subscription) -> None:
         if not self._reported:

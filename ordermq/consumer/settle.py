@@ -34,6 +34,8 @@ from msgspec.structs import replace
 
 from ordermq.clock import Deadline, monotonic_s, utc_now
 from ordermq.consumer import starts
+from ordermq.consumer.causes import count_failure
+from ordermq.consumer.database_clock import DatabaseClock
 from ordermq.consumer.neighbours import Neighbours
 from ordermq.consumer.received import Message, Readable, Received, Unreadable, in_log, traced_of
 from ordermq.consumer.running import RunningHandlers
@@ -110,6 +112,7 @@ class Settler:
         held: HeldSpans | None = None,
         tap: Tap | None = None,
         lines: LineBudget | None = None,
+        database_clock: DatabaseClock | None = None,
     ) -> None:
         self.session = session
         self.queue = queue
@@ -123,6 +126,7 @@ class Settler:
         self.tap = tap or Tap()
         self._lines = lines or LineBudget(0.0)
         self._raised: dict[str, BaseException] = {}  # by message_id, for the line on what became of it
+        self._database_clock = database_clock or DatabaseClock()
         self.has_sent = False  # outbox rows were committed; reset as the relay is woken
 
     def run(self, messages: Sequence[Readable]) -> Sequence[Readable]:
@@ -274,6 +278,7 @@ class Settler:
                 reason = self._keep_alone(message, reason, exc, release)
                 break
         self.count("dead", 1)
+        count_failure(self.queue, message.envelope.type, "dead", reason)
         self.tap.note(self.queue, [message], "dead", reason)
 
     def _keep_alone(
@@ -307,6 +312,7 @@ class Settler:
         ``took_s`` is what the handler and the commit took, for all of them together.
         """
         self.count("done", len(messages))
+        self._note_times(messages)
         self.tap.note(self.queue, messages, "done")
         self._deaths.done(messages)
         if log.isEnabledFor(logging.INFO):
@@ -319,6 +325,13 @@ class Settler:
                 fields = MESSAGE_HANDLED.having(duration_s=took_s, unsaid=unsaid)
                 log.info("handled %s", message.envelope.type, extra=fields)
             unsaid = 0
+
+    def _note_times(self, messages: Sequence[Readable]) -> None:
+        """Count how long it took from when the messages were due until now."""
+        due = [each.due_at for each in messages if each.due_at is not None]
+        if due and (first_s := self._database_clock.age_s(due[0])) is not None:
+            now = due[0] + first_s
+            metrics.critical_seconds.observe_many(self.queue, [max(0.0, now - each) for each in due])
 
     def note_sent(self, tx: StoreTransaction) -> None:
         """Remember that a committed transaction wrote to the outbox."""
@@ -339,6 +352,7 @@ class Settler:
             error = self._raised.get(message.message_id)
             with in_log(message.envelope, self.queue):
                 if isinstance(outcome, Retry):
+                    count_failure(self.queue, message.envelope.type, "retry", outcome.reason)
                     log.warning(
                         "attempt %d failed, again in %.1f s: %s",
                         message.envelope.attempt, delay_s, outcome.reason,

@@ -30,6 +30,7 @@ from ordermq.consumer.running import HandlerRun
 from ordermq.errors import OrderMQError
 from ordermq.log_events import CONSUMER_STARTS_UNWRITTEN
 from ordermq.store import Session, StoreTransaction, starts
+from ordermq.store.runs import OVERDUE, note_run
 from ordermq.store.starts import MAX_STARTS, Started
 from ordermq.task.registry import Registry
 
@@ -101,7 +102,7 @@ def note_overdue(database: DatabaseSettings, runs: Sequence[HandlerRun]) -> None
 
     Best effort: blocks for at most NOTE_S seconds, and never raises.
     """
-    _note(database, starts.mark_overdue, [(run.queue, run.messages) for run in runs])
+    _note(database, starts.mark_overdue, [(run.queue, run.messages) for run in runs], counts=True)
 
 
 def note_left_running(database: DatabaseSettings, runs: Sequence[HandlerRun]) -> None:
@@ -118,6 +119,8 @@ def _note(
     database: DatabaseSettings,
     write: Callable[[StoreTransaction, str, Sequence[str]], None],
     messages: Sequence[tuple[str, Sequence[Received]]],
+    *,
+    counts: bool = False,
 ) -> None:
     ids: dict[str, list[str]] = {}
     for queue, some in messages:
@@ -129,6 +132,10 @@ def _note(
             with session.transaction() as tx:
                 for queue, message_ids in ids.items():
                     write(tx, queue, message_ids)
+            if counts:  # apart: its table is for metrics only
+                with session.transaction() as tx:
+                    for queue in sorted(ids):
+                        note_run(tx, OVERDUE, queue)
         except OrderMQError as exc:
             log.warning(
                 "could not write down what was left running: %s", exc, extra=CONSUMER_STARTS_UNWRITTEN

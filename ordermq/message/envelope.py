@@ -14,6 +14,7 @@ a plain JSON body and any tool can read one.
     replay_no       header x-ordermq-replayed    0, 1 ...: rises when an operator replays it
     first_failed_at header x-ordermq-first-failed-at   when it was sent again for the first time
     last_error      header x-ordermq-last-error  why it was sent again: a hint to read, shortened
+    (no field)      header x-ordermq-due-us      when it was due, by the database's clock (us): for metrics
     traceparent     header traceparent           W3C Trace Context
 
 Pure: no I/O, no clock.

@@ -27,6 +27,7 @@ REPLAYED = "x-ordermq-replayed"
 OCCURRED_AT = "x-ordermq-occurred-at"
 FIRST_FAILED_AT = "x-ordermq-first-failed-at"
 LAST_ERROR = "x-ordermq-last-error"
+DUE_US = "x-ordermq-due-us"
 TRACEPARENT = "traceparent"
 
 MAX_ERROR_CHARS = 500
@@ -36,8 +37,8 @@ _MAX_COUNT = 1_000_000
 _IDENTIFIER = re.compile(r"[!-~]{1,200}")
 
 
-def to_properties(envelope: Envelope) -> Properties:
-    """Return the properties that carry ``envelope``."""
+def to_properties(envelope: Envelope, due_at: float | None = None) -> Properties:
+    """Return the properties that carry ``envelope``; ``due_at`` is the Unix time at which it was due."""
     headers: dict[str, object] = {
         VERSION: envelope.version,
         ATTEMPT: envelope.attempt,
@@ -47,6 +48,8 @@ def to_properties(envelope: Envelope) -> Properties:
     }
     if envelope.replay_no:
         headers[REPLAYED] = envelope.replay_no
+    if due_at is not None:
+        headers[DUE_US] = int(due_at * 1_000_000)
     if envelope.first_failed_at is not None:
         headers[FIRST_FAILED_AT] = envelope.first_failed_at.isoformat()
     if envelope.last_error:
@@ -95,6 +98,15 @@ def read_envelope(delivery: Delivery, *, untyped: str | None, now: datetime) -> 
         first_failed_at=_instant(headers, FIRST_FAILED_AT),
         last_error=_hint(headers.get(LAST_ERROR)),
     )
+
+
+def due_at(headers: Mapping[str, object]) -> float | None:
+    """Return the Unix time at which a message was due by the database's clock, if it says so.
+
+    For metrics only: nothing is decided by it, so a wrong value does not make the message malformed.
+    """
+    value = headers.get(DUE_US)
+    return value / 1_000_000 if isinstance(value, int) and 0 < value < 2**53 else None
 
 
 def bounded_error(text: str) -> str:

@@ -15,7 +15,12 @@ from ordermq.shop.log_events import ORDER_NEEDS_PERSON
 
 log = logging.getLogger(__name__)
 
-raised = metrics.counter("attention_total", "Times an order came to need a person, by step", "step")
+raised = metrics.counter(
+    "attention_total",
+    "Times an order came to need a person, by step, in the process that found out",
+    "step",
+    worry="any",
+)
 
 
 @dataclass(frozen=True, slots=True)

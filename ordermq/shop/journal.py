@@ -14,10 +14,12 @@ Invariants
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ordermq.clock import utc_now
 from ordermq.message import Command
+from ordermq.observe import metrics
 from ordermq.shop import events
 from ordermq.shop.alerts import Alert
 from ordermq.shop.commands import command_of
@@ -27,10 +29,19 @@ from ordermq.store.arrays import array_of, arrays_of
 from ordermq.task import Transaction
 
 MAX_ATTENTION_CHARS = 500
+_TERMINAL = frozenset({Status.COMPLETED, Status.CANCELLED, Status.REFUNDED})
+
+order_critical_time = metrics.bulk_seconds(
+    "order_critical_time",
+    "From placing an order to its end, by the database's clock; without orders that waited for another card",
+    "status",
+    worry="p99 above what customers bear",
+)
 
 _LOCK = """
     SELECT order_id, status, pending, charge, notify, version, traceparent, customer_id, currency,
-           total_minor, refunded_minor
+           total_minor, refunded_minor,
+           CASE WHEN due_until IS NULL THEN date_part('epoch', clock_timestamp() - accepted_at) END
       FROM shop.orders WHERE order_id = ANY(%s) ORDER BY order_id COLLATE "C" FOR NO KEY UPDATE
 """
 
@@ -50,7 +61,8 @@ class LockedOrder:
     """An order's row, locked until the transaction ends.
 
     ``refunded_minor`` is what went back to the customer of the money that was taken last; a change
-    of it is written with the order's next event. ``attention`` is a reason raised in this
+    of it is written with the order's next event. ``age_s`` is how long ago it was placed, by the database's
+    clock; None if it waited for its customer. ``attention`` is a reason raised in this
     transaction. ``is_resolved`` says that a person has resolved whatever reason was raised before it.
     """
 
@@ -62,6 +74,7 @@ class LockedOrder:
     currency: str
     total_minor: int
     refunded_minor: int
+    age_s: float | None = None
     attention: str | None = None
     is_resolved: bool = False
 
@@ -82,6 +95,7 @@ class Journal:
         self._commands: list[Command] = []
         self._alerts: list[Alert] = []
         self._due_s: dict[str, float] = {}
+        self._ended: list[tuple[Status, float | None]] = []
         self.orders: dict[str, LockedOrder] = {
             row[0]: LockedOrder(row[0], state_of(*row[1:5]), *row[5:])
             for row in tx.fetch_all(_LOCK, (array_of(sorted(set(order_ids))),))
@@ -115,6 +129,8 @@ class Journal:
         traceparent = "" if order_id in self._tx.traces else order.traceparent
         event = Event(event_type, step)
         move = advance(order.state, event)
+        if move.state.status in _TERMINAL and order.state.status not in _TERMINAL:
+            self._ended.append((move.state.status, order.age_s))
         order.state = move.state
         order.version += 1
         if move.attention:
@@ -151,7 +167,19 @@ class Journal:
         self._tx.send([*self._commands, *(each.command() for each in self._alerts)])
         for each in self._alerts:
             self._tx.after_commit(each.announce)
-        self._events, self._commands, self._alerts, self._due_s = [], [], [], {}
+        if self._ended:
+            self._tx.after_commit(partial(_note_ended, self._ended))
+        self._events, self._commands, self._alerts, self._due_s, self._ended = [], [], [], {}, []
+
+
+def _note_ended(ended: Iterable[tuple[Status, float | None]]) -> None:
+    """Count how long orders took from being placed to their end."""
+    by_status: dict[str, list[float]] = {}
+    for status, age_s in ended:
+        if age_s is not None:
+            by_status.setdefault(str(status), []).append(age_s)
+    for name, ages_s in by_status.items():
+        order_critical_time.observe_many(name, ages_s)
 
 
 def state_of(status: str, pending: list[str], charge: str, notify: str) -> State:

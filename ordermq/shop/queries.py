@@ -211,7 +211,7 @@ _NEWEST_HAVING = f"""
 # An order that waits by design is not stuck: for another card, for the customer to confirm a payment, or
 # because a person holds it back. When its time is over, it has as long as any other. Each payment is looked
 # up by itself: the planner would read all of them.
-_IS_STUCK = """is_under_way
+IS_STUCK = """is_under_way
        AND accepted_at < now() - %(older_than_s)s * interval '1 second'
        AND updated_at < now() - %(older_than_s)s * interval '1 second'
        AND NOT (status = 'payment_due' AND due_until > now() - %(older_than_s)s * interval '1 second')
@@ -224,14 +224,14 @@ _IS_STUCK = """is_under_way
 
 _STUCK = f"""
     SELECT stuck.*, p.state
-      FROM (SELECT {_ORDER} FROM shop.orders WHERE {_IS_STUCK}
+      FROM (SELECT {_ORDER} FROM shop.orders WHERE {IS_STUCK}
              ORDER BY accepted_at, order_id LIMIT %(limit)s) AS stuck
       LEFT JOIN shop.payments AS p USING (order_id)
      ORDER BY accepted_at, order_id
 """  # noqa: S608 # as above
 
 _COUNT_STUCK = f"""
-    SELECT count(*) FROM (SELECT FROM shop.orders WHERE {_IS_STUCK} LIMIT %(limit)s) AS stuck
+    SELECT count(*) FROM (SELECT FROM shop.orders WHERE {IS_STUCK} LIMIT %(limit)s) AS stuck
 """  # noqa: S608 # as above
 
 _COUNT_ATTENTION = """

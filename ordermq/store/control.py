@@ -14,6 +14,7 @@ _PAUSES = """
                 FROM ordermq.taps WHERE open_until > now() AND (queue IS NULL OR queue = %(queue)s)
     UNION ALL SELECT 'held', 0, '', NULL, NULL, '', '', false
                WHERE EXISTS (SELECT FROM ordermq.holds WHERE released_at IS NULL)
+    UNION ALL SELECT 'clock', 0, '', clock_timestamp(), NULL, '', '', false
 """
 
 _LIMITS = """
@@ -41,6 +42,7 @@ class Decided(NamedTuple):
     """What is new: pauses and spans in order. ``limits`` are all in force; True has a share for each key.
 
     ``is_tapped``: somebody looks at what is settled. ``has_holds``: something is held back by its id.
+    ``database_at`` is the database's clock.
     """
 
     pauses: list[QueuePause]
@@ -48,6 +50,7 @@ class Decided(NamedTuple):
     metered: list[Metered]
     is_tapped: bool = False
     has_holds: bool = False
+    database_at: datetime | None = None
 
 
 def read_decided(
@@ -58,7 +61,7 @@ def read_decided(
         "queue": queue, "pause_id": after_pause,
         "dependencies": list(dependencies), "metered_id": after_metered,
     }  # fmt: skip
-    found, flags = Decided([], {}, []), set[str]()
+    found, flags, database_at = Decided([], {}, []), set[str](), None
     sql = _PAUSES + (_LIMITS if dependencies else "") + _IN_ORDER
     for what, number, name, since, until, by, reason, has_keys in tx.fetch_all(sql, params):
         if what == "pause":
@@ -67,6 +70,8 @@ def read_decided(
             found.limits[name] = has_keys
         elif what in ("tap", "held"):
             flags.add(what)
+        elif what == "clock":
+            database_at = since
         else:
             found.metered.append(Metered(number, since, until))
-    return found._replace(is_tapped="tap" in flags, has_holds="held" in flags)
+    return found._replace(is_tapped="tap" in flags, has_holds="held" in flags, database_at=database_at)

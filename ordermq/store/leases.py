@@ -25,6 +25,12 @@ _LEFT = """
 """
 
 
+_COUNT = """
+    SELECT queue, count(*), count(*) FILTER (WHERE lease_until < now())
+      FROM (SELECT queue, lease_until FROM ordermq.leases LIMIT %s) AS counted GROUP BY queue
+"""
+
+
 class Leases(NamedTuple):
     """The result of ``take``: ids taken, taken over, settled, and the seconds left on leases of others."""
 
@@ -77,6 +83,11 @@ def retake(
 def left(tx: StoreTransaction, queue: str, message_ids: Sequence[str]) -> dict[str, float]:
     """Return the seconds left on each lease there is, of any owner; 0 if it has run out."""
     return dict(tx.fetch_all(_LEFT, (queue, list(message_ids)))) if message_ids else {}
+
+
+def count(tx: StoreTransaction, limit: int = 100_000) -> list[tuple[str, int, int]]:
+    """Return each queue that has leases, how many, and how many ran out; counted up to ``limit``."""
+    return [(queue, every, expired) for queue, every, expired in tx.fetch_all(_COUNT, (limit,))]
 
 
 def release(tx: StoreTransaction, queue: str, message_ids: Sequence[str], owner: str) -> None:

@@ -38,9 +38,9 @@ MAX_CLAIM_BYTES = 16 * 1024 * 1024  # bodies of one claim: bounds the memory of 
 
 _RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" as a number: the advisory lock of the active relay
 
-# Migrations 0007 and 0011 have the functions. This one takes the lock and returns the rows that are due.
+# Migrations 0007, 0011 and 0016 have the functions. This one takes the lock and returns due rows.
 _CLAIM = f"""
-    SELECT idle, low, next_low, next_xid, outbox_id, refusals, {COLUMNS}
+    SELECT idle, low, next_low, next_xid, outbox_id, refusals, due_at, {COLUMNS}
       FROM ordermq.claim(%s, %s, %s, %s, %s, %s, %s::xid8, %s)
 """  # noqa: S608 # COLUMNS is a constant
 
@@ -84,11 +84,15 @@ _COUNT_REFUSED = """
 
 
 class ClaimedRow(NamedTuple):
-    """A message the relay is about to publish; ``refusals`` counts earlier returns and nacks."""
+    """A message the relay is about to publish; ``refusals`` counts earlier returns and nacks.
+
+    ``due_at`` is the time at which it was due, in seconds since 1970.
+    """
 
     outbox_id: int
     refusals: int
     row: OutboxRow
+    due_at: float | None = None
 
 
 def wake_relay(session: Session | Connection) -> None:
@@ -135,7 +139,7 @@ def claim(
     if idle == "standby":
         return None
     mark.move(low, next_low, next_xid)
-    return [ClaimedRow(record[4], record[5], row_of(record[6:])) for record in records]
+    return [ClaimedRow(record[4], record[5], row_of(record[7:]), record[6]) for record in records]
 
 
 def delete(tx: StoreTransaction, outbox_ids: Sequence[int]) -> None:

@@ -33,6 +33,16 @@ _COLUMNS = """name, role, queue, host, pid, version, connections, state, reason,
 _LIST = f"SELECT {_COLUMNS} FROM ordermq.processes ORDER BY role, queue, name"  # noqa: S608 # a constant
 
 
+_TAKEN = """
+    SELECT queue, min(extract(epoch FROM now() - delivered_at))::float8 FROM ordermq.processes
+     WHERE delivered_at IS NOT NULL GROUP BY queue
+"""
+
+_COUNT_LOST = """
+    SELECT count(*) FROM ordermq.processes WHERE seen_at < now() - %s * interval '1 second'
+"""
+
+
 @dataclass(frozen=True)
 class ProcessReport:
     """What a process says of itself. ``rate`` is messages settled a second, lately.
@@ -99,3 +109,14 @@ def forget_old_processes(tx: StoreTransaction) -> None:
 def processes_now(tx: StoreTransaction) -> Sequence[ProcessRow]:
     """Return all rows, by role and queue."""
     return [ProcessRow(*row) for row in tx.fetch_all(_LIST)]
+
+
+def taken_s(tx: StoreTransaction) -> dict[str, float]:
+    """Return how long ago each queue's processes were given a message, where one ever was."""
+    return dict(tx.fetch_all(_TAKEN))
+
+
+def count_lost(tx: StoreTransaction) -> int:
+    """Return how many processes have said nothing for LOST_AFTER_S and did not stop."""
+    row = tx.fetch_one(_COUNT_LOST, (LOST_AFTER_S,))
+    return int(row[0]) if row else 0

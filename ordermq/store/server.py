@@ -1,8 +1,10 @@
 """What PostgreSQL says of itself, for ``ordermq doctor``: one statement, cheap on any server."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ordermq.store.transaction import StoreTransaction
+from ordermq.task.transaction import Transaction
 
 # A role that may not read others' sessions sees no xact_start of theirs; the rest is readable by all.
 _FACTS = """
@@ -48,3 +50,26 @@ def read_facts(tx: StoreTransaction) -> ServerFacts:
     row = tx.fetch_one(_FACTS)
     assert row is not None  # noqa: S101 # a SELECT without FROM has one row
     return ServerFacts(*row)
+
+
+# Estimates that PostgreSQL keeps anyway: no table is read.
+_DEAD_ROWS = """
+    SELECT schemaname || '.' || relname, n_dead_tup FROM pg_stat_user_tables
+     WHERE schemaname || '.' || relname = ANY(%s)
+"""
+_STRAIN = """
+    SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8,
+           pg_notification_queue_usage()
+      FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+
+
+def dead_rows(tx: Transaction, tables: Sequence[str]) -> dict[str, int]:
+    """Return how many rows of each table wait for a vacuum, as PostgreSQL estimates."""
+    return dict(tx.fetch_all(_DEAD_ROWS, (list(tables),)))
+
+
+def strain(tx: StoreTransaction) -> tuple[float, float]:
+    """Return the age of the oldest transaction in seconds, and how full the queue of notifications is."""
+    row = tx.fetch_one(_STRAIN)
+    return (float(row[0]), float(row[1])) if row else (0.0, 0.0)

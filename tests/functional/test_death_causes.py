@@ -3,6 +3,7 @@
 import pytest
 
 from ordermq.clock import utc_now
+from ordermq.consumer.causes import fingerprint
 from ordermq.message import Envelope
 from ordermq.store import Session, dead_letters
 from ordermq.store.dead_letters import Filter
@@ -87,3 +88,12 @@ def test_a_text_is_found_in_reasons_also_in_the_parts_by_which_they_differ(sessi
         letters = dead_letters.select(tx, Filter(error=error))
         assert sorted(int(each.correlation_id[2:]) for each in letters) == found
         assert dead_letters.count(tx, Filter(error=error))[0] == len(found)
+
+
+def test_the_metrics_have_the_fingerprints_of_the_table(session):
+    reasons = [BROKEN, SLOW, 'refused "a-b": 3F-9 of 77', "über 12 Stück", "no digits"]
+    with session.transaction() as tx:
+        for number, reason in enumerate(reasons):
+            keep(tx, number, reason)
+        found = {each.reason: each.fingerprint for each in dead_letters.group(tx)}
+    assert found == {reason: fingerprint("shipping", "CreateShipment", reason) for reason in reasons}

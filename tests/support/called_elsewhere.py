@@ -56,9 +56,8 @@ ENTRIES = (
     (
         "testing/stack/monitoring.py",
         TESTS,
-        "PrivatePrometheus alerts query_range firing",
+        "alerts query_range",
     ),
-    ("testing/stack/fleet.py", TESTS, "metrics_address"),
     ("shop/saga.py", "the saga's tests ask it", "is_at_rest"),
     (
         "shop/sandbox/server.py",

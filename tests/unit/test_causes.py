@@ -1,0 +1,21 @@
+"""Failures are counted by cause, and the causes are bounded."""
+
+from ordermq.consumer import causes
+from ordermq.observe import metrics
+
+
+def fingerprints():
+    return {each.labels["fingerprint"] for each in metrics.failures.collect()[0].samples}
+
+
+def test_what_differs_between_messages_makes_no_other_cause():
+    first = causes.fingerprint("payment", "CapturePayment", "timeout after 3 s of 'o-17'")
+    assert first == causes.fingerprint("payment", "CapturePayment", "timeout after 19 s of 'A-1'")
+    assert first != causes.fingerprint("notify", "CapturePayment", "timeout after 3 s of 'o-17'")
+
+
+def test_a_flood_of_causes_becomes_one_series():
+    for number in range(3 * metrics.MOST_FINGERPRINTS):
+        causes.count_failure("q", "T", "retry", "x" * number)
+    assert len(fingerprints()) <= metrics.MOST_FINGERPRINTS + 1
+    assert causes.OTHER in fingerprints()
