@@ -9,6 +9,7 @@ import click
 
 from ordermq.testing.stack.private import PrivateStack
 from ordermq.testing.stack.tool import run_tool
+from tests.chaos.alerts import drilled
 from tests.chaos.fault import Fault
 from tests.chaos.faults import FAULTS, SMOKE
 from tests.chaos.faults.soak import Soak
@@ -97,10 +98,10 @@ def chaos(
 ) -> None:
     """Run the faults NAMES (F1, F2 ...), or all; exit 1 if any failed."""
     wanted: list[Fault] = (
-        [Soak(minutes)] if minutes else _wanted(" ".join(names).upper().split(), smoke=smoke)
+        [Soak(minutes)]
+        if minutes
+        else _wanted(" ".join(names).upper().split(), smoke=smoke, is_drill=is_drill)
     )
-    if is_drill:
-        wanted = [fault for fault in wanted if fault.alerts is not None]
     if is_list:
         for fault in wanted:
             click.echo(f"{fault.name:<5}{fault.title}: {fault.expect}")
@@ -133,8 +134,9 @@ def _run(fault: Fault, seed: int, stacks: Stacks, build: Path, *, is_long: bool,
     return result
 
 
-def _wanted(names: list[str], *, smoke: bool) -> list[Fault]:
-    known = {fault.name: fault for fault in FAULTS}
+def _wanted(names: list[str], *, smoke: bool, is_drill: bool) -> list[Fault]:
+    found = drilled() if is_drill else FAULTS
+    known = {fault.name: fault for fault in found}
     if unknown := [name for name in names if name not in known]:
         raise click.BadParameter(f"{', '.join(unknown)}: known are {', '.join(known)}", param_hint="FAULT")
     return [known[name] for name in names or (SMOKE if smoke else known)]

@@ -4,7 +4,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +72,7 @@ class Arena:
         name: str,
         fault: Fault,
         seed: int,
+        settings: Mapping[str, str],
     ) -> None:
         self.stack, self.broker, self.postgres = stack, stack.broker, stack.postgres
         self.place = place
@@ -89,7 +90,7 @@ class Arena:
             "ORDERMQ_CONFIG": "",
             "ORDERMQ_BROKER_VHOST": name,
             "ORDERMQ_DATABASE_NAME": name,
-        } | sandbox.environment() | SETTINGS | dict(fault.settings)  # fmt: skip
+        } | sandbox.environment() | SETTINGS | dict(settings) | dict(fault.settings)  # fmt: skip
         self.session = Session(self.settings, name="chaos")
         self.fleet = Fleet(place, THREADS, self.env)
         self.customers = Customers(Session(self.settings, name="customers"), seed, fault.rate)
@@ -269,7 +270,9 @@ class _Keeper(threading.Thread):
 
 
 @contextmanager
-def open_arena(stack: PrivateStack, fault: Fault, seed: int, logs: Path) -> Iterator[Arena]:
+def open_arena(
+    stack: PrivateStack, fault: Fault, seed: int, logs: Path, settings: Mapping[str, str]
+) -> Iterator[Arena]:
     """Yield a prepared arena on a running stack; afterwards nothing of it runs, its logs lie in ``logs``."""
     name = f"chaos_{fault.name.lower()}_{seed}_{time.time_ns() % 10**8}"
     with ExitStack() as ends:
@@ -281,7 +284,7 @@ def open_arena(stack: PrivateStack, fault: Fault, seed: int, logs: Path) -> Iter
         sandbox.start()
         stack.broker.add_vhost(name)
         stack.postgres.create_database(name)
-        arena = Arena(stack, place, sandbox, name=name, fault=fault, seed=seed)
+        arena = Arena(stack, place, sandbox, name=name, fault=fault, seed=seed, settings=settings)
         ends.enter_context(closing(arena))
         arena.ok("ordermq", "db", "migrate")
         arena.ok("ordermq", "topology", "apply")

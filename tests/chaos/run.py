@@ -14,6 +14,7 @@ from ordermq.testing import wait_until
 from ordermq.testing.stack.fleet import Member
 from ordermq.testing.stack.monitoring import PrivatePrometheus
 from ordermq.testing.stack.private import PrivateStack
+from tests.chaos.alerts import SETTINGS as DRILL_SETTINGS
 from tests.chaos.alerts import judge, look_at, watching
 from tests.chaos.arena import Arena, Broken, open_arena
 from tests.chaos.counting import OrderStanding, doubled_payments, recovery_s, repeated, tally
@@ -86,9 +87,10 @@ def run_fault(
     """
     result = Result(fault.name, fault.title, seed, rate=fault.rate)
     began_s = time.monotonic()
+    settings = DRILL_SETTINGS if is_drill else {}
     try:
         fault.check()
-        with open_arena(servers(fault), fault, seed, logs) as arena:
+        with open_arena(servers(fault), fault, seed, logs, settings) as arena:
             arena.say, arena.is_long = say, is_long
             try:
                 with watching(arena) if is_drill else nullcontext() as prometheus:

@@ -154,6 +154,11 @@ class PrivateBroker(Administration, PrivateServer):
         return self._port("management")
 
     @property
+    def prometheus_port(self) -> int:
+        """The port of its metrics for Prometheus."""
+        return self._port("prometheus")
+
+    @property
     def epmd_port(self) -> int:
         """The port of the node's own port mapper."""
         return self._port("epmd")

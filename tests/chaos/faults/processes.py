@@ -155,7 +155,8 @@ class ConsumersFrozen(Fault):
 class RelayFrozen(Fault):
     name = "F6"
     title = "relay frozen in its transaction"
-    alerts = frozenset({"OrdermqNoActiveRelay"})
+    alerts = frozenset({"OrdermqNoActiveRelay", "OrdermqDown"})
+    may_alert = frozenset({"OrdermqOutboxOld", "OrdermqQueueOld"})
     expect = "the database ends the transaction; another relay goes on"
     settings: ClassVar = {
         "ORDERMQ_RELAY_STANDBY_S": "0.3",
