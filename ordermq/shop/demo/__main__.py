@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from ordermq.shop import ShopSettings, queries
 from ordermq.shop.cancel import cancel_order
 from ordermq.shop.demo.orders import OrderSource
 from ordermq.shop.demo.report import DemoReport, Kinds, Latencies
+from ordermq.shop.demo.serve import ServedDemo, faster_settings, typed
 from ordermq.shop.demo.waiting import measure
 from ordermq.shop.gateways.http_payment import HttpPaymentGateway
 from ordermq.shop.refunding import refund_order
@@ -86,7 +87,17 @@ EVER = datetime.min.replace(tzinfo=UTC)
     show_default=True,
     help="Folder of logs and figures.",
 )
-def demo(count: int, seed: int, path: str, format_: str, build: Path) -> None:
+@click.option("--serve", is_flag=True, help="Keep running with Prometheus, and strike faults that are typed.")
+@click.option(
+    "--times",
+    type=click.IntRange(1, 60),
+    default=10,
+    show_default=True,
+    help="With --serve: by how much windows and ages of the alert rules are shorter.",
+)
+def demo(
+    *, count: int, seed: int, path: str, format_: str, build: Path, serve: bool, times: int
+) -> None:  # fmt: skip
     """Run the whole pipeline on COUNT orders and prove that nothing was lost or doubled."""
     if path and not Path(path).is_file():
         raise click.BadParameter(f"there is no file {path!r}", param_hint="INPUT")
@@ -96,7 +107,11 @@ def demo(count: int, seed: int, path: str, format_: str, build: Path) -> None:
     with ExitStack() as ends:
         say("starting the private stack (RabbitMQ, PostgreSQL, sandbox third parties)")
         stack = ends.enter_context(running_devstack(Path(".devstack")))
-        report = Demo(source, build, stack, ends).run()
+        made = Demo(source, build, stack, ends, settings=faster_settings(times) if serve else {})
+        if serve:
+            made.serve(times)
+            return
+        report = made.run()
     for line in report.lines():
         click.echo(line)
     (build / "demo.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
@@ -107,9 +122,18 @@ def demo(count: int, seed: int, path: str, format_: str, build: Path) -> None:
 class Demo:
     """One run on a running stack, in a virtual host, a database and a ledger of its own."""
 
-    def __init__(self, source: OrderSource, build: Path, stack: PrivateStack, ends: ExitStack) -> None:
+    def __init__(
+        self,
+        source: OrderSource,
+        build: Path,
+        stack: PrivateStack,
+        ends: ExitStack,
+        *,
+        settings: Mapping[str, str],
+    ) -> None:
         self._source = source
-        name = f"demo_{os.getpid()}_{int(time.time())}"
+        self._stack = stack
+        self._name = name = f"demo_{os.getpid()}_{int(time.time())}"
         stack.broker.add_vhost(name)
         ends.callback(stack.broker.delete_vhost, name)
         stack.postgres.create_database(name)
@@ -130,7 +154,7 @@ class Demo:
             "ORDERMQ_CONSUMER_CALL_TIMEOUT_S": "3",
             "ORDERMQ_SHOP_CAPTURE_SETTLES_S": "8",
             "ORDERMQ_SHOP_GATEWAY_TIMEOUT_S": "1.5",  # some of the cards let a capture time out
-        }  # fmt: skip
+        } | dict(settings)  # fmt: skip
         database = replace(stack.postgres.settings(), name=name)
         self._session = ends.enter_context(closing(Session(database, name="ordermq demo")))
         self._fleet = Fleet(self._place, THREADS, self._env)
@@ -141,11 +165,25 @@ class Demo:
         self._cancelled = 0
         self._paid_back = 0
 
-    def run(self) -> DemoReport:
-        """Do everything; return the figures. Raises StackError if orders get stuck."""
+    def serve(self, times: int) -> None:
+        """Run until ``quit`` is typed, watched by Prometheus."""
+        self._prepare()
+        place = Place.temporary(server_account())
+        try:
+            ServedDemo(
+                self._stack, place, self._sandbox, self._fleet, self._session, vhost=self._name, times=times
+            ).run(typed())
+        finally:
+            place.wipe()
+
+    def _prepare(self) -> None:
         say("migrating, applying the topology, loading stock")
         run_command("ordermq", "db", "migrate", env=self._env)
         run_command("ordermq", "topology", "apply", env=self._env)
+
+    def run(self) -> DemoReport:
+        """Do everything; return the figures. Raises StackError if orders get stuck."""
+        self._prepare()
         self._source.pay_some(HttpPaymentGateway.from_settings(self._shop))
         with self._session.transaction() as tx:
             load_stock(self._source.stock(), tx)
