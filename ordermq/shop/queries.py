@@ -4,6 +4,7 @@ They return frozen dataclasses of plain types, ready to be shown as a table or a
 None of them holds personal data.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -201,11 +202,16 @@ _GET = f"SELECT {_ORDER} FROM shop.orders WHERE order_id = %s"  # noqa: S608 # _
 _LIST = f"SELECT {_ORDER} FROM shop.orders WHERE %s ORDER BY accepted_at DESC, order_id LIMIT %%(limit)s"  # noqa: S608 # as above
 
 _NEWEST_HAVING = f"""
-    SELECT o.* FROM (SELECT accepted_at, order_id FROM {{joined}}) AS found
+    SELECT o.* FROM ({{having}} ORDER BY accepted_at DESC, order_id OFFSET 0) AS found
      CROSS JOIN LATERAL (SELECT {_ORDER} FROM shop.orders
                           WHERE order_id = found.order_id AND {{condition}}) AS o
      ORDER BY found.accepted_at DESC, found.order_id LIMIT %(limit)s
 """  # noqa: S608 # as above
+
+_COUNT_HAVING = """
+    SELECT count(*) FROM (SELECT FROM shop.order_attributes
+                           WHERE name = %s AND value = %s LIMIT 10000) AS few
+"""
 
 # An order is accepted before it is updated, so the condition on accepted_at loses none. It has an index.
 # An order that waits by design is not stuck: for another card, for the customer to confirm a payment, or
@@ -349,24 +355,32 @@ def show(order_id: str, tx: Transaction, *, queues: Sequence[str]) -> OrderDetai
 def select(tx: Transaction, chosen: Selection = EVERY, *, limit: int = 100) -> list[OrderRow]:
     """Return the chosen orders, the last accepted first."""
     if chosen.attributes and not chosen.is_of_few:
-        sql, params = _by_attributes(chosen)
+        sql, params = _by_attributes(tx, chosen)
     else:
         condition, params = chosen.condition()
         sql = _LIST % condition
     return [OrderRow(*row) for row in tx.fetch_all(sql, {**params, "limit": limit})]
 
 
-def _by_attributes(chosen: Selection) -> tuple[str, dict[str, Any]]:
+def _by_attributes(tx: Transaction, chosen: Selection) -> tuple[str, dict[str, Any]]:
     """Return the query that reads orders from the index of attributes, and what it binds.
 
-    An index has the newest orders with an attribute first, however many there are.
+    The index has the newest orders with an attribute first, however many there are. Of many attributes it is
+    asked for the rarest, and the orders found say whether they have the others.
     """
-    tables, wanted = chosen.having("accepted_at, order_id")
+    attributes = list(dict(chosen.attributes).items())
+    rarest = min(attributes, key=lambda each: _count_having(tx, *each)) if attributes[1:] else attributes[0]
+    [having], wanted = Selection(attributes=(rarest,)).having("accepted_at, order_id")
     condition, params = replace(chosen, attributes=()).condition()
-    joined = f"({tables[0]}) AS a0"
-    for number, table in enumerate(tables[1:], 1):
-        joined += f" JOIN ({table}) AS a{number} USING (accepted_at, order_id)"
-    return _NEWEST_HAVING.format(joined=joined, condition=condition), {**params, **wanted}
+    if attributes[1:]:
+        condition += " AND attributes @> %(attributes)s::jsonb"
+        params["attributes"] = json.dumps(dict(attributes))
+    return _NEWEST_HAVING.format(having=having, condition=condition), {**params, **wanted}
+
+
+def _count_having(tx: Transaction, name: str, value: str) -> int:
+    row = tx.fetch_one(_COUNT_HAVING, (name, value))
+    return int(row[0]) if row else 0
 
 
 def stuck(tx: Transaction, *, older_than_s: float, action_s: float, limit: int = 100) -> list[StuckRow]:
