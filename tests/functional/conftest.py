@@ -1,12 +1,16 @@
 """What tests of the running parts share."""
 
+import secrets
 import shutil
+from pathlib import Path
 
 import pika
 import pytest
 
 from ordermq.shop.sandbox.private import PrivateSandbox
+from ordermq.testing.plugin import Database
 from tests.support import probe
+from tests.support.administrator import Administrator
 from tests.support.commands import ForkedProcess
 from tests.support.pipeline import Pipeline
 from tests.support.runtime import Rig, declare
@@ -23,9 +27,16 @@ def bring_servers_back(item):
     """Start or thaw what the test killed, stopped or froze."""
     stack = item.funcargs.get("ordermq_stack")
     for part in stack.parts.values() if stack is not None else ():
-        if part.process.pid is None:
+        pid = part.process.pid
+        if pid is None:
             part.start()
-        part.thaw()
+        elif is_stopped(pid):
+            part.thaw()
+
+
+def is_stopped(pid):
+    """Whether the process was frozen, which stops it before its children."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +59,23 @@ def opened_by(request, monkeypatch):
 def database_template(request, database_template):
     """The framework's and the shop's tables, made once a run; nothing for a test that is marked so."""
     return "template1" if request.node.get_closest_marker("empty_database") else database_template
+
+
+@pytest.fixture(scope="session")
+def administrator(ordermq_stack):
+    administrator = Administrator(ordermq_stack.postgres)
+    yield administrator
+    administrator.close()
+
+
+@pytest.fixture
+def database(ordermq_stack, administrator, database_template):
+    """A copy of ``database_template``; dropped afterwards, with every connection to it."""
+    database = Database(ordermq_stack.postgres, f"test_{secrets.token_hex(6)}")
+    owner = ordermq_stack.postgres.username
+    administrator.execute(f"CREATE DATABASE {database.name} OWNER {owner} TEMPLATE {database_template}")
+    yield database
+    administrator.execute(f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -90,6 +90,11 @@ class PrivatePostgres(PrivateServer):
     def password(self) -> str:
         return str(self._known["password"])
 
+    @property
+    def superuser_password(self) -> str:
+        """The password of the role ``postgres``."""
+        return str(self._known["superuser_password"])
+
     def settings(self, name: str = DATABASE) -> DatabaseSettings:
         """How to connect to the database ``name`` as the role ``ordermq``."""
         return DatabaseSettings(
@@ -118,9 +123,7 @@ class PrivatePostgres(PrivateServer):
         self, statement: str, *, database: str = DATABASE, superuser: bool = False, timeout_s: float = 60.0
     ) -> str:
         """Run SQL through psql and return its rows, ``|`` between columns. Raises StackError."""
-        user, password = (
-            (SUPERUSER, self._known["superuser_password"]) if superuser else (USER, self.password)
-        )
+        user, password = (SUPERUSER, self.superuser_password) if superuser else (USER, self.password)
         argv = [programs.psql(), "-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-c", statement]
         env = {
             **self._environment(),
@@ -168,7 +171,7 @@ class PrivatePostgres(PrivateServer):
         folder = self._place.given_folder("postgres")
         new = folder / "new"
         shutil.rmtree(new, ignore_errors=True)
-        password_file = self._place.readable_file("postgres.password", self._known["superuser_password"])
+        password_file = self._place.readable_file("postgres.password", self.superuser_password)
         argv = [f"{bin_folder}/initdb", "-D", str(new), "-U", SUPERUSER, "-A", "scram-sha-256"]
         argv += [f"--pwfile={password_file}", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         try:

@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from ordermq.testing.stack.account import Account
 from ordermq.testing.stack.errors import StackError
@@ -178,8 +178,7 @@ class ServerProcess:
             return found if alive else None
 
 
-@dataclass(frozen=True)
-class _Stat:
+class _Stat(NamedTuple):
     state: str
     parent: int
     threads: int
@@ -192,19 +191,20 @@ class _Stat:
 
 def _read_stat(pid: int) -> _Stat | None:
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The name in parentheses may itself hold spaces and parentheses: count from the last one.
-    fields = text.rpartition(")")[2].split()
-    return _Stat(state=fields[0], parent=int(fields[1]), threads=int(fields[17]), started=int(fields[19]))
+    fields = text.rpartition(b")")[2].split(maxsplit=20)
+    return _Stat(fields[0].decode(), parent=int(fields[1]), threads=int(fields[17]), started=int(fields[19]))
 
 
 def _descendants(pid: int) -> list[Identity]:
     children: dict[int, list[Identity]] = defaultdict(list)
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (found := _read_stat(int(entry.name))):
-            children[found.parent].append(Identity(int(entry.name), found.started))
+    for number in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        if found := _read_stat(number):
+            children[found.parent].append(Identity(number, found.started))
     tree: list[Identity] = []
     todo = list(children[pid])
     while todo:
