@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 from matplotlib import dates
 
 ROOT = Path(__file__).parents[1]
-SPAN_S, STEP_S = 300, 2
+SPAN_S, STEP_S = 150, 1
 QUEUE = "payment"
 UNITS = {"s": "seconds", "ops": "a second", "short": "", "percentunit": "part"}
 

@@ -67,7 +67,7 @@ class ServedDemo:
             "poison message": Strike("OrdermqNewDeadLetters", self._poison_message),
             "broker restart": Strike("OrdermqBrokerDown", self._broker_restart),
             "relay stopped": Strike("OrdermqNoActiveRelay", self._relay_stopped),
-            "database paused": Strike("OrdermqPaused", self._database_paused),
+            "database paused": Strike("OrdermqNoActiveRelay", self._database_paused),
         }
 
     def run(self, lines: Iterator[str]) -> None:

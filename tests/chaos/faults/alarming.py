@@ -70,8 +70,9 @@ class DatabasePaused(_Alarming):
         "ORDERMQ_DATABASE_LOCK_TIMEOUT_S": "2",
         "ORDERMQ_DATABASE_STATEMENT_TIMEOUT_S": "5",
     }
-    alerts: ClassVar = frozenset({"OrdermqPaused", "OrdermqNoActiveRelay"})
-    may_alert: ClassVar = AFTERMATH | {"OrdermqRedelivery"}
+    alerts: ClassVar = frozenset({"OrdermqNoActiveRelay"})
+    # A consumer that has nothing to write does not learn of it.
+    may_alert: ClassVar = AFTERMATH | {"OrdermqPaused", "OrdermqRedelivery"}
 
     def strike(self, arena: Arena) -> None:
         arena.postgres.freeze()
