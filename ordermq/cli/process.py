@@ -124,7 +124,7 @@ class Process:
 
 
 def _collect_seldom() -> None:
-    """Have Python look for cycles of garbage every 10,000 new objects, and among those alone.
+    """Have Python look for cycles of garbage every 10,000 new objects, and not at what was imported.
 
     Batches of messages are many objects and no cycles: to look every 700, and again and again at
     all that was imported, took a twentieth of a consumer's processor time.

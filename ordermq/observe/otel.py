@@ -38,7 +38,6 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from ordermq import __version__
@@ -49,7 +48,8 @@ from ordermq.observe.tracing import Traced
 
 MOST_LINKS = 128  # the SDK's own limit for a span
 
-_SCOPE = InstrumentationScope("ordermq", __version__, Schemas.V1_44_0.value)
+_SCHEMA = "https://opentelemetry.io/schemas/1.44.0"  # of the names below
+_SCOPE = InstrumentationScope("ordermq", __version__, _SCHEMA)
 _TARGET = re.compile(
     rb"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|LOCK\s+TABLE|FROM)\s+([A-Za-z_][\w.]*)",
     re.IGNORECASE,
@@ -72,7 +72,7 @@ class OtlpTracer:
         self._provider.add_span_processor(self._spans)
         self._logs = LoggerProvider(resource=self._resource, shutdown_on_exit=False)
         self._logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
-        self._logger = self._logs.get_logger("ordermq", __version__, Schemas.V1_44_0.value)
+        self._logger = self._logs.get_logger("ordermq", __version__, _SCHEMA)
         # Other libraries that are instrumented, and handlers, add spans of their own.
         api.set_tracer_provider(self._provider)
         trace.sample_by(self._samples)

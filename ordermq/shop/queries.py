@@ -215,8 +215,8 @@ _COUNT_HAVING = """
 
 # An order is accepted before it is updated, so the condition on accepted_at loses none. It has an index.
 # An order that waits by design is not stuck: for another card, for the customer to confirm a payment, or
-# because a person holds it back. When its time is over, it has as long as any other. Each payment is looked
-# up by itself: the planner would read all of them.
+# because a person holds it back. When the time of the first two is over, it has as long as any other. Each
+# payment is looked up by itself: the planner would read all of them.
 IS_STUCK = """is_under_way
        AND accepted_at < now() - %(older_than_s)s * interval '1 second'
        AND updated_at < now() - %(older_than_s)s * interval '1 second'

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ordermq.errors import OrderConflict, OrderMQError, OrderNotFound
 from ordermq.shop.commands import command_of
@@ -65,11 +65,12 @@ def resolve_orders(order_ids: Sequence[str], tx: StoreTransaction, *, by: str, r
     for each in resolved:
         journal.record(each.order_id, EventType.ATTENTION_RESOLVED, by=by, reason=reason[:200])
     journal.write()
-    discarded = [number for each in resolved for number in each.discarded]
-    discarded = sorted(dead_letters.discard(tx, discarded, by=by, reason=reason))
+    numbers = [number for each in resolved for number in each.discarded]
+    gone = set(dead_letters.discard(tx, numbers, by=by, reason=reason))
     actions.record(tx, by, "order.resolve", [f"order {each.order_id}" for each in resolved], reason)
-    actions.record(tx, by, "dead.discard", [f"dead_letter {each}" for each in discarded], reason)
-    return answers
+    actions.record(tx, by, "dead.discard", [f"dead_letter {each}" for each in sorted(gone)], reason)
+    # A letter that somebody has replayed meanwhile was not discarded.
+    return [replace(each, discarded=[n for n in each.discarded if n in gone]) for each in answers]
 
 
 def _given_up(order_ids: list[str], tx: StoreTransaction) -> defaultdict[str, set[Step]]:

@@ -12,7 +12,6 @@ from ordermq.store import Session
 PAGE = 10_000  # ids in memory at once
 
 _CONDITIONS = {
-    "order_ids": "order_id = ANY(%(order_ids)s)",
     "since": "accepted_at >= %(since)s",
     "until": "accepted_at < %(until)s",
     "older_than_s": "updated_at < now() - %(older_than_s)s * interval '1 second'",
@@ -25,7 +24,8 @@ _HELD = "order_id IN (SELECT correlation_id FROM ordermq.holds WHERE released_at
 class Selection:
     """Orders to which all that is given here applies; what has its default chooses every order.
 
-    ``since`` and ``until`` are about when the order was accepted, ``older_than_s`` about its last event.
+    ``since`` and ``until`` are about when the order was accepted, ``older_than_s``
+    and ``unchanged_since`` about its last event.
     """
 
     order_ids: tuple[str, ...] | None = None
@@ -36,6 +36,7 @@ class Selection:
     needs_person: bool = False
     is_held: bool = False
     older_than_s: float | None = None
+    unchanged_since: datetime | None = None
     attributes: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -93,6 +94,9 @@ class Selection:
             given.append("status = %(status)s")
             given += ["is_under_way"] * (self.status not in TERMINAL)
             given += ["ended_as = %(status)s"] * (self.status in CANCELLED)
+        if self.unchanged_since is not None:
+            params["unchanged_since"] = self.unchanged_since
+            given.append("updated_at <= %(unchanged_since)s")
         given += ["is_under_way"] * self.is_under_way
         given += ["attention_reason IS NOT NULL"] * self.needs_person
         given += [_HELD] * self.is_held

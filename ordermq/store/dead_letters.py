@@ -152,7 +152,9 @@ _MARK_REPLAYED = """
 
 _MARK_DISCARDED = """
     UPDATE ordermq.dead_letters SET discarded_at = now(), discarded_by = %s, discard_reason = %s
-     WHERE dead_letter_id = ANY(%s) AND replayed_at IS NULL AND discarded_at IS NULL
+     WHERE dead_letter_id IN (SELECT dead_letter_id FROM ordermq.dead_letters
+                               WHERE dead_letter_id = ANY(%s) ORDER BY dead_letter_id FOR UPDATE)
+       AND replayed_at IS NULL AND discarded_at IS NULL
     RETURNING dead_letter_id
 """
 

@@ -6,8 +6,12 @@ from msgspec.structs import replace
 from ordermq.clock import utc_now
 from ordermq.errors import OrderConflict, OrderNotFound
 from ordermq.message import Envelope
+from ordermq.shop.cli import passes
+from ordermq.shop.cli.passes import BulkOptions, BulkWork
+from ordermq.shop.cli.resolving import ResolveTally
 from ordermq.shop.commands import AlertOperator
 from ordermq.shop.resolve import resolve_order, resolve_orders
+from ordermq.shop.selection import Selection
 from ordermq.store import actions, dead_letters
 from ordermq.task import DONE, Dead, Postpone, Retry
 from tests.support.shop import an_order, open_shop
@@ -231,6 +235,35 @@ def test_of_many_orders_those_with_a_step_that_must_be_done_are_refused_and_the_
     assert shop.order("o-1").attention_reason == "shipment_failed: gave up"
     assert shop.order("o-2").attention_reason is None
     assert [each.correlation_id for each in letters(shop)] == ["o-1"]
+
+
+def test_a_bulk_resolve_ends_only_what_its_forecast_saw(shop, monkeypatch):
+    shop.place(an_order("o-1"), an_order("o-2"))
+    shop.handle(*shop.take("inventory"))
+    shop.run("payment")
+    first, second = sorted(shop.take("points"), key=lambda each: each.envelope.correlation_id)
+    give_up(shop, first, "gave up")
+    # While the operator reads the forecast, a second order comes to need a person.
+    monkeypatch.setattr(passes, "ask", lambda question, *, yes: give_up(shop, second, "gave up too"))
+
+    def work(order_ids, tx):
+        return resolve_orders(order_ids, tx, by="anna@shop1", reason="done")
+
+    options = BulkOptions(reason="done", rate=0.0, yes=False, dry_run=False, as_json=True)
+    tally = passes.forecast_and_do(
+        shop.session, Selection(needs_person=True), BulkWork("resolve", work, work, ResolveTally), options
+    )
+    assert tally.counts.total() == 1
+    assert shop.order("o-1").attention_reason is None
+    assert shop.order("o-2").attention_reason == "points_failed: gave up too"
+    assert [each.correlation_id for each in letters(shop)] == ["o-2"]
+
+
+def test_a_letter_that_is_replayed_meanwhile_is_not_said_to_be_discarded(shop, monkeypatch):
+    paid(shop)
+    give_up(shop, shop.take("points")[0], "gave up")
+    monkeypatch.setattr(dead_letters, "discard", lambda tx, ids, *, by, reason: set())
+    assert resolve(shop).discarded == []
 
 
 def test_an_unknown_order_cannot_be_resolved(shop):

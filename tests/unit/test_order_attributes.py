@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -102,7 +103,9 @@ def choose(monkeypatch, *words, **kind):
     def command(program, selection):
         found.append(selection)
 
-    monkeypatch.setattr("ordermq.shop.cli.selecting.load_shop", lambda path: None)
+    section = SimpleNamespace(filters=("old: --stuck --older-than 1h",))
+    program = SimpleNamespace(loaded=SimpleNamespace(section=lambda name: section))
+    monkeypatch.setattr("ordermq.shop.cli.selecting.load_shop", lambda path: program)
     printed = CliRunner().invoke(command, words).output
     return (found or [None])[0], printed
 
@@ -121,6 +124,8 @@ ACME = (("merchant", "acme"),)
         (["--where", "attention", "--where", "held"], Selection(needs_person=True, is_held=True)),
         (["--where", "stuck"], Selection(is_under_way=True, older_than_s=STUCK_FOR_S)),
         (["--stuck", "--older-than", "0"], Selection(is_under_way=True, older_than_s=0.0)),
+        (["--filter", "old"], Selection(is_under_way=True, older_than_s=3600.0)),
+        (["--filter", "old", "--stuck"], Selection(is_under_way=True, older_than_s=3600.0)),
         (["--to", "2026-01-31"], Selection(until=datetime(2026, 1, 31, tzinfo=UTC))),
         (["--before", "2026-01-31"], Selection(until=datetime(2026, 1, 31, tzinfo=UTC))),
     ],

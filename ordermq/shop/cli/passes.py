@@ -5,9 +5,10 @@ kept. Interrupted, it has lost one batch at most, says what it has done, and can
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial, wraps
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ordermq.cli.bulk import Pace, batches, commit, taking
 from ordermq.cli.operator import ask
@@ -95,6 +96,8 @@ def forecast_and_do(
     Returns what was done, in a dry run what would be. Raises click.Abort or UsageError without consent.
     """
     is_named, says = selection.order_ids is not None, not options.as_json
+    # What changes after this is in no forecast, and nobody has agreed to it.
+    agreed = replace(selection, unchanged_since=_now(session))
     forecast, began_s = work.new_tally(), monotonic_s()
     for answers in _pass(session, selection, work.plan, forecast, label="forecast"):
         if options.dry_run and says:
@@ -107,7 +110,7 @@ def forecast_and_do(
         ask("Go on?", yes=options.yes)
     tally, began_s = work.new_tally(), monotonic_s()
     try:
-        for answers in _pass(session, selection, work.do, tally, label=work.label, rate=options.rate):
+        for answers in _pass(session, agreed, work.do, tally, label=work.label, rate=options.rate):
             if says:
                 _print(answers, tally, is_named=is_named, dry_run=False)
     finally:  # also if it was interrupted: what was done was done
@@ -131,6 +134,12 @@ def _pass(
             tally.add(len(batch), answers)
             step(len(batch))
             yield answers
+
+
+def _now(session: Session) -> datetime:
+    with session.transaction() as tx:
+        [(now,)] = tx.fetch_all("SELECT now()")
+    return cast("datetime", now)
 
 
 def _print(answers: list[T], tally: Tally[T], *, is_named: bool, dry_run: bool) -> None:

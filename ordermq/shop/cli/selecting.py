@@ -6,6 +6,7 @@
 
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
@@ -20,7 +21,7 @@ from ordermq.shop.saga import Status
 from ordermq.shop.selection import Selection
 from ordermq.shop.settings import SECTION
 
-STUCK_FOR_S = 600.0  # as 'order stuck' has it
+STUCK_FOR_S = 600.0  # of an order under way, unless --older-than says another time
 
 _FLAGS = ("stuck", "attention", "held")
 _STATES = [each.value for each in Status]
@@ -112,6 +113,8 @@ def selects(*, until: Sequence[str] = ("--to", "--before"), every: bool = False)
             if saved is not None:
                 found = saved_filter(program.loaded.section(SECTION).filters, saved)
                 selection = found.and_also(selection)
+            if selection.is_under_way and selection.older_than_s is None:
+                selection = replace(selection, older_than_s=STUCK_FOR_S)
             if ids:
                 selection = Selection(order_ids=ids)
             command(program=program, selection=selection, **given)
@@ -168,6 +171,6 @@ def _selection(
         is_under_way=stuck,
         needs_person=attention or "attention" in words,
         is_held=held or "held" in words,
-        older_than_s=STUCK_FOR_S if stuck and older_than_s is None else older_than_s,
+        older_than_s=older_than_s,
         attributes=tuple(each.partition("=")[::2] for each in where if "=" in each),
     )
