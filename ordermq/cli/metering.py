@@ -8,7 +8,7 @@ from typing import Any
 from prometheus_client import Gauge
 
 from ordermq.amqp import ConnectionState, PublishOutcome
-from ordermq.cli.program import ReadGauges
+from ordermq.cli.program import ReadGauges, Reading
 from ordermq.cli.queue_watch import QueueWatch
 from ordermq.cli.table_gauges import READS
 from ordermq.clock import monotonic_s, utc_now
@@ -17,7 +17,7 @@ from ordermq.errors import StoreError, StoreUnavailable
 from ordermq.log_events import METERING_FAILED, REPORT_FAILED
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
-from ordermq.store import Session
+from ordermq.store import Session, StoreTransaction
 from ordermq.store.processes import REPORT_EVERY_S, forget_process, taken_s, write_report
 
 log = logging.getLogger(__name__)
@@ -137,17 +137,18 @@ class TableMeter:
             self._shown.clear()
             self._next_s = 0.0
         elif monotonic_s() >= self._next_s:
-            self._next_s = monotonic_s() + self._every_s
-            for read in self._reads:
+            for read in (*self._reads, self._read_taken):
                 self._show(read, session)
-            if self._watch is not None:
-                with session.transaction() as tx:
-                    self._watch.taken_s = taken_s(tx)
+            # From here on, or a slow read would be followed by the next one at once.
+            self._next_s = monotonic_s() + self._every_s
 
     def _show(self, read: ReadGauges, session: Session) -> None:
         try:
             with session.transaction() as tx:
+                tx.write("SET LOCAL statement_timeout = %s", (_READ_WITHIN_MS,))
+                tx.write("SET LOCAL lock_timeout = %s", (_LOCK_WITHIN_MS,))
                 values = read(tx, self._config)
+            self._set(read, values)
         except StoreUnavailable:
             raise
         except Exception as exc:  # a fault in a module's gauges must not stop the relay
@@ -160,6 +161,13 @@ class TableMeter:
             self._failed.add(read)
             return
         self._failed.discard(read)
+
+    def _read_taken(self, tx: StoreTransaction, _: Any) -> Mapping[Gauge, Reading]:
+        if self._watch is not None:
+            self._watch.taken_s = taken_s(tx)
+        return {}
+
+    def _set(self, read: ReadGauges, values: Mapping[Gauge, Reading]) -> None:
         now = set[Shown]()
         for gauge, value in values.items():
             for labels, number in value.items() if isinstance(value, Mapping) else (((), value),):
@@ -168,6 +176,10 @@ class TableMeter:
         _hide(self._shown.get(read, set()) - now)
         self._shown[read] = now
 
+
+# The relay waits for each of them.
+_READ_WITHIN_MS = 2000
+_LOCK_WITHIN_MS = 500
 
 Shown = tuple[Gauge, tuple[str, ...]]
 

@@ -295,12 +295,21 @@ def test_a_gauge_that_cannot_be_read_costs_nothing_and_a_standby_shows_none(rig,
     def broken(tx, config):
         tx.execute("SELECT nonsense")
 
+    def of_other_labels(tx, config):
+        return {metrics.dead_letters_by_cause: {("one", "two", "three", "four"): 1}}
+
+    def of_nothing(tx, config):
+        return {metrics.dead_letters_open: None}
+
+    def waiting(tx, config):
+        tx.fetch_all("SELECT pg_sleep(5)")
+
     with rig.session.transaction() as tx:
         (probe,) = probes(1)
         dead_letters.keep(tx, "single", [(rig.envelope(probe), b"{}", "no")])
-    meter = TableMeter([broken], None)
+    meter = TableMeter([broken, of_other_labels, of_nothing, waiting], None)
     meter(rig.session, is_active=True)
-    assert "metrics of the tables cannot be read" in caplog.text
+    assert caplog.text.count("metrics of the tables cannot be read") == 4
     assert shown("dead_letters_open") == 1
     meter(rig.session, is_active=False)
     assert shown("dead_letters_open") == 0
