@@ -51,9 +51,12 @@ MOST_LINKS = 128  # the SDK's own limit for a span
 _SCHEMA = "https://opentelemetry.io/schemas/1.44.0"  # of the names below
 _SCOPE = InstrumentationScope("ordermq", __version__, _SCHEMA)
 _TARGET = re.compile(
-    rb"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|LOCK\s+TABLE|FROM)\s+([A-Za-z_][\w.]*)",
+    rb"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|LOCK\s+TABLE"
+    rb"|(?<!epoch )FROM|SELECT(?=\s+\w+\.\w+\())\s+([A-Za-z_][\w.]*)",
     re.IGNORECASE,
 )
+# A value between its quotes, in which there may be words of SQL and names of persons.
+_VALUE = re.compile(rb"'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'", re.DOTALL)
 _LONGEST_READ = 2000  # characters of a statement, to find its table
 
 
@@ -193,6 +196,7 @@ class OtlpTracer:
                 name, kind, span.context, began_ns,
                 parent=parent, links=links, attributes=span.attributes, error=span.error_text,
             )  # fmt: skip
+            span.error = None  # its traceback has this frame, and with it the messages
 
     def _end(
         self,
@@ -294,7 +298,7 @@ class _Open:
 def summary_of(statement: bytes) -> str:
     """Return what a batch of statements does to which tables: no value, so a few names for all batches."""
     parts: list[str] = []
-    for each in statement.split(b"\n;\n"):
+    for each in _VALUE.sub(b"", statement).split(b"\n;\n"):
         text = each.strip()[:_LONGEST_READ]
         word = text.split(None, 1)[0].decode("ascii", "replace").upper() if text else ""
         found = _TARGET.search(text)

@@ -98,7 +98,7 @@ def sending_spans(service: str, *, exchange: str, continues: bool, flush_s: floa
     if not wants_spans():
         yield
         return
-    if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
+    if not _is_installed():
         log.warning(
             "no spans are sent, although OTEL_SEMCONV_STABILITY_OPT_IN asks for them: OpenTelemetry is not"
             " installed (pip install 'ordermq[otel]')",
@@ -115,6 +115,13 @@ def sending_spans(service: str, *, exchange: str, continues: bool, flush_s: floa
         _Process.tracer = None
         trace.sample_by(None)
         started.close(flush_s)
+
+
+def _is_installed() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:  # a package above it is missing; many libraries bring only the API
+        return False
 
 
 def in_span(span: OpenSpan) -> AbstractContextManager[None]:

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from ordermq.config.environment import wants_spans
+from ordermq.observe.otel import summary_of
 from tests.support.otlp import Receiver
 
 
@@ -25,9 +26,9 @@ def test_spans_are_sent_only_where_opentelemetry_s_own_variables_ask(environ, wa
     assert wants_spans(environ) is wanted
 
 
-def run(program, **env):
+def run(program, *args, **env):
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    argv = [sys.executable, "-c", program]
+    argv = [sys.executable, "-c", program, *args]
     done = subprocess.run(argv, env=inherited | env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
@@ -50,7 +51,7 @@ def test_where_they_are_not_asked_for_no_module_of_opentelemetry_is_imported():
 
 ABSENT = """
 import sys
-sys.modules["opentelemetry"] = None
+sys.modules[sys.argv[1]] = None
 from ordermq.config.settings import ObserveSettings
 from ordermq.observe import logs, tracing
 logs.configure(ObserveSettings(), "ordermq-relay")
@@ -59,8 +60,10 @@ with tracing.sending_spans("ordermq-relay", exchange="orders", continues=False):
 """
 
 
-def test_where_opentelemetry_is_not_installed_one_line_says_so_and_the_work_goes_on():
-    record = json.loads(run(ABSENT, OTEL_SEMCONV_STABILITY_OPT_IN="messaging")[1])
+# Many libraries bring the API, without an exporter.
+@pytest.mark.parametrize("absent", ["opentelemetry", "opentelemetry.exporter"])
+def test_where_opentelemetry_is_not_installed_one_line_says_so_and_the_work_goes_on(absent):
+    record = json.loads(run(ABSENT, absent, OTEL_SEMCONV_STABILITY_OPT_IN="messaging")[1])
     assert record["event.action"] == "spans-unavailable"
     assert "pip install 'ordermq[otel]'" in record["message"]
 
@@ -172,3 +175,18 @@ def test_a_process_ends_though_its_spans_cannot_be_sent():
 def test_a_receiver_that_is_away_costs_spans_and_no_work():
     env = {"OTEL_SEMCONV_STABILITY_OPT_IN": "messaging", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     assert run(PROGRAM, **env, OTEL_EXPORTER_OTLP_TIMEOUT="1")[0]
+
+
+@pytest.mark.parametrize(
+    ("statement", "summary"),
+    [
+        (b"UPDATE shop.orders SET status = 'paid' WHERE order_id = 'o'", "UPDATE shop.orders"),
+        (b"SELECT shop.intend('gift from Alice', E'it\\'s from Bob')", "SELECT shop.intend"),
+        (b"SELECT shop.intend('a\n;\nselect Alice FROM Bob')", "SELECT shop.intend"),
+        (b"SELECT extract(epoch FROM now())", "SELECT"),
+        (b"SELECT 'O''Hara from Alice', 1 FROM shop.stock\n;\nCOMMIT", "BATCH SELECT shop.stock; COMMIT"),
+    ],
+)
+def test_the_name_of_a_statement_holds_no_value(statement, summary):
+    """OTL3: values are written into a statement before it is sent."""
+    assert summary_of(statement) == summary
