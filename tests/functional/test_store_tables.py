@@ -311,7 +311,8 @@ def test_a_claim_has_the_columns_of_a_message(session):
     with session.transaction() as tx:
         names = tx.fetch_one("SELECT proargnames FROM pg_proc WHERE oid = 'ordermq.claim'::regproc")
     assert names is not None
-    assert names[0][-len(COLUMNS.split(", ")) :] == COLUMNS.split(", ")
+    columns = COLUMNS.split(", ")
+    assert names[0][-len(columns) - 1 :] == [*columns, "due_at"]
 
 
 def test_a_claim_of_large_bodies_holds_fewer_rows_and_at_least_one(session, monkeypatch):
