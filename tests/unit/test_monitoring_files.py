@@ -43,6 +43,21 @@ def test_the_drill_divides_every_time_of_a_rule():
     assert faster(text, 60) == quick
 
 
+def test_the_drill_leaves_no_time_of_the_rules_as_it_is():
+    text = faster((ROOT / "config" / "prometheus" / "rules.yml").read_text(), 60)
+    quick = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    left = [
+        each
+        for rule in quick
+        for each in (rule["expr"], rule.get("for", ""))
+        if re.search(r"\b\d+[smhd]\b", each)
+    ]
+    assert not left
+    of = {rule["alert"]: rule["expr"] for rule in quick if "alert" in rule}
+    assert "_seconds) > 2 unless" in of["OrdermqQueueStalled"]
+    assert "> 0)) > 5 unless" in of["OrdermqQueueOld"]
+
+
 def rules():
     groups = yaml.safe_load((ROOT / "config" / "prometheus" / "rules.yml").read_text())["groups"]
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
