@@ -425,7 +425,11 @@ class Relay(ThreadService):
         if self._meter is not None:
             self._meter(self._claims, is_active=is_active)
         now_s = monotonic_s()
-        if is_active and now_s - self._gauged_s >= _GAUGE_EVERY_S:
+        if not is_active:
+            self._gauged_s = 0.0
+            metrics.outbox_pending.set(0)
+            metrics.outbox_oldest_seconds.set(0)
+        elif now_s - self._gauged_s >= _GAUGE_EVERY_S:
             self._gauged_s = now_s
             with self._claims.transaction() as tx:
                 rows, oldest_s = outbox.pending(tx, low=self._mark.low)

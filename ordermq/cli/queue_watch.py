@@ -68,7 +68,34 @@ class QueueWatch:
         self._is_blind = False
 
     def look(self, connection: ConnectionManager, stopping: threading.Event) -> None:
-        """Look once. Raises what the broker answers, or why it does not."""
+        """Look once. What goes wrong with the queues is logged once until it goes well again."""
+        try:
+            self._look_at_queues(connection, stopping)
+            self._is_blind = False
+        except BrokerError as exc:
+            connection.drop(exc)
+            self.forget()
+            if not self._is_blind:
+                log.warning("metrics of the queues cannot be read: %s", exc, extra=QUEUES_UNSEEN)
+            self._is_blind = True
+        if not stopping.is_set():
+            self._look_beside(monotonic_s())
+
+    def forget(self) -> None:
+        """Show nothing of the queues: the broker does not answer."""
+        for each in (metrics.queue_ready, metrics.queue_consumers, metrics.queue_waiting_seconds):
+            each.clear()
+
+    def stand_by(self) -> None:
+        """Show nothing at all, and begin anew when asked again: another relay is active."""
+        self.forget()
+        self._forget_api()
+        metrics.certificate_expires.clear()
+        self._times = WaitingTimes()
+        self._next_api_s = self._next_certificates_s = 0.0
+
+    def _look_at_queues(self, connection: ConnectionManager, stopping: threading.Event) -> None:
+        """Raise what the broker answers, or why it does not."""
         if connection.state is not ConnectionState.OPEN:
             self.forget()  # what was seen last would be shown as if it were so still
             if not connection.connect(stopping):
@@ -77,30 +104,16 @@ class QueueWatch:
         for name in self._queues:
             depth = queue_depth(connection, queue_name(prefix, name))
             self._show(name, depth or QueueDepth(0, 0))
-        if (now_s := monotonic_s()) >= self._next_api_s:
+
+    def _look_beside(self, now_s: float) -> None:
+        """Look at what is asked over connections of its own, also while the broker takes none."""
+        if now_s >= self._next_api_s:
             self._next_api_s = now_s + _API_EVERY_S
             self._ask_api()
         if now_s >= self._next_certificates_s:
             self._next_certificates_s = now_s + _CERTIFICATES_EVERY_S
             for server, until in certificates(self._program):
                 metrics.certificate_expires.labels(server).set(until.timestamp())
-
-    def try_look(self, connection: ConnectionManager, stopping: threading.Event) -> None:
-        """Like ``look``, but what goes wrong is logged once until it goes well again."""
-        try:
-            self.look(connection, stopping)
-            self._is_blind = False
-        except BrokerError as exc:
-            connection.drop(exc)
-            self.forget()
-            if not self._is_blind:
-                log.warning("metrics of the queues cannot be read: %s", exc, extra=QUEUES_UNSEEN)
-            self._is_blind = True
-
-    def forget(self) -> None:
-        """Show nothing of the queues: another relay is active, or the broker does not answer."""
-        for each in (metrics.queue_ready, metrics.queue_consumers, metrics.queue_waiting_seconds):
-            each.clear()
 
     def _show(self, name: str, depth: QueueDepth) -> None:
         metrics.queue_ready.labels(name).set(depth.ready)
@@ -115,16 +128,21 @@ class QueueWatch:
         try:
             self._show_broker(url)
         except OrderMQError as exc:
-            log.debug(
-                "the management API cannot be asked: %s", exc, extra=QUEUES_UNSEEN
-            )  # the check of the topology says so
+            self._forget_api()
+            # At this level only: the check of the topology warns of the same.
+            log.debug("the management API cannot be asked: %s", exc, extra=QUEUES_UNSEEN)
+
+    def _forget_api(self) -> None:
+        """Show nothing of what the management API says."""
+        metrics.broker_alarms.set(0)
+        metrics.broker_deprecated.set(0)
+        metrics.queue_replicas_missing.clear()
+        metrics.queue_without_majority.clear()
 
     def _show_broker(self, url: str) -> None:
         settings = self._program.settings
         metrics.broker_alarms.set(len(alarms_of(read_nodes(settings.broker, url))))
-        deprecated = read_deprecated(settings.broker, url)
-        if deprecated is not None:
-            metrics.broker_deprecated.set(len(deprecated))
+        metrics.broker_deprecated.set(len(read_deprecated(settings.broker, url) or ()))
         self._show_replicas(read_replicas(settings.broker, url))
 
     def _show_replicas(self, replicas: Mapping[str, tuple[int, int]]) -> None:
@@ -147,9 +165,9 @@ def watching_queues(program: Program) -> Iterator[QueueWatch]:
         while not stopping.is_set():
             _idle(connection, stopping, Deadline(program.settings.observe.tables_every_s))
             if watch.is_active:
-                watch.try_look(connection, stopping)
+                watch.look(connection, stopping)
             else:
-                watch.forget()
+                watch.stand_by()
                 connection.close()
         connection.close()
 
