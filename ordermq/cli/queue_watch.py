@@ -63,6 +63,7 @@ class QueueWatch:
         self.taken_s: Mapping[str, float] = {}
         self._program = program
         self._queues = [*sorted({*program.registry.queues, *program.settings.topology.queues}), DEAD]
+        self._consumed = {*program.registry.queues, DEAD}  # of the others no process says when it took one
         self._times = WaitingTimes()
         self._next_api_s = self._next_certificates_s = 0.0
         self._is_blind = False
@@ -118,8 +119,9 @@ class QueueWatch:
     def _show(self, name: str, depth: QueueDepth) -> None:
         metrics.queue_ready.labels(name).set(depth.ready)
         metrics.queue_consumers.labels(name).set(depth.consumers)
-        waiting_s = self._times.note(name, depth.ready, self.taken_s.get(name), monotonic_s())
-        metrics.queue_waiting_seconds.labels(name).set(waiting_s)
+        if name in self._consumed:
+            waiting_s = self._times.note(name, depth.ready, self.taken_s.get(name), monotonic_s())
+            metrics.queue_waiting_seconds.labels(name).set(waiting_s)
 
     def _ask_api(self) -> None:
         url = self._program.settings.topology.management_url

@@ -235,7 +235,8 @@ queue_consumers = gauge(
 )
 queue_waiting_seconds = gauge(
     "queue_waiting_seconds",
-    "For how long messages have waited in a queue of which no process has taken one",
+    "For how long messages have waited in a queue of your handlers, or of dead letters, of which no process"
+    " has taken one",
     "queue",
     worry="above a minute",
 )

@@ -11,6 +11,7 @@ from ordermq.cli import queue_watch
 from ordermq.cli.queue_watch import QueueWatch, WaitingTimes
 from ordermq.config.settings import Settings
 from ordermq.observe import metrics
+from ordermq.topology.names import DEAD
 
 NOBODY = "127.0.0.1:1"
 
@@ -83,6 +84,15 @@ def test_a_relay_that_is_active_again_counts_waiting_from_then_on(watch, monkeyp
     now_s[0] += 7200.0
     watch._show("ours", QueueDepth(5, 0))
     assert shown("queue_waiting_seconds", queue="ours") == 0.0
+
+
+def test_only_of_queues_that_ordermq_consumes_is_it_known_whether_one_is_taken(watch):
+    for name in ("ours", "theirs", DEAD):
+        watch._show(name, QueueDepth(5, 1))
+    assert shown("queue_ready", queue="theirs") == 5.0
+    assert shown("queue_waiting_seconds", queue="theirs") is None
+    assert shown("queue_waiting_seconds", queue="ours") == 0.0
+    assert shown("queue_waiting_seconds", queue=DEAD) == 0.0
 
 
 def test_a_queue_with_messages_and_no_consumer_waits_since_it_was_seen_to_have_some():
