@@ -19,6 +19,9 @@ take the `max`. Each of these queries reads an index and a bounded number of row
 
 Labels are queues and message types of your handlers, states, outcomes, services, and at most
 {MOST_FINGERPRINTS} fingerprints of causes a process: the number of series does not grow with traffic.
+
+What a consumer counts of its deliveries is 0 as it starts, for each outcome, so that `rate` misses none. A
+cause in `ordermq_failures_total` begins with its first failure: `rate` sees it from the second on.
 """
 
 

@@ -170,6 +170,7 @@ class Consumer(ThreadService):
         self._control = Control(context, self._report_self)
         self._limits = context.limits
         self._database_clock = context.database_clock
+        metrics.begin_counting(queue)
         metrics.workers.labels(queue=queue).set(self._size.threads)
         metrics.workers_busy.labels(queue=queue).set_function(lambda: len(self._running.runs()))
         self._mark = (0, 0.0)  # the newest tag as of an instant (monotonic); see _return_old

@@ -27,6 +27,7 @@ PlatformCollector(registry=REGISTRY)
 
 CONNECTION_STATES = ("new", "connecting", "waiting", "open", "blocked", "closed")
 BREAKER_STATES = ("closed", "open", "half-open")
+OUTCOMES = ("done", "duplicate", "retry", "postponed", "dead")
 MOST_FINGERPRINTS = 50
 """Causes that one process, or the table of dead letters, has as labels; the others count as ``other``."""
 
@@ -319,6 +320,14 @@ table_dead_rows = gauge(
 
 FRAMEWORK = len(CATALOGUE)
 """How many of the catalogue are defined here; those of modules follow."""
+
+
+def begin_counting(queue: str) -> None:
+    """Show 0 for the deliveries of ``queue``: of a counter that begins above 0, rate() misses the first."""
+    for outcome in OUTCOMES:
+        settled.labels(queue=queue, outcome=outcome)
+    delivered.labels(queue=queue)
+    redelivered.labels(queue=queue)
 
 
 def connection_entered(role: str, state: str, at: datetime) -> None:
