@@ -89,7 +89,8 @@ class Module:
     settings          dataclass of ``setting()`` fields, its section ``[name]`` in the file
     migrations        package that holds its tables as files ``0001_name.sql``
     gauges            ``read(tx, config)`` returns {gauge: value}, by cheap queries; of a gauge with labels
-                      the value is {(label, ...): value}. The active relay calls it every 15 s
+                      the value is {(label, ...): value}. The active relay calls it every
+                      ``observe.tables_every_s``
     on_unreadable     ``f(queue, envelope, reason, tx)`` writes what follows from a dead letter that no
                       handler could read, in its transaction. Everything it is given is untrusted,
                       the correlation_id too

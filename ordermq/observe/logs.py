@@ -13,9 +13,9 @@ Invariants
     LOG1  A log call never raises, whatever its arguments are and even if stderr is closed, and it never
         waits for a reader that stands still. What is dropped is counted, and said when it flows again.
     LOG2  A record is written whole, so processes that share a stderr do not mix their lines.
-    LOG4  A record has less bytes than a line of journald, which cuts longer ones.
     LOG3  Text that a publisher sent is written escaped; a known credential is never written, nor what
         looks like an e-mail address, a phone number or the number of a payment card.
+    LOG4  A record has less bytes than a line of journald, which cuts longer ones.
     LOG5  To the journal a record is one line, also as text, and begins with its priority, as in <4>.
 """
 

@@ -30,7 +30,7 @@ attention = metrics.gauge("orders_attention", "Orders that need a person", worry
 waiting_minor = metrics.gauge(
     "orders_waiting_minor",
     "What the orders come to, in minor units, that are `stuck`, need a person (`attention`), or have an open"
-    f" dead letter (`dead`); of the {MOST_ORDERS:,} oldest",
+    f" dead letter (`dead`); of each at most {MOST_ORDERS:,}, of the dead letters the oldest",
     "why",
     "currency",
     worry="money that waits",

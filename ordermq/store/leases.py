@@ -24,7 +24,6 @@ _LEFT = """
       FROM ordermq.leases WHERE queue = %s AND message_id = ANY(%s)
 """
 
-
 _COUNT = """
     SELECT queue, count(*), count(*) FILTER (WHERE lease_until < now())
       FROM (SELECT queue, lease_until FROM ordermq.leases LIMIT %s) AS counted GROUP BY queue

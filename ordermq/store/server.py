@@ -1,4 +1,4 @@
-"""What PostgreSQL says of itself, for ``ordermq doctor``: one statement, cheap on any server."""
+"""What PostgreSQL says of itself, for ``ordermq doctor`` and for metrics: statements cheap on any server."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
