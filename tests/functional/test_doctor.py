@@ -119,11 +119,15 @@ def test_a_certificate_s_end_is_read_from_the_server_and_an_unknown_authority_fa
                         encrypted.recv(1)
 
         served, port = pool.submit(serve), listener.getsockname()[1]
-        asked = {"host": "localhost", "port": port, "is_postgresql": is_postgresql}
-        known = checkup_broker._certificate("broker", ca_file=str(tmp_path / "ca.pem"), **asked)
+
+        def certificate(ca_file):
+            options = {"ca_file": ca_file, "is_postgresql": is_postgresql}
+            return checkup_broker._certificate(checkup_broker._Server("broker", "localhost", port, options))
+
+        known = certificate(str(tmp_path / "ca.pem"))
         assert (known.level, known.text[:21]) == ("warn", "runs out in 29 days, ")
-        foreign = checkup_broker._certificate("broker", ca_file="", **asked)
+        foreign = certificate("")
         assert (foreign.level, foreign.text[:9]) == ("fail", "not valid")
         served.result(10)
-    refused = checkup_broker._certificate("broker", ca_file="", **asked)
+    refused = certificate("")
     assert refused.level == "unknown"
