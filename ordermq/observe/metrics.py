@@ -136,7 +136,7 @@ inflight = gauge(
 critical_seconds = bulk_seconds(
     "critical_time",
     "From when a message was due, which is when it was written unless it was meant to wait, to when it was"
-    " handled; both by the database's clock",
+    " handled; both by the database's clock; without messages that the broker refused at first",
     "queue",
     worry="p99 above what customers bear",
 )

@@ -86,7 +86,7 @@ _COUNT_REFUSED = """
 class ClaimedRow(NamedTuple):
     """A message the relay is about to publish; ``refusals`` counts earlier returns and nacks.
 
-    ``due_at`` is the time at which it was due, in seconds since 1970.
+    ``due_at`` is the time at which it was due, in seconds since 1970; None once the broker refused it.
     """
 
     outbox_id: int

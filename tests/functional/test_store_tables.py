@@ -205,6 +205,14 @@ def test_pending_counts_what_is_due_and_how_late_it_is(session):
     assert 0.05 <= oldest_s < 5.0
 
 
+def test_a_claim_says_when_a_message_was_due_unless_the_broker_moved_it(session):
+    send(session, note("a"), note("b", "other"))
+    with session.transaction() as tx:
+        tx.execute("UPDATE ordermq.outbox SET refusals = 1 WHERE message_id = 'b'")
+    rows = in_transaction(session, outbox.claim, 9)
+    assert {each.row.envelope.message_id: each.due_at is not None for each in rows} == {"a": True, "b": False}
+
+
 # Scans of the whole table, and rows read by the index of what is due and by that of what was refused.
 READ_FROM_OUTBOX = """
     SELECT pg_stat_get_xact_numscans('ordermq.outbox'::regclass),

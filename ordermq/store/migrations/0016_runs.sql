@@ -12,7 +12,8 @@ CREATE TABLE ordermq.runs (
 
 DROP FUNCTION ordermq.claim(bigint, integer, bigint, text[], timestamptz, timestamptz, xid8, boolean);
 
--- As before, and `due_at` is the time at which a row was due, in seconds since 1970.
+-- As before, and `due_at` is the time at which a row was due, in seconds since 1970; NULL if the broker refused it, which
+-- moves available_at.
 -- Takes the lock of the active relay until the transaction ends, and returns the rows that are due, oldest
 -- first: at most `most`, and no further row once the bodies before it reach `most_bytes`. If the lock is not
 -- free, or the server takes no writes, it returns one row with nothing but the reason in `idle`. Rows
@@ -87,7 +88,8 @@ BEGIN
         RETURN QUERY
         SELECT NULL, NULL::timestamptz, NULL::timestamptz, NULL::xid8, outbox_id, refusals, routing_key,
                message_id, type, version, correlation_id, traceparent, occurred_at, attempt, hop, replay_no,
-               first_failed_at, last_error, body, date_part('epoch', available_at)
+               first_failed_at, last_error, body,
+               CASE WHEN refusals = 0 THEN date_part('epoch', available_at) END
           FROM (
             SELECT *,
                    sum(octet_length(body)) OVER (ORDER BY available_at, outbox_id ROWS UNBOUNDED PRECEDING)
@@ -99,7 +101,8 @@ BEGIN
         RETURN QUERY
         SELECT NULL, NULL::timestamptz, NULL::timestamptz, NULL::xid8, outbox_id, refusals, routing_key,
                message_id, type, version, correlation_id, traceparent, occurred_at, attempt, hop, replay_no,
-               first_failed_at, last_error, body, date_part('epoch', available_at)
+               first_failed_at, last_error, body,
+               CASE WHEN refusals = 0 THEN date_part('epoch', available_at) END
           FROM (
             SELECT *,
                    sum(octet_length(body)) OVER (ORDER BY available_at, outbox_id ROWS UNBOUNDED PRECEDING)
