@@ -1,11 +1,12 @@
-"""The next release, for F30: it also reads version 99 of AwardPoints, and has one handler more."""
+"""The next release, for F30: it also reads version 99 of what is sent to points, and has one handler more."""
 
 from ordermq.message.payload import Payload
 from ordermq.module import Module
-from ordermq.shop.commands import AwardPoints
+from ordermq.shop.commands import AdjustPoints, AwardPoints
 from ordermq.task import DONE, handler
 
 AwardPoints.VERSION = 99
+AdjustPoints.VERSION = 99
 
 
 class New(Payload):
