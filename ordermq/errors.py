@@ -30,6 +30,19 @@ class BadInput(OrderMQError):
     exit_code = 65
 
 
+class NotProven(OrderMQError):
+    """A signature, a proof or the audit log does not hold; the text names what, where, and how it shows."""
+
+    exit_code = 1
+
+
+class LogUnreachable(OrderMQError):
+    """A web server with an audit log, or a witness, did not answer."""
+
+    retryable = True
+    exit_code = 75
+
+
 class ConfigError(OrderMQError):
     """A setting, a module or a handler is declared wrongly; the message names it and its source."""
 

@@ -2,6 +2,7 @@
 
 COMMANDS = {
     "actions": "List the changes that people made with commands.",
+    "audit": "Prove to others that the history of orders and actions is what it was.",
     "completion": "Print a shell's completion script.",
     "config": "Show the settings in force, their origins, and what can be set.",
     "db": "Create or update the tables of the database; delete old rows.",
