@@ -22,6 +22,7 @@ NAME   ?=
 ALL    ?=
 CASE   ?=
 ROUNDS ?= 5
+AUDIT  ?=
 
 # The tests start a thousand processes. Without compiled modules each takes twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -106,10 +107,9 @@ format: $(VENV)/.ready ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-dist: $(VENV)/.ready ## Build the wheel and the source archive into dist/
-	@rm -rf dist build/lib build/bdist.*
-	@$(BIN)/python -m build --quiet
-	@ls -l dist
+dist: $(VENV)/.ready ## Make a release in dist/: wheel, source archive, pinned packages, bill of materials, audit [AUDIT=required]
+	@$(PIP) install --no-compile --editable '.[release]'
+	@AUDIT="$(AUDIT)" $(BIN)/python -m release
 
 clean: ## Delete everything that was made here, with the private stack's data
 	@if [ -x $(BIN)/python ]; then bin/devstack down --wipe; fi

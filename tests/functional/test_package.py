@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ordermq.cli.program import migrations_for
 from ordermq.shop import module as shop
+from tests.support.wheel import build_wheel
 
 ROOT = Path(__file__).parents[2]
 DATA = (
@@ -32,6 +33,12 @@ def test_the_wheel_holds_every_module_the_migrations_and_the_types(wheel):
         "elasticsearch/ordermq-logs.json", "kibana/ordermq.ndjson",
     }  # fmt: skip
     assert shared == {"ordermq/ordermq.toml", *units, *(f"ordermq/{name}" for name in of_logs)}
+
+
+def test_the_wheel_that_is_built_again_elsewhere_has_the_same_bytes(wheel, tmp_path):
+    again = build_wheel(tmp_path / "source", tmp_path / "wheel")
+    assert again.name == wheel.name
+    assert again.read_bytes() == wheel.read_bytes()
 
 
 def test_the_commands_of_an_installed_wheel_start_and_find_their_migrations(wheel, tmp_path):
