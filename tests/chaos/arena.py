@@ -72,6 +72,7 @@ class Arena:
         name: str,
         fault: Fault,
         seed: int,
+        rate: float,
         settings: Mapping[str, str],
     ) -> None:
         self.stack, self.broker, self.postgres = stack, stack.broker, stack.postgres
@@ -80,6 +81,7 @@ class Arena:
         self.name = name  # of the virtual host and of the database
         self.fault = fault
         self.seed = seed
+        self.rate = rate
         self.random = Random(seed)
         self.problems: list[str] = []
         self.notes: list[str] = []
@@ -93,7 +95,7 @@ class Arena:
         } | sandbox.environment() | SETTINGS | dict(settings) | dict(fault.settings)  # fmt: skip
         self.session = Session(self.settings, name="chaos")
         self.fleet = Fleet(place, THREADS, self.env)
-        self.customers = Customers(Session(self.settings, name="customers"), seed, fault.rate)
+        self.customers = Customers(Session(self.settings, name="customers"), seed, rate)
         self.regrets = Regrets(Session(self.settings, name="regrets"))
         self._keeper = _Keeper(self.fleet)
         self.secrets = [stack.broker.password, stack.postgres.password]  # must stand in no log
@@ -271,7 +273,7 @@ class _Keeper(threading.Thread):
 
 @contextmanager
 def open_arena(
-    stack: PrivateStack, fault: Fault, seed: int, logs: Path, settings: Mapping[str, str]
+    stack: PrivateStack, fault: Fault, seed: int, logs: Path, *, rate: float, settings: Mapping[str, str]
 ) -> Iterator[Arena]:
     """Yield a prepared arena on a running stack; afterwards nothing of it runs, its logs lie in ``logs``."""
     name = f"chaos_{fault.name.lower()}_{seed}_{time.time_ns() % 10**8}"
@@ -284,7 +286,7 @@ def open_arena(
         sandbox.start()
         stack.broker.add_vhost(name)
         stack.postgres.create_database(name)
-        arena = Arena(stack, place, sandbox, name=name, fault=fault, seed=seed, settings=settings)
+        arena = Arena(stack, place, sandbox, name=name, fault=fault, seed=seed, rate=rate, settings=settings)
         ends.enter_context(closing(arena))
         arena.ok("ordermq", "db", "migrate")
         arena.ok("ordermq", "topology", "apply")

@@ -14,6 +14,7 @@ from ordermq.testing import wait_until
 from ordermq.testing.stack.fleet import Member
 from ordermq.testing.stack.monitoring import PrivatePrometheus
 from ordermq.testing.stack.private import PrivateStack
+from tests.chaos.alerts import RATE as DRILL_RATE
 from tests.chaos.alerts import SETTINGS as DRILL_SETTINGS
 from tests.chaos.alerts import judge, look_at, watching
 from tests.chaos.arena import Arena, Broken, open_arena
@@ -85,12 +86,14 @@ def run_fault(
 
     Only Ctrl-C and bugs of the suite are raised.
     """
-    result = Result(fault.name, fault.title, seed, rate=fault.rate)
+    result = Result(
+        fault.name, fault.title, seed, rate=min(fault.rate, DRILL_RATE) if is_drill else fault.rate
+    )
     began_s = time.monotonic()
     settings = DRILL_SETTINGS if is_drill else {}
     try:
         fault.check()
-        with open_arena(servers(fault), fault, seed, logs, settings) as arena:
+        with open_arena(servers(fault), fault, seed, logs, rate=result.rate, settings=settings) as arena:
             arena.say, arena.is_long = say, is_long
             try:
                 with watching(arena) if is_drill else nullcontext() as prometheus:
@@ -207,7 +210,7 @@ def _count(arena: Arena, fault: Fault, result: Result) -> None:
         result.problems.append("reconcile: " + ("; ".join(wrong) or str(report.get("error", report))))
     if arena.healed_at_s is not None:
         finished = [each.finished_at_s for each in found.values() if each.finished_at_s is not None]
-        recovered_s = recovery_s(arena.healed_at_s, finished, fault.rate)
+        recovered_s = recovery_s(arena.healed_at_s, finished, arena.rate)
         result.recovery_s = None if recovered_s is None else round(recovered_s, 2)
         if recovered_s is None or recovered_s > fault.recovers_within_s:
             result.problems.append(

@@ -4,20 +4,14 @@ from typing import Any, ClassVar
 
 from ordermq.shop.demo.serve import POISON
 from tests.chaos.arena import Arena
-from tests.chaos.fault import Fault
+from tests.chaos.fault import AFTERMATH, Fault
 
-#: What may follow from work that waited, on a slow machine.
-AFTERMATH = frozenset({
-    "OrdermqErrorRate", "OrdermqHandlerSlow", "OrdermqOutboxOld", "OrdermqPaymentsUnknown", "OrdermqQueueOld",
-    "OrdermqQueueStalled", "OrdermqStuck",
-})  # fmt: skip
 _DEAD = "SELECT queue, message_id FROM ordermq.dead_letters WHERE reason LIKE 'MalformedMessage%%'"
 
 
 class _Alarming(Fault):
     rate = 50.0
     recovers_within_s = 40.0
-    may_alert: ClassVar = AFTERMATH
 
 
 class GatewayDown(_Alarming):

@@ -11,15 +11,20 @@ from typing import ClassVar
 from ordermq.testing.stack.errors import StackError
 from ordermq.testing.stack.fleet import Member
 from tests.chaos.arena import QUEUES, Arena
-from tests.chaos.fault import Fault
+from tests.chaos.fault import AFTERMATH, Fault
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+_REFUSED = "SELECT count(DISTINCT routing_key) FROM ordermq.outbox WHERE refusals > 0"
 
 
 class BrokerFrozen(Fault):
     name = "F7"
     title = "broker frozen for 5, 30 (and 150) s"
     expect = "no confirm in time is unknown, never lost; reconnects by itself, nothing hangs"
+    alerts: ClassVar = frozenset({"OrdermqBrokerDown", "OrdermqNotConnected"})
+    may_alert: ClassVar = AFTERMATH | {"OrdermqBreakerOpen", "OrdermqConsumerAbsent", "OrdermqRedelivery"}
 
     def strike(self, arena: Arena) -> None:
         for seconds in (5.0, 30.0, 150.0) if arena.is_long else (5.0, 30.0):
@@ -36,6 +41,12 @@ class BrokerKilled(Fault):
     name = "F8"
     title = "broker killed and started again"
     expect = "what it confirmed survives, on quorum and on classic queues"
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqBrokerDown",
+        "OrdermqNotConnected",
+        "OrdermqRedelivery",
+        "OrdermqTopology",
+    }
     recovers_within_s = 10.0
 
     def prepare(self, arena: Arena) -> None:
@@ -53,6 +64,8 @@ class BrokerStopped(Fault):
     name = "F9"
     title = "stop_app, start_app"
     expect = "320 CONNECTION_FORCED: every process reconnects by itself, and not all at once"
+    alerts: ClassVar = frozenset({"OrdermqNotConnected"})
+    may_alert: ClassVar = AFTERMATH | {"OrdermqBrokerDown", "OrdermqRedelivery"}
     recovers_within_s = 10.0
 
     def strike(self, arena: Arena) -> None:
@@ -74,6 +87,8 @@ class BrokerInAlarm(Fault):
     name = "F19"
     title = "disk alarm, then memory alarm, 20 s each"
     expect = "publishers wait without heat, consumers go on; all by itself"
+    alerts: ClassVar = frozenset({"OrdermqBrokerAlarm"})
+    may_alert: ClassVar = AFTERMATH | {"OrdermqNotConnected", "OrdermqRedelivery"}
     settings: ClassVar = {"ORDERMQ_BROKER_BLOCKED_TIMEOUT_S": "5"}
 
     ALARM_S = 20.0
@@ -102,6 +117,8 @@ class QueuesFull(Fault):
     name = "F27"
     title = "queues at their max-length"
     expect = "refused rows wait in the outbox and go out when there is room"
+    alerts: ClassVar = frozenset({"OrdermqNacked"})
+    may_alert: ClassVar = AFTERMATH | {"OrdermqConsumerAbsent", "OrdermqDown", "OrdermqTopology"}
 
     LIMITED = ("points", "inventory")
 
@@ -117,7 +134,9 @@ class QueuesFull(Fault):
                 },
             )
             arena.fleet[queue].stop()
-        arena.wait_until(lambda: arena.logged("was nacked", arena.relay) > 50, 30.0, "the relay is nacked")
+        arena.wait_until(
+            lambda: arena.value(_REFUSED) == len(self.LIMITED), 30.0, "rows of both queues are refused"
+        )
         arena.pause(3.0)
         # Of one queue the limit is lifted while it is full, of the other when it has room again.
         self._lift(arena, "inventory")
@@ -137,6 +156,13 @@ class AccessChanged(Fault):
     name = "F21"
     title = "wrong at start; permission, password changed"
     expect = "wrong at the start: exit 78 and why; later: reconnects with what is right by then"
+    alerts: ClassVar = frozenset({"OrdermqNotConnected"})
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqConsumerAbsent",
+        "OrdermqCrashLoop",
+        "OrdermqDown",
+        "OrdermqRedelivery",
+    }
     settings: ClassVar = {"ORDERMQ_BROKER_RECONNECT_CAP_S": "3"}
 
     def prepare(self, arena: Arena) -> None:

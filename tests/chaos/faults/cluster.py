@@ -9,7 +9,7 @@ from ordermq.config.settings import BrokerSettings
 from tests.chaos import servers
 from tests.chaos.arena import Arena
 from tests.chaos.counting import recovery_s
-from tests.chaos.fault import Fault
+from tests.chaos.fault import AFTERMATH, Fault
 
 INVENTORY = "orders.inventory"
 #: Three nodes and the pipeline share two processors, and orders go on coming in while a node starts.
@@ -22,6 +22,15 @@ class NodesKilled(Fault):
     name = "F10"
     title = "of three nodes: killed a follower, the relay's node, the leader"
     expect = "the others go on within 5 s, without an operator"
+    alerts: ClassVar = frozenset({"OrdermqBrokerNodeDown"})
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqBrokerAlarm",
+        "OrdermqBrokerDown",
+        "OrdermqNacked",
+        "OrdermqNoMajority",
+        "OrdermqNotConnected",
+        "OrdermqRedelivery",
+    }
     servers = staticmethod(servers.three_nodes)
     recovers_within_s = 5.0
     quiesces_within_s = QUIESCES_WITHIN_S
@@ -53,6 +62,14 @@ class QuorumLost(Fault):
     name = "F11"
     title = "two of three nodes killed, back after 20 s"
     expect = "rows wait in the outbox, nothing is buried, all of it goes out when the quorum is back"
+    alerts: ClassVar = frozenset({"OrdermqNotConnected"})
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqBrokerDown",
+        "OrdermqBrokerNodeDown",
+        "OrdermqNacked",
+        "OrdermqNoMajority",
+        "OrdermqRedelivery",
+    }
     servers = staticmethod(servers.three_nodes)
     recovers_within_s = 10.0
     quiesces_within_s = QUIESCES_WITHIN_S
@@ -65,7 +82,7 @@ class QuorumLost(Fault):
         arena.pause(20.0)
         waiting = arena.value(_OUTBOX)
         arena.notes.append(f"{waiting} rows waited in the outbox")
-        arena.expect(waiting > arena.fault.rate * 10, f"only {waiting} rows waited for the quorum")
+        arena.expect(waiting > arena.rate * 10, f"only {waiting} rows waited for the quorum")
         cluster.launch(killed)
         cluster.wait_ready(120.0)
         arena.healed()
@@ -75,6 +92,13 @@ class NodeCutOff(Fault):
     name = "F12"
     title = "one of three nodes partitioned for 30 s, its clients included"
     expect = "it pauses, its clients go to the majority by themselves; it comes back by itself"
+    alerts: ClassVar = frozenset({"OrdermqBrokerNodeDown"})
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqNacked",
+        "OrdermqNotConnected",
+        "OrdermqRedelivery",
+        "OrdermqTwoActiveRelays",
+    }
     servers = staticmethod(servers.three_networks)
     recovers_within_s = 10.0
     quiesces_within_s = QUIESCES_WITHIN_S
@@ -108,6 +132,8 @@ class LinkHalfOpen(Fault):
     name = "F15"
     title = "the broker's link down for 30 s, idle and in flight"
     expect = "noticed within what the settings promise; goes on when the link is back"
+    alerts: ClassVar = frozenset({"OrdermqNotConnected"})
+    may_alert: ClassVar = AFTERMATH | {"OrdermqBrokerDown", "OrdermqRedelivery", "OrdermqTwoActiveRelays"}
     servers = staticmethod(servers.one_network)
     settings: ClassVar = {"ORDERMQ_RELAY_STANDBY_S": "1"}
     recovers_within_s = 10.0
@@ -141,7 +167,7 @@ class LinkHalfOpen(Fault):
 
 def _judge_recovery(arena: Arena, when: str, at_s: float, within_s: float) -> None:
     finished = [row[0] for row in arena.rows(_FINISHED_AT)]
-    took_s = recovery_s(at_s, finished, arena.fault.rate)
+    took_s = recovery_s(at_s, finished, arena.rate)
     arena.notes.append(f"{when} {'never' if took_s is None else f'{took_s:.1f} s'}")
     arena.expect(took_s is not None and took_s <= within_s, f"{when} nothing moved within {within_s:g} s")
 

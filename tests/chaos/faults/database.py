@@ -16,7 +16,7 @@ from ordermq.store.connecting import connect
 from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.errors import StackError
 from tests.chaos.arena import Arena
-from tests.chaos.fault import Fault, Skip
+from tests.chaos.fault import AFTERMATH, Fault, Skip
 
 _TERMINATE = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -30,6 +30,7 @@ class DatabaseKilled(Fault):
     name = "F16"
     title = "backends terminated, database killed"
     expect = "a COMMIT without answer is neither lost nor done twice"
+    may_alert: ClassVar = AFTERMATH | {"OrdermqNotConnected", "OrdermqPaused", "OrdermqRedelivery"}
     recovers_within_s = 10.0
 
     def strike(self, arena: Arena) -> None:
@@ -46,6 +47,8 @@ class DatabaseStubborn(Fault):
     name = "F17"
     title = "database frozen; no connections; locks held"
     expect = "every process waits or tries again; no attempt is used up, no message is dead"
+    alerts: ClassVar = frozenset({"OrdermqNoActiveRelay"})
+    may_alert: ClassVar = AFTERMATH | {"OrdermqPaused", "OrdermqRedelivery"}
     settings: ClassVar = {
         "ORDERMQ_DATABASE_LOCK_TIMEOUT_S": "2",
         "ORDERMQ_DATABASE_STATEMENT_TIMEOUT_S": "6",
@@ -74,6 +77,8 @@ class DiskFull(Fault):
     name = "F18"
     title = "the database's disk is full"
     expect = "consumers pause, no attempt is used up; they go on when there is space"
+    alerts: ClassVar = frozenset({"OrdermqPaused"})
+    may_alert: ClassVar = AFTERMATH | {"OrdermqRedelivery"}
     spoils_stack = True  # its tablespace is gone with its disk
 
     SIZE = "192m"
@@ -116,6 +121,7 @@ class SnapshotHeld(Fault):
     name = "F32"
     title = "a backup holds an old snapshot; a writer is idle"
     expect = "orders go on all the while; a transaction that commits late is not skipped"
+    may_alert: ClassVar = AFTERMATH | {"OrdermqTransactionOld"}
 
     def strike(self, arena: Arena) -> None:
         with closing(self._session(arena)) as backup, closing(self._session(arena)) as writer:

@@ -5,10 +5,11 @@ import re
 import struct
 import subprocess
 from pathlib import Path
+from typing import ClassVar
 
 from ordermq.testing.stack.commands import program
 from tests.chaos.arena import Arena
-from tests.chaos.fault import Fault, Skip
+from tests.chaos.fault import AFTERMATH, Fault, Skip
 from tests.chaos.faults.database import fill
 
 CLOCK = Path(__file__).parents[1] / "clock"
@@ -20,6 +21,13 @@ class ClockWrong(Fault):
     name = "F26"
     title = "clocks an hour ahead and behind, jumping"
     expect = "nothing expires, no delay is negative: instants are the database's"
+    alerts: ClassVar = frozenset({"OrdermqClockSkew"})
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqConsumerAbsent",
+        "OrdermqDown",
+        "OrdermqNotConnected",
+        "OrdermqRedelivery",
+    }
 
     def prepare(self, arena: Arena) -> None:
         self._clocks = {
@@ -41,7 +49,7 @@ class ClockWrong(Fault):
         arena.healed()
 
     def verify(self, arena: Arena) -> None:
-        hours = {line[15:28] for member in arena.fleet.members for line in _stamps(member.log)}
+        hours = {hour for member in arena.fleet.members for hour in _hours(member.log)}
         arena.expect(len(hours) > 1, "no process had a wrong clock")
 
 
@@ -49,6 +57,12 @@ class TooLittle(Fault):
     name = "F28"
     title = "64 descriptors; no threads; /tmp, log full"
     expect = "a clear error or slower work; a log that cannot be written stops nobody"
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqConsumerAbsent",
+        "OrdermqCrashLoop",
+        "OrdermqDown",
+        "OrdermqNotConnected",
+    }
     may_end_with = frozenset({70, 75})
 
     def check(self) -> None:
@@ -101,8 +115,8 @@ class TooLittle(Fault):
         arena.expect(b"thread" in done.stderr, f"without threads it said {done.stderr[-300:]!r}")
 
 
-def _stamps(log: Path) -> list[str]:
-    return re.findall(r'"timestamp": "[^"]+"', log.read_text(errors="replace"))
+def _hours(log: Path) -> list[str]:
+    return re.findall(r'"@timestamp": "([^":]+)', log.read_text(errors="replace"))
 
 
 FAULTS = (ClockWrong(), TooLittle())

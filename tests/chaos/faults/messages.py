@@ -11,7 +11,7 @@ from ordermq.testing.injector import Injector
 from ordermq.testing.stack.fleet import Member
 from tests.chaos import trouble
 from tests.chaos.arena import QUEUES, Arena
-from tests.chaos.fault import Fault
+from tests.chaos.fault import AFTERMATH, Fault
 from tests.chaos.faults.services import change_minds
 from tests.support.poison import HUGE_BYTES, POISON, message_of, send_if_the_broker_takes_it
 
@@ -29,6 +29,14 @@ class QueuesLost(Fault):
     name = "F20"
     title = "queues purged, deleted; exchange deleted"
     expect = "what was lost is found stuck and resumed; what was not is done once"
+    alerts: ClassVar = frozenset({"OrdermqReturned"})
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqConsumerAbsent",
+        "OrdermqDown",
+        "OrdermqNotConnected",
+        "OrdermqRedelivery",
+        "OrdermqTopology",
+    }
     settings: ClassVar = {"ORDERMQ_BROKER_RECONNECT_CAP_S": "3"}
     #: A queue that is missing is for a person when a process starts on it, and so is an exchange.
     may_end_with = frozenset({69, 75, 78})
@@ -132,6 +140,8 @@ class Poisoned(Fault):
     name = "F24"
     title = "every poison on every queue, twice"
     expect = "each is one dead letter; neighbours and memory unharmed"
+    alerts: ClassVar = frozenset({"OrdermqNewDeadLetters"})
+    may_alert: ClassVar = AFTERMATH | {"OrdermqAttention", "OrdermqFailureBudgetBurns"}
 
     def strike(self, arena: Arena) -> None:
         before_mb = {member.name: peak_mb(member) for member in arena.consumers}
@@ -174,6 +184,17 @@ class HandlerInTrouble(Fault):
     name = "F25"
     title = "handlers raise, loop, exit"
     expect = "attempts are bounded, each ends as a dead letter with its reason; neighbours are done once"
+    alerts: ClassVar = frozenset({"OrdermqNewDeadLetters"})
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqAttention",
+        "OrdermqConsumerAbsent",
+        "OrdermqCrashLoop",
+        "OrdermqDown",
+        "OrdermqFailureBudgetBurns",
+        "OrdermqHandlerKilled",
+        "OrdermqRedelivery",
+        "OrdermqTopology",
+    }
     settings: ClassVar = {
         "ORDERMQ_RETRY_ATTEMPTS": "3",
         "ORDERMQ_CONSUMER_HANDLER_DEADLINE_S": "5",
@@ -227,6 +248,15 @@ class Upgraded(Fault):
     name = "F30"
     title = "publishers of the next release, rolling restart"
     expect = "unknown fields are ignored; an unknown version is a dead letter that says so"
+    alerts: ClassVar = frozenset({"OrdermqNewDeadLetters"})
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqAttention",
+        "OrdermqConsumerAbsent",
+        "OrdermqCrashLoop",
+        "OrdermqDown",
+        "OrdermqFailureBudgetBurns",
+        "OrdermqNotConnected",
+    }
 
     # Where a newer release would write its outbox rows: after what this one writes.
     _NEXT_RELEASE = """

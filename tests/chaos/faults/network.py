@@ -1,9 +1,11 @@
 """Faults of the network between the broker and every process of ours: a proxy stands in between."""
 
+from typing import ClassVar
+
 from ordermq.testing.faults import Direction
 from ordermq.testing.proxy import FaultProxy
 from tests.chaos.arena import Arena
-from tests.chaos.fault import Fault
+from tests.chaos.fault import AFTERMATH, Fault
 
 
 class _Proxied(Fault):
@@ -17,6 +19,7 @@ class ResetInMidFrame(_Proxied):
     name = "F13"
     title = "connections reset in mid-frame"
     expect = "what is unknown is published again and absorbed"
+    may_alert: ClassVar = AFTERMATH | {"OrdermqNotConnected", "OrdermqRedelivery"}
     recovers_within_s = 10.0
 
     CUTS = 12
@@ -38,6 +41,7 @@ class SlowLink(_Proxied):
     name = "F14"
     title = "latency 200 ms give or take 100; 10 KB/s"
     expect = "the window keeps the throughput; no heartbeat is missed"
+    may_alert: ClassVar = AFTERMATH | {"OrdermqNotConnected", "OrdermqRedelivery"}
     recovers_within_s = 10.0
 
     LEAST_PER_S = 50

@@ -10,7 +10,7 @@ from ordermq.shop.intake.generate import json_line
 from ordermq.testing.stack.commands import program
 from tests.chaos.arena import THREADS, Arena, Broken
 from tests.chaos.customers import orders_of
-from tests.chaos.fault import Fault
+from tests.chaos.fault import AFTERMATH, Fault
 
 _IN_TRANSACTION = """
     SELECT count(*) FROM pg_stat_activity
@@ -23,6 +23,13 @@ class ConsumersKilled(Fault):
     name = "F1"
     title = "consumers killed at random"
     expect = "what they held comes again; no effect twice"
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqAttention",
+        "OrdermqConsumerAbsent",
+        "OrdermqCrashLoop",
+        "OrdermqDown",
+        "OrdermqRedelivery",
+    }
 
     def strike(self, arena: Arena) -> None:
         for _ in range(6):
@@ -39,6 +46,7 @@ class RelaysKilled(Fault):
     name = "F2"
     title = "relays killed, two race"
     expect = "rows are published again, and absorbed"
+    may_alert: ClassVar = AFTERMATH | {"OrdermqCrashLoop", "OrdermqDown", "OrdermqTwoActiveRelays"}
     settings: ClassVar = {"ORDERMQ_RELAY_STANDBY_S": "0.3"}
 
     def prepare(self, arena: Arena) -> None:
@@ -100,6 +108,13 @@ class StoppedUnderLoad(Fault):
     name = "F4"
     title = "SIGTERM under load, prefetch full"
     expect = "what runs is finished and acked; exit 0 before the drain deadline"
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqConsumerAbsent",
+        "OrdermqCrashLoop",
+        "OrdermqDown",
+        "OrdermqNotConnected",
+        "OrdermqRedelivery",
+    }
 
     def strike(self, arena: Arena) -> None:
         arena.sandbox.behave("payment", latency_ms=300)
@@ -122,6 +137,8 @@ class ConsumersFrozen(Fault):
     name = "F5"
     title = "consumers frozen past their heartbeats"
     expect = "others get their messages; thawed, they find them settled"
+    alerts: ClassVar = frozenset({"OrdermqDown"})
+    may_alert: ClassVar = AFTERMATH | {"OrdermqConsumerAbsent", "OrdermqNotConnected", "OrdermqRedelivery"}
     settings: ClassVar = {
         "ORDERMQ_BROKER_HEARTBEAT_S": "3",
         "ORDERMQ_DATABASE_IDLE_IN_TRANSACTION_S": "4",
@@ -155,9 +172,9 @@ class ConsumersFrozen(Fault):
 class RelayFrozen(Fault):
     name = "F6"
     title = "relay frozen in its transaction"
-    alerts = frozenset({"OrdermqNoActiveRelay", "OrdermqDown"})
-    may_alert = frozenset({"OrdermqOutboxOld", "OrdermqQueueOld"})
     expect = "the database ends the transaction; another relay goes on"
+    alerts: ClassVar = frozenset({"OrdermqNoActiveRelay"})
+    may_alert: ClassVar = AFTERMATH | {"OrdermqDown"}
     settings: ClassVar = {
         "ORDERMQ_RELAY_STANDBY_S": "0.3",
         "ORDERMQ_DATABASE_IDLE_IN_TRANSACTION_S": "3",

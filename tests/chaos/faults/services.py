@@ -5,7 +5,7 @@ from typing import ClassVar
 from ordermq.errors import OrderConflict, OrderMQError
 from ordermq.shop.cancel import cancel_order
 from tests.chaos.arena import Arena
-from tests.chaos.fault import Fault
+from tests.chaos.fault import AFTERMATH, Fault
 
 _ASKED = """
     SELECT d.message_id, d.reason, o.order_id, o.attention_reason IS NOT NULL
@@ -37,6 +37,12 @@ class Forgetful(Fault):
     name = "F31"
     title = "payment service forgets keys, no look-up"
     expect = "no key is used after it may have died; a person is asked about what nobody can learn"
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqAttention",
+        "OrdermqBreakerOpen",
+        "OrdermqFailureBudgetBurns",
+        "OrdermqNewDeadLetters",
+    }
     rate = 100.0
     recovers_within_s = 30.0
     KEY_LIFE_S = 8  # longer than shop.capture_settles_s, or no call could be repeated
