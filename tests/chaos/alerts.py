@@ -17,6 +17,8 @@ from tests.chaos.faults import DRILL, FAULTS
 
 FACTOR = 60
 EVERY_S = 0.5
+#: For so long no alert may be raised before the fault strikes.
+QUIET_S = 3.0
 #: Orders a second: what is left of the machine scrapes.
 RATE = 50.0
 RULES = Path(__file__).parents[2] / "config" / "prometheus" / "rules.yml"
@@ -68,9 +70,17 @@ def look_at(arena: Arena, prometheus: PrivatePrometheus) -> None:
     nodes = getattr(arena.broker, "nodes", [arena.broker])
     prometheus.targets["rabbitmq"] = [(f"{node.address}:{node.prometheus_port}", {}) for node in nodes]
     prometheus.start()
+    # Before the first scrape "no active relay" is pending, and no alert is raised yet.
+    arena.wait_until(lambda: _are_all_up(prometheus), 30.0, "Prometheus scrapes every process")
+    arena.pause(QUIET_S)
     arena.wait_until(
-        lambda: not prometheus.firing(since_s=time.time() - 3 * EVERY_S) - ALWAYS, 30.0, "no alert is raised"
+        lambda: not prometheus.firing(since_s=time.time() - QUIET_S) - ALWAYS, 30.0, "no alert is raised"
     )
+
+
+def _are_all_up(prometheus: PrivatePrometheus) -> bool:
+    wanted = sum(len(targets) for targets in prometheus.targets.values())
+    return len(prometheus.query("up == 1")) == wanted
 
 
 def judge(arena: Arena, prometheus: PrivatePrometheus, since_s: float) -> set[str]:

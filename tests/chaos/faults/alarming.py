@@ -81,7 +81,8 @@ class PoisonMessage(_Alarming):
     name = "A5"
     title = "a message that no handler can read"
     expect = "one dead letter; nothing else notices"
-    alerts: ClassVar = frozenset({"OrdermqNewDeadLetters", "OrdermqFailureBudgetBurns"})
+    alerts: ClassVar = frozenset({"OrdermqNewDeadLetters"})
+    may_alert: ClassVar = AFTERMATH | {"OrdermqFailureBudgetBurns"}
 
     def strike(self, arena: Arena) -> None:
         body: dict[str, Any] = {

@@ -24,7 +24,12 @@ class BrokerFrozen(Fault):
     title = "broker frozen for 5, 30 (and 150) s"
     expect = "no confirm in time is unknown, never lost; reconnects by itself, nothing hangs"
     alerts: ClassVar = frozenset({"OrdermqBrokerDown", "OrdermqNotConnected"})
-    may_alert: ClassVar = AFTERMATH | {"OrdermqBreakerOpen", "OrdermqConsumerAbsent", "OrdermqRedelivery"}
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqBreakerOpen",
+        "OrdermqConsumerAbsent",
+        "OrdermqNoActiveRelay",
+        "OrdermqRedelivery",
+    }
 
     def strike(self, arena: Arena) -> None:
         for seconds in (5.0, 30.0, 150.0) if arena.is_long else (5.0, 30.0):
@@ -43,6 +48,7 @@ class BrokerKilled(Fault):
     expect = "what it confirmed survives, on quorum and on classic queues"
     may_alert: ClassVar = AFTERMATH | {
         "OrdermqBrokerDown",
+        "OrdermqNoActiveRelay",
         "OrdermqNotConnected",
         "OrdermqRedelivery",
         "OrdermqTopology",
@@ -65,7 +71,7 @@ class BrokerStopped(Fault):
     title = "stop_app, start_app"
     expect = "320 CONNECTION_FORCED: every process reconnects by itself, and not all at once"
     alerts: ClassVar = frozenset({"OrdermqNotConnected"})
-    may_alert: ClassVar = AFTERMATH | {"OrdermqBrokerDown", "OrdermqRedelivery"}
+    may_alert: ClassVar = AFTERMATH | {"OrdermqBrokerDown", "OrdermqNoActiveRelay", "OrdermqRedelivery"}
     recovers_within_s = 10.0
 
     def strike(self, arena: Arena) -> None:
@@ -161,6 +167,7 @@ class AccessChanged(Fault):
         "OrdermqConsumerAbsent",
         "OrdermqCrashLoop",
         "OrdermqDown",
+        "OrdermqNoActiveRelay",
         "OrdermqRedelivery",
     }
     settings: ClassVar = {"ORDERMQ_BROKER_RECONNECT_CAP_S": "3"}

@@ -27,6 +27,7 @@ class NodesKilled(Fault):
         "OrdermqBrokerAlarm",
         "OrdermqBrokerDown",
         "OrdermqNacked",
+        "OrdermqNoActiveRelay",
         "OrdermqNoMajority",
         "OrdermqNotConnected",
         "OrdermqRedelivery",
@@ -67,6 +68,7 @@ class QuorumLost(Fault):
         "OrdermqBrokerDown",
         "OrdermqBrokerNodeDown",
         "OrdermqNacked",
+        "OrdermqNoActiveRelay",
         "OrdermqNoMajority",
         "OrdermqRedelivery",
     }
@@ -95,6 +97,7 @@ class NodeCutOff(Fault):
     alerts: ClassVar = frozenset({"OrdermqBrokerNodeDown"})
     may_alert: ClassVar = AFTERMATH | {
         "OrdermqNacked",
+        "OrdermqNoActiveRelay",
         "OrdermqNotConnected",
         "OrdermqRedelivery",
         "OrdermqTwoActiveRelays",
@@ -133,7 +136,12 @@ class LinkHalfOpen(Fault):
     title = "the broker's link down for 30 s, idle and in flight"
     expect = "noticed within what the settings promise; goes on when the link is back"
     alerts: ClassVar = frozenset({"OrdermqNotConnected"})
-    may_alert: ClassVar = AFTERMATH | {"OrdermqBrokerDown", "OrdermqRedelivery", "OrdermqTwoActiveRelays"}
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqBrokerDown",
+        "OrdermqNoActiveRelay",
+        "OrdermqRedelivery",
+        "OrdermqTwoActiveRelays",
+    }
     servers = staticmethod(servers.one_network)
     settings: ClassVar = {"ORDERMQ_RELAY_STANDBY_S": "1"}
     recovers_within_s = 10.0

@@ -30,7 +30,12 @@ class DatabaseKilled(Fault):
     name = "F16"
     title = "backends terminated, database killed"
     expect = "a COMMIT without answer is neither lost nor done twice"
-    may_alert: ClassVar = AFTERMATH | {"OrdermqNotConnected", "OrdermqPaused", "OrdermqRedelivery"}
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqNoActiveRelay",
+        "OrdermqNotConnected",
+        "OrdermqPaused",
+        "OrdermqRedelivery",
+    }
     recovers_within_s = 10.0
 
     def strike(self, arena: Arena) -> None:
@@ -78,7 +83,7 @@ class DiskFull(Fault):
     title = "the database's disk is full"
     expect = "consumers pause, no attempt is used up; they go on when there is space"
     alerts: ClassVar = frozenset({"OrdermqPaused"})
-    may_alert: ClassVar = AFTERMATH | {"OrdermqRedelivery"}
+    may_alert: ClassVar = AFTERMATH | {"OrdermqNoActiveRelay", "OrdermqRedelivery"}
     spoils_stack = True  # its tablespace is gone with its disk
 
     SIZE = "192m"

@@ -25,6 +25,7 @@ class ClockWrong(Fault):
     may_alert: ClassVar = AFTERMATH | {
         "OrdermqConsumerAbsent",
         "OrdermqDown",
+        "OrdermqNoActiveRelay",
         "OrdermqNotConnected",
         "OrdermqRedelivery",
     }
@@ -61,6 +62,7 @@ class TooLittle(Fault):
         "OrdermqConsumerAbsent",
         "OrdermqCrashLoop",
         "OrdermqDown",
+        "OrdermqNoActiveRelay",
         "OrdermqNotConnected",
     }
     may_end_with = frozenset({70, 75})

@@ -33,6 +33,7 @@ class QueuesLost(Fault):
     may_alert: ClassVar = AFTERMATH | {
         "OrdermqConsumerAbsent",
         "OrdermqDown",
+        "OrdermqNoActiveRelay",
         "OrdermqNotConnected",
         "OrdermqRedelivery",
         "OrdermqTopology",
@@ -255,6 +256,7 @@ class Upgraded(Fault):
         "OrdermqCrashLoop",
         "OrdermqDown",
         "OrdermqFailureBudgetBurns",
+        "OrdermqNoActiveRelay",
         "OrdermqNotConnected",
     }
 

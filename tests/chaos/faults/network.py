@@ -19,7 +19,7 @@ class ResetInMidFrame(_Proxied):
     name = "F13"
     title = "connections reset in mid-frame"
     expect = "what is unknown is published again and absorbed"
-    may_alert: ClassVar = AFTERMATH | {"OrdermqNotConnected", "OrdermqRedelivery"}
+    may_alert: ClassVar = AFTERMATH | {"OrdermqNoActiveRelay", "OrdermqNotConnected", "OrdermqRedelivery"}
     recovers_within_s = 10.0
 
     CUTS = 12

@@ -46,7 +46,12 @@ class RelaysKilled(Fault):
     name = "F2"
     title = "relays killed, two race"
     expect = "rows are published again, and absorbed"
-    may_alert: ClassVar = AFTERMATH | {"OrdermqCrashLoop", "OrdermqDown", "OrdermqTwoActiveRelays"}
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqCrashLoop",
+        "OrdermqDown",
+        "OrdermqNoActiveRelay",
+        "OrdermqTwoActiveRelays",
+    }
     settings: ClassVar = {"ORDERMQ_RELAY_STANDBY_S": "0.3"}
 
     def prepare(self, arena: Arena) -> None:
@@ -112,6 +117,7 @@ class StoppedUnderLoad(Fault):
         "OrdermqConsumerAbsent",
         "OrdermqCrashLoop",
         "OrdermqDown",
+        "OrdermqNoActiveRelay",
         "OrdermqNotConnected",
         "OrdermqRedelivery",
     }
