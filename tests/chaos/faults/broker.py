@@ -124,7 +124,12 @@ class QueuesFull(Fault):
     title = "queues at their max-length"
     expect = "refused rows wait in the outbox and go out when there is room"
     alerts: ClassVar = frozenset({"OrdermqNacked"})
-    may_alert: ClassVar = AFTERMATH | {"OrdermqConsumerAbsent", "OrdermqDown", "OrdermqTopology"}
+    may_alert: ClassVar = AFTERMATH | {
+        "OrdermqConsumerAbsent",
+        "OrdermqDown",
+        "OrdermqNotConnected",
+        "OrdermqTopology",
+    }
 
     LIMITED = ("points", "inventory")
 
