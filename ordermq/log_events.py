@@ -260,6 +260,10 @@ STACK_SHOWN = LogEvent(
     "stack-shown", "ERROR", "stack of thread",
     "somebody sent SIGUSR1 or SIGUSR2: where each thread is",
 )  # fmt: skip
+IN_FLIGHT_SHOWN = LogEvent(
+    "in-flight-shown", "ERROR", "messages in flight:",
+    "somebody sent SIGUSR1 or SIGUSR2: the messages that handlers, calls or the broker's confirm have now",
+)  # fmt: skip
 PROCESS_STOPPING = LogEvent("process-stopping", "INFO", "SIGTERM: stopping", "running work is finished first")
 PROCESS_STOPPED_AT_ONCE = LogEvent(
     "process-stopped-at-once", "CRITICAL", "second SIGTERM",

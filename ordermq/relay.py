@@ -46,7 +46,7 @@ from ordermq.errors import (
     StoreUnavailable,
 )
 from ordermq.failpoints import failpoint
-from ordermq.lifecycle import ThreadService
+from ordermq.lifecycle import MessageInHand, ThreadService
 from ordermq.log_events import (
     MESSAGE_REFUSED,
     QUEUE_TAKES_AGAIN,
@@ -168,6 +168,7 @@ class Relay(ThreadService):
             PublishOutcome.NACKED: Backoff(settings.refused_base_s, settings.nacked_cap_s),
         }
         self._mark = LowMark()
+        self._in_flight = (0.0, list[ClaimedRow]())  # since when (monotonic), and the rows
         self._refusing = RefusingQueues(self._random)
         self._has_due_refused = False  # rows of queues that refuse are due, more than were put off at once
         self._has_moved = False  # rows were put off or released: there may be others to claim at once
@@ -195,6 +196,12 @@ class Relay(ThreadService):
             self._claims.close()
             self._wakeups.close()
 
+    def in_flight(self) -> Sequence[MessageInHand]:
+        """Return the messages that are being published; some of them may be confirmed already."""
+        since_s, rows = self._in_flight
+        each = ((row.row.routing_key, row.row.envelope) for row in rows)
+        return [MessageInHand(key, envelope.message_id, envelope.type, "", since_s) for key, envelope in each]
+
     def relay_once(self) -> int | None:
         """Claim and publish one batch; return how many rows were confirmed, None if on standby.
 
@@ -209,7 +216,12 @@ class Relay(ThreadService):
             if not rows and not self._refusing:
                 return None if rows is None else 0
             failpoint("relay.after_claim")
-            result = self._publish(self._refusing.admitted(rows or []))
+            admitted = self._refusing.admitted(rows or [])
+            self._in_flight = monotonic_s(), admitted
+            try:
+                result = self._publish(admitted)
+            finally:
+                self._in_flight = 0.0, []
             failpoint("relay.after_publish")
             outbox.delete(tx, result.confirmed)
             self._settle_refused(tx, rows or [], result)

@@ -89,7 +89,7 @@ def command(
         )
         wanted = program.topology().of_queue(queue_name(program.settings.topology.prefix, name))
         with checking_topology(program, wanted):
-            process.serve(consumer)
+            process.serve(consumer, consumer.reload)
 
 
 def main() -> NoReturn:

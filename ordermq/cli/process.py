@@ -3,19 +3,20 @@
 sent to systemd              when
 READY=1                      at the first beat of a process that is ready, or that a person has paused
 WATCHDOG=1                   at every beat of the service's loop, while the process is live
-STATUS=...                   when the reasons why the process is not ready have changed
+STATUS=...                   when the reasons why the process is not ready have changed; its counts every 5 s
 STOPPING=1                   at the stop signal
 """
 
 import gc
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
 
 from ordermq import failpoints
+from ordermq.cli import in_flight
 from ordermq.cli.program import Program
 from ordermq.cli.run import BUG, Invocation, explain
 from ordermq.clock import monotonic_s
@@ -25,6 +26,7 @@ from ordermq.errors import DrainTimeout, HandlerOverdue, OrderMQError
 from ordermq.lifecycle import ThreadService, run_until_signalled
 from ordermq.log_events import PROCESS_BUG, PROCESS_FAILED, SETTINGS_RELOADED, SETTINGS_UNREADABLE
 from ordermq.observe import logs
+from ordermq.observe.counts import counts
 from ordermq.observe.foreign import logging_stderr
 from ordermq.observe.health import MAIN, Health
 from ordermq.observe.http import HealthServer
@@ -35,8 +37,15 @@ from ordermq.store import migrate
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.5
+_COUNTS_EVERY_S = 5.0
 _COLLECT_EVERY = 10_000  # objects
-RELOADED = {"observe.log_level", "observe.log_format"}
+LOGS = {"observe.log_level", "observe.log_format"}
+RELOADED = LOGS | {
+    "observe.handled_lines_per_s",
+    "consumer.handler_deadline_s",
+    "consumer.drain_deadline_s",
+}
+"""What SIGHUP changes in a process that runs."""
 
 
 class SupervisedHealth(Health):
@@ -48,6 +57,8 @@ class SupervisedHealth(Health):
         self._was_ready = False
         self._status = ""
         self._look_at_s = 0.0
+        self._count_at_s = 0.0
+        self._counts = ""
 
     def beat(self, name: str = MAIN) -> None:
         super().beat(name)
@@ -62,7 +73,10 @@ class SupervisedHealth(Health):
 
     def _notify(self) -> None:
         verdict = self.ready()
-        status = "; ".join(verdict.reasons) or "working"
+        if monotonic_s() >= self._count_at_s:
+            self._count_at_s = monotonic_s() + _COUNTS_EVERY_S
+            self._counts = counts()
+        status = f"{'; '.join(verdict.reasons) or 'working'}; {self._counts}"
         if self.is_up and not self._was_ready:
             self._was_ready = True
             self._notifier.ready(status)
@@ -72,7 +86,7 @@ class SupervisedHealth(Health):
 
 
 class Reload:
-    """What SIGHUP does: the logs as the settings are now, and a line about the rest. Never raises."""
+    """What SIGHUP does: RELOADED as the settings are now, and a line about the rest. Never raises."""
 
     def __init__(self, program: Program, service: str) -> None:
         self._program = program
@@ -84,7 +98,8 @@ class Reload:
         name = self._program.correlation_name
         logs.configure(settings.observe, self._service, packages=packages, correlation_name=name)
 
-    def __call__(self) -> None:
+    def __call__(self, apply: Callable[[Settings], None]) -> None:
+        """Read the settings; ``apply`` has the service take over its limits."""
         try:
             loaded = self._program.load_again()
         except Exception as exc:  # whatever stands in the file now, the process goes on as it is
@@ -95,16 +110,25 @@ class Reload:
             )
             return
         self.configure_logs(loaded.settings)
+        apply(loaded.settings)
         observe = loaded.settings.observe
-        changed = sorted(set(self._program.loaded.differences(loaded)) - RELOADED)
-        rest = f"in force after a restart: {', '.join(changed)}" if changed else "nothing else changed"
         log.warning(
             "SIGHUP: log level %s, format %s; %s",
             observe.log_level,
             observe.log_format,
-            rest,
+            self._rest(set(self._program.loaded.differences(loaded)) - LOGS),
             extra=SETTINGS_RELOADED,
         )
+
+    @staticmethod
+    def _rest(changed: set[str]) -> str:
+        """Say which settings are not what they were at the start, and which of them are not in force yet."""
+        parts = {
+            "in force now": sorted(changed & RELOADED),
+            "in force after a restart": sorted(changed - RELOADED),
+        }
+        said = [f"{when}: {', '.join(names)}" for when, names in parts.items() if names]
+        return "; ".join(said) or "nothing else changed"
 
 
 class Process:
@@ -115,10 +139,17 @@ class Process:
         self._notifier = notifier
         self._reload = reload
 
-    def serve(self, service: ThreadService) -> None:
-        """Run ``service`` until it ends or a signal stops it (``hold_signals``). Raises its error."""
+    def serve(self, service: ThreadService, reload: Callable[[Settings], None] = lambda _: None) -> None:
+        """Run ``service`` until it ends or a signal stops it (``hold_signals``). Raises its error.
+
+        ``reload`` has the service take over limits from settings that were read again.
+        """
         _collect_seldom()
-        run_until_signalled(_Announced(service, self._notifier), self._reload)
+        run_until_signalled(
+            _Announced(service, self._notifier),
+            lambda: self._reload(reload),
+            lambda: in_flight.answer(service.in_flight()),
+        )
         if service.failure is not None:
             raise service.failure
 

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ordermq.clock import monotonic_s
-from ordermq.consumer.received import Received
+from ordermq.consumer.received import Readable, Received
+from ordermq.lifecycle import MessageInHand
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,14 @@ class RunningHandlers:
         with self._lock:
             return list(self._runs.values())
 
+    def in_flight(self) -> list[MessageInHand]:
+        """Return the messages of the calls that have not returned."""
+        return [
+            MessageInHand(run.queue, each.message_id, each.envelope.type, _handler_of(each), run.since_s)
+            for run in self.runs()
+            for each in run.messages
+        ]
+
     def silent_since_s(self, ident: int | None) -> float:
         """Return when the thread last left a handler (monotonic); infinity while it is in one."""
         with self._lock:
@@ -74,3 +83,7 @@ class RunningHandlers:
     def overdue(self) -> list[HandlerRun]:
         """Return the calls that have lasted past the deadline."""
         return [run for run in self.runs() if run.lasted_s > self.deadline_s]
+
+
+def _handler_of(message: Received) -> str:
+    return message.handler.call.__qualname__ if isinstance(message, Readable) else ""

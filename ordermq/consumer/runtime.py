@@ -55,7 +55,7 @@ from ordermq.errors import (
     OrderMQError,
 )
 from ordermq.failpoints import failpoint
-from ordermq.lifecycle import ThreadService
+from ordermq.lifecycle import MessageInHand, ThreadService
 from ordermq.log_events import (
     CONSUMER_LOST_DRAINING,
     CONSUMER_PAUSED_LONG,
@@ -157,6 +157,7 @@ class Consumer(ThreadService):
         self._intake = Intake()
         self._pause = Pause(queue)
         self._running = RunningHandlers(settings.consumer.handler_deadline_s)
+        self._drain_deadline_s = settings.consumer.drain_deadline_s
         # Overdue runs seen inside a callback, which must not raise; the loop raises them.
         self._overdue: list[HandlerRun] = []
         context = WorkerContext(
@@ -169,6 +170,7 @@ class Consumer(ThreadService):
         self._self = SelfReport("consumer", queue, owner, 1 + self._workers.sessions)
         self._control = Control(context, self._report_self)
         self._limits = context.limits
+        self._lines = context.lines
         self._database_clock = context.database_clock
         metrics.begin_counting(queue)
         metrics.workers.labels(queue=queue).set(self._size.threads)
@@ -181,6 +183,16 @@ class Consumer(ThreadService):
         """Ask the consumer to drain and end. From any thread but a signal handler."""
         super().stop()
         self._manager.wake()
+
+    def reload(self, settings: Settings) -> None:
+        """Take over the limits that may change while the process runs. From any thread."""
+        self._running.deadline_s = settings.consumer.handler_deadline_s
+        self._drain_deadline_s = settings.consumer.drain_deadline_s
+        self._lines.set_rate(settings.observe.handled_lines_per_s)
+
+    def in_flight(self) -> Sequence[MessageInHand]:
+        """Return the messages that handlers and calls have now."""
+        return self._running.in_flight()
 
     def report(self, messages: Sequence[Received]) -> None:
         """Take settled messages; the loop acks them. Called by workers."""
@@ -210,7 +222,7 @@ class Consumer(ThreadService):
                         down_since_s = monotonic_s()
                     self._lost(exc, down_s=monotonic_s() - down_since_s)
             self._intake.close()
-            self._wait_for_workers(Deadline(self._settings.consumer.drain_deadline_s), None)
+            self._wait_for_workers(Deadline(self._drain_deadline_s), None)
         finally:
             self._control.stop()
             self._intake.close()
@@ -329,7 +341,7 @@ class Consumer(ThreadService):
         """Cancel, return what was not begun, finish what runs, ack it. Raises DrainTimeout."""
         self._move(ConsumerState.DRAINING)
         self._health.set_ready(False, "draining")
-        deadline = Deadline(self._settings.consumer.drain_deadline_s)
+        deadline = Deadline(self._drain_deadline_s)
         try:
             subscription.cancel(min(5.0, deadline.left_s))
             if arrived := subscription.take():
@@ -396,7 +408,7 @@ class Consumer(ThreadService):
         if not self.stopping.is_set():
             raise ConnectionLost("the pause is over, or one message is needed to find out: subscribing again")
         self._intake.close()
-        self._wait_for_workers(Deadline(self._settings.consumer.drain_deadline_s), None)
+        self._wait_for_workers(Deadline(self._drain_deadline_s), None)
 
     def _lost(self, error: BrokerError, *, down_s: float) -> None:
         """Forget the subscription. Messages that workers hold are settled without an ack and come back.
@@ -426,7 +438,7 @@ class Consumer(ThreadService):
             " consumer_timeout: set consumer.consumer_timeout_s (%.0f s) to the broker's own, and"
             " consumer.handler_deadline_s (%.0f s) to at most half of it",
             self._settings.consumer.consumer_timeout_s,
-            self._settings.consumer.handler_deadline_s,
+            self._running.deadline_s,
             extra=DELIVERIES_TAKEN_BACK,
         )
 
@@ -452,7 +464,7 @@ class Consumer(ThreadService):
         starts.note_overdue(self._settings.database, overdue)
         raise HandlerOverdue(
             f"a handler of queue {self.queue} ran past consumer.handler_deadline_s"
-            f" ({self._settings.consumer.handler_deadline_s:g} s); its messages return to the queue"
+            f" ({self._running.deadline_s:g} s); its messages return to the queue"
         )
 
     def _move(self, to: ConsumerState) -> None:

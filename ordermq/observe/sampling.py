@@ -26,6 +26,11 @@ class LineBudget:
         self._at_s = now()
         self._lock = threading.Lock()
 
+    def set_rate(self, per_s: float) -> None:
+        """Allow ``per_s`` lines a second from now on."""
+        with self._lock:
+            self._per_s = per_s
+
     def take(self, count: int) -> tuple[int, int]:
         """Count ``count`` events; return how many of them have a line, and how many before had none."""
         if not self._per_s:

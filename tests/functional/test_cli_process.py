@@ -67,6 +67,8 @@ def test_a_process_is_ready_watched_and_stops_with_0(shop, supervisor, argv, sto
     process = shop.start(*argv, **supervisor.env)
     supervisor.wait_for("READY=1")
     assert "WATCHDOG=1" in supervisor.assignments()
+    counts = "handled 0, in flight 0, " if argv == CONSUMER else "sent 0, refused 0, waiting 0"
+    assert any(each.startswith("STATUS=") and counts in each for each in supervisor.assignments())
     supervisor.wait_for("WATCHDOG=1", supervisor.assignments().count("WATCHDOG=1") + 2)
     process.send(stop)
     assert process.wait(30) == 0
@@ -155,10 +157,12 @@ def test_a_hangup_reads_the_settings_again_and_says_what_needs_a_restart(shop, s
     process = shop.start(*argv, ORDERMQ_CONFIG=str(file), **supervisor.env)
     supervisor.wait_for("READY=1")
     assert not [each for each in shop.logged(*argv) if each["log.level"] == "info"]
-    file.write_text('[observe]\nlog_level = "INFO"\n[consumer]\nthreads = 3\n')
+    file.write_text('[observe]\nlog_level = "INFO"\n[consumer]\nthreads = 3\nhandler_deadline_s = 200\n')
     process.send(signal.SIGHUP)
     wait_until(lambda: said(shop, argv, "SIGHUP: log level INFO"), 20.0, what="the settings in force")
-    assert said(shop, argv, "SIGHUP:")[0].endswith("after a restart: consumer.threads")
+    assert said(shop, argv, "SIGHUP:")[0].endswith(
+        "; in force now: consumer.handler_deadline_s; in force after a restart: consumer.threads"
+    )
     file.write_text("[observe]\nlog_level = loud\n")
     process.send(signal.SIGHUP)
     wait_until(lambda: said(shop, argv, "SIGHUP: the settings cannot be read"), 20.0, what="the mistake")
@@ -181,6 +185,7 @@ def test_a_user_s_signal_writes_where_every_thread_is(shop, supervisor, argv, nu
         what="the stack of the main thread",
     )
     assert len(said(shop, argv, "stack of thread ")) > 2
+    wait_until(lambda: said(shop, argv, "messages in flight: 0"), 20.0, what="the table of messages")
     process.send(signal.SIGTERM)
     assert process.wait(30) == 0
 

@@ -29,19 +29,19 @@ NOT_RUN = {
         for command in (
             "sudo apt-get install --no-install-recommends rabbitmq-server postgresql python3-venv",
             "useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin ordermq",
-            "python3 -m venv /opt/ordermq",
-            "/opt/ordermq/bin/pip install ordermq ./giftshop",
+            "python3 -m venv /opt/ordermq/current",
+            "/opt/ordermq/current/bin/pip install ordermq ./giftshop",
             "install -d -m 0750 -g ordermq /etc/ordermq",
             "install -d -m 0700 /etc/ordermq/credentials",
             "install -m 0640 -g ordermq giftshop/ordermq.toml /etc/ordermq/ordermq.toml",
             "(umask 077; cat > /etc/ordermq/credentials/broker_password)",
             "(umask 077; cat > /etc/ordermq/credentials/database_password)",
-            "cp /opt/ordermq/share/ordermq/systemd/* /etc/systemd/system/",
+            "cp /opt/ordermq/current/share/ordermq/systemd/* /etc/systemd/system/",
             "install -D -m 0644 -t /etc/systemd/system/ordermq-consumer@gifts.service.d"
             " giftshop/deploy/giftshop.conf",
             "systemctl daemon-reload",
-            "/opt/ordermq/bin/ordermq db migrate",
-            "/opt/ordermq/bin/ordermq topology apply",
+            "/opt/ordermq/current/bin/ordermq db migrate",
+            "/opt/ordermq/current/bin/ordermq topology apply",
             "systemctl enable --now ordermq.target"
             " ordermq-relay ordermq-consumer@gifts ordermq-consumer@dead",
         )

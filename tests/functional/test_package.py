@@ -32,7 +32,12 @@ def test_the_wheel_holds_every_module_the_migrations_and_the_types(wheel):
         "filebeat.yml", "vector.toml", "logstash.conf",
         "elasticsearch/ordermq-logs.json", "kibana/ordermq.ndjson",
     }  # fmt: skip
-    assert shared == {"ordermq/ordermq.toml", *units, *(f"ordermq/{name}" for name in of_logs)}
+    assert shared == {
+        "ordermq/ordermq.toml",
+        "ordermq/ordermq-alert",
+        *units,
+        *(f"ordermq/{name}" for name in of_logs),
+    }
 
 
 def test_the_wheel_that_is_built_again_elsewhere_has_the_same_bytes(wheel, tmp_path):
