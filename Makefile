@@ -23,6 +23,8 @@ ALL    ?=
 CASE   ?=
 ROUNDS ?= 5
 AUDIT  ?=
+SUITE  ?= bookworm
+ROOTS  ?=
 
 # The tests start a thousand processes. Without compiled modules each takes twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -72,6 +74,11 @@ chaos-smoke: setup broker ## Run the short list of faults, in 3 minutes
 soak: setup ## Run fault F29, a random fault every 10 to 20 s: make soak MINUTES=60 SEED=7
 	@$(BIN)/python -m tests.chaos --soak "$(MINUTES)" --seed "$(SEED)"
 
+test-systemd: setup ## Prove the units and bin/install-vm on a Debian with systemd as process 1: make test-systemd [SUITE=trixie ROOTS=1]
+	@bin/bootstrap systemd >/dev/null || echo "test-systemd: needs debootstrap"
+	@$(PIP) install --no-compile --editable '.[release]'
+	@$(BIN)/python -m tests.systemd --suite "$(SUITE)" $(if $(ROOTS),--roots)
+
 bench: setup ## Measure the speed beside Celery, Dramatiq and plain pika: make bench [CASE=publish ROUNDS=3]; docs/performance.md
 	@bin/bootstrap bench >/dev/null
 	@$(BIN)/python -m benchmarks --rounds "$(ROUNDS)" $(if $(CASE),,--chart docs/img/bench.svg) $(CASE)
@@ -116,4 +123,4 @@ clean: ## Delete everything that was made here, with the private stack's data
 	@rm -rf $(VENV) .venv-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup bootstrap broker demo test chaos chaos-smoke soak bench test-pika test-lowest test-newest mutants lint check docs format dist clean
+.PHONY: help setup bootstrap broker demo test test-systemd chaos chaos-smoke soak bench test-pika test-lowest test-newest mutants lint check docs format dist clean

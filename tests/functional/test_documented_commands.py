@@ -29,7 +29,8 @@ NOT_RUN = {
         for command in (
             "sudo apt-get install --no-install-recommends rabbitmq-server postgresql python3-venv",
             "useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin ordermq",
-            "python3 -m venv /opt/ordermq/current",
+            "python3 -m venv /opt/ordermq/first",
+            "ln -s first /opt/ordermq/current",
             "/opt/ordermq/current/bin/pip install ordermq ./giftshop",
             "install -d -m 0750 -g ordermq /etc/ordermq",
             "install -d -m 0700 /etc/ordermq/credentials",

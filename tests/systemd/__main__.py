@@ -1,0 +1,88 @@
+"""Run the proofs: ``python -m tests.systemd [--suite trixie] [--only NAME]``."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+from ordermq.clock import monotonic_s
+from tests.systemd import clean_root
+from tests.systemd.kit import debian, make_kit
+from tests.systemd.machine import Machine, why_not
+from tests.systemd.proofs import PROOFS
+from tests.systemd.shop import Shop
+
+BUILD = Path("build/systemd").resolve()
+UNAVAILABLE = 69
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.systemd", description=__doc__)
+    parser.add_argument(
+        "--suite", choices=["bookworm", "trixie"], default="bookworm", help="the Debian to boot"
+    )
+    parser.add_argument("--roots", action="store_true", help="only install-vm in clean Debian 12 and 13")
+    parser.add_argument("--image", action="store_true", help="only the image of deploy/Containerfile")
+    parser.add_argument("--kit", action="store_true", help="take the kit of the last run")
+    options = parser.parse_args()
+    if reason := why_not():
+        print(f"test-systemd: cannot run here: {reason}", file=sys.stderr)
+        return UNAVAILABLE
+    BUILD.mkdir(parents=True, exist_ok=True)
+    kit = BUILD / "kit"
+    if not (options.kit and kit.exists()):
+        say("building both releases, fetching wheels")
+        make_kit(kit)
+    if options.image:
+        return _image(kit)
+    for suite in ("bookworm", "trixie") if options.roots else (options.suite,):
+        say(f"clean {suite}: install-vm")
+        for seen in clean_root.prove(debian(suite, BUILD), kit, BUILD / "clean"):
+            print(f"  ok  {seen}", flush=True)
+    return 0 if options.roots else _boot(options.suite, kit)
+
+
+def _image(kit: Path) -> int:
+    say("carrying out deploy/Containerfile on a bare trixie")
+    base = debian("trixie", BUILD, is_bare=True)
+    module = [sys.executable, "-m", "tests.systemd.image", str(base), str(kit), str(BUILD / "image")]
+    return subprocess.run(["unshare", "--mount", "--propagation", "private", *module], check=False).returncode
+
+
+def _boot(suite: str, kit: Path) -> int:
+    work = BUILD / "machine"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    machine = Machine(debian(suite, BUILD), kit, work)
+    try:
+        say(f"booting {suite}")
+        machine.boot()
+        shop = Shop(machine, work)
+        say("installing the release before, by hand")
+        shop.install_before()
+        for proof in PROOFS:
+            began_s = monotonic_s()
+            seen = proof(shop)
+            print(
+                f"  ok  {proof.__name__.replace('_', ' ')} [{monotonic_s() - began_s:.0f} s]\n      {seen}",
+                flush=True,
+            )
+    except Exception:  # whatever failed, the machine has to end, and its journal says why
+        traceback.print_exc()
+        (work / "journal.txt").write_text(machine.run("journalctl", "-b", "--no-pager", check=False))
+        say(f"FAILED; see {work}/journal.txt")
+        return 1
+    finally:
+        machine.close()
+    say("everything is proved")
+    return 0
+
+
+def say(text: str) -> None:
+    print(f"test-systemd: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,225 @@
+"""What is proved on the machine, one after the other on one boot. Each proof returns what it measured."""
+
+import re
+import time
+from collections.abc import Callable
+
+from ordermq.clock import monotonic_s
+from ordermq.testing import wait_until
+from tests.systemd.shop import BROKER_PASSWORD, DATABASE_PASSWORD, ENABLE, NEW, OLD, SERVICES, Shop
+
+INSTALL = "/srv/kit/bin/install-vm --dist /srv/kit/dist --wheels /srv/kit/dist/wheels"
+POINTS = "ordermq-consumer@points.service"
+PAYMENT = "ordermq-consumer@payment.service"
+STOP_WITHIN_S = 40.0  # TimeoutStopSec of the units
+
+
+def an_upgrade_under_load_loses_and_doubles_nothing(shop: Shop) -> str:
+    """From the release before to this one, as the documentation says, while orders come in."""
+    machine = shop.machine
+    shown = machine.shell(f"{INSTALL} --dry-run --enable {ENABLE}")
+    assert "+ release /opt/ordermq/" in shown
+    assert "+OnFailure=ordermq-alert@%n.service" in shown
+    prepared = machine.shell(f"{INSTALL} --prepare", timeout_s=180.0)
+    release = re.findall(r"prepared: (\S+)/bin/ordermq", prepared)[-1]
+    feed = shop.feed(OLD, 3600, rate=60, seed=1)
+    wait_until(lambda: shop.finished() > 100, 60.0, what="the first orders", every_s=0.2)
+    under_way = int(shop.sql("SELECT count(*) FROM shop.orders WHERE is_under_way"))
+    shop.operate(f"{release}/bin", "ordermq db migrate; ordermq topology apply")
+    began_s = monotonic_s()
+    said = machine.shell(f"{INSTALL} --enable {ENABLE}", timeout_s=300.0)
+    took_s = monotonic_s() - began_s
+    assert said.count("restarted ordermq-") == len(SERVICES), said
+    assert not feed.is_over, "the orders were over before the upgrade was"
+    feed.wait()
+    shop.settle()
+    assert {shop.interpreter(each) for each in SERVICES} == {f"{release}/bin/python"}
+    again = machine.shell(f"{INSTALL} --enable {ENABLE}")
+    assert again.splitlines() == [f"is current: {release}"], again
+    found = shop.account(NEW)
+    assert (found["lost"], found["doubled"]) == (0, 0), found
+    restarts = f"{len(SERVICES)} restarts in {took_s:.0f} s"
+    return f"{shop.placed} orders, {under_way} under way as it began, {restarts}: {found}"
+
+
+def a_consumer_is_ready_when_the_broker_has_confirmed_it(shop: Shop) -> str:
+    machine = shop.machine
+    machine.run("systemctl", "stop", POINTS)
+    machine.run("systemctl", "stop", "rabbitmq-server")
+    machine.run("systemctl", "start", "--no-block", POINTS)
+    time.sleep(3)
+    before = machine.show(POINTS, "ActiveState")["ActiveState"]
+    assert before == "activating", before
+    machine.run("systemctl", "start", "rabbitmq-server")
+    began_s = monotonic_s()
+    wait_until(lambda: machine.show(POINTS, "ActiveState")["ActiveState"] == "active", 60.0, every_s=0.05)
+    took_s = monotonic_s() - began_s
+    consumers = machine.run("rabbitmqctl", "-q", "list_consumers", "-p", "shop", "queue_name")
+    assert "orders.points" in consumers, consumers
+    shop.wait_for_services()
+    return f"activating while the broker was down, active {took_s:.1f} s after it was up"
+
+
+def no_password_is_in_an_environment(shop: Shop) -> str:
+    machine = shop.machine
+    seen = machine.shell("cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' || true")
+    shown = machine.run("systemctl", "show", *SERVICES)
+    for text in (seen, shown):
+        assert BROKER_PASSWORD not in text
+        assert DATABASE_PASSWORD not in text
+    assert "CREDENTIALS_DIRECTORY=/run/credentials/ordermq-relay.service" in seen
+    processes = seen.count("CREDENTIALS_DIRECTORY=")
+    return f"{processes} processes have credentials, and in {len(seen)} bytes of environment is none"
+
+
+def status_and_signals_show_and_change_a_process(shop: Shop) -> str:
+    machine = shop.machine
+    status = machine.show(POINTS, "StatusText")["StatusText"]
+    assert re.match(r"working; handled \d+, in flight \d+, retries \d+", status), status
+    machine.run("systemctl", "kill", "--kill-whom=main", "--signal=USR1", POINTS)
+    wait_until(lambda: "messages in flight: " in machine.journal(POINTS), 10.0, what="the table")
+    machine.shell("printf '[observe]\\nlog_level = \"DEBUG\"\\n' >> /etc/ordermq/ordermq.toml")
+    machine.run("systemctl", "reload", POINTS)
+    wait_until(lambda: "SIGHUP: log level DEBUG" in machine.journal(POINTS), 10.0, what="the reload")
+    machine.shell('sed -i \'s/"DEBUG"/"INFO"/\' /etc/ordermq/ordermq.toml')
+    machine.run("systemctl", "reload", POINTS)
+    return status
+
+
+def a_process_that_stands_still_is_replaced(shop: Shop) -> str:
+    machine = shop.machine
+    pid = shop.main_pid(POINTS)
+    machine.run("kill", "-STOP", str(pid))
+    began_s = monotonic_s()
+    wait_until(lambda: shop.main_pid(POINTS) not in (0, pid), 90.0, what="another process", every_s=0.2)
+    took_s = monotonic_s() - began_s
+    shop.wait_for_services()
+    assert machine.show(POINTS, "NRestarts")["NRestarts"] != "0"
+    journal = machine.journal(POINTS)
+    assert "Watchdog timeout" in journal
+    stacks = "with" if "Fatal Python error" in journal or "most recent call first" in journal else "without"
+    return f"a stopped process was replaced after {took_s:.0f} s (WatchdogSec=30), {stacks} its stacks"
+
+
+def a_stop_under_load_is_graceful(shop: Shop) -> str:
+    machine = shop.machine
+    feed = shop.feed(NEW, 600, rate=60, seed=2)
+    time.sleep(3)
+    took = {}
+    for service in (PAYMENT, "ordermq-consumer@inventory.service", "ordermq-relay.service"):
+        began_s = monotonic_s()
+        machine.run("systemctl", "stop", service)
+        took[service] = monotonic_s() - began_s
+        ended = machine.show(service, "Result", "ExecMainStatus", "ExecMainCode")
+        assert (ended["Result"], ended["ExecMainStatus"]) == ("success", "0"), ended
+        machine.run("systemctl", "start", service)
+    assert max(took.values()) < STOP_WITHIN_S, took
+    feed.wait()
+    shop.settle()
+    found = shop.account(NEW)
+    assert (found["lost"], found["doubled"]) == (0, 0), found
+    return f"three services in {', '.join(f'{each:.1f} s' for each in took.values())}, each with 0: {found}"
+
+
+def a_unit_that_fails_tells_a_person(shop: Shop) -> str:
+    machine = shop.machine
+    hook = '#!/bin/sh\\necho "paged: $1 ($2)"\\n'
+    machine.shell(f"printf '{hook}' > /etc/ordermq/alert.d/50-page; chmod 755 /etc/ordermq/alert.d/50-page")
+    unit = "ordermq-consumer@nothing.service"
+    machine.run("systemctl", "start", unit, check=False)
+    alert = f"ordermq-alert@{unit}.service"
+    wait_until(lambda: "paged: " in machine.journal(alert), 30.0, what="the alert")
+    (line,) = [each for each in machine.journal(alert, "-p", "alert").splitlines() if "has failed" in each]
+    assert f"paged: {unit} (exit-code exited 78)" in machine.journal(alert)
+    assert machine.show(unit, "NRestarts")["NRestarts"] == "0"
+    machine.run("systemctl", "reset-failed", unit)
+    return line
+
+
+def a_rollback_goes_back_and_forward(shop: Shop) -> str:
+    machine = shop.machine
+    before = shop.interpreter(POINTS)
+    machine.shell(INSTALL.replace("/dist", "/next"), timeout_s=300.0)
+    after = shop.interpreter(POINTS)
+    assert after != before
+    said = machine.shell("/srv/kit/bin/install-vm --rollback", timeout_s=180.0)
+    assert said.count("restarted ordermq-") == len(SERVICES), said
+    shop.wait_for_services()
+    assert {shop.interpreter(each) for each in SERVICES} == {before}
+    return f"{after.split('/')[3]} -> {before.split('/')[3]}"
+
+
+def a_reboot_brings_everything_back(shop: Shop) -> str:
+    machine = shop.machine
+    # Before the broker, so that a unit that has to wait for it is among those that come back.
+    feed = shop.feed(NEW, 200, rate=100, seed=3)
+    feed.wait()
+    began_s = monotonic_s()
+    machine.reboot()
+    shop.wait_for_services(120.0)
+    took_s = monotonic_s() - began_s
+    shop.settle()
+    found = shop.account(NEW)
+    assert (found["lost"], found["doubled"]) == (0, 0), found
+    for timer in ("ordermq-prune.timer", "ordermq-reconcile.timer"):
+        assert machine.show(timer, "ActiveState")["ActiveState"] == "active"
+    for job in ("ordermq-prune.service", "ordermq-reconcile.service"):
+        machine.run("systemctl", "start", job)
+    return f"{len(SERVICES)} services and 2 timers, {took_s:.0f} s from reboot to ready: {found}"
+
+
+_SAMPLES = r"""
+install -d -m 0750 -g rabbitmq /etc/rabbitmq/tls
+cd /etc/rabbitmq/tls
+openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost \
+    -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:true \
+    -addext keyUsage=critical,keyCertSign,cRLSign,digitalSignature 2>/dev/null
+install -m 0644 cert.pem /etc/ordermq/ca.pem
+cp cert.pem ca.pem
+chgrp rabbitmq *.pem
+chmod 0640 *.pem
+install -m 0644 /srv/kit/deploy/rabbitmq/{rabbitmq.conf,definitions.json} /etc/rabbitmq/
+rabbitmq-plugins enable --offline rabbitmq_management rabbitmq_prometheus >/dev/null
+tls='[broker]\nhosts = ["localhost"]\ntls = true\nca_file = "/etc/ordermq/ca.pem"'
+sed -i "s|^\[broker\]$|$tls|" /etc/ordermq/ordermq.toml
+version=$(ls /usr/lib/postgresql)
+install -m 0644 /srv/kit/deploy/postgresql/ordermq.conf "/etc/postgresql/$version/main/conf.d/"
+systemctl stop ordermq.target
+systemctl restart rabbitmq-server "postgresql@$version-main"
+systemctl start ordermq.target
+"""
+
+
+def the_sample_settings_start_broker_and_database(shop: Shop) -> str:
+    """deploy/rabbitmq and deploy/postgresql as they are, with a certificate made here."""
+    machine = shop.machine
+    machine.shell(_SAMPLES, timeout_s=240.0)
+    shop.wait_for_services(120.0)
+    listeners = machine.run("rabbitmq-diagnostics", "-q", "listeners")
+    assert "port: 5671, protocol: amqp/ssl" in listeners, listeners
+    assert "port: 5672," not in listeners, listeners
+    users = machine.run("rabbitmqctl", "-q", "list_permissions", "-p", "shop")
+    assert "ordermq-consumer" in users, users
+    wrong = shop.sql("SELECT name, error FROM pg_file_settings WHERE error IS NOT NULL")
+    assert wrong == "", wrong
+    ours = shop.sql("SELECT count(*) FROM pg_settings WHERE sourcefile LIKE '%conf.d/ordermq.conf'")
+    feed = shop.feed(NEW, 50, rate=50, seed=4)
+    feed.wait()
+    shop.settle()
+    versions = machine.shell("rabbitmqctl version; psql --version").split()
+    found = f"{ours} settings: {shop.account(NEW)}"
+    return f"RabbitMQ {versions[0]} over TLS, PostgreSQL {versions[3]} with {found}"
+
+
+PROOFS: tuple[Callable[[Shop], str], ...] = (
+    an_upgrade_under_load_loses_and_doubles_nothing,
+    a_consumer_is_ready_when_the_broker_has_confirmed_it,
+    no_password_is_in_an_environment,
+    status_and_signals_show_and_change_a_process,
+    a_process_that_stands_still_is_replaced,
+    a_stop_under_load_is_graceful,
+    a_unit_that_fails_tells_a_person,
+    a_rollback_goes_back_and_forward,
+    a_reboot_brings_everything_back,
+    the_sample_settings_start_broker_and_database,
+)
