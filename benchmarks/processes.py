@@ -7,21 +7,19 @@ the machine can read the arguments of a process.
 import json
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from benchmarks.checkout import HERE, Checkout
 from benchmarks.ground import Ground, ProgramFailed
 from ordermq.testing.stack.account import server_account
-from ordermq.testing.stack.commands import program
 from ordermq.testing.stack.place import Place
 from ordermq.testing.stack.process import ServerProcess
 from ordermq.testing.wait import wait_until
 
-_ROOT = Path(__file__).resolve().parent.parent
 END_WITHIN_S = 3.0  # the sample has its figures by then, so what is killed loses nothing
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -55,8 +53,9 @@ class MeasuredProcess(ServerProcess):
 class Processes:
     """The processes on one ground, all ended at the end of ``with Processes(ground) as processes:``."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, checkout: Checkout = HERE) -> None:
         self.ground = ground
+        self._checkout = checkout
         self._running: list[MeasuredProcess] = []
         self._started = 0
         self._folder = tempfile.TemporaryDirectory(prefix="ordermq-bench-")
@@ -104,21 +103,21 @@ class Processes:
         process = MeasuredProcess(self._place, f"{name}-{self._started}", is_lasting=is_lasting)
         all_env = {
             **self.ground.env,
-            "PYTHONPATH": str(_ROOT),
+            "PYTHONPATH": str(self._checkout.root),
             "BENCHMARK_JOB": json.dumps(self.ground.job(**job)),
             **(env or {}),
         }
-        process.start(argv, env=all_env, cwd=Path.cwd(), as_self=True)
+        process.start(argv, env=all_env, cwd=self._checkout.root, as_self=True)
         self._running.append(process)
         return process
 
     def start_command(self, name: str, *argv: str, **env: str) -> MeasuredProcess:
         """Start one of ordermq's commands."""
-        return self.start(name, [program(argv[0]), *argv[1:]], env=env)
+        return self.start(name, [self._checkout.program(argv[0]), *argv[1:]], env=env)
 
     def start_module(self, name: str, module: str, *args: str, **job: Any) -> MeasuredProcess:
         """Start ``python -m module``."""
-        return self.start(name, [sys.executable, "-m", module, *args], **job)
+        return self.start(name, [self._checkout.python, "-m", module, *args], **job)
 
     def run(self, module: str, *, timeout_s: float = 300.0, **job: Any) -> dict[str, Any]:
         """Run ``benchmarks.programs.<module>`` to its end; return its answer. Raises ProgramFailed."""

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from benchmarks.case import Missing, Wrong
+from benchmarks.checkout import HERE, Checkout
 from benchmarks.ground import Ground
 from benchmarks.processes import MeasuredProcess, Processes
 from benchmarks.programs.postgres_shop import START_LOCK
@@ -109,10 +110,10 @@ _MUST_BE_NONE = {
 
 
 @contextmanager
-def ordermq_shop(ground: Ground) -> Iterator[Shop]:
+def ordermq_shop(ground: Ground, checkout: Checkout = HERE) -> Iterator[Shop]:
     """The relay and one consumer a queue, as ``make demo`` runs them, but for the services outside."""
-    ground.command("ordermq", "topology", "apply")
-    with _shop(ground, "") as shop:
+    ground.command(checkout.program("ordermq"), "topology", "apply")
+    with _shop(ground, "", checkout) as shop:
         shop.processes.start_command("relay", "ordermq-relay", ORDERMQ_MODULES=_HANDLERS)
         for queue in _QUEUES:
             threads = "8" if queue in ("payment", "notify") else "1"
@@ -263,9 +264,12 @@ WITHOUT_BROKER: dict[str, tuple[Callable[[Ground], Any], str]] = {
 
 
 @contextmanager
-def _shop(ground: Ground, peer: str) -> Iterator[Shop]:
-    ground.command("ordermq", "db", "migrate")
-    with closing(Session(ground.database, name="benchmark")) as session, Processes(ground) as processes:
+def _shop(ground: Ground, peer: str, checkout: Checkout = HERE) -> Iterator[Shop]:
+    ground.command(checkout.program("ordermq"), "db", "migrate")
+    with (
+        closing(Session(ground.database, name="benchmark")) as session,
+        Processes(ground, checkout) as processes,
+    ):
         with session.transaction() as tx:
             load_stock([(f"prod-{n:04}", 10**9) for n in range(1, 501)], tx)
         yield Shop(processes, peer, session)

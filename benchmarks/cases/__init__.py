@@ -3,6 +3,7 @@
 from benchmarks.case import Case
 from benchmarks.cases import (
     backlog,
+    builds,
     consume,
     effect,
     held,
@@ -32,5 +33,6 @@ CASES: list[Case] = [
     idle.CASE,
     held.CASE,
     recovery.CASE,
+    builds.CASE,
     lists.CASE,
 ]

@@ -35,9 +35,9 @@ def _sample_of(opened: Callable[[Ground], Any]) -> Callable[[Ground, int], Mappi
             shop.place_all(max(20, n // 4), seed=BURST_SEED)
             half = shop.value(_MOST, f"gen-{BURST_SEED}-%") / 2
             figures = {
-                **_offered(shop, "calm", CALM_RATE, max(20, n // 8), CALM_SEED),
-                **_offered(shop, "200", RATE, n, STEADY_SEED),
-                **_offered(shop, "half", half, max(20, n // 4), HALF_SEED),
+                **offered(shop, "calm", CALM_RATE, max(20, n // 8), CALM_SEED),
+                **offered(shop, "200", RATE, n, STEADY_SEED),
+                **offered(shop, "half", half, max(20, n // 4), HALF_SEED),
             }
             shop.check()
             return figures
@@ -45,7 +45,8 @@ def _sample_of(opened: Callable[[Ground], Any]) -> Callable[[Ground, int], Mappi
     return sample
 
 
-def _offered(shop: Shop, name: str, rate: float, count: int, seed: int) -> dict[str, float]:
+def offered(shop: Shop, name: str, rate: float, count: int, seed: int) -> dict[str, float]:
+    """Have ``count`` customers come at ``rate``; return the waits of their orders, by names that begin so."""
     before = shop.value("SELECT count(*) FROM shop.orders")
     placed = shop.processes.run("place_steadily", peer=shop.peer, count=count, rate=rate, seed=seed)
     shop.wait_finished(before + count)

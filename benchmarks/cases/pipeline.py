@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.case import Case, Contender, at_least, below
 from benchmarks.cost import UNITS, Costs
 from benchmarks.ground import Ground
-from benchmarks.shops import SHOPS, WITHOUT_BROKER
+from benchmarks.shops import SEED, SHOPS, WITHOUT_BROKER, Shop
 
 _SPAN = """
     SELECT extract(epoch FROM max(terminal_at) - min(accepted_at))::float8
@@ -34,9 +34,15 @@ def _sample_of(opened: Callable[[Ground], Any], part: int) -> Callable[[Ground, 
             shop.place_all(n)
             each = costs.of_each(n)
             shop.check()
-            return {"": n / shop.value(_SPAN, "gen-2-%"), **each}
+            return {"": n / span_s(shop), **each}
 
     return sample
+
+
+def span_s(shop: Shop) -> float:
+    """Return the seconds from the first order of ``place_all`` to the end of the last."""
+    seconds: float = shop.value(_SPAN, f"gen-{SEED}-%")
+    return seconds
 
 
 CASE = Case(

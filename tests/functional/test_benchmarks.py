@@ -21,7 +21,8 @@ REPEATED = {
     "effect-dramatiq_1_thread", "effect-dramatiq_8_threads", "latency-celery", "latency-dramatiq",
     "start-celery", "start-dramatiq", "scale-ordermq_1_process", "scale-ordermq_2_processes",
     "scale-ordermq_1_thread", "scale-ordermq_4_threads", "backlog-ordermq_inbox",
-    "held-ordermq_free", "recovery-dramatiq", "recovery-pgmq", "recovery-dbos",
+    "held-ordermq_free", "held-ordermq_held", "builds-other", "recovery-dramatiq", "recovery-pgmq",
+    "recovery-dbos",
 }  # fmt: skip
 
 PEERS = ("celery", "dbos", "dramatiq", "procrastinate")
