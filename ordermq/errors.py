@@ -254,6 +254,10 @@ class UnsupportedVersion(MessageError):
     """The message has a version this code does not know."""
 
 
+class SignatureRefused(MessageError):
+    """The message has no signature, or one that is not accepted."""
+
+
 class UnknownQueue(OrderMQError):
     """A message was to be sent to a queue that has no handler and is in no setting."""
 

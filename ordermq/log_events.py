@@ -256,6 +256,14 @@ SETTINGS_UNREADABLE = LogEvent(
     "settings-unreadable", "ERROR", "SIGHUP: the settings cannot be read",
     "the process goes on with those it has; the line says what to mend",
 )  # fmt: skip
+SIGNING_KEYS_READ = LogEvent(
+    "signing-keys-read", "WARNING", "signing keys were read again",
+    "the file of `message.signing_keys_file` has changed; the line names the key ids that are in force now",
+)  # fmt: skip
+SIGNING_KEYS_UNREADABLE = LogEvent(
+    "signing-keys-unreadable", "ERROR", "the signing keys cannot be read again",
+    "the process goes on with the keys it has; the line says what to mend in the file",
+)  # fmt: skip
 STACK_SHOWN = LogEvent(
     "stack-shown", "ERROR", "stack of thread",
     "somebody sent SIGUSR1 or SIGUSR2: where each thread is",

@@ -56,6 +56,7 @@ from ordermq.log_events import (
 )
 from ordermq.message.envelope import Publishing, traced
 from ordermq.message.headers import to_properties
+from ordermq.message.signing import Signer
 from ordermq.observe import metrics, tracing
 from ordermq.observe.health import Health
 from ordermq.observe.tracing import Tracer
@@ -152,8 +153,10 @@ class Relay(ThreadService):
         health: Health,
         random: Random | None = None,
         meter: Meter | None = None,
+        signer: Signer | None = None,
     ) -> None:
         super().__init__("relay")
+        self._signer = signer
         self._meter = meter
         self._publisher = publisher
         self._settings = settings
@@ -406,7 +409,8 @@ class Relay(ThreadService):
 
     def _publishing(self, row: ClaimedRow) -> Publishing:
         properties = to_properties(row.row.envelope, row.due_at)
-        return Publishing(self._exchange, row.row.routing_key, properties, row.row.body)
+        publishing = Publishing(self._exchange, row.row.routing_key, properties, row.row.body)
+        return self._signer.sign(publishing) if self._signer is not None else publishing
 
     def _refusal(self, row: ClaimedRow, outcome: PublishOutcome, reason: str) -> tuple[int, str, float]:
         if row.row.routing_key in self._refusing:

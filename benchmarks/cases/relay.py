@@ -10,12 +10,12 @@ from benchmarks.working import migrate
 ONE_BY_ONE = 8
 
 
-def _relay(module: str, part: int) -> Sample:
+def _relay(module: str, part: int, **job: object) -> Sample:
     def sample(ground: Ground, n: int) -> dict[str, float]:
         n = max(1, n // part)
         declare(ground)
         migrate(ground)
-        ran = ground.run(module, n=n)
+        ran = ground.run(module, n=n, **job)
         left = count(ground, "ordermq.outbox")
         if ran["done"] != n or left:
             raise Wrong(f"{ran['done']} of {n} were relayed, {left} rows are left")
@@ -40,6 +40,7 @@ CASE = Case(
     smoke_n=60,
     contenders=(
         Contender("ordermq", _relay("relay_ordermq", 1), "ordermq's relay, 2,000 rows a claim (relay.batch)"),
+        Contender("signed", _relay("relay_ordermq", 1, signed=True), "the same, and each message is signed"),
         Contender("publish_many", _publish_many, "the same messages from memory: ordermq's publish_many"),
         Contender(
             "one_by_one",

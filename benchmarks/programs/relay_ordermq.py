@@ -1,5 +1,8 @@
-"""Relay a full outbox with ordermq's relay, in this process: what ordermq-relay runs."""
+"""Relay a full outbox with ordermq's relay, in this process; the job may have it sign."""
 
+import base64
+import os
+import tempfile
 from time import perf_counter
 
 from benchmarks.programs.clock import Tally, settle
@@ -7,6 +10,8 @@ from benchmarks.programs.job import answer, read_job
 from benchmarks.programs.outbox import fill
 from ordermq.amqp import ConnectionState, Publisher, PublishOutcome
 from ordermq.cli.program import load_program
+from ordermq.config.signing_keys import SigningKeys
+from ordermq.message.signing import Signer
 from ordermq.observe.health import Health
 from ordermq.relay import Relay
 from ordermq.testing.wait import wait_until
@@ -25,6 +30,14 @@ class Counting:
             self._tally.hit(count)
 
 
+def new_signer() -> Signer:
+    """Return a signer with a key of its own."""
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(f"bench {base64.b64encode(os.urandom(32)).decode()}\n")
+        file.flush()
+        return Signer(SigningKeys(file.name))
+
+
 def main() -> None:
     job = read_job()
     settings = load_program(None).settings
@@ -38,6 +51,7 @@ def main() -> None:
             settings.relay,
             exchange=settings.topology.prefix,
             health=Health(),
+            signer=new_signer() if job.get("signed") else None,
         )
         settle()
         began = perf_counter()

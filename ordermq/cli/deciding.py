@@ -12,7 +12,7 @@ from ordermq.cli.canary import Canary
 from ordermq.cli.filters import filters
 from ordermq.cli.forecasting import forecast_of
 from ordermq.cli.operator import actor, ask
-from ordermq.cli.options import as_json, common, dry_run, duration, rate, reason, yes
+from ordermq.cli.options import as_json, common, dry_run, duration, rate, reason, trust_unsigned, yes
 from ordermq.cli.output import note, write, write_json
 from ordermq.cli.program import Program, load_program
 from ordermq.cli.progress import counting
@@ -84,7 +84,16 @@ Examples:
     show_default=True,
     help="Wait for each of the first two steps of --canary at most this long.",
 )
-def replay(*, reason: str, config_path: str | None, canary: bool, canary_wait: float, **scope: Any) -> None:
+@trust_unsigned
+def replay(
+    *,
+    reason: str,
+    config_path: str | None,
+    canary: bool,
+    canary_wait: float,
+    trust_unsigned: bool,
+    **scope: Any,
+) -> None:
     """Send dead letters again, each under its own message_id to the queue where it died.
 
     Give numbers, filters or --all. First it says what the messages will do outside, if their
@@ -101,7 +110,8 @@ def replay(*, reason: str, config_path: str | None, canary: bool, canary_wait: f
     program, by = load_program(config_path), actor()
 
     def make(tx: StoreTransaction, letters: Sequence[DeadLetter]) -> list[str]:
-        return [_replay(tx, program, each, by=by, reason=reason) for each in letters]
+        trusts = trust_unsigned
+        return [_replay(tx, program, each, by=by, reason=reason, trusts_unsigned=trusts) for each in letters]
 
     watch = Canary(program.session("ordermq dead canary"), canary_wait) if canary else None
     decide(program, Decision("dead.replay", "replayed", by, reason, make, sends=True), canary=watch, **scope)
@@ -238,12 +248,14 @@ def _record(tx: StoreTransaction, decision: Decision, letters: Sequence[DeadLett
     return decided
 
 
-def _replay(tx: StoreTransaction, program: Program, letter: DeadLetter, *, by: str, reason: str) -> str:
+def _replay(
+    tx: StoreTransaction, program: Program, letter: DeadLetter, *, by: str, reason: str, trusts_unsigned: bool
+) -> str:
     if not letter.is_open:
         return outcome_of_closed(letter)
     try:
         program.registry.of_queue(letter.queue)
-        is_sent = dead_letters.replay(tx, letter, by=by, reason=reason)
+        is_sent = dead_letters.replay(tx, letter, by=by, reason=reason, trusts_unsigned=trusts_unsigned)
     except (BadInput, ConfigError) as exc:
         return f"refused: {exc}"
     return "replayed" if is_sent else "replayed before"

@@ -8,6 +8,7 @@ import click
 
 from ordermq.cli.checkup import check_database, check_machine
 from ordermq.cli.checkup_broker import check_broker, check_certificates
+from ordermq.cli.checkup_signing import check_signing
 from ordermq.cli.finding import Finding, Level
 from ordermq.cli.options import as_json, common
 from ordermq.cli.output import shortened, write, write_json
@@ -50,6 +51,7 @@ def command(*, as_json: bool, config_path: str | None) -> None:
 def _findings(program: Program) -> Iterator[Finding]:
     yield from check_broker(program)
     yield from check_database(program)
+    yield from check_signing(program)
     yield from check_certificates(program)
     yield from check_machine(program)
 

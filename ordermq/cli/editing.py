@@ -10,7 +10,7 @@ import click
 from ordermq.cli.bulk import commit
 from ordermq.cli.deciding import outcome_of_closed, subject
 from ordermq.cli.operator import actor, ask
-from ordermq.cli.options import as_json, common, dry_run, reason, yes
+from ordermq.cli.options import as_json, common, dry_run, reason, trust_unsigned, yes
 from ordermq.cli.output import write, write_json
 from ordermq.cli.program import Program, load_program
 from ordermq.cli.run import EXIT_CODES
@@ -36,12 +36,13 @@ Examples:
 )
 @reason
 @yes
+@trust_unsigned
 @dry_run
 @as_json
 @common
 def edit(
     *, dead_letter_id: int, body: Any, reason: str, yes: bool, dry_run: bool, as_json: bool,
-    config_path: str | None,
+    trust_unsigned: bool, config_path: str | None,
 ) -> None:  # fmt: skip
     """Mend the body of a dead letter and send it as a new message that names the old.
 
@@ -70,7 +71,7 @@ def edit(
             sent = dead_letters.replay_edited(
                 tx, letter, payload, handler.message.VERSION,
                 correlation_id=str(getattr(_checked(after, handler), handler.key)) if handler.key else None,
-                by=by, reason=reason,
+                by=by, reason=reason, trusts_unsigned=trust_unsigned,
             )  # fmt: skip
             if sent is not None:
                 actions.record(tx, by, "dead.edit", [subject(letter)], f"as message {sent}: {reason}")

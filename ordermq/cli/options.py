@@ -50,6 +50,11 @@ def common(command: F) -> F:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+trust_unsigned = click.option(
+    "--trust-unsigned",
+    is_flag=True,
+    help="Also send those whose signature was refused, which anybody may have published; they are signed.",
+)
 limit = click.option(
     "--limit",
     type=click.IntRange(1, 1_000_000),

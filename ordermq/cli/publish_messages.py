@@ -64,7 +64,7 @@ def command(
     JSON: {in, confirmed, returned, nacked, refused, unsent, unknown, rejected, rejects, seconds, dry_run}.
     """
     settings = load_program(config_path).settings
-    address = Address(settings.topology.prefix, routing_key, type_, message_id_field)
+    address = Address.of(settings, routing_key, type_, message_id_field)
     publisher = None if dry_run else Publisher(settings.broker, name="ordermq-publish")
     began_s = monotonic_s()
     stopped: BaseException | None = None

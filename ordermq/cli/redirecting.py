@@ -7,6 +7,7 @@ import click
 
 from ordermq.cli.deciding import Decision, decide, decision_options, outcome_of_closed
 from ordermq.cli.operator import actor
+from ordermq.cli.options import trust_unsigned
 from ordermq.cli.program import Program, load_program
 from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import BadInput, ConfigError, MessageError
@@ -25,9 +26,16 @@ Examples:
 )
 @click.argument("dead_letter_ids", type=int, nargs=-1, required=True, metavar="ID...")
 @click.option("--to", "queue", required=True, metavar="QUEUE", help="Queue whose handler takes them.")
+@trust_unsigned
 @decision_options
 def redirect(
-    *, dead_letter_ids: tuple[int, ...], queue: str, reason: str, config_path: str | None, **scope: Any
+    *,
+    dead_letter_ids: tuple[int, ...],
+    queue: str,
+    reason: str,
+    trust_unsigned: bool,
+    config_path: str | None,
+    **scope: Any,
 ) -> None:
     """Send dead letters to another queue, each under its own message_id.
 
@@ -39,7 +47,10 @@ def redirect(
     program, by = load_program(config_path), actor()
 
     def make(tx: StoreTransaction, letters: Sequence[DeadLetter]) -> list[str]:
-        return [_redirect(tx, program, each, queue, by=by, reason=reason) for each in letters]
+        return [
+            _redirect(tx, program, each, queue, by=by, reason=reason, trusts_unsigned=trust_unsigned)
+            for each in letters
+        ]
 
     decide(
         program, Decision("dead.redirect", "redirected", by, f"to {queue}: {reason}", make),
@@ -49,7 +60,14 @@ def redirect(
 
 
 def _redirect(
-    tx: StoreTransaction, program: Program, letter: DeadLetter, queue: str, *, by: str, reason: str
+    tx: StoreTransaction,
+    program: Program,
+    letter: DeadLetter,
+    queue: str,
+    *,
+    by: str,
+    reason: str,
+    trusts_unsigned: bool,
 ) -> str:
     if not letter.is_open:
         return outcome_of_closed(letter)
@@ -58,7 +76,9 @@ def _redirect(
         if letter.type not in types:
             return f"refused: queue {queue} takes {', '.join(sorted(types))}, not {letter.type}"
         decode(letter.body, types[letter.type].message)
-        is_sent = dead_letters.replay(tx, letter, by=by, reason=f"to {queue}: {reason}", queue=queue)
+        is_sent = dead_letters.replay(
+            tx, letter, by=by, reason=f"to {queue}: {reason}", queue=queue, trusts_unsigned=trusts_unsigned
+        )
     except (BadInput, ConfigError, MessageError) as exc:
         return f"refused: {exc}"
     return "redirected" if is_sent else "replayed before"

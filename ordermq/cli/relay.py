@@ -15,6 +15,7 @@ from ordermq.cli.queue_watch import watching_queues
 from ordermq.cli.run import EXIT_CODES
 from ordermq.cli.run import main as run_main
 from ordermq.lifecycle import hold_signals
+from ordermq.message.signing import signer_of
 from ordermq.relay import Relay
 
 
@@ -57,6 +58,7 @@ def command(log_format: str | None, config_path: str | None) -> None:
                     settings.relay,
                     exchange=settings.topology.prefix,
                     health=process.health,
+                    signer=signer_of(settings.message),
                     meter=TableMeter(
                         program.gauges,
                         program.loaded,

@@ -11,11 +11,13 @@ from ordermq.cli.progress import Progress
 from ordermq.cli.records import ByteStream, Line, Reject, read_lines, reject
 from ordermq.cli.rejects import RejectsFile
 from ordermq.clock import utc_now
+from ordermq.config.settings import Settings
 from ordermq.errors import BadInput, ConnectionLost, MessageError
 from ordermq.failpoints import failpoint
 from ordermq.message import MAX_BODY_BYTES, Properties, Publishing
 from ordermq.message.headers import CONTENT_TYPE, MAX_ID_CHARS, derived_message_id
 from ordermq.message.payload import check_strict
+from ordermq.message.signing import Signer, signer_of
 
 BATCH = 1000
 
@@ -38,6 +40,13 @@ class Address:
     routing_key: str
     type: str | None = None
     message_id_field: str | None = None
+    signer: Signer | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, routing_key: str, type_: str | None, field: str | None) -> "Address":
+        """Return the address on the exchange of ``settings``, with its signer. Raises ConfigError."""
+        prefix, signer = settings.topology.prefix, signer_of(settings.message)
+        return cls(prefix, routing_key, type_, field, signer)
 
     def publishing(self, line: int, body: bytes, message_id: str | None = None) -> FromLine:
         """Return the publishing of ``body``; without ``message_id`` its id is derived from its bytes."""
@@ -47,7 +56,8 @@ class Address:
             content_type=CONTENT_TYPE,
             timestamp_s=int(utc_now().timestamp()),
         )
-        return FromLine(line, Publishing(self.exchange, self.routing_key, properties, body))
+        publishing = Publishing(self.exchange, self.routing_key, properties, body)
+        return FromLine(line, self.signer.sign(publishing) if self.signer is not None else publishing)
 
 
 def read_publishings(stream: ByteStream, address: Address) -> Iterator[FromLine | Reject]:

@@ -21,6 +21,7 @@ __all__ = [
     "ConsumerSettings",
     "DatabaseSettings",
     "Limits",
+    "MessageSettings",
     "ObserveSettings",
     "RelaySettings",
     "RetentionSettings",
@@ -173,6 +174,22 @@ class RetrySettings:
 
 
 @dataclass(frozen=True)
+class MessageSettings:
+    """``[message]``: how a consumer knows that a message comes from ordermq."""
+
+    signing_keys_file: str = setting(
+        "",
+        "file of the keys that sign and verify messages, read again when it changes; empty: neither; "
+        "docs/message-signing.md",
+    )
+    unsigned: str = setting(
+        "reject",
+        "with keys, what becomes of a message without a signature: reject makes it a dead letter",
+        choices=("reject", "accept"),
+    )
+
+
+@dataclass(frozen=True)
 class RelaySettings:
     """``[relay]``: how outbox rows reach the broker."""
 
@@ -243,6 +260,7 @@ class Settings:
     topology: TopologySettings = field(default_factory=TopologySettings)
     consumer: ConsumerSettings = field(default_factory=ConsumerSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
+    message: MessageSettings = field(default_factory=MessageSettings)
     relay: RelaySettings = field(default_factory=RelaySettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     observe: ObserveSettings = field(default_factory=ObserveSettings)

@@ -20,6 +20,7 @@ from ordermq.consumer.settle import Settler
 from ordermq.consumer.shared_lock import SharedExclusiveLock
 from ordermq.consumer.spans import HeldSpans
 from ordermq.consumer.tap import Tap
+from ordermq.message.signing import Verifier
 from ordermq.observe.sampling import LineBudget
 from ordermq.store import Session
 from ordermq.task.registry import Registry
@@ -47,6 +48,8 @@ class WorkerContext:
     holds: LiveHolds = field(default_factory=LiveHolds)
     tap: Tap = field(default_factory=Tap)
     database_clock: DatabaseClock = field(default_factory=DatabaseClock)
+
+    verifier: Verifier | None = None
 
     @cached_property
     def queues(self) -> frozenset[str]:

@@ -73,7 +73,7 @@ class DeadLetterWorker(Worker):
         context = self._context
         queue = origin(delivery, context.settings.topology.prefix, context.queues)
         settler = context.settler_on(self._settler.session, queue)
-        [received] = read([delivery], queue, context.registry)
+        [received] = read([delivery], queue, context.registry, context.verifier)
         if queue == DEAD:
             received = _of_no_queue(received)
         reason = why(delivery)

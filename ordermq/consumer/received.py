@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ordermq.clock import utc_now
-from ordermq.errors import MessageError
+from ordermq.errors import MessageError, SignatureRefused
 from ordermq.message.envelope import Delivery, Envelope, traced
 from ordermq.message.headers import (
     came_back,
@@ -28,6 +28,7 @@ from ordermq.message.headers import (
 )
 from ordermq.message.payload import Payload
 from ordermq.message.payload import decode as decode_payload
+from ordermq.message.signing import Verifier
 from ordermq.observe import trace
 from ordermq.observe.logs import bind
 from ordermq.observe.tracing import Traced
@@ -91,18 +92,21 @@ class Plan(NamedTuple):
     batches: list[list[Readable]]
 
 
-def read(deliveries: Iterable[Delivery], queue: str, registry: Registry) -> list[Received]:
+def read(
+    deliveries: Iterable[Delivery], queue: str, registry: Registry, verifier: Verifier | None = None
+) -> list[Received]:
     """Read the properties of ``deliveries``, never a body.
 
     A message that was delivered twice is one Received with both tags. One whose properties are
-    broken is Unreadable at once. Two that share an id and nothing else stay two: one of them may
-    be a message that no handler can read, and its ack must not be the other's.
+    broken, or whose signature ``verifier`` refuses (SIG1), is Unreadable at once. Two that share an
+    id and nothing else stay two: one of them may be a message that no handler can read, and its
+    ack must not be the other's.
     """
     by_id: dict[str, Received] = {}
     others: list[Received] = []
     untyped, now = registry.untyped(queue), utc_now()
     for delivery in deliveries:
-        received = _read(delivery, untyped, now)
+        received = _verified(_read(delivery, untyped, now), delivery, queue, verifier)
         message_id = received.envelope.message_id
         earlier = by_id.get(message_id)
         if earlier is None:
@@ -201,6 +205,17 @@ def _read(delivery: Delivery, untyped: str | None, now: datetime) -> Received:
         envelope, delivery.body, delivery.epoch, (delivery.tag,), came_back(delivery),
         due_at=due_at(delivery.properties.headers),
     )  # fmt: skip
+
+
+def _verified(received: Received, delivery: Delivery, queue: str, verifier: Verifier | None) -> Received:
+    if verifier is None or isinstance(received, Unreadable):
+        return received
+    try:
+        verifier.check(delivery, queue)
+    except SignatureRefused as exc:
+        # Nothing it says is believed, so no module may act on it.
+        return unreadable(received, f"{type(exc).__name__}: {exc}", asks_modules=False)
+    return received
 
 
 def _merged(first: Received, second: Received) -> Received:

@@ -68,6 +68,7 @@ from ordermq.log_events import (
 )
 from ordermq.message.envelope import Delivery
 from ordermq.message.headers import due_at
+from ordermq.message.signing import verifier_of
 from ordermq.observe import metrics, tracing
 from ordermq.observe.health import Health
 from ordermq.store.processes import ProcessReport
@@ -162,7 +163,7 @@ class Consumer(ThreadService):
         self._overdue: list[HandlerRun] = []
         context = WorkerContext(
             queue, registry, settings, owner, self._intake, self._pause, self.stopping, self.report,
-            self._running,
+            self._running, verifier=verifier_of(settings.message, settings.topology.prefix),
         )  # fmt: skip
         self._workers = build_workers(
             context, threads=self._size.threads, batch=self._size.batch, config=config

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from ordermq.config.settings import DatabaseSettings
-from ordermq.consumer.received import Message, Received, decode, unreadable
+from ordermq.consumer.received import Message, Received, Unreadable, decode, unreadable
 from ordermq.consumer.running import HandlerRun
 from ordermq.errors import OrderMQError
 from ordermq.log_events import CONSUMER_STARTS_UNWRITTEN
@@ -68,7 +68,7 @@ def begin_alone(session: Session, queue: str, suspect: Suspect) -> None:
 def decode_suspect(suspect: Suspect, queue: str, registry: Registry) -> Message:
     """Decode a message that runs alone, unless decoding it may be what ends the process."""
     message, before = suspect
-    if before.starts < 2 * MAX_STARTS:
+    if before.starts < 2 * MAX_STARTS or (isinstance(message, Unreadable) and not message.asks_modules):
         return decode(message, queue, registry)
     return unreadable(
         message,

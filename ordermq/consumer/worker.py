@@ -123,7 +123,7 @@ class HandlingWorker(Worker):
     def _handle(self, deliveries: Sequence[Delivery]) -> None:
         """Handle a chunk: first together what may run together, then each suspect alone."""
         queue, registry = self._context.queue, self._context.registry
-        received = self._without_held(read(deliveries, queue, registry))
+        received = self._without_held(read(deliveries, queue, registry, self._context.verifier))
         suspects = self._begin([each for each in received if each.is_suspect])
         if suspects:
             alone = {suspect.message for suspect in suspects}

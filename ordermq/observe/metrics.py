@@ -127,6 +127,14 @@ failures = counter(
     "fingerprint",
     worry="one that is new",
 )
+signatures = counter(
+    "signatures_total",
+    "Messages whose signature was not right: unsigned, malformed, unknown_key, expired_key or wrong; all but"
+    ' those of `message.unsigned = "accept"` became dead letters',
+    "queue",
+    "fault",
+    worry="any: somebody else publishes, or a key came too late or went too early",
+)
 inflight = gauge(
     "inflight",
     "Deliveries held and not yet settled",

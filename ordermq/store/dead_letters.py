@@ -16,6 +16,7 @@ from ordermq.errors import BadInput
 from ordermq.message.envelope import MAX_HOP, Envelope, next_hop
 from ordermq.message.headers import MAX_ID_CHARS, derived_message_id
 from ordermq.message.payload import MAX_BODY_BYTES
+from ordermq.message.signing import UNSIGNED_REFUSED
 from ordermq.store import inbox
 from ordermq.store.outgoing import ENVELOPE, OutboxRow
 from ordermq.store.transaction import StoreTransaction
@@ -51,6 +52,11 @@ class DeadLetter(NamedTuple):
     def is_open(self) -> bool:
         """True until the letter is replayed or discarded."""
         return self.replayed_at is None and self.discarded_at is None
+
+    @property
+    def is_unverified(self) -> bool:
+        """True if a consumer refused its signature: it may be anybody's."""
+        return UNSIGNED_REFUSED in self.reason
 
 
 _COLUMNS = ", ".join(DeadLetter._fields)
@@ -315,15 +321,23 @@ def get(tx: StoreTransaction, dead_letter_id: int) -> DeadLetter | None:
 
 
 def replay(
-    tx: StoreTransaction, letter: DeadLetter, *, by: str, reason: str, queue: str | None = None
+    tx: StoreTransaction,
+    letter: DeadLetter,
+    *,
+    by: str,
+    reason: str,
+    queue: str | None = None,
+    trusts_unsigned: bool = False,
 ) -> bool:
     """Send a dead letter to its queue again, or to ``queue``; return False if somebody has decided before.
 
     The message keeps its message_id. Its attempts start at 1 and its replay_no rises, so
     that another death is another dead letter. It leaves with the caller's commit. Raises
     BadInput for a letter that no consumer can ever read: its envelope was broken (such a
-    letter is kept with version 0), or its body is over the limit.
+    letter is kept with version 0), or its body is over the limit; and for one whose signature
+    was refused, unless the caller ``trusts_unsigned`` letters (SIG2).
     """
+    _check_trust(letter, trusts_unsigned=trusts_unsigned)
     if letter.version == 0 or len(letter.body) > MAX_BODY_BYTES:
         raise BadInput(
             f"dead letter {letter.dead_letter_id} can never be handled ({letter.reason}); "
@@ -354,12 +368,15 @@ def replay_edited(
     correlation_id: str | None,
     by: str,
     reason: str,
+    trusts_unsigned: bool = False,
 ) -> str | None:
     """Send another ``body`` in the place of a dead letter; return the new message's id.
 
     None if somebody has decided about the letter before. The new id is the old one and the number of
     the letter, so that each names the other; an id that would be too long is that of the old one's bytes.
+    Raises BadInput for a letter whose signature was refused, unless the caller ``trusts_unsigned`` ones.
     """
+    _check_trust(letter, trusts_unsigned=trusts_unsigned)
     end = f".edited-{letter.dead_letter_id}"
     begin = letter.message_id
     if len(begin) + len(end) > MAX_ID_CHARS:
@@ -373,6 +390,14 @@ def replay_edited(
     )  # fmt: skip
     tx.append([OutboxRow(letter.queue, envelope, body)])
     return begin + end
+
+
+def _check_trust(letter: DeadLetter, *, trusts_unsigned: bool) -> None:
+    if letter.is_unverified and not trusts_unsigned:
+        raise BadInput(
+            f"dead letter {letter.dead_letter_id} may be anybody's ({letter.reason}); if you know who"
+            " sent it, and what it does is wanted, say --trust-unsigned: it is then signed as ordermq's own"
+        )
 
 
 class Fates(NamedTuple):

@@ -40,6 +40,7 @@ LEASES = (
     f"{TABLES}::test_of_two_who_take_a_lease_at_the_same_moment_one_has_it",
     f"{TABLES}::test_whoever_finds_a_lease_taken_does_not_hold_up_its_release",
 )
+SIGNING = "tests/unit/test_signing.py"
 MONEY = "tests/unit/test_http_payment.py"
 PAYMENT = "tests/functional/test_orders_payment.py"
 NATIVE = "tests/unit/test_intake_native.py"
@@ -751,6 +752,62 @@ MUTATIONS = (
         'each.state == "active" and not each.is_lost for each',
         'each.state == "active" for each',
         ("tests/unit/test_trace_words.py::test_a_message_waits_for_what_comes_next_where_it_is",),
+    ),
+    # --- signed messages ---
+    Mutation(
+        "any signature of a known key is taken", "ordermq/message/signing.py",
+        "return None if is_right else SignatureFault.WRONG",
+        "return None",
+        (f"{SIGNING}::test_whatever_decides_what_is_done_cannot_be_changed",),
+    ),
+    Mutation(
+        "unsigned messages pass", "ordermq/message/signing.py",
+        "if not (fault is SignatureFault.UNSIGNED and self.accepts_unsigned):",
+        "if fault is not SignatureFault.UNSIGNED:",
+        (f"{SIGNING}::test_each_cause_of_a_refusal_is_counted_by_its_name",),
+    ),
+    Mutation(
+        "a key is accepted for ever", "ordermq/message/signing.py",
+        "key.until is not None and utc_now() > key.until",
+        "key.until is None and utc_now() > key.until",
+        (f"{SIGNING}::test_each_cause_of_a_refusal_is_counted_by_its_name",),
+    ),
+    Mutation(
+        "a listened message can be sent again as a later one", "ordermq/message/signing.py",
+        "{len(hop)}:{hop}", "",
+        (f"{SIGNING}::test_whatever_decides_what_is_done_cannot_be_changed",),
+    ),
+    Mutation(
+        "a module is asked about a forged message", "ordermq/consumer/received.py",
+        '{type(exc).__name__}: {exc}", asks_modules=False)',
+        '{type(exc).__name__}: {exc}")',
+        (f"{SIGNING}::test_a_refused_message_is_never_decoded_and_no_module_is_asked",),
+    ),
+    Mutation(
+        "a replay signs what anybody sent", "ordermq/store/dead_letters.py",
+        "if letter.is_unverified and not trusts_unsigned:",
+        "if letter.is_unverified and trusts_unsigned:",
+        ("tests/functional/test_signed_messages.py::"
+         "test_what_another_client_rejects_is_believed_only_with_a_signature",),
+    ),
+    Mutation(
+        "the dead-letter consumer believes any message", "ordermq/consumer/deadletter.py",
+        "context.registry, context.verifier)",
+        "context.registry)",
+        ("tests/functional/test_signed_messages.py::"
+         "test_what_another_client_rejects_is_believed_only_with_a_signature",),
+    ),
+    Mutation(
+        "a file of keys that cannot be used takes the keys away", "ordermq/config/signing_keys.py",
+        "            self._ring = self._read()\n        except ConfigError as exc:",
+        "            self._ring = self._read()\n        except KeyError as exc:",
+        (f"{SIGNING}::test_a_file_that_cannot_be_used_leaves_the_keys_in_force_and_is_said_once",),
+    ),
+    Mutation(
+        "an unknown key is not looked for", "ordermq/message/signing.py",
+        "ring.by_id.get(key_id) or self.keys.latest().by_id.get(key_id)",
+        "ring.by_id.get(key_id)",
+        (f"{SIGNING}::test_keys_are_rotated_by_changing_the_file",),
     ),
     # --- what is seen ---
     Mutation(

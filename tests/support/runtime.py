@@ -9,6 +9,7 @@ from ordermq.config.settings import RetrySettings, Settings, TopologySettings
 from ordermq.consumer.runtime import Consumer
 from ordermq.message import Command, Envelope, Properties, Publishing, encode
 from ordermq.message.headers import to_properties
+from ordermq.message.signing import signer_of
 from ordermq.observe import trace
 from ordermq.observe.health import Health
 from ordermq.relay import Relay
@@ -53,7 +54,7 @@ class Rig:
         publisher.start()
         started = Relay(
             publisher, self.settings.database, replace(self.settings.relay, **changes),
-            exchange=PREFIX, health=Health(),
+            exchange=PREFIX, health=Health(), signer=signer_of(self.settings.message),
         )  # fmt: skip
         self._services += [publisher, started]
         started.start()

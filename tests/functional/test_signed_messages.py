@@ -1,0 +1,130 @@
+"""Signed messages on a real stack: what is taken, what is a dead letter (SIG2), and keys that change."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace as with_fields
+
+from ordermq.clock import utc_now
+from ordermq.config.settings import MessageSettings
+from ordermq.errors import BadInput
+from ordermq.message import Publishing, encode
+from ordermq.message.headers import to_properties
+from ordermq.message.signing import SIGNATURE
+from ordermq.store import dead_letters
+from ordermq.testing import wait_until
+from tests.support.runtime import PREFIX, probes
+from tests.support.signing import line, signer, write_keys
+
+UNSIGNED = "SignatureRefused: it has no signature, and message.unsigned is reject"
+WRONG = "SignatureRefused: the signature is not that of this message in this queue"
+UNKNOWN = "SignatureRefused: no key of message.signing_keys_file has its key id"
+
+
+@pytest.fixture
+def keys(tmp_path, rig):
+    """The file of keys of a rig whose relays sign and whose consumers verify."""
+    path = tmp_path / "signing_keys"
+    rig.settings = replace(rig.settings, message=MessageSettings(write_keys(path, line("old"))))
+    return path
+
+
+def forged(rig, payload, queue="batch", *, by=None, **changes):
+    """Return a publishing; ``by`` signs it before it is changed."""
+    properties = to_properties(rig.envelope(payload))
+    made = Publishing(PREFIX, queue, properties, encode(payload))
+    signed = by.sign(made).properties.headers[SIGNATURE] if by else None
+    changed = to_properties(rig.envelope(payload, **changes))
+    headers = {**changed.headers, **({SIGNATURE: signed} if signed else {})}
+    return with_fields(made, properties=with_fields(changed, headers=headers))
+
+
+def letters(rig):
+    return dict(rig.rows("SELECT message_id, reason FROM ordermq.dead_letters"))
+
+
+def test_only_what_a_relay_has_signed_is_handled_and_the_rest_is_dead_until_a_person_trusts_it(
+    rig, keys, tmp_path
+):
+    old, other = signer(tmp_path, "old"), signer(tmp_path, "other")
+    unsigned, changed, strange, elsewhere, later = probes(5, start=90)
+    rig.relay()
+    rig.consumer("batch")
+    rig.send("batch", *probes(20), *probes(1, start=50, do="retry"))
+    rig.rabbit.publish(
+        forged(rig, unsigned),
+        forged(rig, changed, by=old, correlation_id="another"),
+        forged(rig, strange, by=other),
+        with_fields(forged(rig, elsewhere, "single", by=old), routing_key="batch"),
+        forged(rig, later, by=old, hop=5),
+    )
+    wait_until(lambda: len(letters(rig)) == 6, 20.0, what="six dead letters")
+    assert rig.wait_for_effects("batch", 20) == [each.order_id for each in probes(20)]
+    assert letters(rig) == {
+        "o00090": UNSIGNED, "o00091": WRONG, "o00092": UNKNOWN, "o00093": WRONG, "o00094": WRONG,
+        "o00050": "gave up after 3 attempts: asked to retry",  # each attempt was signed anew
+    }  # fmt: skip
+    assert rig.rows("SELECT order_id FROM deaths") == [("o00050",)]  # of no other message an on_dead ran
+
+    with rig.session.transaction() as tx:
+        [letter] = dead_letters.select(tx, dead_letters.Filter(message_id="o00090"))
+        for send in (dead_letters.replay, redirected):
+            with pytest.raises(BadInput, match="may be anybody's"):
+                send(tx, letter, by="test", reason="test")
+        with pytest.raises(BadInput, match="say --trust-unsigned"):
+            dead_letters.replay_edited(
+                tx, letter, encode(unsigned), 1, correlation_id=None, by="test", reason="test"
+            )
+        assert dead_letters.replay(tx, letter, by="test", reason="we sent it", trusts_unsigned=True)
+    assert "o00090" in rig.wait_for_effects("batch", 21)
+
+
+def redirected(tx, letter, *, by, reason):
+    return dead_letters.replay(tx, letter, by=by, reason=reason, queue="single")
+
+
+def test_keys_change_under_load_and_nothing_is_refused(rig, keys):
+    rig.relay()
+    consumer = rig.consumer("batch")
+    rig.send("batch", *probes(100))
+    rig.wait_for_effects("batch", 100)
+    consumer.stop()
+    assert consumer.join(20)
+    rig.send("batch", *probes(100, start=100))
+    wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.batch") == 100, 20.0, what="messages of the old key")
+    write_keys(keys, line("old"), line("new"))
+    write_keys(keys, line("new"), line("old", until=(utc_now() + timedelta(days=1)).isoformat()))
+    rig.consumer("batch")
+    rig.relay()  # on standby until the other ends
+    rig._services[0].stop()
+    rig._services[1].stop()
+    rig.send("batch", *probes(100, start=200))
+    assert len(rig.wait_for_effects("batch", 300, timeout_s=30.0)) == 300
+    assert letters(rig) == {}
+
+
+def test_what_another_client_rejects_is_believed_only_with_a_signature(rig, keys, tmp_path):
+    rig.consumer("dead")
+    signed, unsigned = probes(2)
+    rig.rabbit.publish(
+        signer(tmp_path, "old").sign(forged(rig, signed, "single")), forged(rig, unsigned, "single")
+    )
+    rig.rabbit.reject(f"{PREFIX}.single", 2)
+    wait_until(lambda: len(letters(rig)) == 2, 20.0, what="two dead letters")
+    rejected = "dead-lettered by the broker: rejected"
+    assert letters(rig) == {"o00000": rejected, "o00001": f"{rejected}; {UNSIGNED}"}
+    assert rig.rows("SELECT order_id FROM deaths") == [("o00000",)]
+    with rig.session.transaction() as tx, pytest.raises(BadInput, match="may be anybody's"):
+        [letter] = dead_letters.select(tx, dead_letters.Filter(message_id="o00001"))
+        dead_letters.replay(tx, letter, by="test", reason="test")
+
+
+def test_while_unsigned_messages_are_accepted_a_wrong_signature_is_not(rig, keys, tmp_path):
+    rig.settings = replace(rig.settings, message=replace(rig.settings.message, unsigned="accept"))
+    rig.consumer("batch")
+    unsigned, wrong = probes(2)
+    rig.rabbit.publish(forged(rig, unsigned), forged(rig, wrong, by=signer(tmp_path, "old"), hop=1))
+    assert rig.wait_for_effects("batch", 1) == ["o00000"]
+    wait_until(lambda: letters(rig), 20.0, what="a dead letter")
+    assert letters(rig) == {"o00001": WRONG}
