@@ -20,6 +20,7 @@ OTHER_NAMES = {
 #: Names with this prefix belong to the private stack for tests and demos.
 STACK_PREFIX = "ORDERMQ_STACK"
 STACK_BROKER = f"{STACK_PREFIX}_BROKER"
+STACK_POSTGRES = f"{STACK_PREFIX}_POSTGRES"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ def failpoint(environ: Environ = os.environ) -> str:
 def stack_broker(environ: Environ = os.environ) -> str:
     """Return ORDERMQ_STACK_BROKER: which RabbitMQ new private stacks run; empty: the installed one."""
     return environ.get(STACK_BROKER, "")
+
+
+def stack_postgres(environ: Environ = os.environ) -> str:
+    """Return ORDERMQ_STACK_POSTGRES: which PostgreSQL new private stacks run; empty: the installed one."""
+    return environ.get(STACK_POSTGRES, "")
 
 
 def cache_home(environ: Environ = os.environ) -> str:

@@ -14,7 +14,7 @@ from ordermq.testing.stack.errors import StackError
 from ordermq.testing.stack.place import Place
 from ordermq.testing.stack.release import FETCHED, release_named
 
-FETCH = Path(__file__).parents[2] / "bin" / "rabbitmq"
+FETCH = Path(__file__).parents[2] / "bin" / "newer-debian"
 
 
 def test_the_broker_under_test_is_the_one_that_was_asked_for(ordermq_stack, vhost):
@@ -49,7 +49,7 @@ def test_a_release_nobody_knows_is_refused_by_name():
 
 
 def fetch(folder, **identity):
-    argv = ["/bin/bash", "-s", "4.0", str(folder)]
+    argv = ["/bin/bash", "-s", "rabbitmq", "4.0", str(folder)]
     with FETCH.open() as script:
         return subprocess.run(argv, stdin=script, capture_output=True, text=True, check=False, **identity)
 
@@ -60,7 +60,7 @@ def test_fetching_what_is_there_asks_apt_nothing(tmp_path):
     server.touch(mode=0o755)
     (tmp_path / "usr" / "lib" / "rabbitmq" / "lib" / "rabbitmq_server-4.0.5").mkdir(parents=True)
     done = fetch(tmp_path)
-    assert (done.returncode, done.stdout) == (0, "rabbitmq 4.0: RabbitMQ 4.0.5 is there\n")
+    assert (done.returncode, done.stdout) == (0, "rabbitmq 4.0: 4.0.5 is there\n")
 
 
 def test_fetching_without_root_says_why_not_and_exits_69():

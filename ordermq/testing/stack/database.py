@@ -14,6 +14,8 @@ from ordermq.testing.stack import programs
 from ordermq.testing.stack.errors import StackError
 from ordermq.testing.stack.place import Place
 from ordermq.testing.stack.ports import free_ports, is_free
+from ordermq.testing.stack.postgres_release import postgres_named, wanted_postgres
+from ordermq.testing.stack.release import INSTALLED
 from ordermq.testing.stack.server import PrivateServer
 
 USER = "ordermq"
@@ -33,9 +35,13 @@ class PrivatePostgres(PrivateServer):
     def __init__(self, place: Place, *, fsync: bool = True, options: Sequence[str] = ()) -> None:
         """``options`` are ``name=value`` settings over the defaults here.
 
-        Without ``fsync`` a power cut of the machine may lose data; a killed server does not.
+        Without ``fsync`` a power cut of the machine may lose data; a killed server does not. It
+        is of the release it was before, and a new one of what the environment asks for.
         """
         super().__init__(place, "postgres")
+        # Data of before the releases were remembered is of the installed one.
+        before = postgres_named(self._known.get("release", INSTALLED)) if self._known else None
+        self._release = before or wanted_postgres()
         self._options = (f"fsync={'on' if fsync else 'off'}", *options)
 
     # --- life ---------------------------------------------------------------
@@ -44,7 +50,7 @@ class PrivatePostgres(PrivateServer):
         """Start without waiting, creating the data first if there is none. Does nothing if it is running."""
         if self.process.pid is not None:
             return
-        bin_folder = programs.postgres_bin()
+        bin_folder = self._release.bin_folder()
         self._choose_ports()
         folder = self._place.given_folder("postgres")
         data = folder / "data"
@@ -67,7 +73,9 @@ class PrivatePostgres(PrivateServer):
             *self._options,
         ):
             argv += ["-c", option]
-        self.process.start(argv, env=self._environment(), cwd=folder)
+        enclosure = self._release.enclosure
+        argv = enclosure.command(argv, self._place.account)
+        self.process.start(argv, env=self._environment(), cwd=folder, as_self=enclosure.is_entered)
 
     def is_serving(self) -> bool:
         """Whether it answers a query, now."""
@@ -160,6 +168,7 @@ class PrivatePostgres(PrivateServer):
                 "port": free_ports(1)[0],
                 "password": secrets.token_urlsafe(24),
                 "superuser_password": secrets.token_urlsafe(24),
+                "release": self._release.name,
             }
         if not is_free(self.port):
             self._known["port"] = free_ports(1)[0]
@@ -184,8 +193,9 @@ class PrivatePostgres(PrivateServer):
         new.rename(folder / "data")
 
     def _run(self, argv: list[str], text: str = "") -> None:
+        enclosure, account = self._release.enclosure, self._place.account
         done = subprocess.run(
-            argv,
+            enclosure.command(argv, account),
             env=self._environment(),
             cwd=self._place.given_folder("postgres"),
             input=text,
@@ -193,7 +203,7 @@ class PrivatePostgres(PrivateServer):
             text=True,
             timeout=120,
             check=False,
-            **self._place.account.popen_arguments(),
+            **({} if enclosure.is_entered else account.popen_arguments()),
         )
         if done.returncode != 0 or "ERROR:" in done.stderr:
             raise StackError(f"{argv[0]} failed: {(done.stderr or done.stdout).strip()[-1000:]}")
