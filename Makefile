@@ -79,6 +79,14 @@ test-systemd: setup ## Prove the units and bin/install-vm on a Debian with syste
 	@$(PIP) install --no-compile --editable '.[release]'
 	@$(BIN)/python -m tests.systemd --suite "$(SUITE)" $(if $(ROOTS),--roots)
 
+test-manifests: $(VENV)/.ready ## Check deploy/kubernetes against the schemas of Kubernetes
+	@tests/manifests
+
+test-image: setup ## Carry out deploy/Containerfile in a bare Debian and run what it makes, without an engine
+	@bin/bootstrap systemd >/dev/null || echo "test-image: needs debootstrap"
+	@$(PIP) install --no-compile --editable '.[release]'
+	@$(BIN)/python -m tests.systemd --image
+
 bench: setup ## Measure the speed beside Celery, Dramatiq and plain pika: make bench [CASE=publish ROUNDS=3]; docs/performance.md
 	@bin/bootstrap bench >/dev/null
 	@$(BIN)/python -m benchmarks --rounds "$(ROUNDS)" $(if $(CASE),,--chart docs/img/bench.svg) $(CASE)
@@ -109,6 +117,7 @@ docs: $(VENV)/.ready ## Generate the pages of docs/ and the files of config/ tha
 	@$(BIN)/python docs/draw_trace.py
 	@$(BIN)/python docs/generate_metrics.py
 	@$(BIN)/python docs/generate_alerts.py
+	@$(BIN)/python docs/generate_deployments.py
 
 format: $(VENV)/.ready ## Format the code
 	@$(BIN)/ruff check --fix .
@@ -123,4 +132,4 @@ clean: ## Delete everything that was made here, with the private stack's data
 	@rm -rf $(VENV) .venv-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup bootstrap broker demo test test-systemd chaos chaos-smoke soak bench test-pika test-lowest test-newest mutants lint check docs format dist clean
+.PHONY: help setup bootstrap broker demo test test-systemd test-image test-manifests chaos chaos-smoke soak bench test-pika test-lowest test-newest mutants lint check docs format dist clean
