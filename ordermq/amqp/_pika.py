@@ -35,6 +35,7 @@ from ordermq.amqp.plain import text
 from ordermq.amqp.translate import FROM_PIKA, channel_error, connect_error, connection_error
 from ordermq.amqp.waker import Waker
 from ordermq.amqp.wire import Confirmed, Delivered, Receiver, publish_frames
+from ordermq.config.tls import NO_FILES, TlsFiles
 from ordermq.errors import BrokerError, ChannelLost, ConnectionLost, ConsumerCancelled, PublishRefused
 from ordermq.message.envelope import Publishing
 
@@ -88,11 +89,18 @@ def _open(parameters: pika.ConnectionParameters) -> Any:
 class BrokerConnection:
     """An open connection to one broker node. Made by the thread that will own it."""
 
-    def __init__(self, parameters: pika.ConnectionParameters, *, where: str, waker: Waker) -> None:
+    def __init__(
+        self,
+        parameters: pika.ConnectionParameters,
+        *,
+        where: str,
+        waker: Waker,
+        files: TlsFiles = NO_FILES,
+    ) -> None:
         """Connect; blocks for at most the parameters' timeout and the time the resolver takes.
 
-        ``where`` names the broker in errors. Raises the BrokerError that ``connect_error``
-        returns for a failure.
+        ``where`` names the broker in errors, ``files`` the certificates. Raises the BrokerError that
+        ``connect_error`` returns for a failure.
         """
         self.where = where
         self._waker = waker
@@ -102,7 +110,7 @@ class BrokerConnection:
         try:
             self._impl = _open(parameters)
         except FROM_PIKA as exc:
-            raise connect_error(exc, where) from exc
+            raise connect_error(exc, where, files) from exc
         self._loop = self._impl.ioloop
         self.receiver = Receiver(self._impl._on_data_available)
         self._impl._on_data_available = self._on_data

@@ -22,6 +22,7 @@ from ordermq.amqp.state import ConnectionState, move
 from ordermq.amqp.waker import Waker
 from ordermq.clock import Deadline, monotonic_s
 from ordermq.config.settings import BrokerSettings
+from ordermq.config.tls import broker_files
 from ordermq.errors import AccessRefused, BrokerError, ConfigError, ConnectionLost, OrderMQError
 from ordermq.log_events import (
     CONNECTION_FAILED,
@@ -244,7 +245,10 @@ class ConnectionManager:
 
     def _open(self, address: str) -> None:
         connection = BrokerConnection(
-            parameters(self.settings, address, name=self.name), where=address, waker=self._waker
+            parameters(self.settings, address, name=self.name),
+            where=address,
+            waker=self._waker,
+            files=broker_files(self.settings),
         )
         connection.on_blocked(
             lambda: self._enter(ConnectionState.BLOCKED), lambda: self._enter(ConnectionState.OPEN)

@@ -10,18 +10,21 @@ is asked, and no redirect is followed.
 import base64
 import http.client
 import json
+import ssl
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
 from ordermq.clock import Deadline
 from ordermq.config.address import is_loopback
 from ordermq.config.settings import BrokerSettings
-from ordermq.errors import AccessRefused, BrokerError, ConfigError, Unreachable
+from ordermq.config.tls import broker_files, client_context, why_untrusted
+from ordermq.errors import AccessRefused, BrokerError, ConfigError, TlsRefused, Unreachable
 from ordermq.topology import BindingSpec, ExchangeSpec, Policy, QueueSpec, Topology
 
 # RabbitMQ answers 500 for a moment after its start, until the tables of the API are there.
@@ -195,9 +198,11 @@ class _Api:
             )
         login = f"{settings.username}:{settings.password.reveal()}".encode()
         self._authorization = "Basic " + base64.b64encode(login).decode()
-        self._connection = (
-            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        )
+        self._files = broker_files(settings)
+        self._connection: Callable[..., http.client.HTTPConnection] = http.client.HTTPConnection
+        if parts.scheme == "https":
+            context = client_context(self._files)
+            self._connection = partial(http.client.HTTPSConnection, context=context)
         self._host, self._port = parts.hostname, _port(parts)
         self._root = url.rstrip("/")
         self._path = parts.path.rstrip("/")
@@ -245,6 +250,9 @@ class _Api:
                 answer = connection.getresponse()
                 self.clock = _instant(answer.getheader("Date"))
                 return answer.status, json.load(answer) if answer.status == 200 else None
+        except ssl.SSLCertVerificationError as exc:
+            why = why_untrusted(exc, self._files)
+            raise TlsRefused(f"the certificate of {self._root} is not trusted: {why}") from exc
         except (OSError, http.client.HTTPException, ValueError) as exc:
             raise Unreachable(f"{self._root} cannot be asked for {what}: {exc}") from exc
 

@@ -4,13 +4,12 @@ Built anew for every attempt: the password is read again, so one rotated in its 
 is used at the next connection, and pika erases its copy once connected.
 """
 
-import ssl
-
 import pika
 import pika.credentials
 
 from ordermq.config.address import is_loopback, split_address
 from ordermq.config.settings import BrokerSettings
+from ordermq.config.tls import broker_files, client_context
 from ordermq.errors import ConfigError
 
 
@@ -32,7 +31,7 @@ def parameters(settings: BrokerSettings, address: str, *, name: str) -> pika.Con
         port=port,
         virtual_host=settings.vhost,
         credentials=_credentials(settings),
-        ssl_options=pika.SSLOptions(_tls_context(settings), host) if settings.tls else None,
+        ssl_options=pika.SSLOptions(client_context(broker_files(settings)), host) if settings.tls else None,
         heartbeat=settings.heartbeat_s,
         connection_attempts=1,
         socket_timeout=settings.connect_timeout_s,
@@ -56,20 +55,3 @@ def _credentials(settings: BrokerSettings) -> pika.credentials.PlainCredentials:
     if settings.tls and settings.cert_file and not password:
         return pika.credentials.ExternalCredentials()  # the user is the name in the certificate
     return pika.PlainCredentials(settings.username, password, erase_on_connect=True)
-
-
-def _tls_context(settings: BrokerSettings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file or None)
-    except OSError as exc:
-        raise ConfigError(f"broker.ca_file {settings.ca_file!r} cannot be used: {exc}") from exc
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if settings.cert_file:
-        try:
-            context.load_cert_chain(settings.cert_file, settings.key_file or None)
-        except OSError as exc:
-            raise ConfigError(
-                f"broker.cert_file {settings.cert_file!r} with broker.key_file {settings.key_file!r}"
-                f" cannot be used: {exc}"
-            ) from exc
-    return context

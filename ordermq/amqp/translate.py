@@ -14,6 +14,7 @@ import struct
 import pika.exceptions
 from pika.adapters.utils import connection_workflow
 
+from ordermq.config.tls import NO_FILES, TlsFiles, why_refused, why_untrusted
 from ordermq.errors import (
     AccessRefused,
     AuthenticationRefused,
@@ -55,19 +56,22 @@ _LONGEST_TEXT = 500
 _NO_TLS_THERE = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 
 
-def connect_error(exc: BaseException, where: str) -> BrokerError:
-    """Return the error for a failed attempt to open a connection to ``where``."""
+def connect_error(exc: BaseException, where: str, files: TlsFiles = NO_FILES) -> BrokerError:
+    """Return the error for a failed attempt to open a connection to ``where``, by TLS with ``files``."""
     root = _root(exc)
     code, text = _close_reason(root)
+    alert = why_refused(f"{root!r} {exc!r}", files)
     error: BrokerError
     if code is not None:
-        error = _refusal(code, text, where)
+        error = _refusal(code, text, where, files)
     elif isinstance(root, _TIMED_OUT):
         error = ConnectTimeout(f"{where} did not answer in time")
     elif isinstance(root, socket.gaierror):
         error = Unreachable(f"{where} does not resolve: {root.strerror}")
     elif isinstance(root, ssl.SSLCertVerificationError):
-        error = TlsRefused(f"the certificate of {where} is not trusted: {root.verify_message}")
+        error = TlsRefused(f"the certificate of {where} is not trusted: {why_untrusted(root, files)}")
+    elif alert:
+        error = TlsRefused(f"{where} ended TLS: {alert}")
     elif isinstance(root, ssl.SSLError) and any(reason in str(root) for reason in _NO_TLS_THERE):
         error = TlsRefused(f"{where} does not speak TLS")
     elif isinstance(root, ssl.SSLError):
@@ -77,11 +81,14 @@ def connect_error(exc: BaseException, where: str) -> BrokerError:
     elif isinstance(root, OSError) and root.errno in _UNREACHABLE_ERRNOS:
         error = Unreachable(f"{where} cannot be reached: {root.strerror}")
     elif isinstance(root, pika.exceptions.AuthenticationError):
-        error = AuthenticationRefused(f"{where} offers no login mechanism that suits the credentials")
+        error = AuthenticationRefused(
+            f"{where} offers no login mechanism that suits the credentials: a certificate without a password"
+            " needs EXTERNAL (plugin rabbitmq_auth_mechanism_ssl, auth_mechanisms in rabbitmq.conf)"
+        )
     elif isinstance(root, pika.exceptions.IncompatibleProtocolError):
         error = ConnectionReset(
             f"{where} closed the connection before the first frame: it does not speak AMQP 0-9-1,"
-            " TLS is on at one end only, or it refused the client certificate"
+            f" TLS is on at one end only, or it refused {files.named('the client certificate in {cert}')}"
         )
     else:
         error = ConnectionReset(f"{where} closed the connection during login: {_safe(root)}")
@@ -130,7 +137,13 @@ def _channel_error_type(code: int, said: str) -> type[BrokerError]:
     return ChannelLost  # also 406: an unknown delivery tag
 
 
-def _refusal(code: int, text: str, where: str) -> BrokerError:
+def _refusal(code: int, text: str, where: str, files: TlsFiles) -> BrokerError:
+    if code == 403 and "EXTERNAL" in text:
+        hint = files.named(
+            "the user is the name in the certificate of {cert}: does the broker have it,"
+            " and ssl_options.verify = verify_peer in rabbitmq.conf?"
+        )
+        return AuthenticationRefused(f"{where} refused the login: {text.rstrip('.')}: {hint}")
     if code == 403:
         return AuthenticationRefused(f"{where} refused the login: {text}")
     if code == 530 and "limit" in text:

@@ -7,15 +7,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from threading import Event
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ordermq.amqp import BrokerFacts, ConnectionManager, alarms_of, read_facts, read_policies, verify
 from ordermq.cli.certificates import expires_at
 from ordermq.cli.finding import Finding, judged, ok, unknown
 from ordermq.cli.program import Program
 from ordermq.clock import utc_now
+from ordermq.config import tls
 from ordermq.config.address import split_address
-from ordermq.errors import OrderMQError
+from ordermq.config.tls import TlsFiles
+from ordermq.errors import ConfigError, OrderMQError
 
 BROKER, TLS = "broker", "certificates"
 GIVE_UP_AFTER_S = 5.0
@@ -162,16 +164,17 @@ class _Server(NamedTuple):
     what: str
     host: str
     port: int
-    options: dict[str, Any]
+    files: TlsFiles
+    is_postgresql: bool = False
 
     def expires_at(self) -> datetime:
-        return expires_at(self.host, self.port, **self.options)
+        return expires_at(self.host, self.port, self.files, is_postgresql=self.is_postgresql)
 
 
 def certificates(program: Program) -> Iterator[tuple[str, datetime]]:
     """Yield each server with an encrypted connection and when its certificate runs out, where it is known."""
     for server in _servers(program):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, ConfigError):
             yield server.what, server.expires_at()
 
 
@@ -189,14 +192,10 @@ def _servers(program: Program) -> Iterator[_Server]:
     if broker.tls:
         for address in broker.hosts:
             host, port = split_address(address, tls=True)
-            options: dict[str, Any] = {
-                "ca_file": broker.ca_file, "cert_file": broker.cert_file, "key_file": broker.key_file,
-            }  # fmt: skip
-            yield _Server(f"broker {host}", host, port, options)
-    if database.sslmode in ("verify-ca", "verify-full"):
+            yield _Server(f"broker {host}", host, port, tls.broker_files(broker))
+    if database.sslmode in tls.VERIFIES:
         for host in database.hosts:
-            options = {"ca_file": database.ca_file, "is_postgresql": True}
-            yield _Server(f"database {host}", host, database.port, options)
+            yield _Server(f"database {host}", host, database.port, tls.database_files(database), True)
 
 
 def _certificate(server: _Server) -> Finding:
@@ -204,8 +203,9 @@ def _certificate(server: _Server) -> Finding:
     try:
         until = server.expires_at()
     except ssl.SSLCertVerificationError as exc:
-        return judged(TLS, what, f"not valid: {exc.verify_message}", "renew it, or mend ca_file", fails=True)
-    except (OSError, ValueError) as exc:
+        why = tls.why_untrusted(exc, server.files)
+        return judged(TLS, what, f"not valid: {why}", "the connection is refused", fails=True)
+    except (OSError, ValueError, ConfigError) as exc:
         return unknown(TLS, what, f"its certificate cannot be read: {exc}")
     days = (until - utc_now()).days
     return judged(

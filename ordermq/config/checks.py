@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ordermq.config.address import is_loopback, split_address
 from ordermq.config.settings import BrokerSettings, ConsumerSettings, DatabaseSettings, Settings
+from ordermq.config.tls import VERIFIES
 from ordermq.errors import ConfigError
 
 
@@ -31,9 +32,9 @@ def _broker(broker: BrokerSettings) -> Iterator[Clash]:
         yield Clash(("broker.hosts",), "at least one host is needed")
     if broker.key_file and not broker.cert_file:
         yield Clash(("broker.key_file", "broker.cert_file"), "a private key needs its certificate")
-    if not broker.tls and (broker.ca_file or broker.cert_file):
+    if not broker.tls and (broker.ca_file or broker.crl_file or broker.cert_file):
         yield Clash(
-            ("broker.tls", "broker.ca_file", "broker.cert_file"),
+            ("broker.tls", "broker.ca_file", "broker.crl_file", "broker.cert_file"),
             "certificates are used only with tls; set broker.tls",
         )
     is_remote = False
@@ -61,10 +62,22 @@ def _database(database: DatabaseSettings) -> Iterator[Clash]:
             ("database.host", "database.sslmode"),
             "data could cross the network unencrypted; set verify-full, or allow_plaintext to accept that",
         )
-    if database.sslmode in ("verify-ca", "verify-full") and not database.ca_file:
+    if database.sslmode in VERIFIES and not database.ca_file:
         yield Clash(
             ("database.sslmode", "database.ca_file"),
             "to verify the server, the file of the certificate authority is needed",
+        )
+    if database.key_file and not database.cert_file:
+        yield Clash(("database.key_file", "database.cert_file"), "a private key needs its certificate")
+    if database.sslmode not in VERIFIES and database.crl_file:
+        yield Clash(
+            ("database.sslmode", "database.crl_file"),
+            "revocation lists are used only where the server is verified; set verify-full",
+        )
+    if database.sslmode == "disable" and database.cert_file:
+        yield Clash(
+            ("database.sslmode", "database.cert_file"),
+            "certificates are used only with TLS; set verify-full",
         )
     if database.lock_timeout_s > database.statement_timeout_s:
         yield Clash(

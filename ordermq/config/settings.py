@@ -52,8 +52,13 @@ class BrokerSettings:
     password: Secret = setting(Secret, "password")
     tls: bool = setting(False, "connect with TLS 1.2 or newer; certificate and host name are verified")
     ca_file: str = setting("", "PEM file of the certificate authority; empty: those of the system")
-    cert_file: str = setting("", "PEM file of the client certificate; empty: none")
-    key_file: str = setting("", "PEM file of the client's private key")
+    crl_file: str = setting(
+        "", "PEM file of revocation lists, one of each authority in the chain; empty: none is asked for"
+    )
+    cert_file: str = setting(
+        "", "PEM file of the client certificate; without a password its name logs in (EXTERNAL)"
+    )
+    key_file: str = setting("", "PEM file of the client's private key, not encrypted")
     allow_plaintext: bool = setting(False, "allow the password to be sent unencrypted to another machine")
     heartbeat_s: int = setting(10, "heartbeat interval to request from the broker", ge=2, le=60)
     connect_timeout_s: float = setting(
@@ -103,6 +108,11 @@ class DatabaseSettings:
         choices=("disable", "prefer", "require", "verify-ca", "verify-full"),
     )
     ca_file: str = setting("", "PEM file of the certificate authority (libpq sslrootcert); empty: none")
+    crl_file: str = setting(
+        "", "PEM file of revocation lists, one of each authority in the chain (sslcrl); empty: none"
+    )
+    cert_file: str = setting("", "PEM file of the client certificate (sslcert); empty: none")
+    key_file: str = setting("", "PEM file of the client's private key, not encrypted (sslkey)")
     allow_plaintext: bool = setting(False, "allow an sslmode below require to another machine")
     connect_timeout_s: int = setting(5, "longest time for one connection attempt", ge=2, le=60)
     statement_timeout_s: float = setting(15.0, "longest time one statement may run", gt=0, le=600)

@@ -120,13 +120,20 @@ def translate(error: psycopg2.Error) -> StoreError:
     return kind_of(state)(f"{_text(error)} [{state}]", state)
 
 
-def translate_connecting(error: psycopg2.Error, refusal: Callable[[], str] = str) -> StoreError:
+def translate_connecting(
+    error: psycopg2.Error,
+    refusal: Callable[[], str] = str,
+    tls_advice: Callable[[str], str] = lambda said: "",
+) -> StoreError:
     """Return the StoreError that says what to do about an ``error`` of opening a connection.
 
     ``refusal`` returns the SQLSTATE that the text of the error does not tell, as it is not in English.
+    ``tls_advice`` returns what to do where the text is about a certificate, "" for any other.
     """
     if not _is_unanswered(error):
         return translate(error)
+    if advice := tls_advice(str(error)):
+        return StoreRefused(f"PostgreSQL refused the connection: {_text(error)}: {advice}")
     if any(hint in str(error) for hint in _REFUSED_HINTS) or kind_of(refusal()) is StoreRefused:
         return StoreRefused(f"PostgreSQL refused the connection: {_text(error)}")
     return StoreUnavailable(f"PostgreSQL is not reachable: {_text(error)}")

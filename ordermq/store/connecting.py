@@ -14,6 +14,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from ordermq.config.settings import DatabaseSettings
 from ordermq.store._connect_state import connect_state
+from ordermq.store.tls import check_files
 
 BEGIN = b"BEGIN"
 _POOLER_REFUSES = "unsupported startup parameter"  # PgBouncer's words; it speaks English only
@@ -22,10 +23,11 @@ _WHOLE = "transaction_timeout"
 
 
 def connect(settings: DatabaseSettings, *, name: str) -> Connection:
-    """Open a psycopg2 connection in autocommit mode. Raises psycopg2.Error.
+    """Open a psycopg2 connection in autocommit mode. Raises psycopg2.Error, or ConfigError for a file.
 
-    Of several hosts it is the first that takes writes.
+    Password and certificates are read anew. Of several hosts it is the first that takes writes.
     """
+    check_files(settings)
     try:
         connection = _connect(settings, name, options=_options(settings))
     except psycopg2.OperationalError as exc:
@@ -80,6 +82,10 @@ def _parameters(settings: DatabaseSettings, name: str) -> dict[str, Any]:
         "password": settings.password.reveal() or None,
         "sslmode": settings.sslmode,
         "sslrootcert": settings.ca_file or None,
+        "sslcrl": settings.crl_file or None,
+        "sslcert": settings.cert_file or None,
+        "sslkey": settings.key_file or None,
+        "ssl_min_protocol_version": "TLSv1.2",
         "connect_timeout": settings.connect_timeout_s,
         "application_name": name[:63],
         "keepalives_idle": 5,

@@ -15,10 +15,12 @@ from ordermq.clock import monotonic_s
 from ordermq.config.settings import DatabaseSettings
 from ordermq.errors import (
     CommitUnknown,
+    ConfigError,
     Contention,
     ReadOnlyServer,
     SessionLost,
     StoreError,
+    StoreRefused,
     StoreUnavailable,
     UsageError,
 )
@@ -27,6 +29,7 @@ from ordermq.observe import metrics
 from ordermq.store._errors import translate, translate_connecting, translated
 from ordermq.store.connecting import BEGIN, begin_statement, connect, refusal
 from ordermq.store.deadline import Guard
+from ordermq.store.tls import tls_advice
 from ordermq.store.transaction import StoreTransaction
 
 log = logging.getLogger(__name__)
@@ -47,8 +50,9 @@ class Session:
 
     Owned by one thread. Every wait is bounded: a statement by ``statement_timeout_s``
     on the server and 2 s more on the client, connecting by ``connect_timeout_s``. The
-    password is read anew at each connect, so a rotated one is picked up. ``queues`` are the
-    queues that exist, by their short names; its transactions refuse commands to others.
+    password and the certificates are read anew at each connect, so rotated ones are picked
+    up. ``queues`` are the queues that exist, by their short names; its transactions refuse
+    commands to others.
     """
 
     def __init__(
@@ -172,7 +176,10 @@ class Session:
             connection = connect(self._settings, name=self._name)
         except psycopg2.Error as exc:
             state = partial(refusal, exc, self._settings, name=self._name)
-            raise translate_connecting(exc, state) from exc
+            advice = partial(tls_advice, settings=self._settings)
+            raise translate_connecting(exc, state, advice) from exc
+        except ConfigError as exc:  # a file that is being replaced: the next attempt reads it again
+            raise StoreRefused(str(exc)) from exc
         try:
             guard = Guard(connection.fileno())
         except OSError as exc:

@@ -10,6 +10,7 @@ import pytest
 
 from ordermq.cli import checkup_broker
 from ordermq.cli.checkup import parse_units
+from ordermq.config.tls import TlsFiles
 from ordermq.testing import wait_until
 from tests.functional.test_amqp_tls import issue
 from tests.support.commands import Shop
@@ -121,8 +122,8 @@ def test_a_certificate_s_end_is_read_from_the_server_and_an_unknown_authority_fa
         served, port = pool.submit(serve), listener.getsockname()[1]
 
         def certificate(ca_file):
-            options = {"ca_file": ca_file, "is_postgresql": is_postgresql}
-            return checkup_broker._certificate(checkup_broker._Server("broker", "localhost", port, options))
+            server = ("broker", "localhost", port, TlsFiles("broker", ca_file), is_postgresql)
+            return checkup_broker._certificate(checkup_broker._Server(*server))
 
         known = certificate(str(tmp_path / "ca.pem"))
         assert (known.level, known.text[:21]) == ("warn", "runs out in 29 days, ")

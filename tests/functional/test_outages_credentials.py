@@ -1,10 +1,17 @@
 """Passwords changed while processes run, and a broker that stays away for too long."""
 
+from contextlib import closing
+from dataclasses import replace
+
 import pytest
 
+from ordermq.config.settings import Secret
+from ordermq.errors import AuthenticationRefused, StoreRefused
 from ordermq.shop.intake.generate import generate
+from ordermq.store import Session
 from ordermq.testing import wait_until
 from ordermq.testing.proxy import FaultProxy
+from tests.support.connection import manager_of
 
 PAIR = ("relay", "inventory")
 
@@ -45,6 +52,9 @@ def test_a_broker_password_changed_while_they_run_is_read_anew_from_its_file(pip
 
     pipeline.wait_for(20, "reserved")
     assert [pipeline.process(name).exit_code for name in PAIR] == [None, None]
+    old = replace(vhost.settings, username=user, password=Secret("the first password"))
+    with pytest.raises(AuthenticationRefused):
+        manager_of(old)
     vhost.broker.delete_user(user)
 
 
@@ -78,6 +88,13 @@ def test_a_database_password_changed_while_they_run_is_read_anew_from_its_file(p
     pipeline.wait_for(20, "reserved")
     assert [pipeline.process(name).exit_code for name in PAIR] == [None, None]
     assert set(pipeline.stop().values()) == {0}
+    old = replace(database.settings, username=role, password=Secret("the first password"))
+    with (
+        closing(Session(old, name="old")) as session,
+        pytest.raises(StoreRefused),
+        session.transaction() as tx,
+    ):
+        tx.execute("SELECT 1")
     sql(f"DROP ROLE {role}")
 
 

@@ -29,11 +29,17 @@ REMOTE = {"hosts": ("127.0.0.1:5672", "mq.example:5672"), "password": Secret("hu
         ({"broker": {"hosts": ()}}, "broker.hosts"),
         ({"broker": {"hosts": ("127.0.0.1:70000",)}}, "broker.hosts"),
         ({"broker": {"tls": True, "key_file": "k"}}, "broker.key_file broker.cert_file"),
-        ({"broker": {"cert_file": "c"}}, "broker.tls broker.ca_file broker.cert_file"),
+        ({"broker": {"cert_file": "c"}}, "broker.tls broker.ca_file broker.crl_file broker.cert_file"),
         ({"broker": REMOTE}, "broker.hosts broker.tls"),
         ({"broker": {"reconnect_base_s": 31.0}}, "broker.unreachable_cap_s broker.reconnect_base_s"),
         ({"database": {"host": "db.example"}}, "database.host database.sslmode"),
         ({"database": {"sslmode": "verify-full"}}, "database.sslmode database.ca_file"),
+        ({"database": {"key_file": "key.pem"}}, "database.key_file database.cert_file"),
+        ({"database": {"crl_file": "crl.pem", "sslmode": "require"}}, "database.sslmode database.crl_file"),
+        (
+            {"database": {"cert_file": "cert.pem", "sslmode": "disable"}},
+            "database.sslmode database.cert_file",
+        ),
         ({"database": {"lock_timeout_s": 16.0}}, "database.lock_timeout_s database.statement_timeout_s"),
         (
             {"retention": {"inbox_s": 864_000.0}},

@@ -33,7 +33,7 @@ from ordermq.testing.wait import wait_until
 
 PORT_NAMES = ("amqp", "management", "prometheus", "dist", "epmd")
 DISK_FREE_LIMIT = "1MB"
-PLUGINS = "[rabbitmq_management,rabbitmq_prometheus]."
+PLUGINS = "[rabbitmq_auth_mechanism_ssl,rabbitmq_management,rabbitmq_prometheus]."
 
 CONFIG = """\
 default_user = {user}
