@@ -79,7 +79,7 @@ test-systemd: setup ## Prove the units and bin/install-vm on a Debian with syste
 	@$(PIP) install --no-compile --editable '.[release]'
 	@$(BIN)/python -m tests.systemd --suite "$(SUITE)" $(if $(ROOTS),--roots)
 
-test-manifests: $(VENV)/.ready ## Check deploy/kubernetes against the schemas of Kubernetes
+test-manifests: $(VENV)/.ready ## Check deploy/kubernetes against the schemas of Kubernetes and KEDA
 	@tests/manifests
 
 test-image: setup ## Carry out deploy/Containerfile in a bare Debian and run what it makes, without an engine
