@@ -164,6 +164,10 @@ METERING_FAILED = LogEvent(
     "metering-failed", "WARNING", "metrics of the tables cannot be read:",
     "the relay goes on without its gauges: are its grants those of docs/operations.md?",
 )  # fmt: skip
+NUMBERING_FAILED = LogEvent(
+    "numbering-failed", "WARNING", "records get no positions:",
+    "the relay goes on without numbering events and actions; they wait and are numbered once it can",
+)  # fmt: skip
 REPORT_FAILED = LogEvent(
     "process-report-failed", "WARNING", "the relay cannot say what it does",
     "`ordermq status` does not show it; the relay works. DEBUG at its end",

@@ -14,10 +14,11 @@ from ordermq.cli.table_gauges import READS
 from ordermq.clock import monotonic_s, utc_now
 from ordermq.consumer.selfreport import SelfReport
 from ordermq.errors import StoreError, StoreUnavailable
-from ordermq.log_events import METERING_FAILED, REPORT_FAILED
+from ordermq.log_events import METERING_FAILED, NUMBERING_FAILED, REPORT_FAILED
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
 from ordermq.store import Session, StoreTransaction
+from ordermq.store.positions import Sequencer
 from ordermq.store.processes import REPORT_EVERY_S, forget_process, taken_s, write_report
 
 log = logging.getLogger(__name__)
@@ -175,6 +176,31 @@ class TableMeter:
                 now.add((gauge, labels))
         _hide(self._shown.get(read, set()) - now)
         self._shown[read] = now
+
+
+class NumberingMeter:
+    """Gives positions to records that have committed, then shows what ``meter`` shows.
+
+    It is called after each turn. If numbering fails (a missing privilege), that is logged once and the relay
+    goes on. Raises StoreUnavailable if the database is away.
+    """
+
+    def __init__(self, meter: TableMeter, sequencer: Sequencer | None = None) -> None:
+        self._meter = meter
+        self._sequencer = sequencer or Sequencer()
+        self._has_failed = False
+
+    def __call__(self, session: Session, *, is_active: bool) -> None:
+        try:
+            self._sequencer(session, is_active=is_active)
+            self._has_failed = False
+        except StoreUnavailable:
+            raise
+        except StoreError as exc:
+            if not self._has_failed:
+                log.warning("records get no positions: %s", exc, extra=NUMBERING_FAILED)
+            self._has_failed = True
+        self._meter(session, is_active=is_active)
 
 
 # The relay waits for each of them.

@@ -7,7 +7,7 @@ import click
 from ordermq.amqp import Publisher
 from ordermq.cli.checking import checking_topology
 from ordermq.cli.consumer import process_name
-from ordermq.cli.metering import ConnectionMeter, PublishMeter, RelayReporter, TableMeter
+from ordermq.cli.metering import ConnectionMeter, NumberingMeter, PublishMeter, RelayReporter, TableMeter
 from ordermq.cli.options import common
 from ordermq.cli.process import serving
 from ordermq.cli.program import load_program
@@ -59,12 +59,14 @@ def command(log_format: str | None, config_path: str | None) -> None:
                     exchange=settings.topology.prefix,
                     health=process.health,
                     signer=signer_of(settings.message),
-                    meter=TableMeter(
-                        program.gauges,
-                        program.loaded,
-                        reporter,
-                        watch,
-                        every_s=settings.observe.tables_every_s,
+                    meter=NumberingMeter(
+                        TableMeter(
+                            program.gauges,
+                            program.loaded,
+                            reporter,
+                            watch,
+                            every_s=settings.observe.tables_every_s,
+                        )
                     ),
                 )
             )

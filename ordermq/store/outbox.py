@@ -36,7 +36,7 @@ CHANNEL = "ordermq_outbox"  # the NOTIFY channel that wakes the relay
 
 MAX_CLAIM_BYTES = 16 * 1024 * 1024  # bodies of one claim: bounds the memory of a relay
 
-_RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" as a number: the advisory lock of the active relay
+RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" as a number: the advisory lock of the active relay
 
 # Migrations 0007, 0011 and 0016 have the functions. This one takes the lock and returns due rows.
 _CLAIM = f"""
@@ -129,7 +129,7 @@ def claim(
     """
     mark = mark or LowMark()
     began_s = monotonic_s()
-    params = (_RELAY_LOCK, limit, MAX_CLAIM_BYTES, list(beside) or None, *mark.params(began_s))
+    params = (RELAY_LOCK, limit, MAX_CLAIM_BYTES, list(beside) or None, *mark.params(began_s))
     try:
         *records, (idle, low, next_low, next_xid, *_) = tx.fetch_all(_CLAIM, params)
     finally:

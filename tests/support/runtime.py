@@ -49,12 +49,12 @@ class Rig:
         started.start()
         return started
 
-    def relay(self, **changes):
+    def relay(self, meter=None, **changes):
         publisher = Publisher(self.settings.broker, name="test relay")
         publisher.start()
         started = Relay(
             publisher, self.settings.database, replace(self.settings.relay, **changes),
-            exchange=PREFIX, health=Health(), signer=signer_of(self.settings.message),
+            exchange=PREFIX, health=Health(), signer=signer_of(self.settings.message), meter=meter,
         )  # fmt: skip
         self._services += [publisher, started]
         started.start()

@@ -1,0 +1,208 @@
+"""The positions of records in one history of all, given in the order in which they committed.
+
+Invariants
+    POS1  A record gets a position after it has committed, and exactly one. None is skipped, in whatever order
+        transactions commit: what was not seen yet waits in ``ordermq.unnumbered``.
+    POS2  One process at a time gives positions: the one that holds the relay's lock.
+    POS3  A position is never taken back. Who has read up to one reads on after it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ordermq.clock import monotonic_s
+from ordermq.store.outbox import RELAY_LOCK
+from ordermq.store.session import Session
+from ordermq.store.transaction import StoreTransaction
+
+EVERY_S = 0.5  # while records come; a call that finds the most it may take is followed by another at once
+MOST_STATEMENTS = 200  # of one call
+
+_LOOK_EVERY_S = 1.0
+_SHARE = 0.01  # of the time, for calls that look below the mark
+
+# Migration 0017 has the functions.
+_NUMBER = """
+    SELECT numbered, has_more, new_low, new_next_low, new_next_xid::text
+      FROM ordermq.number_records(%s, %s, %s, %s, %s::xid8, %s)
+"""
+_WAITS_S = """
+    SELECT date_part('epoch', now() - newest) FROM ordermq.unnumbered ORDER BY entry LIMIT 1
+"""
+_SIZE = "SELECT coalesce(max(first_position + records), 0) FROM ordermq.positions"
+
+
+# One query for each source: `select` gives subject, number, at and content of its records.
+_CONTENTS = """
+    SELECT p.first_position + each.place - 1, each.subject, each.number, r.content
+      FROM ordermq.positions AS p
+     CROSS JOIN LATERAL unnest(p.subjects, p.numbers) WITH ORDINALITY AS each (subject, number, place)
+      LEFT JOIN LATERAL (SELECT content FROM ({select}) AS s
+                          WHERE s.subject = each.subject AND s.number = each.number) AS r ON true
+     WHERE p.first_position >= coalesce(
+               (SELECT max(first_position) FROM ordermq.positions WHERE first_position <= %(begin)s), 0)
+       AND p.first_position < %(end)s AND p.source = %(source)s
+       AND p.first_position + each.place - 1 >= %(begin)s AND p.first_position + each.place - 1 < %(end)s
+"""
+
+_OF_SUBJECT = """
+    SELECT p.first_position + each.place - 1, s.number, s.content
+      FROM ({select}) AS s
+     CROSS JOIN LATERAL (SELECT * FROM ordermq.positions
+                          WHERE tstzrange(oldest, newest, '[]') @> s.at AND source = %(source)s) AS p
+     CROSS JOIN LATERAL unnest(p.subjects, p.numbers) WITH ORDINALITY AS each (subject, number, place)
+     WHERE s.subject = %(subject)s AND (%(number)s::bigint IS NULL OR s.number = %(number)s)
+       AND each.subject = s.subject AND each.number = s.number
+"""
+
+# The number of records and a sum of their keys: of all rows, then of those that have a position or wait.
+_SUMS = """
+    SELECT count(*), coalesce(bit_xor(hashtextextended(concat(subject, ' ', number), 0)), 0)
+      FROM ({select}) AS s
+    UNION ALL
+    SELECT count(*), coalesce(bit_xor(hashtextextended(concat(each.subject, ' ', each.number), 0)), 0)
+      FROM (SELECT source, subjects, numbers FROM ordermq.positions
+            UNION ALL SELECT source, subjects, numbers FROM ordermq.unnumbered) AS p
+     CROSS JOIN LATERAL unnest(p.subjects, p.numbers) AS each (subject, number)
+     WHERE p.source = %(source)s
+"""
+
+_UNPOSITIONED = """
+    SELECT s.subject, s.number FROM ({select}) AS s
+     WHERE NOT EXISTS (
+           SELECT FROM (SELECT source, subjects, numbers FROM ordermq.positions
+                        UNION ALL SELECT source, subjects, numbers FROM ordermq.unnumbered) AS p
+            CROSS JOIN LATERAL unnest(p.subjects, p.numbers) AS each (subject, number)
+            WHERE p.source = %(source)s AND each.subject = s.subject AND each.number = s.number)
+     ORDER BY s.subject, s.number LIMIT %(limit)s
+"""
+
+_LONG = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = '1h'"
+
+# All rows are looked up by their keys, whatever the planner takes their number to be.
+_BY_KEYS = (
+    "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_material = off"
+)
+
+
+class PositionedRecord(NamedTuple):
+    """A record at its position; ``content`` is None if its row is gone."""
+
+    position: int
+    source: str
+    subject: str
+    number: int
+    content: bytes | None
+
+
+@dataclass
+class _Mark:
+    """Where the next call begins to read. A process that starts, or takes over, begins at 0."""
+
+    low: int = 0
+    next_low: int | None = None
+    next_xid: str | None = None
+    look_at_s: float = -math.inf
+
+
+class Sequencer:
+    """Gives positions, a while after records committed; the active relay calls it after each of its turns.
+
+    Owned by one thread. Raises a StoreError; then nothing was numbered, and the next call does it.
+    """
+
+    def __init__(self, *, every_s: float = EVERY_S, most: int = MOST_STATEMENTS) -> None:
+        self._every_s = every_s
+        self._most = most
+        self._mark = _Mark()
+        self._next_s = -math.inf
+
+    def __call__(self, session: Session, *, is_active: bool) -> int:
+        """Number what has committed, if it is time; return how many records got a position."""
+        began_s = monotonic_s()
+        if not is_active:
+            self._mark, self._next_s = _Mark(), -math.inf
+            return 0
+        if began_s < self._next_s:
+            return 0
+        self._next_s = began_s + self._every_s
+        with session.transaction() as tx:
+            found = self._number(tx, looks_below := began_s >= self._mark.look_at_s)
+        if looks_below:
+            now_s = monotonic_s()
+            self._mark.look_at_s = now_s + max(_LOOK_EVERY_S, (now_s - began_s) / _SHARE)
+        return found
+
+    def _number(self, tx: StoreTransaction, look_below: bool) -> int:
+        mark = self._mark
+        params = (RELAY_LOCK, self._most, mark.low, mark.next_low, mark.next_xid, look_below)
+        row = tx.fetch_one(_NUMBER, params)
+        if row is None:
+            return 0
+        numbered, has_more, mark.low, mark.next_low, mark.next_xid = row
+        if has_more:
+            self._next_s = -math.inf
+        return int(numbered)
+
+
+def records_between(
+    tx: StoreTransaction, sources: Mapping[str, str], begin: int, end: int
+) -> list[PositionedRecord]:
+    """Return the records at positions from ``begin`` to before ``end``, in order.
+
+    ``sources`` maps the name of each source to its query, as ``ordermq.module.RecordSource`` has it. A
+    position that is not there, or is of another source, is left out.
+    """
+    tx.write(_BY_KEYS)
+    found = [
+        PositionedRecord(row[0], source, row[1], row[2], _bytes(row[3]))
+        for source, select in sources.items()
+        for row in tx.fetch_all(
+            _CONTENTS.format(select=select), {"begin": begin, "end": end, "source": source}
+        )
+    ]
+    found.sort(key=lambda each: each.position)
+    return found
+
+
+def records_of(
+    tx: StoreTransaction, source: str, select: str, subject: str, number: int | None = None
+) -> list[PositionedRecord]:
+    """Return the records of a subject that have a position, the newest first."""
+    params = {"source": source, "subject": subject, "number": number}
+    tx.write(_BY_KEYS)
+    rows = tx.fetch_all(_OF_SUBJECT.format(select=select), params)
+    return sorted(
+        (PositionedRecord(row[0], source, subject, row[1], _bytes(row[2])) for row in rows), reverse=True
+    )
+
+
+def unpositioned(tx: StoreTransaction, source: str, select: str, *, limit: int) -> list[tuple[str, int]]:
+    """Return subject and number of records that have no position and do not wait for one.
+
+    The transaction must be new. It reads all records, 2 s for each million.
+    """
+    tx.execute(_LONG)
+    params = {"source": source, "limit": limit}
+    [rows, positioned] = tx.fetch_all(_SUMS.format(select=select), params)
+    if rows == positioned:
+        return []
+    return [(row[0], row[1]) for row in tx.fetch_all(_UNPOSITIONED.format(select=select), params)]
+
+
+def _bytes(value: memoryview | None) -> bytes | None:
+    return None if value is None else bytes(value)
+
+
+def waits_s(tx: StoreTransaction) -> float:
+    """Return the age in seconds of the record that waits longest for its position; 0 if none waits."""
+    (seconds,) = tx.fetch_one(_WAITS_S) or (0.0,)
+    return float(seconds)
+
+
+def count_positions(tx: StoreTransaction) -> int:
+    """Return how many positions were given: the next one."""
+    (count,) = tx.fetch_one(_SIZE) or (0,)
+    return int(count)
