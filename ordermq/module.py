@@ -76,6 +76,19 @@ class ModuleTrace:
     if_lost: str = ""
 
 
+@dataclass(frozen=True)
+class RecordSource:
+    """Records that the audit log holds (docs/audit.md). Personal data does not belong in them.
+
+    name    the name of their table, which a trigger puts into ``ordermq.unnumbered`` with each record
+    select  query of all records: ``subject`` and ``number``, which are the key of one together, ``at``,
+            its time, and ``content``, the bytes that the log holds of it. They never change
+    """
+
+    name: str
+    select: str
+
+
 @dataclass(frozen=True, eq=False)
 class Module:
     """What one part of a system brings along. Raises ConfigError for a name or a list that is none.
@@ -106,6 +119,7 @@ class Module:
                       one that does nothing outside; ``ordermq dead replay`` says first what these come to
     checks            functions ``f(tx, config, ask_services)`` that return checks for ``ordermq
                       reconcile``; see ``ordermq.store.checks``
+    records           each ``RecordSource`` that the audit log holds
     sandbox           class that stands in for the services outside on a development stack
     correlation_name  name of the log field that holds the correlation id
     """
@@ -122,6 +136,7 @@ class Module:
     trace: "Callable[[Transaction, Any, str], ModuleTrace | None] | str | None" = None
     forecast: "Callable[..., Sequence[Effect | None]] | str | None" = None
     checks: Sequence[Any] = ()
+    records: Sequence[RecordSource | str] = ()
     sandbox: type | str | None = None
     correlation_name: str = "correlation_id"
 
@@ -131,7 +146,7 @@ class Module:
                 f"Module({self.name!r}): a module's name is small letters, digits and underscores,"
                 " at most 31, and not 'ordermq'"
             )
-        for name in ("handlers", "checks"):
+        for name in ("handlers", "checks", "records"):
             if isinstance(getattr(self, name), str):
                 raise ConfigError(f"Module({self.name!r}): {name} is a list; write {name}=[...]")
 

@@ -9,7 +9,7 @@ from release.failure import ReleaseFailed, run
 from release.source import ROOT
 
 _HEAD = """\
-# What ordermq needs to run, with spans for OpenTelemetry, on Python 3.11 and newer. Made by `make dist`.
+# What ordermq needs to run, with its extras otel and audit, on Python 3.11 and newer. Made by `make dist`.
 # pip install --require-hashes -r constraints.txt
 # pip install --no-deps --no-index ordermq-*.whl        checked against SHA256SUMS
 """
@@ -22,6 +22,7 @@ def write(path: Path) -> dict[str, list[str]]:
     argv = [
         uv, "pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate", "--universal",
         "--generate-hashes", "--python-version", "3.11", "--python", sys.executable, "--extra", "otel",
+        "--extra", "audit",
         "setup.cfg",
     ]  # fmt: skip
     certificates = {"SSL_CERT_FILE": _system_certificates()} if _system_certificates() else {}

@@ -4,7 +4,7 @@ Invariants
     CHK1  What is called proven was hashed here, from its bytes up to the root that the key signed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ordermq.audit.checkpoint import Checkpoint
@@ -34,12 +34,18 @@ class Tampering:
         return f"{self.kind}: {self.where}: {self.text}"
 
 
+#: Called with the first position of a bundle and its entries; yields what else is wrong with them.
+Compare = Callable[[int, Sequence[bytes]], Iterable[Tampering]]
+
 #: Called with the number of entries that were verified since the call before.
 Step = Callable[[int], None]
 
 
 def check_files(
-    source: LogSource, checkpoint: Checkpoint, step: Step = lambda count: None
+    source: LogSource,
+    checkpoint: Checkpoint,
+    step: Step = lambda count: None,
+    compare: Compare = lambda first, entries: (),
 ) -> Iterator[Tampering]:
     """Yield what is wrong with the files of a log whose checkpoint was verified."""
     edge = Edge()
@@ -47,7 +53,8 @@ def check_files(
         for index in range(-(-checkpoint.size // TILE_WIDTH)):
             tile = tile_at(0, index, checkpoint.size)
             hashes = split(read_tile(source, tile))
-            yield from _check_bundle(source, checkpoint, tile, hashes)
+            entries = yield from _check_bundle(source, checkpoint, tile, hashes)
+            yield from compare(index * TILE_WIDTH, entries)
             for full, data in edge.append(hashes):
                 yield from _check_above(source, full, data)
             step(tile.width)
@@ -108,18 +115,18 @@ def _check_above(source: LogSource, tile: Tile, data: bytes) -> Iterator[Tamperi
 
 def _check_bundle(
     source: LogSource, checkpoint: Checkpoint, tile: Tile, hashes: Sequence[bytes]
-) -> Iterator[Tampering]:
-    """Hash the entries of a tile. If they are others, the tile above, or the root, says what was changed."""
+) -> Generator[Tampering, None, Sequence[bytes]]:
+    """Return the entries of a tile, none if they are others. The tile above, or the root, says which is."""
     bundle = Tile(None, tile.index, tile.width)
     where = f"{source.what}/{bundle.path()}"
     try:
         entries = unbundle(read_tile(source, bundle), where)[: tile.width]
     except BadInput as exc:
         yield Tampering("edited archive", where, str(exc))
-        return
+        return []
     leaves = [leaf_hash(each) for each in entries]
     if leaves == hashes:
-        return
+        return entries
     if _is_right(source, checkpoint, tile, leaves):
         where = f"{source.what}/{tile.path()}"
         yield Tampering(
@@ -133,9 +140,9 @@ def _check_bundle(
         for at, (leaf, hash_) in enumerate(zip(leaves, hashes, strict=True)):
             if leaf != hash_:
                 position = tile.index * TILE_WIDTH + at
-                yield Tampering(
-                    "edited archive", where, f"the entry at position {position} is not what was signed"
-                )
+                text = f"the entry at position {position} is not what was signed"
+                yield Tampering("edited archive", where, text)
+    return []
 
 
 def _is_right(source: LogSource, checkpoint: Checkpoint, tile: Tile, leaves: Sequence[bytes]) -> bool:

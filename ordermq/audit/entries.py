@@ -8,10 +8,12 @@ docs/audit.md has the encodings.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from ordermq.audit.notes import decoded, encoded
 from ordermq.audit.proof import LogProof, hashes_of
+from ordermq.audit.tiles import MAX_ENTRY_BYTES
 from ordermq.errors import BadInput
 
 
@@ -60,14 +62,23 @@ class SubjectProof:
         ).encode()
 
 
+def entry_of(record: RecordId, content: bytes) -> bytes:
+    """Return the leaf of a record. The hash stands for a content that is too long for one."""
+    head = f"{record.source}\n{record.subject}\n{record.number}\n".encode()
+    if len(head) + len(content) > MAX_ENTRY_BYTES:
+        content = f"sha256:{sha256(content).hexdigest()}".encode()
+    return head + content
+
+
 def record_id(entry: bytes, what: str) -> RecordId:
     """Return which record a leaf is of. Raises BadInput if it is none."""
-    source, subject, number, *content = entry.split(b"\n", 3)[:4] if entry.count(b"\n") >= 3 else [b""] * 3
-    if not content or not number.isdigit():
+    parts = entry.split(b"\n", 3)
+    if len(parts) < 4 or not parts[2].isdigit():
         raise BadInput(
             f"{what} is not an entry of ordermq: source, subject and number are expected, each on a line"
         )
-    return RecordId(source.decode("utf-8", "replace"), subject.decode("utf-8", "replace"), int(number))
+    source, subject = (each.decode("utf-8", "replace") for each in parts[:2])
+    return RecordId(source, subject, int(parts[2]))
 
 
 def with_entries(proof: LogProof, what: str) -> SubjectProof:

@@ -17,6 +17,7 @@ from ordermq.audit.witness import cosign
 from ordermq.cli.auditing import at_log, key_option, read_file, verify, witness_key
 from ordermq.cli.options import as_json, common
 from ordermq.cli.output import note, write, write_json
+from ordermq.cli.publishing_log import prove, publish
 from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import UsageError
 
@@ -26,6 +27,8 @@ def command() -> None:
     """Prove to others that the history of orders and actions is what it was."""
 
 
+command.add_command(publish)
+command.add_command(prove)
 command.add_command(verify)
 
 

@@ -1,6 +1,6 @@
 """``ordermq audit verify``, and the options that the commands of the audit log share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +9,7 @@ import click
 
 from ordermq.audit.checking import Tampering, check_consistency, check_files, check_proof
 from ordermq.audit.checkpoint import SignedCheckpoint
+from ordermq.audit.comparing import compare
 from ordermq.audit.entries import with_entries
 from ordermq.audit.notes import VerifierKey, parse_key
 from ordermq.audit.proof import parse_proof
@@ -16,6 +17,7 @@ from ordermq.audit.signing import cosigned, opened
 from ordermq.audit.source import LogSource, read_checkpoint, source_of
 from ordermq.cli.options import as_json, common
 from ordermq.cli.output import write, write_json
+from ordermq.cli.program import Program, load_program
 from ordermq.cli.progress import counting
 from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import NotProven, UsageError
@@ -71,6 +73,7 @@ witness_key = click.option(
     epilog=f"""\b
 Examples:
   ordermq audit verify --offline A-1001.tlog-proof --key audit.vkey
+  ordermq audit verify --log /srv/audit --key audit.vkey --full
   ordermq audit verify --log /srv/audit --key audit.vkey --since january.checkpoint
   ordermq audit verify --log https://audit.example.com/shop --key audit.vkey \\
     --witness-key w1.vkey --quorum 1 --json
@@ -82,6 +85,7 @@ Examples:
 )
 @click.option("--log", "place", metavar="DIR|URL", help="The log: its folder, or the address that serves it.")
 @key_option
+@click.option("--full", is_flag=True, help="With --log: compare each row of the database with its entry too.")
 @click.option(
     "--since",
     type=click.Path(path_type=Path),
@@ -95,17 +99,18 @@ Examples:
 @as_json
 @common
 def verify(
-    *, offline: Path | None, place: str | None, key: VerifierKey, since: Path | None,
+    *, offline: Path | None, place: str | None, key: VerifierKey, full: bool, since: Path | None,
     witnesses: Sequence[VerifierKey], quorum: int, as_json: bool, config_path: str | None,
 ) -> None:  # fmt: skip
     """Verify a proof, or every entry and every tile of a log, up to the root that its key signed.
 
-    Each finding names what was done and where. The exit code is 1 if there is any.
+    With --full each row of the database is compared with its entry too: what was edited, removed, inserted or
+    reordered since is named. Without it no database is needed. The exit code is 1 if anything is found.
 
     JSON: {origin, size, root, cosigned, verified, findings}.
     """
-    if (offline is None) == (place is None):
-        raise click.UsageError("name a proof by --offline, or a log by --log")
+    if (offline is None) == (place is None) or (full and offline is not None):
+        raise click.UsageError("name a proof by --offline, or a log by --log [--full]")
     if offline is not None:
         proof = with_entries(parse_proof(read_file(offline), str(offline)), str(offline))
         signed = opened(proof.checkpoint, key, str(offline))
@@ -116,7 +121,8 @@ def verify(
         source = source_of(place or "")
         signed = read_checkpoint(source, key)
         seen = check_quorum(signed, witnesses, quorum, source.what)
-        findings = _check_log(source, signed, key, since)
+        program = load_program(config_path) if full else None
+        findings = _check_log(source, signed, key, since, program)
         verified = []
     report(signed, seen, verified, findings, as_json=as_json)
 
@@ -162,9 +168,15 @@ def report(
 
 
 def _check_log(
-    source: LogSource, signed: SignedCheckpoint, key: VerifierKey, since: Path | None
+    source: LogSource, signed: SignedCheckpoint, key: VerifierKey, since: Path | None, program: Program | None
 ) -> list[Tampering]:
+    checkpoint = signed.checkpoint
     if since is not None:
-        check_consistency(source, opened(read_file(since), key, str(since)).checkpoint, signed.checkpoint)
-    with counting("verified", signed.checkpoint.size) as step:
-        return list(islice(check_files(source, signed.checkpoint, step), _MOST_FINDINGS))
+        check_consistency(source, opened(read_file(since), key, str(since)).checkpoint, checkpoint)
+    with counting("verified", checkpoint.size) as step:
+        if program is None:
+            found: Iterable[Tampering] = check_files(source, checkpoint, step)
+        else:
+            session = program.session("ordermq audit")
+            found = compare(session, program.records, source, checkpoint, key, step=step)
+        return list(islice(found, _MOST_FINDINGS))

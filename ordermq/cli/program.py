@@ -14,7 +14,7 @@ from ordermq.config.settings import Settings
 from ordermq.errors import ConfigError
 from ordermq.module import Module, ModuleTrace, StatusLine
 from ordermq.observe.logs import CORRELATION_ID
-from ordermq.store import Session, StoreTransaction, migrate
+from ordermq.store import Session, StoreTransaction, actions, migrate
 from ordermq.store.migrate import Migration
 from ordermq.task import Handler, Registry
 from ordermq.task.handler import handlers_in
@@ -66,6 +66,13 @@ class Program:
     def traces(self) -> tuple[ReadTrace, ...]:
         """The modules' functions that say what they know of a correlation id, for ``ordermq trace``."""
         return tuple(each.load("trace") for each in self.modules if each.trace is not None)
+
+    @cached_property
+    def records(self) -> dict[str, str]:
+        """The queries of the records that the audit log holds, by their names."""
+        own = (each for module in self.modules for each in module.load_each("records"))
+        sources = (actions.RECORDS, *own)
+        return {each.name: each.select for each in sources}
 
     @property
     def correlation_name(self) -> str:

@@ -60,6 +60,7 @@ module = Module(
         "ordermq.shop.reconcile:check_books",
         "ordermq.shop.reconcile:check_messages",
     ],
+    records=["ordermq.shop.events:RECORDS"],
     sandbox="ordermq.shop.sandbox.private:PrivateSandbox",
     correlation_name="order_id",
 )

@@ -29,6 +29,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ordermq.module import RecordSource
+
 
 class Step(StrEnum):
     """A piece of work for an order: one command starts it, one event ends it."""
@@ -158,5 +160,15 @@ def stored(
     )
     return StoredEvent(order_id, version, event.type, event.step, occurred_at, body)
 
+
+# What the audit log holds of an event: all its columns. docs/audit.md describes it.
+RECORDS = RecordSource(
+    "shop.order_events",
+    """SELECT order_id AS subject, version AS number, occurred_at AS at,
+              convert_to(concat(type, E'\\n', step, E'\\n', to_char(
+                  occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), E'\\n'), 'UTF8')
+              || body AS content
+         FROM shop.order_events""",
+)
 
 _encoder = msgspec.json.Encoder(order="sorted")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+from ordermq.module import RecordSource
 from ordermq.store.transaction import StoreTransaction
 
 _RECORD = "INSERT INTO ordermq.actions (actor, action, subject, reason) VALUES %s"
@@ -19,6 +20,16 @@ _SELECT = """
        AND (%(actor)s::text IS NULL OR actor = %(actor)s)
      ORDER BY action_id DESC LIMIT %(limit)s
 """
+
+# The audit log holds the hash of an action, because its folder is public and an action names persons.
+RECORDS = RecordSource(
+    "ordermq.actions",
+    """SELECT '' AS subject, action_id AS number, acted_at AS at,
+              convert_to(encode(sha256(convert_to(jsonb_build_array(
+                  to_char(acted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                  actor, action, subject, reason)::text, 'UTF8')), 'hex'), 'UTF8') AS content
+         FROM ordermq.actions""",
+)
 
 
 class Action(NamedTuple):

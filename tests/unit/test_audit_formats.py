@@ -64,7 +64,7 @@ def test_an_error_about_a_private_key_does_not_show_it():
     for wrong in (text[:-6] + "\n", text.replace("shop", "shap"), text.replace("PRIVATE", "PUBLIC")):
         with pytest.raises(BadInput) as caught:
             read_key(wrong, "audit.key")
-        assert text.rpartition("+")[2][:16] not in str(caught.value)
+        assert text.split("+", 4)[4][:16] not in str(caught.value)
         assert "audit.key" in str(caught.value)
 
 

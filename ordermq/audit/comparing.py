@@ -1,0 +1,126 @@
+"""Compare the rows of a database with a log whose files were verified: what differs is named.
+
+Invariants
+    CMP1  Each entry of the log is compared with the row that has its position now, byte for byte. Each row
+        that has no position and does not wait for one is found.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ordermq.audit.checking import Step, Tampering, check_files
+from ordermq.audit.checkpoint import Checkpoint
+from ordermq.audit.entries import RecordId, entry_of, record_id
+from ordermq.audit.merkle import range_hash
+from ordermq.audit.notes import VerifierKey
+from ordermq.audit.signing import opened
+from ordermq.audit.source import LogSource, read_tile
+from ordermq.audit.tiles import TileTree
+from ordermq.errors import BadInput, NotProven
+from ordermq.store import Session
+from ordermq.store.actions import RECORDS as ACTIONS
+from ordermq.store.checkpoints import SignedRow, all_checkpoints
+from ordermq.store.positions import PositionedRecord, count_positions, records_between, unpositioned
+
+BATCH = 4096  # rows that are read at once
+MOST_INSERTED = 100  # rows without a position that are named for each source
+
+
+class RowComparison:
+    """Compares entries with rows; ``entries`` is called for one bundle after the other, in order."""
+
+    def __init__(self, session: Session, sources: Mapping[str, str], size: int) -> None:
+        self._session = session
+        self._sources = sources
+        self._size = size
+        self._read_to = 0
+        self._rows: dict[int, PositionedRecord] = {}
+
+    def entries(self, first: int, entries: Sequence[bytes]) -> Iterator[Tampering]:
+        """Yield what the rows say otherwise than the entries from position ``first`` on."""
+        if first >= self._read_to:
+            self._read_to = min(first + BATCH, self._size)
+            with self._session.transaction() as tx:
+                found = records_between(tx, self._sources, first, self._read_to)
+            self._rows = {each.position: each for each in found}
+        for position, entry in enumerate(entries, first):
+            row = self._rows.get(position)
+            if row is None or row.content is None or entry != entry_of(RecordId(*row[1:4]), row.content):
+                yield _difference(position, entry, row)
+
+    def rows(self) -> Iterator[Tampering]:
+        """Yield what is in the tables and not in the log.
+
+        Nothing must be held back by a snapshot for long.
+        """
+        with self._session.transaction() as tx:
+            total = count_positions(tx)
+        if total < self._size:
+            text = f"the last of {self._size} positions that were signed is {total - 1}"
+            yield Tampering("truncated tail", "ordermq.positions", text)
+        for source, select in self._sources.items():
+            with self._session.transaction() as tx:
+                found = unpositioned(tx, source, select, limit=MOST_INSERTED)
+            for subject, number in found:
+                where = str(RecordId(source, subject, number))
+                text = "it has no position and does not wait for one: written while triggers were off"
+                yield Tampering("inserted row", where, text)
+
+
+def compare(
+    session: Session, sources: Mapping[str, str], source: LogSource, checkpoint: Checkpoint, key: VerifierKey,
+    *, step: Step = lambda count: None,
+) -> Iterator[Tampering]:  # fmt: skip
+    """Yield what is wrong with a log, and what the rows of the database say otherwise than it (CMP1)."""
+    rows = RowComparison(session, sources, checkpoint.size)
+    has_tiles = True
+    for each in check_files(source, checkpoint, step, rows.entries):
+        has_tiles = has_tiles and each.kind != "replaced tile"
+        yield each
+    if has_tiles:  # else the earlier roots cannot be computed
+        yield from _check_signed(session, source, checkpoint, key)
+    yield from rows.rows()
+
+
+def _check_signed(
+    session: Session, source: LogSource, checkpoint: Checkpoint, key: VerifierKey
+) -> Iterator[Tampering]:
+    """Yield what the checkpoints that were signed say against the one in the folder."""
+    with session.transaction() as tx:
+        signed = all_checkpoints(tx)
+    tree = TileTree(lambda tile: read_tile(source, tile), checkpoint.size)
+    if checkpoint.size not in {each.size for each in signed}:
+        text = f"it does not have the checkpoint of {checkpoint.size} entries that {source.what} has"
+        yield Tampering("removed row", "ordermq.checkpoints", text)
+    for each in signed:
+        if each.size > checkpoint.size:
+            text = f"it has {checkpoint.size} entries, and {each.size} were signed"
+            yield Tampering("older checkpoint", f"{source.what}/checkpoint", text)
+        elif not _is_signed(each, key):
+            where = f"ordermq.checkpoints {each.size}"
+            yield Tampering("swapped key", where, f"its note is not signed by {key.name}+{key.key_id.hex()}")
+        elif range_hash(tree, 0, each.size) != each.root:
+            text = f"the first {each.size} entries are not those of the checkpoint that was signed then"
+            yield Tampering("forked history", source.what, text)
+
+
+def _difference(position: int, entry: bytes, row: PositionedRecord | None) -> Tampering:
+    logged = record_id(entry, f"position {position}")
+    if row is None:
+        return Tampering("removed row", f"ordermq.positions {position}", f"the log has {logged} there")
+    found = RecordId(*row[1:4])
+    if found != logged:
+        return Tampering(
+            "reordered row", f"ordermq.positions {position}", f"it is {found}, and the log has {logged}"
+        )
+    if row.content is None:
+        return Tampering("removed row", str(logged), f"position {position} of the log has it")
+    kind = "changed operator action" if found.source == ACTIONS.name else "edited row"
+    return Tampering(kind, str(logged), f"it is not what position {position} of the log has")
+
+
+def _is_signed(row: SignedRow, key: VerifierKey) -> bool:
+    try:
+        checkpoint = opened(row.note, key).checkpoint
+    except (NotProven, BadInput):
+        return False
+    return (checkpoint.size, checkpoint.root) == (row.size, row.root)
