@@ -2,6 +2,7 @@
 
 from benchmarks.case import Case
 from benchmarks.cases import (
+    audit,
     backlog,
     builds,
     consume,
@@ -35,4 +36,5 @@ CASES: list[Case] = [
     recovery.CASE,
     builds.CASE,
     lists.CASE,
+    audit.CASE,
 ]
