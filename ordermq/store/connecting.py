@@ -52,9 +52,22 @@ def begin_statement(connection: Connection, settings: DatabaseSettings) -> bytes
             if has_whole:
                 cursor.execute(f"SET {_WHOLE} = 0")
             return BEGIN
+        _try_transaction(cursor)
     wanted = {**limits, "timezone": "UTC", **({_WHOLE: "0"} if has_whole else {})}
     sets = "".join(f"; SET LOCAL {name} = '{value}'" for name, value in wanted.items())
     return f"BEGIN ISOLATION LEVEL READ COMMITTED{sets}".encode()
+
+
+def _try_transaction(cursor: Cursor) -> None:
+    """Raise OperationalError if the pooler in between takes no transaction; it ends the session then."""
+    try:
+        cursor.execute("BEGIN")  # alone: it looks at each answer, and only one in a transaction is refused
+        cursor.execute("COMMIT")
+    except psycopg2.Error as exc:
+        raise psycopg2.OperationalError(
+            "the pooler ended the session at BEGIN. If it does so each time, it is in statement mode: ordermq"
+            " needs transactions; set pool_mode = transaction"
+        ) from exc
 
 
 def refusal(error: psycopg2.Error, settings: DatabaseSettings, *, name: str) -> str:

@@ -69,6 +69,16 @@ def test_a_relay_and_a_consumer_work_through_it_and_outlive_its_sessions(rig, da
             assert service.failure is None
 
 
+def test_statement_mode_is_refused_with_what_to_set(database):
+    with (
+        pgbouncer(database, "statement", ignores_options=False) as settings,
+        closing(Session(settings, name="test")) as session,
+        pytest.raises(StoreUnavailable, match="set pool_mode = transaction"),
+        session.transaction() as tx,
+    ):
+        tx.execute("SELECT 1")
+
+
 def test_a_pooler_that_is_away_is_unavailable(database, mode):
     with pgbouncer(database, mode, ignores_options=False) as settings:
         session = Session(settings, name="test")
