@@ -17,6 +17,9 @@ BROKER ?=
 FORMAT ?= native
 FAULT  ?=
 ALERTS ?=
+CELL   ?=
+TARGET ?=
+KEEP   ?=
 MINUTES ?= 60
 NAME   ?=
 ALL    ?=
@@ -97,6 +100,14 @@ test-pika: setup ## Run the tests of ordermq.amqp with the oldest and with the n
 test-lowest test-newest: test-%: $(VENV)/.ready ## Run some unit tests with the lowest (or newest) dependencies that setup.cfg allows
 	@tests/dependency-versions $*
 
+test-matrix: setup ## Run a short list with other versions of everything: make test-matrix [CELL="debian-13 pika"]; README's table
+	@$(BIN)/python -m tests.matrix $(CELL)
+
+fuzz: MINUTES := 10
+fuzz: $(VENV)/.ready ## Search for bytes that a decoder does not expect: make fuzz MINUTES=10 [TARGET=orders KEEP=1]
+	@$(PIP) install --no-compile --editable '.[fuzz]'
+	@$(BIN)/python -m tests.fuzz --minutes "$(MINUTES)" $(if $(KEEP),--keep) $(TARGET)
+
 mutants: setup ## Break one promise of the code after the other and check that a test fails: make mutants [ALL=1 NAME=lease]
 	@$(BIN)/python -m tests.mutants $(if $(ALL),--all) $(NAME)
 
@@ -132,4 +143,4 @@ clean: ## Delete everything that was made here, with the private stack's data
 	@rm -rf $(VENV) .venv-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup bootstrap broker demo test test-systemd test-image test-manifests chaos chaos-smoke soak bench test-pika test-lowest test-newest mutants lint check docs format dist clean
+.PHONY: help setup bootstrap broker demo test test-systemd test-image test-manifests chaos chaos-smoke soak bench test-pika test-lowest test-newest test-matrix fuzz mutants lint check docs format dist clean

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 _MAX_CHARS = 1000
 _DIGEST_CHARS = 64
+_MOST_DIGITS = 15  # of seconds since 1970; more than that may be no float
 
 
 class WrongSignature(Exception):
@@ -24,7 +25,8 @@ def check(header: str, body: bytes, secrets: Sequence[str], *, now_s: float, tol
     parts = [part.strip().partition("=") for part in header.split(",")]
     signed_at = next((value for name, _, value in parts if name == "t"), "")
     digests = [value for name, _, value in parts if name == "v1" and len(value) == _DIGEST_CHARS]
-    if not (signed_at.isascii() and signed_at.isdecimal()) or not digests:
+    is_time = signed_at.isascii() and signed_at.isdecimal() and len(signed_at) <= _MOST_DIGITS
+    if not is_time or not digests:
         raise WrongSignature("the header Stripe-Signature has no time or no v1")
     wanted = [_digest(secret, signed_at, body) for secret in secrets]
     matches = [hmac.compare_digest(digest.encode(), each.encode()) for digest in digests for each in wanted]

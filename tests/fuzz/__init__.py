@@ -1,0 +1,1 @@
+"""Whatever bytes come in from outside, tried at length: ``make fuzz MINUTES=10``."""

@@ -1,0 +1,1 @@
+"""The versions that people run, tried: ``make test-matrix``."""

@@ -1,0 +1,120 @@
+"""``python -m tests.matrix [CELL...]``: run the short list in each cell; a table, build/matrix.json."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from ordermq.config.environment import inherited
+from tests.matrix.cell import DEMO, ROOT, SHORT, WORK, Outcome, Place, Unavailable
+from tests.matrix.cells import CELLS
+
+RESULTS = ROOT / "build" / "matrix.json"
+_PASSED = re.compile(r"(\d+) passed")
+
+
+@click.command()
+@click.argument("wanted", metavar="[CELL]...", nargs=-1)
+@click.option(
+    "--readme", is_flag=True, help="Write the table of what was run into README.md, and run nothing."
+)
+def main(wanted: tuple[str, ...], readme: bool) -> None:
+    """Run the cells whose names begin with one of the words; all without words."""
+    known = _known()
+    if readme:
+        _write_readme(known)
+        return
+    chosen = [name for name in CELLS if not wanted or name.startswith(wanted)]
+    if not chosen:
+        raise click.UsageError(f"no cell begins like that; there are {', '.join(CELLS)}")
+    WORK.mkdir(parents=True, exist_ok=True)
+    outcomes = []
+    for number, name in enumerate(chosen, 1):
+        click.echo(f"matrix: {number}/{len(chosen)} {name}: {CELLS[name][0]}", err=True)
+        outcomes.append(run_cell(name))
+        known[name] = asdict(outcomes[-1])
+        RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+        click.echo(f"matrix: {_line(outcomes[-1])}", err=True)
+    click.echo("\n".join(table({each.name: asdict(each) for each in outcomes})))
+    if any(each.state == "failed" for each in outcomes):
+        sys.exit(1)
+
+
+def run_cell(name: str) -> Outcome:
+    """Make the place of a cell and run the short list and a demo there."""
+    title, make = CELLS[name]
+    began_s, at = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%d")
+    try:
+        place = make()
+    except Unavailable as exc:
+        return Outcome(name, title, "cannot run", why=str(exc), at=at)
+    log = WORK / f"{name}.log"
+    log.write_text("")
+    try:
+        versions = json.loads(_in(place, log, "-m", "tests.matrix.versions"))
+        said = _in(place, log, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *SHORT)
+        _in(place, log, *DEMO)
+    except Failed as exc:
+        return Outcome(name, title, "failed", why=f"{exc}; see {log.relative_to(ROOT)}", at=at)
+    match = _PASSED.search(said.splitlines()[-1])
+    ran = f"{match[1] if match else '?'} tests, demo"
+    return Outcome(name, title, "passed", ran, versions, round(time.monotonic() - began_s, 1), at)
+
+
+class Failed(Exception):
+    """A program of a cell did not exit with 0."""
+
+
+def _in(place: Place, log: Path, *args: str) -> str:
+    env = inherited()
+    done = subprocess.run(
+        [*place.python, *args], env={**env, **place.env}, cwd=place.cwd, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=1200,
+    )  # fmt: skip
+    with log.open("a") as file:
+        file.write(done.stdout)
+    if done.returncode:
+        raise Failed(f"{' '.join(args[:2])} exited with {done.returncode}")
+    return done.stdout
+
+
+def table(outcomes: dict[str, dict[str, object]]) -> list[str]:
+    """Return the rows of a Markdown table."""
+    columns = ("Python", "RabbitMQ", "PostgreSQL", "pika")
+    lines = [
+        f"| cell | system | {' | '.join(columns)} | what was run | when |",
+        f"|{'---|' * (len(columns) + 4)}",
+    ]
+    for name in (each for each in CELLS if each in outcomes):
+        each = outcomes[name]
+        versions: dict[str, str] = each["versions"]  # type: ignore[assignment]
+        result = each["ran"] if each["state"] == "passed" else f"{each['state']}: {each['why']}"
+        shown = " | ".join(versions.get(column, "") for column in ("system", *columns))
+        lines.append(f"| {name} | {shown} | {result} | {each['at']} |")
+    return lines
+
+
+def _line(outcome: Outcome) -> str:
+    return f"{outcome.name} {outcome.state} {outcome.ran or outcome.why} after {outcome.seconds:.0f} s"
+
+
+def _known() -> dict[str, dict[str, object]]:
+    return dict(json.loads(RESULTS.read_text())) if RESULTS.exists() else {}
+
+
+def _write_readme(known: dict[str, dict[str, object]]) -> None:
+    readme = ROOT / "README.md"
+    begin, end = "<!-- make test-matrix -->\n", "<!-- end of make test-matrix -->"
+    before, _, rest = readme.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    readme.write_text(before + begin + "\n".join(table(known)) + "\n" + end + after)
+
+
+if __name__ == "__main__":
+    main()
