@@ -117,6 +117,9 @@ class Module:
                       None if nothing; see ``ModuleTrace``
     forecast          ``f(tx, config, messages)`` returns the ``Effect`` of each ``PlannedMessage``, None for
                       one that does nothing outside; ``ordermq dead replay`` says first what these come to
+    grants            {role: lines} of what each role needs of the module's tables, for ``ordermq db grants``:
+                      ``{"consumer-gifts": ["SELECT, INSERT ON shop.gifts"]}``. Roles are those of the
+                      framework and its own, ``NAME`` or ``NAME-...``; see ``ordermq.store.grants``
     checks            functions ``f(tx, config, ask_services)`` that return checks for ``ordermq
                       reconcile``; see ``ordermq.store.checks``
     records           each ``RecordSource`` that the audit log holds
@@ -135,6 +138,7 @@ class Module:
     status: "Callable[[Transaction, Any], Iterable[StatusLine]] | str | None" = None
     trace: "Callable[[Transaction, Any, str], ModuleTrace | None] | str | None" = None
     forecast: "Callable[..., Sequence[Effect | None]] | str | None" = None
+    grants: Mapping[str, Sequence[str]] | str | None = None
     checks: Sequence[Any] = ()
     records: Sequence[RecordSource | str] = ()
     sandbox: type | str | None = None

@@ -2,6 +2,7 @@
 
 import click
 
+from ordermq.cli.granting import db_grants
 from ordermq.cli.options import as_json, common, dry_run
 from ordermq.cli.output import write, write_json, write_table
 from ordermq.cli.program import load_program
@@ -12,10 +13,11 @@ from ordermq.store import migrate as migrations
 
 @click.group("db", epilog=EXIT_CODES)
 def command() -> None:
-    """Create or update the tables of the database; delete old rows."""
+    """Create or update the tables of the database; delete old rows; say what each role needs."""
 
 
 command.add_command(prune)
+command.add_command(db_grants)
 
 
 @command.command(

@@ -10,6 +10,7 @@ import click
 from ordermq.amqp import ConnectionManager
 from ordermq.amqp import apply as declare
 from ordermq.amqp import verify as compare
+from ordermq.cli.granting import topology_grants
 from ordermq.cli.options import as_json, common, dry_run
 from ordermq.cli.output import note, write, write_json
 from ordermq.cli.program import load_program
@@ -22,7 +23,10 @@ GIVE_UP_AFTER_S = 10.0
 
 @click.group("topology", epilog=EXIT_CODES)
 def command() -> None:
-    """Create or check exchanges, queues and bindings."""
+    """Create or check exchanges, queues and bindings; say what each user needs."""
+
+
+command.add_command(topology_grants)
 
 
 @command.command(

@@ -49,6 +49,7 @@ module = Module(
     choose_handlers="ordermq.shop.handlers.points:choose",
     settings="ordermq.shop.settings:ShopSettings",
     migrations="ordermq.shop.migrations",
+    grants="ordermq.shop.grants:GRANTS",
     gauges="ordermq.shop.gauges:read",
     status="ordermq.shop.status:lines",
     trace="ordermq.shop.trace:of_order",

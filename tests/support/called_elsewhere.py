@@ -46,6 +46,7 @@ ENTRIES = (
     ),
     ("shop/gateways/http.py", DRIVER, "response_class"),
     ("shop/intake/mapping.py", "a value of --paid", "PLACE"),
+    ("shop/grants.py", BY_NAME, "GRANTS"),
     ("shop/placement.py", "a field of the SQL type shop.placement", "e_type e_occurred_at paid_reference"),
     ("shop/gateways/bounded.py", DRIVER, "readable"),
     ("shop/gateways/smtp.py", BY_NAME, "SmtpGateway"),

@@ -8,6 +8,7 @@ from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.ports import free_ports
 from tests.support.authority import Authority
 
+SOON = {"reconnect_base_s": 0.1, "reconnect_cap_s": 0.5}
 OF_CLIENTS = "clients"  # the listener that asks for a client's certificate
 
 
@@ -91,7 +92,13 @@ class TlsBroker:
         ca_file = str(self._certificates.authority.file)
         return replace(
             settings,
-            **{"hosts": (self.address(name),), "tls": True, "ca_file": ca_file, "give_up_after_s": 20.0}
+            **{
+                "hosts": (self.address(name),),
+                "tls": True,
+                "ca_file": ca_file,
+                "give_up_after_s": 20.0,
+                **SOON,
+            }
             | changes,
         )
 

@@ -17,4 +17,13 @@ module = Module(
     "stripe",
     settings="ordermq.shop.gateways.stripe.settings:StripeSettings",
     migrations="ordermq.shop.gateways.stripe.migrations",
+    grants={
+        "consumer-payment": ["SELECT, INSERT, UPDATE (object_id) ON stripe.keys"],
+        "stripe-webhook": [
+            "SELECT (key, order_id, object_id) ON stripe.keys",
+            "SELECT, INSERT, UPDATE (received_at), DELETE ON stripe.events",
+            "SELECT (routing_key, correlation_id, type, refusals, available_at) ON ordermq.outbox",
+            "UPDATE (available_at) ON ordermq.outbox",
+        ],
+    },
 )
