@@ -119,8 +119,13 @@ def _was_leased(settler: Settler, message: Readable, reason: str) -> bool:
 
 def _of_no_queue(received: Received) -> Unreadable:
     # Version 0 says that there is no queue to replay it to.
-    fault = received.fault if isinstance(received, Unreadable) else "nothing says which queue it died in"
-    return unreadable(replace(received, envelope=replace(received.envelope, version=0)), fault)
+    asks = True
+    fault = "nothing says which queue it died in"
+    if isinstance(received, Unreadable):
+        fault, asks = received.fault, received.asks_modules
+    return unreadable(
+        replace(received, envelope=replace(received.envelope, version=0)), fault, asks_modules=asks
+    )
 
 
 def _deaths(delivery: Delivery) -> list[dict[str, object]]:

@@ -28,7 +28,7 @@ from ordermq.message.headers import (
 )
 from ordermq.message.payload import Payload
 from ordermq.message.payload import decode as decode_payload
-from ordermq.message.signing import Verifier
+from ordermq.message.signing import UNCHECKED, Verifier
 from ordermq.observe import trace
 from ordermq.observe.logs import bind
 from ordermq.observe.tracing import Traced
@@ -208,14 +208,22 @@ def _read(delivery: Delivery, untyped: str | None, now: datetime) -> Received:
 
 
 def _verified(received: Received, delivery: Delivery, queue: str, verifier: Verifier | None) -> Received:
-    if verifier is None or isinstance(received, Unreadable):
+    if verifier is None:
         return received
+    if isinstance(received, Unreadable):
+        fault = "" if verifier.accepts_unsigned else f"{received.fault}; {UNCHECKED}"
+    else:
+        fault = _refusal(delivery, queue, verifier)
+    # Nothing it says is believed: no module may act on it, and no start of another with its id is forgotten.
+    return unreadable(replace(received, is_suspect=False), fault, asks_modules=False) if fault else received
+
+
+def _refusal(delivery: Delivery, queue: str, verifier: Verifier) -> str:
     try:
         verifier.check(delivery, queue)
     except SignatureRefused as exc:
-        # Nothing it says is believed, so no module may act on it.
-        return unreadable(received, f"{type(exc).__name__}: {exc}", asks_modules=False)
-    return received
+        return f"{type(exc).__name__}: {exc}"
+    return ""
 
 
 def _merged(first: Received, second: Received) -> Received:

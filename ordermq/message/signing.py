@@ -34,6 +34,7 @@ from ordermq.observe import metrics
 
 SIGNATURE = "x-ordermq-signature"
 UNSIGNED_REFUSED = f"{SignatureRefused.__name__}: "  # in the reason of a dead letter
+UNCHECKED = f"{UNSIGNED_REFUSED}its properties are broken, so its signature says nothing"
 
 _FORM = re.compile(r"([A-Za-z0-9._-]{1,40}):([0-9a-f]{64})")
 
@@ -85,9 +86,16 @@ class Signer:
     keys: SigningKeys
 
     def sign(self, publishing: Publishing) -> Publishing:
-        """Return the publishing with its signature."""
+        """Return the publishing with its signature.
+
+        One with a text that is not ASCII stays as it is: no consumer takes such a text, signed or not, and
+        one row of another program's must not stop a relay.
+        """
         properties, key = publishing.properties, self.keys.current().signing
-        data = signed_bytes(publishing.exchange, publishing.routing_key, properties, publishing.body)
+        try:
+            data = signed_bytes(publishing.exchange, publishing.routing_key, properties, publishing.body)
+        except UnicodeEncodeError:
+            return publishing
         headers = {**properties.headers, SIGNATURE: f"{key.key_id}:{_mac(key, data).hex()}"}
         return Publishing(
             publishing.exchange,

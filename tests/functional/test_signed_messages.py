@@ -13,8 +13,9 @@ from ordermq.message import Publishing, encode
 from ordermq.message.headers import to_properties
 from ordermq.message.signing import SIGNATURE
 from ordermq.store import dead_letters
+from ordermq.task import Registry
 from ordermq.testing import wait_until
-from tests.support.runtime import PREFIX, probes
+from tests.support.runtime import PREFIX, PROBE, probes
 from tests.support.signing import line, signer, write_keys
 
 UNSIGNED = "SignatureRefused: it has no signature, and message.unsigned is reject"
@@ -105,19 +106,48 @@ def test_keys_change_under_load_and_nothing_is_refused(rig, keys):
 
 
 def test_what_another_client_rejects_is_believed_only_with_a_signature(rig, keys, tmp_path):
-    rig.consumer("dead")
-    signed, unsigned = probes(2)
+    asked = []
+    handlers = [each for queue in PROBE.queues for each in PROBE.of_queue(queue)]
+    rig.consumer("dead", registry=Registry(handlers, [lambda *what: asked.append(what[:2])]))
+    signed, unsigned, of_no_queue = probes(3)
     rig.rabbit.publish(
         signer(tmp_path, "old").sign(forged(rig, signed, "single")), forged(rig, unsigned, "single")
     )
     rig.rabbit.reject(f"{PREFIX}.single", 2)
-    wait_until(lambda: len(letters(rig)) == 2, 20.0, what="two dead letters")
+    straight = with_fields(forged(rig, of_no_queue), exchange="", routing_key=f"{PREFIX}.dead")
+    rig.rabbit.publish(straight)
+    wait_until(lambda: len(letters(rig)) == 3, 20.0, what="three dead letters")
     rejected = "dead-lettered by the broker: rejected"
-    assert letters(rig) == {"o00000": rejected, "o00001": f"{rejected}; {UNSIGNED}"}
+    nowhere = f"found in the broker's dead-letter queue, which does not say why; {UNSIGNED}"
+    assert letters(rig) == {"o00000": rejected, "o00001": f"{rejected}; {UNSIGNED}", "o00002": nowhere}
     assert rig.rows("SELECT order_id FROM deaths") == [("o00000",)]
+    assert asked == []
     with rig.session.transaction() as tx, pytest.raises(BadInput, match="may be anybody's"):
         [letter] = dead_letters.select(tx, dead_letters.Filter(message_id="o00001"))
         dead_letters.replay(tx, letter, by="test", reason="test")
+
+
+def test_what_no_signature_can_say_stops_no_relay_and_is_mended_only_by_a_person_who_trusts_it(rig, keys):
+    with rig.session.transaction() as tx:
+        tx.execute(
+            "INSERT INTO ordermq.outbox"
+            " (routing_key, message_id, type, version, correlation_id, traceparent, occurred_at, body)"
+            " VALUES ('batch', 'of-sql', 'Probe', 1, 'gr\u00fc\u00dfe', '', now(), '{}')"
+        )
+    rig.send("batch", *probes(1))
+    rig.relay()
+    rig.consumer("batch")
+    assert rig.wait_for_effects("batch", 1) == ["o00000"]
+    wait_until(lambda: letters(rig), 20.0, what="a dead letter")
+    [reason] = letters(rig).values()
+    assert reason.startswith("MalformedMessage: correlation_id is not 1 to 200")
+    with rig.session.transaction() as tx:
+        [letter] = dead_letters.select(tx)
+        edited = (tx, letter, encode(probes(1)[0]), 1)
+        decision = {"correlation_id": None, "by": "test", "reason": "test"}
+        with pytest.raises(BadInput, match="may be anybody's"):
+            dead_letters.replay_edited(*edited, **decision)
+        assert dead_letters.replay_edited(*edited, **decision, trusts_unsigned=True)
 
 
 def test_while_unsigned_messages_are_accepted_a_wrong_signature_is_not(rig, keys, tmp_path):

@@ -167,6 +167,32 @@ def test_a_refused_message_is_never_decoded_and_no_module_is_asked(file):
     assert decode(message, "single", PROBE).payload == Probe(order_id="o1")
 
 
+def test_a_message_whose_properties_are_broken_is_nobodys_and_no_start_is_forgotten_for_what_is_refused(file):
+    write_keys(file, line("old"))
+    broken = replace(to_properties(ENVELOPE), headers={"x-ordermq-attempt": 0, "x-delivery-count": 1})
+    unsigned = replace(to_properties(ENVELOPE), headers={"x-delivery-count": 1})
+    for properties, fault in ((broken, "MalformedMessage: "), (unsigned, "SignatureRefused: ")):
+        came_back = replace(delivered(publishing()), redelivered=True, properties=properties)
+        [message] = read([came_back], "single", PROBE, verifier(file))
+        assert message.fault.startswith(fault)
+        assert "SignatureRefused: " in message.fault
+        assert (message.is_suspect, message.asks_modules) == (False, False)
+    [accepted] = read([came_back], "single", PROBE, verifier(file, accepts_unsigned=True))
+    assert accepted.is_suspect
+    broken_one = replace(came_back, properties=broken)
+    [accepted] = read([broken_one], "single", PROBE, verifier(file, accepts_unsigned=True))
+    assert "SignatureRefused" not in accepted.fault
+
+
+def test_a_text_that_cannot_be_signed_is_published_as_it_is_and_no_consumer_takes_it(file):
+    write_keys(file, line("old"))
+    for name in ("message_id", "type", "correlation_id"):
+        strange = publishing(replace(ENVELOPE, **{name: "gr\u00fc\u00dfe"}))
+        assert Signer(SigningKeys(str(file))).sign(strange) == strange
+        [message] = read([delivered(strange)], "single", PROBE, verifier(file))
+        assert message.fault.startswith(f"MalformedMessage: {name} is not")
+
+
 def test_a_copy_without_a_signature_does_not_pass_for_the_signed_message(file):
     write_keys(file, line("old"))
     signed = Signer(SigningKeys(str(file))).sign(publishing())
