@@ -12,7 +12,7 @@ from typing import NoReturn
 import changes
 import machine
 from changes import Change
-from failure import CANNOT_WRITE, EXIT_CODES, USAGE, InstallFailure
+from failure import CANNOT_WRITE, EXIT_CODES, INTERRUPTED, USAGE, InstallFailure
 from releases import CURRENT, HOME, PREVIOUS, Release, build, find_release, is_complete, share_of
 
 GROUP = "ordermq"
@@ -41,7 +41,16 @@ def main() -> int:
     except (OSError, subprocess.CalledProcessError) as exc:
         print(f"install-vm: {exc}", file=sys.stderr)
         return CANNOT_WRITE
+    except KeyboardInterrupt:
+        print(f"install-vm: interrupted; {_go_on(options)}", file=sys.stderr)
+        return INTERRUPTED
     return 0
+
+
+def _go_on(options: argparse.Namespace) -> str:
+    if options.rollback:  # a second one would switch forward again
+        return f"where {CURRENT} leads says whether it has switched; restart what does not run from there"
+    return "the same command goes on from there"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -132,15 +141,21 @@ def _switch(folder: Path, share: dict[str, bytes]) -> Iterator[Change]:
         found += changes.file(machine.UNITS / name, content, 0o644)
     if CURRENT.is_symlink():
         before = os.readlink(CURRENT)
-        for name in share_of(HOME / before):
-            if name.startswith("systemd/") and Path(name).name not in units:
-                found += _gone(Path(name).name)
+        # After an installation that was interrupted the release that had them is the previous one.
+        others = {before, os.readlink(PREVIOUS)} if PREVIOUS.is_symlink() else {before}
+        for name in sorted({Path(name).name for each in others for name in _units_of(HOME / each)}):
+            if name not in units:
+                found += _gone(name)
         if before != folder.name:
             yield from changes.link(PREVIOUS, before)
     yield from changes.link(CURRENT, folder.name)
     yield from found
     if machine.is_booted() and (found or machine.reads_old_units()):
         yield Change("+ systemctl daemon-reload", lambda: changes.run(["systemctl", "daemon-reload"]))
+
+
+def _units_of(folder: Path) -> list[str]:
+    return [name for name in share_of(folder) if name.startswith("systemd/")]
 
 
 def _gone(unit: str) -> Iterator[Change]:
@@ -177,7 +192,7 @@ def _restart(services: list[str], folder: Path, options: argparse.Namespace) -> 
         for name in stale:
             print(f"{'would restart' if options.dry_run else 'not restarted'}: {name}")
     else:
-        for name in machine.restart(stale):
+        for name in machine.restart(stale, goes_back=options.rollback):
             print(f"restarted {name}")
     print(f"{'would be' if options.dry_run else 'is'} current: {folder}")
 

@@ -7,6 +7,7 @@ CANNOT_WRITE = 73
 NOT_BACK = 75
 NOT_ROOT = 77
 NOT_MIGRATED = 78
+INTERRUPTED = 130
 
 EXIT_CODES = """\
 exit codes:
@@ -17,7 +18,8 @@ exit codes:
   73   no space, or a file cannot be written
   75   a service did not come back: see its journal, or go back with --rollback
   77   not root
-  78   the database has not the tables of this release: migrate first"""
+  78   the database has not the tables of this release: migrate first
+  130  interrupted by Ctrl-C"""
 
 
 class InstallFailure(Exception):

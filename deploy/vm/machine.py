@@ -17,7 +17,7 @@ UNITS = Path("/etc/systemd/system")
 SETTINGS = Path("/etc/ordermq")
 CREDENTIALS = SETTINGS / "credentials"
 
-_LOCK = Path("/run/lock/ordermq-install.lock")
+_LOCK = Path("/run/ordermq-install.lock")  # not /run/lock, where every user could hold it
 _LEAST_SYSTEMD = 247
 _PASSWORD = CREDENTIALS / "database_password"
 
@@ -57,8 +57,8 @@ def is_booted() -> bool:
 
 def reads_old_units() -> bool:
     """Whether unit files were changed after systemd read them, as by an installation that was interrupted."""
-    command = ["systemctl", "show", "--value", "--property=NeedDaemonReload", "ordermq-relay.service"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "yes"
+    command = ["systemctl", "show", "--value", "--property=NeedDaemonReload", "ordermq*"]
+    return "yes" in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def is_enabled(unit: str) -> bool:
@@ -87,27 +87,39 @@ def runs_from(service: str, folder: Path) -> bool:
 
 
 def active_services() -> list[str]:
-    """Return the consumers and relays that run, the relay last: it is upgraded after them."""
+    """Return the consumers and relays that run, the relay last: it is upgraded after them.
+
+    Those that failed and start at boot are among them: one that was restarted between the migration and the
+    switch, or that did not come back from the installation before, is not to stay down.
+    """
     if not is_booted():
         return []
-    command = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating,reloading",
+    command = ["systemctl", "list-units", "--plain", "--no-legend",
+               "--state=active,activating,reloading,failed",
                "ordermq-consumer@*.service", "ordermq-relay.service"]  # fmt: skip
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    names = [line.split()[0] for line in said.splitlines()]
+    found = [line.split()[:3] for line in said.splitlines()]
+    names = [name for name, _, state in found if state != "failed" or is_enabled(name)]
     return sorted(names, key=lambda name: (name == "ordermq-relay.service", name))
 
 
-def restart(services: list[str]) -> Iterator[str]:
+def restart(services: list[str], *, goes_back: bool) -> Iterator[str]:
     """Restart one service after the other, each when the one before is ready; yield its name then.
 
     Raises InstallFailure for one that does not become ready.
     """
-    for name in services:
+    for at, name in enumerate(services):
         if subprocess.run(["systemctl", "restart", name], check=False).returncode:
+            # A second --rollback would switch forward again.
+            next_ = (
+                f"the switch back is made, so repair and type: systemctl restart {' '.join(services[at:])}"
+                if goes_back
+                else "then repair and run the same command again, or go back: bin/install-vm --rollback"
+            )
             raise InstallFailure(
                 NOT_BACK,
                 f"{name} did not come back, and no later one was restarted: journalctl -u {name} -n 50;"
-                " then repair and run the same command again, or go back: bin/install-vm --rollback",
+                f" {next_}",
             )
         yield name
 

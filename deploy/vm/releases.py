@@ -4,7 +4,9 @@ It is installed into a folder of its own below /opt/ordermq, named by its versio
 that is in it. So a folder never changes once it is complete, and the one in use is a symbolic link.
 """
 
+import errno
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -110,13 +112,21 @@ def is_complete(folder: Path) -> bool:
 def build(release: Release) -> None:
     """Install ``release`` into its folder. Raises InstallFailure; the next run then begins anew."""
     folder = release.folder
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
     free = shutil.disk_usage(HOME).free
     if free < _NEEDED_BYTES:
         raise InstallFailure(
             CANNOT_WRITE, f"{HOME} has {free / 1e6:.0f} MB of free space, and a release takes up to"
             f" {_NEEDED_BYTES / 1e6:.0f} MB: remove an old one, see 'ls {HOME}'"
         )  # fmt: skip
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        _fill(folder, release)
+    except BaseException:  # also Ctrl-C: half a release must not keep a disk full
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _fill(folder: Path, release: Release) -> None:
     subprocess.run([sys.executable, "-I", "-m", "venv", str(folder)], check=True, umask=0o022)
     requirements = folder / "requirements.txt"
     requirements.write_text(release.requirements)
@@ -127,14 +137,17 @@ def build(release: Release) -> None:
     ]  # fmt: skip
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, umask=0o022, check=False)
     if done.returncode:
+        is_full = os.strerror(errno.ENOSPC) in done.stderr
         raise InstallFailure(
-            MISMATCH, f"pip could not install {folder.name}; nothing else was changed:\n{done.stderr.strip()}"
+            CANNOT_WRITE if is_full else MISMATCH,
+            f"pip could not install {folder.name}; nothing else was changed:\n{done.stderr.strip()}",
         )
     checked = subprocess.run(
         [str(folder / "bin/ordermq"), "--version"], capture_output=True, text=True, check=False
     )
     if checked.returncode:
         raise InstallFailure(MISMATCH, f"{folder}/bin/ordermq does not start:\n{checked.stderr.strip()}")
+    os.sync()  # else half a release may pass for a whole one after a power cut
     (folder / _COMPLETE).write_text(f"{checked.stdout.strip()}\n")
 
 

@@ -1,9 +1,12 @@
 """bin/install-vm as far as it changes nothing; make test-systemd installs with it for real."""
 
 import hashlib
+import importlib.util
 import os
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,7 +35,7 @@ def test_the_help_has_examples_and_every_exit_code():
     shown = install("--help").stdout
     assert "bin/install-vm --wheels dist/wheels" in shown
     assert [
-        code for code in ("0", "64", "65", "69", "73", "75", "77", "78") if f"\n  {code} " not in shown
+        code for code in ("0", "64", "65", "69", "73", "75", "77", "78", "130") if f"\n  {code} " not in shown
     ] == []
 
 
@@ -94,3 +97,100 @@ def test_a_dry_run_shows_every_change_as_a_diff_and_makes_none(dist, wheel):
     assert f"+ release /opt/ordermq/{wheel.name.split('-')[1]}-" in shown.stdout
     assert "+ enabled ordermq-consumer@payment:1.service" in shown.stdout
     assert Path("/opt/ordermq").exists() == was_there
+
+
+# --- its modules, where a machine would have to break ----------------------------
+
+SYSTEMCTL = """#!/bin/sh
+case "$*" in
+list-units*failed*) echo "ordermq-consumer@payment.service loaded failed failed x"
+                    echo "ordermq-consumer@tried.service   loaded failed failed x" ;;
+esac
+case "$*" in
+list-units*) echo "ordermq-relay.service           loaded active running x"
+             echo "ordermq-consumer@points.service loaded active running x" ;;
+"is-enabled ordermq-consumer@tried.service") echo disabled; exit 1 ;;
+is-enabled*) echo enabled ;;
+restart*points*) exit 1 ;;
+esac
+"""
+
+
+@pytest.fixture
+def vm(monkeypatch, tmp_path):
+    """The modules of deploy/vm, on a machine whose systemctl is SYSTEMCTL and that has its folders here."""
+    monkeypatch.syspath_prepend(ROOT / "deploy/vm")
+    spec = importlib.util.spec_from_file_location("install_vm", ROOT / "deploy/vm/__main__.py")
+    main = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(main)
+    names = ("changes", "failure", "machine", "releases")
+    found = SimpleNamespace(main=main, **{name: sys.modules.pop(name) for name in names})
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/systemctl").write_text(SYSTEMCTL)
+    (tmp_path / "bin/systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr(found.machine, "is_booted", lambda: True)
+    monkeypatch.setattr(found.machine, "UNITS", tmp_path / "units")
+    for module in (found.releases, main):
+        for name, path in {"HOME": "", "CURRENT": "current", "PREVIOUS": "previous"}.items():
+            monkeypatch.setattr(module, name, tmp_path / "opt" / path)
+    found.home = tmp_path / "opt"
+    found.home.mkdir()
+    return found
+
+
+def test_a_service_that_failed_is_restarted_too_if_it_starts_at_boot(vm):
+    services = [f"ordermq-{name}.service" for name in ("consumer@payment", "consumer@points", "relay")]
+    assert vm.machine.active_services() == services
+
+
+def test_a_rollback_that_stops_halfway_does_not_ask_for_a_second_one(vm):
+    for goes_back in (False, True):
+        restarted = vm.machine.restart(vm.machine.active_services(), goes_back=goes_back)
+        assert next(restarted) == "ordermq-consumer@payment.service"
+        with pytest.raises(vm.failure.InstallFailure) as stopped:
+            next(restarted)
+        left = "systemctl restart ordermq-consumer@points.service ordermq-relay.service"
+        assert (left in str(stopped.value)) == goes_back
+        assert ("bin/install-vm --rollback" in str(stopped.value)) == (not goes_back)
+
+
+@pytest.mark.parametrize(
+    ("stderr", "code"), [("[Errno 28] No space left on device", 73), ("THESE PACKAGES DO NOT MATCH", 65)]
+)
+def test_half_a_release_neither_stays_on_a_full_disk_nor_counts_as_used(vm, wheel, monkeypatch, stderr, code):
+    release = vm.releases.Release((wheel,), "", ())
+    release.folder.mkdir()
+
+    def run(command, **options):
+        release.folder.mkdir(exist_ok=True)
+        return SimpleNamespace(returncode=int("pip" in command), stderr=stderr)
+
+    def free(path):
+        return SimpleNamespace(free=0 if release.folder.exists() else 10**9)
+
+    monkeypatch.setattr(vm.releases.subprocess, "run", run)
+    monkeypatch.setattr(vm.releases.shutil, "disk_usage", free)
+    with pytest.raises(vm.failure.InstallFailure, match="pip could not install") as failed:
+        vm.releases.build(release)
+    assert failed.value.exit_code == code
+    assert not release.folder.exists()
+
+
+def test_an_installation_that_was_interrupted_is_ended_by_the_same_command(vm, monkeypatch, capsys):
+    unit = "systemd/ordermq-gone.service"
+    (vm.home / "old/share/ordermq/systemd").mkdir(parents=True)
+    (vm.home / "old/share/ordermq" / unit).touch()
+    vm.machine.UNITS.mkdir()
+    (vm.machine.UNITS / "ordermq-gone.service").touch()
+    (vm.home / "current").symlink_to("new")
+    (vm.home / "previous").symlink_to("old")
+    assert [each.name for each in vm.main._switch(vm.home / "new", {})][:1] == ["- unit ordermq-gone.service"]
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(vm.machine, "check", interrupt)
+    monkeypatch.setattr(sys, "argv", ["install-vm"])
+    assert vm.main.main() == 130
+    assert capsys.readouterr().err == "install-vm: interrupted; the same command goes on from there\n"
