@@ -135,6 +135,20 @@ def test_an_alert_says_which_unit_failed_and_runs_every_program_of_the_folder(tm
     assert (said.returncode, said.stderr) == (1, "")
 
 
+@pytest.mark.parametrize(("state", "alerts"), [("activating", 0), ("active", 0), ("failed", 1), ("", 1)])
+def test_what_systemd_starts_again_by_itself_is_no_alert(tmp_path, state, alerts):
+    """From systemd 254 on, OnFailure= is started for that too."""
+    asked = '[ "$*" = "show --value --property=ActiveState -- ordermq-relay.service" ] || exit 1'
+    (tmp_path / "systemctl").write_text(f"#!/bin/sh\n{asked}\necho {state}\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "ORDERMQ_ALERT_FOLDER": "/nonexistent"}
+    command = ["/bin/sh", str(ROOT / "deploy/ordermq-alert"), "ordermq-relay.service"]
+
+    said = subprocess.run(command, env=env, capture_output=True, text=True, timeout=20, check=True)
+
+    assert said.stdout.count("<1>ordermq-relay.service has failed") == alerts
+
+
 @pytest.mark.parametrize("unit", SERVICES)
 def test_every_secret_of_the_framework_comes_as_a_credential(unit):
     credentials = {line.partition(":")[0] for line in lines(unit, "LoadCredential")}
