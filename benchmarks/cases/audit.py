@@ -112,7 +112,9 @@ def _number_all(session: Session, sequencer: Sequencer) -> int:
 
 def _compare(session: Session, folder: Path, checkpoint: Checkpoint) -> list[object]:
     rows = RowComparison(session, {RECORDS.name: RECORDS.select}, checkpoint.size)
-    return [*check_files(LogFolder(folder), checkpoint, compare=rows.entries), *rows.rows()]
+    with closing(rows):
+        found = list(check_files(LogFolder(folder), checkpoint, compare=rows.entries))
+    return [*found, *rows.rows()]
 
 
 def _prove_ms(ground: Ground, session: Session, rows: int) -> float:

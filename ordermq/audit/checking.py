@@ -15,6 +15,7 @@ from ordermq.audit.merkle import (
     is_consistent,
     is_included,
     leaf_hash,
+    leaf_hashes,
     range_hash,
 )
 from ordermq.audit.source import LogSource, read_tile
@@ -124,7 +125,7 @@ def _check_bundle(
     except BadInput as exc:
         yield Tampering("edited archive", where, str(exc))
         return []
-    leaves = [leaf_hash(each) for each in entries]
+    leaves = leaf_hashes(entries)
     if leaves == hashes:
         return entries
     if _is_right(source, checkpoint, tile, leaves):

@@ -6,6 +6,8 @@ Invariants
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 
 from ordermq.audit.checking import Step, Tampering, check_files
 from ordermq.audit.checkpoint import Checkpoint
@@ -26,7 +28,10 @@ MOST_INSERTED = 100  # rows without a position that are named for each source
 
 
 class RowComparison:
-    """Compares entries with rows; ``entries`` is called for one bundle after the other, in order."""
+    """Compares entries with rows; ``entries`` is called for one bundle after the other, in order.
+
+    Until ``close`` the session is used by a thread of its own.
+    """
 
     def __init__(self, session: Session, sources: Mapping[str, str], size: int) -> None:
         self._session = session
@@ -34,24 +39,31 @@ class RowComparison:
         self._size = size
         self._read_to = 0
         self._rows: dict[int, PositionedRecord] = {}
+        self._reader = ThreadPoolExecutor(1)  # reads the next rows while these are compared, on the session
+        self._next: Future[list[PositionedRecord]] | None = None
 
     def entries(self, first: int, entries: Sequence[bytes]) -> Iterator[Tampering]:
         """Yield what the rows say otherwise than the entries from position ``first`` on."""
         if first >= self._read_to:
-            self._read_to = min(first + BATCH, self._size)
-            with self._session.transaction() as tx:
-                found = records_between(tx, self._sources, first, self._read_to)
+            found = (self._next or self._reader.submit(self._read, first)).result()
             self._rows = {each.position: each for each in found}
+            self._read_to = first + BATCH
+            self._next = self._reader.submit(self._read, self._read_to)
         for position, entry in enumerate(entries, first):
             row = self._rows.get(position)
-            if row is None or row.content is None or entry != entry_of(RecordId(*row[1:4]), row.content):
+            if row is None or row.content is None or entry != entry_of(*row[1:4], row.content):
                 yield _difference(position, entry, row)
 
-    def rows(self) -> Iterator[Tampering]:
-        """Yield what is in the tables and not in the log.
+    def _read(self, first: int) -> list[PositionedRecord]:
+        with self._session.transaction() as tx:
+            return records_between(tx, self._sources, first, min(first + BATCH, self._size))
 
-        Nothing must be held back by a snapshot for long.
-        """
+    def close(self) -> None:
+        """Have the session to oneself again; ``entries`` is not called after it."""
+        self._reader.shutdown(cancel_futures=True)
+
+    def rows(self) -> Iterator[Tampering]:
+        """Yield what is in the tables and not in the log. ``close`` comes before."""
         with self._session.transaction() as tx:
             total = count_positions(tx)
         if total < self._size:
@@ -73,9 +85,10 @@ def compare(
     """Yield what is wrong with a log, and what the rows of the database say otherwise than it (CMP1)."""
     rows = RowComparison(session, sources, checkpoint.size)
     has_tiles = True
-    for each in check_files(source, checkpoint, step, rows.entries):
-        has_tiles = has_tiles and each.kind != "replaced tile"
-        yield each
+    with closing(rows):
+        for each in check_files(source, checkpoint, step, rows.entries):
+            has_tiles = has_tiles and each.kind != "replaced tile"
+            yield each
     if has_tiles:  # else the earlier roots cannot be computed
         yield from _check_signed(session, source, checkpoint, key)
     yield from rows.rows()

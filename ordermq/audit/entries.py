@@ -62,12 +62,12 @@ class SubjectProof:
         ).encode()
 
 
-def entry_of(record: RecordId, content: bytes) -> bytes:
+def entry_of(source: str, subject: str, number: int, content: bytes | memoryview) -> bytes:
     """Return the leaf of a record. The hash stands for a content that is too long for one."""
-    head = f"{record.source}\n{record.subject}\n{record.number}\n".encode()
+    head = f"{source}\n{subject}\n{number}\n".encode()
     if len(head) + len(content) > MAX_ENTRY_BYTES:
         content = f"sha256:{sha256(content).hexdigest()}".encode()
-    return head + content
+    return b"".join((head, content))
 
 
 def record_id(entry: bytes, what: str) -> RecordId:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ordermq.audit.checkpoint import Checkpoint
 from ordermq.audit.folder import LogFolder
-from ordermq.audit.merkle import leaf_hash
+from ordermq.audit.merkle import leaf_hashes
 from ordermq.audit.source import read_tile
 from ordermq.audit.tiles import TILE_WIDTH, Edge, Tile, bundle, edge_tiles, unbundle
 from ordermq.errors import NotProven
@@ -53,7 +53,7 @@ class LogWriter:
             some, self._entries = self._entries[:TILE_WIDTH], self._entries[TILE_WIDTH:]
             full.append((Tile(None, begin // TILE_WIDTH), bundle(some)))
             begin += TILE_WIDTH
-        full += self._edge.append([leaf_hash(each) for each in entries])
+        full += self._edge.append(leaf_hashes(entries))
         for tile, data in full:
             self._folder.add(tile, data)
         self._folder.drop_partial(tile for tile, _ in full)

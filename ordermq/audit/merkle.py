@@ -9,7 +9,7 @@ Invariants
     MRK2  A proof is accepted only if all of its hashes are used and every hash that is needed is there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
 HASH_BYTES = 32
@@ -22,6 +22,12 @@ Subtree = Callable[[int, int], bytes]
 def leaf_hash(entry: bytes) -> bytes:
     """Return the hash of a leaf."""
     return sha256(b"\x00" + entry).digest()
+
+
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """Return the hash of each of ``entries``."""
+    digest = sha256
+    return [digest(b"\x00" + each).digest() for each in entries]
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

@@ -105,7 +105,7 @@ class LogPublisher:
             with self.session.transaction() as tx:
                 found = records_between(tx, self.sources, begin, until)
             check_whole(found, begin, until)
-            writer.append([entry_of(RecordId(*each[1:4]), each.content or b"") for each in found])
+            writer.append([entry_of(*each[1:4], each.content or b"") for each in found])
             step(until - begin)
 
 

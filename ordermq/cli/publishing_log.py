@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ordermq.audit.checking import check_proof
-from ordermq.audit.entries import ProvenEntry, RecordId, SubjectProof, entry_of
+from ordermq.audit.entries import ProvenEntry, SubjectProof, entry_of
 from ordermq.audit.merkle import inclusion_proof
 from ordermq.audit.notes import VerifierKey
 from ordermq.audit.publishing import LogPublisher
@@ -136,7 +136,7 @@ def _entries(source: LogSource, size: int, records: list[PositionedRecord]) -> l
     return [
         ProvenEntry(
             each.position,
-            entry_of(RecordId(*each[1:4]), each.content or b""),
+            entry_of(*each[1:4], each.content or b""),
             inclusion_proof(tree, each.position, size),
         )
         for each in records

@@ -10,6 +10,7 @@ Invariants
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 from ordermq.clock import monotonic_s
@@ -36,7 +37,7 @@ _SIZE = "SELECT coalesce(max(first_position + records), 0) FROM ordermq.position
 
 # One query for each source: `select` gives subject, number, at and content of its records.
 _CONTENTS = """
-    SELECT p.first_position + each.place - 1, each.subject, each.number, r.content
+    SELECT p.first_position + each.place - 1, p.source, each.subject, each.number, r.content
       FROM ordermq.positions AS p
      CROSS JOIN LATERAL unnest(p.subjects, p.numbers) WITH ORDINALITY AS each (subject, number, place)
       LEFT JOIN LATERAL (SELECT content FROM ({select}) AS s
@@ -48,7 +49,7 @@ _CONTENTS = """
 """
 
 _OF_SUBJECT = """
-    SELECT p.first_position + each.place - 1, s.number, s.content
+    SELECT p.first_position + each.place - 1, p.source, s.subject, s.number, s.content
       FROM ({select}) AS s
      CROSS JOIN LATERAL (SELECT * FROM ordermq.positions
                           WHERE tstzrange(oldest, newest, '[]') @> s.at AND source = %(source)s) AS p
@@ -94,7 +95,7 @@ class PositionedRecord(NamedTuple):
     source: str
     subject: str
     number: int
-    content: bytes | None
+    content: memoryview | None
 
 
 @dataclass
@@ -157,13 +158,13 @@ def records_between(
     """
     tx.write(_BY_KEYS)
     found = [
-        PositionedRecord(row[0], source, row[1], row[2], _bytes(row[3]))
+        PositionedRecord._make(row)
         for source, select in sources.items()
         for row in tx.fetch_all(
             _CONTENTS.format(select=select), {"begin": begin, "end": end, "source": source}
         )
     ]
-    found.sort(key=lambda each: each.position)
+    found.sort(key=itemgetter(0))
     return found
 
 
@@ -174,9 +175,7 @@ def records_of(
     params = {"source": source, "subject": subject, "number": number}
     tx.write(_BY_KEYS)
     rows = tx.fetch_all(_OF_SUBJECT.format(select=select), params)
-    return sorted(
-        (PositionedRecord(row[0], source, subject, row[1], _bytes(row[2])) for row in rows), reverse=True
-    )
+    return sorted(map(PositionedRecord._make, rows), key=itemgetter(0), reverse=True)
 
 
 def unpositioned(tx: StoreTransaction, source: str, select: str, *, limit: int) -> list[tuple[str, int]]:
@@ -190,10 +189,6 @@ def unpositioned(tx: StoreTransaction, source: str, select: str, *, limit: int) 
     if rows == positioned:
         return []
     return [(row[0], row[1]) for row in tx.fetch_all(_UNPOSITIONED.format(select=select), params)]
-
-
-def _bytes(value: memoryview | None) -> bytes | None:
-    return None if value is None else bytes(value)
 
 
 def waits_s(tx: StoreTransaction) -> float:

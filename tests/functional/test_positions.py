@@ -38,7 +38,7 @@ def numbered(session, begin=0, end=10_000):
                    FROM ordermq.actions"""
     with session.transaction() as tx:
         found = records_between(tx, {"ordermq.actions": reasons}, begin, end)
-    return [(each.position, each.content.decode()) for each in found]
+    return [(each.position, bytes(each.content).decode()) for each in found]
 
 
 class Writer:
