@@ -99,6 +99,7 @@ GRANTS: Mapping[str, Sequence[str]] = {
         " currency, total_minor) ON shop.orders",
         "SELECT (order_id, state, action_at, called_at) ON shop.payments",
     ),
+    "audit": (_HISTORY,),
     "monitor": _ALL_BUT_CONTACTS,
     "reconcile": (*_ALL_BUT_CONTACTS, "TEMPORARY ON DATABASE"),
     "operator-write": (

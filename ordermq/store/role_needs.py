@@ -69,6 +69,12 @@ FRAMEWORK: Mapping[str, Lines] = {
         "INSERT ON ordermq.actions",
         _RUNS,
     ),
+    "audit": (
+        "SELECT ON ordermq.positions",
+        "SELECT ON ordermq.unnumbered",
+        "SELECT ON ordermq.actions",
+        "SELECT, INSERT ON ordermq.checkpoints",
+    ),
     "reconcile": (
         f"SELECT ({_WAITING}) ON ordermq.outbox",
         "SELECT ON ordermq.inbox",

@@ -194,6 +194,7 @@ def end_well(system, least, orders):
     wait_ended(system, orders)
     assert set(system.stop().values()) == {0}
     run(system, least, "reconcile", "ordermq reconcile")
+    prove_history(system, least)
     with system.session.transaction() as tx:
         for change in (
             "UPDATE ordermq.dead_letters SET discarded_at = discarded_at - interval '40 days'",
@@ -206,6 +207,16 @@ def end_well(system, least, orders):
     pruned = run(system, least, "prune", "ordermq db prune")
     assert re.findall(r"^(\w+) +[1-9]", pruned, re.MULTILINE) == ["dead_letters", "leases", "starts", "inbox"]
     assert system.value("SELECT count(*) FROM ordermq.actions WHERE action = 'db.prune'") > 0
+
+
+def prove_history(system, least):
+    """Publish the audit log of all that happened, and compare each row with it."""
+    vkey = run(system, least, "audit", "ordermq audit keygen log --out audit.key").strip()
+    published = json.loads(
+        run(system, least, "audit", "ordermq audit publish --log log --key-file audit.key --json")
+    )
+    assert published["added"] > 70  # each order has six events and more
+    run(system, least, "audit", f"ordermq audit verify --log log --key {vkey} --full")
 
 
 def run(system, least, role, command, *, stdin=b"", may_find=False):
