@@ -25,6 +25,7 @@ Invariants
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
 from random import Random
@@ -338,6 +339,8 @@ class Relay(ThreadService):
                 )
             elif state is ConnectionState.WAITING:
                 self._stand_still(ConnectionLost(f"no connection to the broker: {connection.last_error}"))
+            if state in (ConnectionState.BLOCKED, ConnectionState.WAITING):
+                self._gauge_what_waits()
             self._health.beat()
             self.stopping.wait(_LOOK_EVERY_S)
         return False
@@ -440,14 +443,24 @@ class Relay(ThreadService):
     def _gauge(self, *, is_active: bool) -> None:
         if self._meter is not None:
             self._meter(self._claims, is_active=is_active)
-        now_s = monotonic_s()
-        if not is_active:
+        if is_active:
+            self._gauge_outbox()
+        else:
             self._gauged_s = 0.0
             metrics.outbox_pending.set(0)
             metrics.outbox_oldest_seconds.set(0)
-        elif now_s - self._gauged_s >= _GAUGE_EVERY_S:
-            self._gauged_s = now_s
-            with self._claims.transaction() as tx:
-                rows, oldest_s = outbox.pending(tx, low=self._mark.low)
-            metrics.outbox_pending.set(rows)
-            metrics.outbox_oldest_seconds.set(oldest_s)
+
+    def _gauge_what_waits(self) -> None:
+        # Without a broker no relay is active, and somebody must show what waits for it.
+        with suppress(StoreError):  # the relay says so when it claims
+            self._gauge_outbox()
+
+    def _gauge_outbox(self) -> None:
+        now_s = monotonic_s()
+        if now_s - self._gauged_s < _GAUGE_EVERY_S:
+            return
+        self._gauged_s = now_s
+        with self._claims.transaction() as tx:
+            rows, oldest_s = outbox.pending(tx, low=self._mark.low)
+        metrics.outbox_pending.set(rows)
+        metrics.outbox_oldest_seconds.set(oldest_s)

@@ -7,6 +7,7 @@ import pytest
 
 from ordermq.amqp import ConnectionState
 from ordermq.config.settings import Secret
+from ordermq.observe import metrics
 from ordermq.store import outbox
 from ordermq.testing import wait_until
 from ordermq.testing.proxy import FaultProxy
@@ -34,6 +35,10 @@ def said(caplog, words):
     return [each.getMessage() for each in caplog.records if words in each.getMessage()]
 
 
+def shown(name):
+    return metrics.REGISTRY.get_sample_value(f"ordermq_{name}")
+
+
 def wait_sent(rig, count):
     """Every row left, and each message is there: none lost, some perhaps twice."""
     wait_until(lambda: rig.value(ROWS) == 0, 30, what="an empty outbox")
@@ -41,8 +46,11 @@ def wait_sent(rig, count):
     assert rig.wait_for_effects("batch", count) == [each.order_id for each in probes(count)]
 
 
-def test_behind_an_alarm_it_says_once_that_it_stands_still_and_once_that_it_goes_on(hasty, caplog):
+def test_behind_an_alarm_it_says_once_that_it_stands_still_and_once_that_it_goes_on(
+    hasty, caplog, monkeypatch
+):
     caplog.set_level(logging.WARNING, "ordermq")
+    monkeypatch.setattr("ordermq.relay._GAUGE_EVERY_S", 0.2)
     relay = hasty.relay()
     wait_until(lambda: relay._health.ready().is_good, 20, what="an active relay")
     hasty.stack.broker.alarm("disk")
@@ -55,6 +63,8 @@ def test_behind_an_alarm_it_says_once_that_it_stands_still_and_once_that_it_goes
         wait_until(lambda: said(caplog, "stands still"), 5, what="a word about it")
         assert not relay._health.ready().is_good
         assert hasty.value(ROWS) == 300
+        wait_until(lambda: shown("outbox_pending") == 300, 20, what="a measure of what waits")
+        assert shown("outbox_oldest_seconds") > 0
     finally:
         hasty.stack.broker.clear_alarms()
     wait_sent(hasty, 300)
