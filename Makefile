@@ -94,6 +94,9 @@ bench: setup ## Measure the speed beside Celery, Dramatiq and plain pika: make b
 	@bin/bootstrap bench >/dev/null
 	@$(BIN)/python -m benchmarks --rounds "$(ROUNDS)" $(if $(CASE),,--chart docs/img/bench.svg) $(CASE)
 
+test-grants: setup ## Run the tests of the shop's handlers under the least role of their queue
+	@$(PYTEST) --numprocesses $(JOBS) --dist worksteal -p tests.support.least_handlers tests/functional/test_orders_*.py tests/functional/test_points_gateway.py
+
 test-pika: setup ## Run the tests of ordermq.amqp with the oldest and with the next pika
 	@tests/pika-versions
 
@@ -143,4 +146,4 @@ clean: ## Delete everything that was made here, with the private stack's data
 	@rm -rf $(VENV) .venv-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup bootstrap broker demo test test-systemd test-image test-manifests chaos chaos-smoke soak bench test-pika test-lowest test-newest test-matrix fuzz mutants lint check docs format dist clean
+.PHONY: help setup bootstrap broker demo test test-systemd test-image test-manifests chaos chaos-smoke soak bench test-grants test-pika test-lowest test-newest test-matrix fuzz mutants lint check docs format dist clean
