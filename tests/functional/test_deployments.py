@@ -146,3 +146,12 @@ def test_the_secrets_of_compose_stay_out_of_repository_and_source_archive():
     assert {"/deploy/secrets/", "/deploy/ordermq.env"} <= set(ignored)
     left_out = (ROOT / "MANIFEST.in").read_text().splitlines()
     assert {"prune deploy/secrets", "exclude deploy/ordermq.env"} <= set(left_out)
+
+
+def test_a_restarted_broker_of_the_sample_does_not_take_its_users_passwords_away():
+    """With load_definitions RabbitMQ imports the users, who have no password there, at every start."""
+    conf = (DEPLOY / "rabbitmq/rabbitmq.conf").read_text()
+    lines = dict(line.split(" = ", 1) for line in conf.splitlines() if " = " in line and line[0] != "#")
+    assert "load_definitions" not in lines
+    assert lines["definitions.skip_if_unchanged"] == "true"
+    assert lines["definitions.local.path"] == "/etc/rabbitmq/definitions.json"
