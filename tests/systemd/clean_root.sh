@@ -24,7 +24,7 @@ current=$(readlink /opt/ordermq/current)
 [ "$(stat -c '%A %U %G' /etc/ordermq/ordermq.toml)" = '-rw-r----- root ordermq' ]
 [ "$(stat -c '%A %U %G' /etc/ordermq/credentials)" = 'drwx------ root root' ]
 [ -L /etc/systemd/system/ordermq.target.wants/ordermq-consumer@payment:1.service ]
-systemd-analyze verify --man=no /etc/systemd/system/ordermq* 2>&1 | grep ordermq && exit 1
+systemd-analyze verify --man=no /etc/systemd/system/ordermq*.{service,timer,target} 2>&1 | grep ordermq && exit 1
 for unit in relay consumer@x prune reconcile alert@x; do
     systemd-analyze security --offline=true --threshold=20 --no-pager ordermq-$unit.service >/tmp/said
 done
@@ -39,7 +39,9 @@ grep -q '# mine' /etc/ordermq/ordermq.toml
 echo "proved: a second run changes nothing, and keeps the settings"
 
 fails 64 /srv/kit/bin/install-vm --rollback
-$install --dist /srv/kit/next >/tmp/third
+$install --own /srv/kit/own/giftshop-*.whl --enable consumer@gifts >/tmp/third
+ORDERMQ_MODULES=ordermq.shop,giftshop.gifts /opt/ordermq/current/bin/ordermq config show >/tmp/said
+echo "proved: a project of one's own is installed beside ordermq, with its hash"
 [ "$(readlink /opt/ordermq/current)" != "$current" ]
 echo 'rm this' >>/etc/systemd/system/ordermq-relay.service
 /srv/kit/bin/install-vm --rollback >/tmp/back

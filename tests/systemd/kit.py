@@ -36,7 +36,15 @@ def make_kit(folder: Path) -> Path:
     with (folder / "next/constraints.txt").open("a") as file:
         file.write("# another release\n")
     shutil.rmtree(folder / "source")
+    _own_project(folder)
     return folder
+
+
+def _own_project(folder: Path) -> None:
+    """Build the wheel of a user's project."""
+    subprocess.run([Path(sys.executable).with_name("ordermq"), "new", "giftshop"], cwd=folder, check=True,
+                   stdout=subprocess.DEVNULL)  # fmt: skip
+    _build(folder / "giftshop", folder / "own")
 
 
 def _download(pins: Path, python: str, wheels: Path) -> None:
@@ -50,8 +58,21 @@ def _wheel_before(folder: Path) -> None:
     source = folder / "source-before"
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(source, filter="data")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "before")]
-    done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
+    _build(source, folder / "before")
+
+
+def _build(source: Path, target: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(target),
+        str(source),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     shutil.rmtree(source)
 

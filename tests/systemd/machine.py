@@ -89,6 +89,12 @@ class Machine:
         """Run a script of bash in the machine."""
         return self.run("bash", "-euo", "pipefail", "-c", script, **options)  # type: ignore[arg-type]
 
+    def exit_of(self, script: str, timeout_s: float = 300.0) -> tuple[int, str]:
+        """Run a script of bash in the machine; return its exit code and all that it wrote."""
+        said = self.run("bash", "-c", f"{script} 2>&1; code=$?; echo; echo $code", timeout_s=timeout_s)
+        text, _, code = said.rstrip().rpartition("\n")
+        return int(code), text
+
     def start(self, script: str, log: Path) -> subprocess.Popen[bytes]:
         """Start a script of bash in the machine, and return at once."""
         command = ["nsenter", "-t", str(self._init), *_ENTER, "--", "bash", "-euo", "pipefail", "-c", script]

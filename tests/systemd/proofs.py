@@ -6,40 +6,13 @@ from collections.abc import Callable
 
 from ordermq.clock import monotonic_s
 from ordermq.testing import wait_until
-from tests.systemd.shop import BROKER_PASSWORD, DATABASE_PASSWORD, ENABLE, NEW, OLD, SERVICES, Shop
+from tests.systemd import upgrades
+from tests.systemd.shop import BROKER_PASSWORD, DATABASE_PASSWORD, NEW, SERVICES, Shop
 
-INSTALL = "/srv/kit/bin/install-vm --dist /srv/kit/dist --wheels /srv/kit/dist/wheels"
 POINTS = "ordermq-consumer@points.service"
+RECONCILE = "ordermq-reconcile.service"
 PAYMENT = "ordermq-consumer@payment.service"
 STOP_WITHIN_S = 40.0  # TimeoutStopSec of the units
-
-
-def an_upgrade_under_load_loses_and_doubles_nothing(shop: Shop) -> str:
-    """From the release before to this one, as the documentation says, while orders come in."""
-    machine = shop.machine
-    shown = machine.shell(f"{INSTALL} --dry-run --enable {ENABLE}")
-    assert "+ release /opt/ordermq/" in shown
-    assert "+OnFailure=ordermq-alert@%n.service" in shown
-    prepared = machine.shell(f"{INSTALL} --prepare", timeout_s=180.0)
-    release = re.findall(r"prepared: (\S+)/bin/ordermq", prepared)[-1]
-    feed = shop.feed(OLD, 3600, rate=60, seed=1)
-    wait_until(lambda: shop.finished() > 100, 60.0, what="the first orders", every_s=0.2)
-    under_way = int(shop.sql("SELECT count(*) FROM shop.orders WHERE is_under_way"))
-    shop.operate(f"{release}/bin", "ordermq db migrate; ordermq topology apply")
-    began_s = monotonic_s()
-    said = machine.shell(f"{INSTALL} --enable {ENABLE}", timeout_s=300.0)
-    took_s = monotonic_s() - began_s
-    assert said.count("restarted ordermq-") == len(SERVICES), said
-    assert not feed.is_over, "the orders were over before the upgrade was"
-    feed.wait()
-    shop.settle()
-    assert {shop.interpreter(each) for each in SERVICES} == {f"{release}/bin/python"}
-    again = machine.shell(f"{INSTALL} --enable {ENABLE}")
-    assert again.splitlines() == [f"is current: {release}"], again
-    found = shop.account(NEW)
-    assert (found["lost"], found["doubled"]) == (0, 0), found
-    restarts = f"{len(SERVICES)} restarts in {took_s:.0f} s"
-    return f"{shop.placed} orders, {under_way} under way as it began, {restarts}: {found}"
 
 
 def a_consumer_is_ready_when_the_broker_has_confirmed_it(shop: Shop) -> str:
@@ -97,6 +70,8 @@ def a_process_that_stands_still_is_replaced(shop: Shop) -> str:
     assert machine.show(POINTS, "NRestarts")["NRestarts"] != "0"
     journal = machine.journal(POINTS)
     assert "Watchdog timeout" in journal
+    # It was started again, which is no failed unit.
+    assert f"{POINTS} has failed on" not in machine.journal(f"ordermq-alert@{POINTS}.service")
     stacks = "with" if "Fatal Python error" in journal or "most recent call first" in journal else "without"
     return f"a stopped process was replaced after {took_s:.0f} s (WatchdogSec=30), {stacks} its stacks"
 
@@ -136,17 +111,20 @@ def a_unit_that_fails_tells_a_person(shop: Shop) -> str:
     return line
 
 
-def a_rollback_goes_back_and_forward(shop: Shop) -> str:
+def a_reconcile_that_keeps_failing_tells_a_person_once(shop: Shop) -> str:
     machine = shop.machine
-    before = shop.interpreter(POINTS)
-    machine.shell(INSTALL.replace("/dist", "/next"), timeout_s=300.0)
-    after = shop.interpreter(POINTS)
-    assert after != before
-    said = machine.shell("/srv/kit/bin/install-vm --rollback", timeout_s=180.0)
-    assert said.count("restarted ordermq-") == len(SERVICES), said
-    shop.wait_for_services()
-    assert {shop.interpreter(each) for each in SERVICES} == {before}
-    return f"{after.split('/')[3]} -> {before.split('/')[3]}"
+    folder = f"/run/systemd/system/{RECONCILE}.d"
+    quick = "[Service]\\nExecStart=\\nExecStart=/bin/false\\nRestartSec=300ms\\n"
+    machine.shell(f"mkdir {folder}; printf '{quick}' > {folder}/quick.conf; systemctl daemon-reload")
+    machine.run("systemctl", "start", "--no-block", RECONCILE)
+    alert = f"ordermq-alert@{RECONCILE}.service"
+    wait_until(lambda: "has failed" in machine.journal(alert), 30.0, what="the alert")
+    time.sleep(2)
+    ended = machine.show(RECONCILE, "Result", "NRestarts", "ActiveState")
+    assert ended["ActiveState"] == "failed", ended
+    assert machine.journal(alert).count(f"{RECONCILE} has failed on") == 1
+    machine.shell(f"rm -r {folder}; systemctl daemon-reload; systemctl reset-failed {RECONCILE}")
+    return f"one alert after {ended['NRestarts']} restarts, {ended['Result']}"
 
 
 def a_reboot_brings_everything_back(shop: Shop) -> str:
@@ -212,14 +190,16 @@ def the_sample_settings_start_broker_and_database(shop: Shop) -> str:
 
 
 PROOFS: tuple[Callable[[Shop], str], ...] = (
-    an_upgrade_under_load_loses_and_doubles_nothing,
+    upgrades.an_upgrade_under_load_loses_and_doubles_nothing,
     a_consumer_is_ready_when_the_broker_has_confirmed_it,
     no_password_is_in_an_environment,
     status_and_signals_show_and_change_a_process,
     a_process_that_stands_still_is_replaced,
     a_stop_under_load_is_graceful,
     a_unit_that_fails_tells_a_person,
-    a_rollback_goes_back_and_forward,
+    a_reconcile_that_keeps_failing_tells_a_person_once,
+    upgrades.a_rollback_goes_back_and_forward,
+    upgrades.an_upgrade_waits_for_the_tables_and_stops_at_what_does_not_come_back,
     a_reboot_brings_everything_back,
     the_sample_settings_start_broker_and_database,
 )
