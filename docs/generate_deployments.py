@@ -6,17 +6,12 @@ from pathlib import Path
 from ordermq import shop
 from ordermq.cli.program import registry_of
 from ordermq.topology import build
+from ordermq.topology.grants import broker_grants, pattern
 from ordermq.topology.names import DEAD
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 VHOST = "shop"
 _HEAD = "# Written by make docs from {} for each queue of the shop.\n"
-# What each user may do, as docs/operations.md says; a user without a password cannot log in.
-_USERS = {
-    "ordermq-admin": (r"^orders(\..*)?$", r"^orders(\..*)?$", r"^orders(\..*)?$"),
-    "ordermq-relay": ("^$", "^orders$", "^$"),
-    "ordermq-consumer": ("^$", "^$", r"^orders\.[a-z0-9_-]+$"),
-}
 
 
 def deployments() -> dict[Path, str]:
@@ -36,17 +31,20 @@ def _each(template: str, queues: list[str]) -> str:
 
 def _definitions(queues: list[str]) -> dict[str, object]:
     topology = build("orders", queues)
+    roles = broker_grants("orders", queues, management=True)
     common = {"vhost": VHOST, "durable": True, "auto_delete": False}
     return {
         "vhosts": [{"name": VHOST, "default_queue_type": "quorum"}],
+        # Without a password a user cannot log in.
         "users": [
-            {"name": name, "password_hash": "", "hashing_algorithm": "rabbit_password_hashing_sha256",
-             "tags": ["management"] if name == "ordermq-admin" else []}
-            for name in _USERS
+            {"name": f"ordermq-{role}", "password_hash": "", "tags": list(grants.tags),
+             "hashing_algorithm": "rabbit_password_hashing_sha256"}
+            for role, grants in roles.items()
         ],
         "permissions": [
-            {"user": name, "vhost": VHOST, "configure": configure, "write": write, "read": read}
-            for name, (configure, write, read) in _USERS.items()
+            {"user": f"ordermq-{role}", "vhost": VHOST, "configure": pattern(grants.configure),
+             "write": pattern(grants.write), "read": pattern(grants.read)}
+            for role, grants in roles.items()
         ],
         "exchanges": [
             {"name": each.name, "type": each.type, "internal": False, "arguments": {}} | common

@@ -177,7 +177,7 @@ def the_sample_settings_start_broker_and_database(shop: Shop) -> str:
     assert "port: 5671, protocol: amqp/ssl" in listeners, listeners
     assert "port: 5672," not in listeners, listeners
     users = machine.run("rabbitmqctl", "-q", "list_permissions", "-p", "shop")
-    assert "ordermq-consumer" in users, users
+    assert "ordermq-consumer-payment" in users, users
     wrong = shop.sql("SELECT name, error FROM pg_file_settings WHERE error IS NOT NULL")
     assert wrong == "", wrong
     ours = shop.sql("SELECT count(*) FROM pg_settings WHERE sourcefile LIKE '%conf.d/ordermq.conf'")
