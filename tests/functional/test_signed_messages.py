@@ -1,5 +1,6 @@
 """Signed messages on a real stack: what is taken, what is a dead letter (SIG2), and keys that change."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from ordermq.message.signing import SIGNATURE
 from ordermq.store import dead_letters
 from ordermq.task import Registry
 from ordermq.testing import wait_until
+from tests.support.commands import Shop
 from tests.support.runtime import PREFIX, PROBE, probes
 from tests.support.signing import line, signer, write_keys
 
@@ -158,3 +160,42 @@ def test_while_unsigned_messages_are_accepted_a_wrong_signature_is_not(rig, keys
     assert rig.wait_for_effects("batch", 1) == ["o00000"]
     wait_until(lambda: letters(rig), 20.0, what="a dead letter")
     assert letters(rig) == {"o00001": WRONG}
+
+
+def test_an_operator_publishes_signed_messages_and_says_that_an_unsigned_one_is_trusted(
+    ordermq_stack, vhost, database, tmp_path
+):
+    path = tmp_path / "signing_keys"
+    expiring = (utc_now() + timedelta(hours=1)).isoformat()
+    write_keys(path, line("new"), line("old", until=expiring))
+    shop = Shop(ordermq_stack, vhost, database, tmp_path)
+    try:
+        body = json.dumps({"order_id": "o-1"}).encode()
+        publish = ("ordermq-publish", "messages", "-", "--whole", "--routing-key", "points")
+        shop.ok(*publish, stdin=body)
+        shop.env["ORDERMQ_MESSAGE_SIGNING_KEYS_FILE"] = str(path)
+        shop.start("ordermq-consumer", "--queue", "points")
+        wait_until(lambda: shop.lines("ordermq", "dead", "list"), 20.0, what="a dead letter")
+        shop.ok(*publish, "--type", "Nonsense", stdin=body.replace(b"o-1", b"o-2"))
+        wait_until(lambda: len(shop.lines("ordermq", "dead", "list")) == 2, 20.0, what="another")
+        signed, unsigned = shop.lines("ordermq", "dead", "list")
+        assert unsigned["reason"] == UNSIGNED
+        assert signed["reason"].startswith("UnknownMessageType")  # so its signature was taken
+        number = str(unsigned["dead_letter_id"])
+        replay = ("ordermq", "dead", "replay", number, "--reason", "the till sent it")
+        refused = shop.run(*replay)
+        assert refused.returncode == 65
+        assert "may be anybody's" in refused.stdout
+        assert shop.ok(*replay, "--trust-unsigned").startswith("replayed")
+        told = map(json.loads, shop.run("ordermq", "doctor", "--json").stdout.splitlines())
+        found = {each["check"]: each for each in told if each["area"] == "messages"}
+        assert found["signing keys"]["text"] == "new signs; also accepted: old"
+        assert found["key old"]["level"] == "warn"
+        assert "the longest max_age_s after the file was changed" in found["key old"]["todo"]
+        shop.env["ORDERMQ_MESSAGE_SIGNING_KEYS_FILE"] = str(path) + ".none"
+        for program in (("ordermq-relay",), ("ordermq-consumer", "--queue", "points")):
+            ended = shop.run(*program)
+            assert ended.returncode == 78
+            assert "message.signing_keys_file" in ended.stderr
+    finally:
+        shop.close()
