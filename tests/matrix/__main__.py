@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -59,7 +60,9 @@ def run_cell(name: str) -> Outcome:
     try:
         versions = json.loads(_in(place, log, "-m", "tests.matrix.versions"))
         said = _in(place, log, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *SHORT)
-        _in(place, log, *DEMO)
+        demo = WORK / f"{name}.demo"
+        shutil.rmtree(demo, ignore_errors=True)
+        _in(place, log, "-c", DEMO, str(demo.relative_to(ROOT)))
     except Failed as exc:
         return Outcome(name, title, "failed", why=f"{exc}; see {log.relative_to(ROOT)}", at=at)
     match = _PASSED.search(said.splitlines()[-1])
@@ -80,7 +83,7 @@ def _in(place: Place, log: Path, *args: str) -> str:
     with log.open("a") as file:
         file.write(done.stdout)
     if done.returncode:
-        raise Failed(f"{' '.join(args[:2])} exited with {done.returncode}")
+        raise Failed(f"{args[1] if args[0] == '-m' else 'the demo'} exited with {done.returncode}")
     return done.stdout
 
 
