@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.matrix.cell import ROOT, WORK, Place, Unavailable
 
+EDITABLE = f"{ROOT}[audit,otel]"
 TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "pyyaml", "setuptools", "wheel", "build")
 
 
@@ -39,12 +40,12 @@ def python_named(version: str) -> str:
 def environment(name: str, python: str, packages: Sequence[str], *, changes: Sequence[str] = ()) -> Place:
     """Return a virtual environment with these packages, made once; ``changes`` are installed over them."""
     folder = WORK / f"venv-{name}"
-    mark, wanted = folder / ".ready", "\n".join([python, *packages, *changes])
+    mark, wanted = folder / ".ready", "\n".join([python, EDITABLE, *packages, *changes])
     if not mark.exists() or mark.read_text() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         run([python, "-m", "venv", "--without-pip", str(folder)])
         pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin/python"), "install", "--quiet"]
-        run([*pip, "--no-compile", "--editable", f"{ROOT}[audit,otel]", *packages])
+        run([*pip, "--no-compile", "--editable", EDITABLE, *packages])
         if changes:
             run([*pip, "--no-compile", "--upgrade", "--pre", *changes])
         mark.write_text(wanted)
