@@ -47,7 +47,8 @@ def _make(folder: Path, suite: str) -> None:
     include = f"--include={','.join(PACKAGES)}"
     # By this runlevel no service of the root starts while its packages are set up.
     env = {**os.environ, "RUNLEVEL": "1", "DEBIAN_FRONTEND": "noninteractive"}
-    run(["debootstrap", "--variant=minbase", include, suite, str(folder), _mirror()], env=env)
+    argv = ["debootstrap", "--variant=minbase", include, suite, str(folder), _mirror()]
+    run([*argv, "/usr/share/debootstrap/scripts/sid"], env=env)  # it knows no name of a later Debian
     for name in _OURS:
         if Path(name).exists():
             (folder / name[1:]).parent.mkdir(parents=True, exist_ok=True)
