@@ -77,6 +77,22 @@ def test_a_record_that_was_written_first_and_commits_last_is_not_skipped(session
     assert number(session, sequencer) == 0
 
 
+def test_a_record_of_the_newest_transaction_is_not_skipped_while_no_newer_one_has_ended(
+    session, database_settings
+):
+    sequencer = NeverBelow(every_s=0)
+    with closing(Writer(database_settings)) as slow, closing(Writer(database_settings)) as quick:
+        for reason in ("first", "second"):
+            quick.write(reason)
+            quick.connection.commit()
+            slow.write(f"after {reason}")
+            assert number(session, sequencer) == 1
+            for _ in range(3):
+                assert number(session, sequencer) == 0
+            slow.connection.commit()
+            assert number(session, sequencer) == 1
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_in_whatever_order_transactions_commit_each_record_gets_one_position(
     session, database_settings, seed

@@ -67,10 +67,11 @@ REVOKE UPDATE, DELETE, TRUNCATE ON ordermq.checkpoints FROM PUBLIC;
 -- source stay together; those of one source are in the order in which their statements were run.
 --
 -- While a session holds an old snapshot, PostgreSQL keeps the index entries of deleted rows. So a call begins at
--- `low`: no row is below it and none will be. `next_low` is a number that no row had at a time at which all xids were
--- below `next_xid`. Once all of those have ended, every row below `next_low` is seen or will never be. As nothing must
--- rest on that alone (a standby that was promoted may give numbers a second time), a call with `look_below` looks at
--- all rows. Migration 0011 does the same for the outbox.
+-- `low`: no row is below it and none will be. `next_low` is a number that no row had before this transaction got the xid
+-- `next_xid`, so a lower number belongs to a lower xid (the xmax of a snapshot may be below those that run). Once all of
+-- those have ended, every row below `next_low` is seen or will never be. As nothing must rest on that alone (a standby
+-- that was promoted may give numbers a second time), a call with `look_below` looks at all rows. Migration 0011 does the
+-- same for the outbox.
 CREATE FUNCTION ordermq.number_records(
     relay_lock bigint, most integer, low bigint, next_low bigint, next_xid xid8, look_below boolean)
 RETURNS TABLE (numbered bigint, has_more boolean, new_low bigint, new_next_low bigint, new_next_xid xid8)
@@ -86,6 +87,7 @@ DECLARE
     begin_at bigint := low;
     next_position bigint;
     statements bigint;
+    upcoming bigint;
 BEGIN
     IF current_setting('transaction_read_only') = 'on' OR NOT pg_try_advisory_xact_lock(relay_lock) THEN
         RETURN;
@@ -94,15 +96,16 @@ BEGIN
     IF look_below THEN
         begin_at := least(begin_at, (SELECT min(entry) FROM ordermq.unnumbered WHERE entry < begin_at));
     END IF;
-    IF next_xid <= pg_snapshot_xmin(pg_current_snapshot()) THEN
+    IF next_xid < pg_snapshot_xmin(pg_current_snapshot()) THEN
         begin_at := least(next_low, (SELECT min(entry) FROM ordermq.unnumbered WHERE entry >= begin_at));
         next_xid := NULL;
-    ELSIF next_xid > pg_snapshot_xmax(pg_current_snapshot()) THEN
+    ELSIF next_xid >= pg_snapshot_xmax(pg_current_snapshot()) THEN
         next_xid := NULL;  -- of a server that is gone
     END IF;
     SELECT coalesce(max(first_position + records), 0) INTO next_position
       FROM (SELECT first_position, records FROM ordermq.positions
              ORDER BY first_position DESC LIMIT 1) AS newest;
+    upcoming := (SELECT last_value + is_called::integer FROM ordermq.entries);  -- before the deletion gets an xid
     WITH taken AS (
         DELETE FROM ordermq.unnumbered
          WHERE entry IN (SELECT entry FROM ordermq.unnumbered WHERE entry >= begin_at ORDER BY entry LIMIT most)
@@ -120,9 +123,9 @@ BEGIN
     )
     SELECT (SELECT coalesce(sum(records), 0) FROM added), (SELECT count(*) FROM taken)
       INTO numbered, statements;
-    IF next_xid IS NULL THEN
-        next_low := (SELECT last_value + is_called::integer FROM ordermq.entries);
-        next_xid := pg_snapshot_xmax(pg_current_snapshot());
+    IF next_xid IS NULL AND statements > 0 THEN
+        next_low := upcoming;
+        next_xid := pg_current_xact_id();
     END IF;
     has_more := statements = most;
     new_low := begin_at;
