@@ -34,8 +34,15 @@ _FILLER = """
     CREATE TABLE public.filler AS
     SELECT n, repeat(md5(n::text), 100) AS text FROM generate_series(1, 20000) AS n
 """
+# pg_dump has its snapshot before it locks a table.
 _DUMPING = """
-    SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump' AND wait_event = 'ClientWrite'
+    SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+     WHERE application_name = 'pg_dump' AND relation = 'ordermq.outbox'::regclass
+"""
+_HELD = """
+    SELECT count(*) FROM pg_stat_activity
+     WHERE datname = current_database() AND backend_type = 'client backend' AND backend_xmin IS NOT NULL
+       AND pid <> pg_backend_pid()
 """
 
 
@@ -57,6 +64,7 @@ def main() -> None:
         settle()
         figures = _relay(relay, writer, job)
         held.close()
+        wait_until(lambda: _value(watch, _HELD) == 0, 60.0, what="no snapshot is held")
         began = perf_counter()
         with watch.cursor() as cursor:
             cursor.execute("VACUUM ordermq.outbox")
@@ -109,7 +117,7 @@ def _hold_as_dump(job: dict[str, Any], watch: Any, held: ExitStack) -> None:
     )  # fmt: skip
     held.callback(dump.wait)
     held.callback(dump.kill)
-    wait_until(lambda: _value(watch, _DUMPING) == 1, 30.0, what="pg_dump waits for its reader")
+    wait_until(lambda: _value(watch, _DUMPING) > 0, 60.0, what="pg_dump has locked the outbox")
 
 
 def _value(connection: Any, query: str) -> Any:
