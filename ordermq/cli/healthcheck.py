@@ -62,9 +62,12 @@ def command(*, ready: bool, timeout_s: float, config_path: str | None) -> None:
 
 
 def _ask(host: str, port: int, path: str, timeout_s: float) -> tuple[int, list[str]]:
-    """Return the status and the reasons of the process's answer."""
+    """Return the status and the reasons of the process's answer. Raises ValueError for another's."""
     with closing(http.client.HTTPConnection(host, port, timeout=timeout_s)) as connection:
         connection.request("GET", path)
         answer = connection.getresponse()
         body = json.loads(answer.read())
-    return answer.status, [str(each) for each in body["reasons"]]
+    try:
+        return answer.status, [str(each) for each in body["reasons"]]
+    except (KeyError, TypeError) as exc:
+        raise ValueError("not as a process of ordermq does; which program listens there?") from exc

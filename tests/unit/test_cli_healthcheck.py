@@ -1,6 +1,7 @@
 """``ordermq healthcheck`` against a process's real health port."""
 
 import socket
+import threading
 
 import pytest
 from click.testing import CliRunner
@@ -46,6 +47,24 @@ def test_a_process_that_is_gone_is_not_healthy_and_the_line_says_where_it_was_as
     assert (late.exit_code, late.output) == (1, f"127.0.0.1:{port} does not answer: timed out\n")
     assert gone.exit_code == 1
     assert f"127.0.0.1:{port} does not answer: " in gone.output
+
+
+@pytest.mark.parametrize("body", ["[]", "{}", "null", "<html>"])
+def test_the_answer_of_another_program_is_no_sign_of_life(ask, monkeypatch, body):
+    def answer(server):
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(f"HTTP/1.0 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv("ORDERMQ_OBSERVE_HTTP_PORT", str(other.getsockname()[1]))
+        thread = threading.Thread(target=answer, args=(other,))
+        thread.start()
+        said = ask()
+        thread.join()
+    assert said.exit_code == 1
+    assert " does not answer: " in said.output
 
 
 def test_without_a_fixed_port_it_says_which_setting_is_missing(ask, monkeypatch):
