@@ -6,7 +6,11 @@ from ordermq.amqp import ConnectionManager
 
 
 def manager_of(settings):
-    """Return a ConnectionManager that is open."""
+    """Return a ConnectionManager that is open. Raises what the broker answers."""
     manager = ConnectionManager(settings, name="test")
-    assert manager.connect(threading.Event())
+    try:
+        assert manager.connect(threading.Event())
+    except BaseException:
+        manager.close()
+        raise
     return manager
