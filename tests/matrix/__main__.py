@@ -65,8 +65,8 @@ def run_cell(name: str) -> Outcome:
         _in(place, log, "-c", DEMO, str(demo.relative_to(ROOT)))
     except Failed as exc:
         return Outcome(name, title, "failed", why=f"{exc}; see {log.relative_to(ROOT)}", at=at)
-    match = _PASSED.search(said.splitlines()[-1])
-    ran = f"{match[1] if match else '?'} tests, demo"
+    passed = _PASSED.findall(said)  # a warning may follow the line that says it
+    ran = f"{passed[-1] if passed else '?'} tests, demo"
     return Outcome(name, title, "passed", ran, versions, round(time.monotonic() - began_s, 1), at)
 
 
