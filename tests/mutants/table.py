@@ -779,8 +779,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a module is asked about a forged message", "ordermq/consumer/received.py",
-        '{type(exc).__name__}: {exc}", asks_modules=False)',
-        '{type(exc).__name__}: {exc}")',
+        "is_suspect=False), fault, asks_modules=False) if fault",
+        "is_suspect=False), fault) if fault",
         (f"{SIGNING}::test_a_refused_message_is_never_decoded_and_no_module_is_asked",),
     ),
     Mutation(
