@@ -24,6 +24,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from ordermq.errors import ConfigError
+
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_REQUEST = 200_000  # bytes; a packet must fit into the socket's buffer
 
@@ -188,7 +190,9 @@ def _imported(name):
     for package in map(import_module, PRELOADED[name]):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if ".templates" not in module.name and not module.name.endswith("__main__"):
-                import_module(module.name)
+                # A command whose extra is not installed, as where another pika is tried, is not preloaded.
+                with suppress(ConfigError):
+                    import_module(module.name)
     scripts = entry_points(group="console_scripts", name=name)
     return scripts[name].load() if scripts else import_module(f"{name}.__main__").main
 
