@@ -94,7 +94,7 @@ class BrokerInAlarm(Fault):
     title = "disk alarm, then memory alarm, 20 s each"
     expect = "publishers wait without heat, consumers go on; all by itself"
     alerts: ClassVar = frozenset({"OrdermqBrokerAlarm"})
-    may_alert: ClassVar = AFTERMATH | {"OrdermqNotConnected", "OrdermqRedelivery"}
+    may_alert: ClassVar = AFTERMATH | {"OrdermqNoActiveRelay", "OrdermqNotConnected", "OrdermqRedelivery"}
     settings: ClassVar = {"ORDERMQ_BROKER_BLOCKED_TIMEOUT_S": "5"}
 
     ALARM_S = 20.0

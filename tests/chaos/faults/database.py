@@ -53,7 +53,7 @@ class DatabaseStubborn(Fault):
     title = "database frozen; no connections; locks held"
     expect = "every process waits or tries again; no attempt is used up, no message is dead"
     alerts: ClassVar = frozenset({"OrdermqNoActiveRelay"})
-    may_alert: ClassVar = AFTERMATH | {"OrdermqPaused", "OrdermqRedelivery"}
+    may_alert: ClassVar = AFTERMATH | {"OrdermqAttention", "OrdermqPaused", "OrdermqRedelivery"}
     settings: ClassVar = {
         "ORDERMQ_DATABASE_LOCK_TIMEOUT_S": "2",
         "ORDERMQ_DATABASE_STATEMENT_TIMEOUT_S": "6",
