@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# systemd 252 and 257: a unit that runs, with a colon in its name, cannot be given to systemd-analyze verify.
+# systemd 252.39 (and 257): a unit that runs, with a colon in its name, cannot be given to systemd-analyze verify.
 #
 # The instance of mail@a:2.service is a:2; systemctl starts it, and other commands of systemd-analyze read it. verify takes what follows
 # a colon for the name under which to read the file (FILE:ALIAS, since systemd 250), and no quoting changes that.
@@ -12,6 +12,11 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
+version=252.39-1~deb12u2
+apt-get download -qq "systemd=$version" "libsystemd-shared=$version"
+for package in *.deb; do dpkg-deb -x "$package" root; done
+export LD_LIBRARY_PATH=$work/root/usr/lib/$(uname -m)-linux-gnu/systemd
+analyze() { "$work/root/usr/bin/systemd-analyze" "$@"; }
 printf '[Service]\nExecStart=/bin/true\nNoSuchKey=1\n' >mail@.service
 ln -s mail@.service mail@a.service
 ln -s mail@.service mail@a:2.service
@@ -19,20 +24,21 @@ ln -s mail@.service mail@a:2.service
 # Print the exit code and what was said of the unit: a file that is read has an unknown key.
 verify() {
     local said code=0
-    said=$(systemd-analyze verify --man=no "$@" 2>&1) || code=$?
+    said=$(analyze verify --man=no "$@" 2>&1) || code=$?
     printf '%s: %s %s\n' "$*" "$code" "$(grep -o "Unknown key\|Couldn't process aliases: .*" <<<"$said" | sort -u | paste -sd,)"
 }
 {
-    systemctl --version | head -1 >&2
+    analyze --version | head -1
     verify ./mail@a.service
     verify ./mail@a:2.service
     verify ./mail@a.service ./mail@a:2.service
     verify ./mail@.service:mail@a:2.service
 } | tee seen
 diff seen - <<'SEEN'
+systemd 252 (252.39-1~deb12u2)
 ./mail@a.service: 0 Unknown key
 ./mail@a:2.service: 1 Couldn't process aliases: No such file or directory
 ./mail@a.service ./mail@a:2.service: 1 Couldn't process aliases: No such file or directory
 ./mail@.service:mail@a:2.service: 0 Unknown key
 SEEN
-systemd-analyze security --offline=true --no-pager ./mail@a:2.service | tail -1
+analyze security --offline=true --no-pager ./mail@a:2.service | tail -1

@@ -58,7 +58,7 @@ def completed(bill: dict[str, Any], hashes: Mapping[str, str], source: Source) -
 def check(text: str) -> None:
     """Raise ReleaseFailed unless ``text`` is a bill by CycloneDX's strict schema."""
     from cyclonedx.schema import SchemaVersion  # noqa: PLC0415 # of the extra `release`
-    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415 # of the same extra
 
     fault = JsonStrictValidator(SchemaVersion.from_version(SCHEMA)).validate_str(text)
     if fault is not None:

@@ -98,7 +98,7 @@ def ordermq_stack(pytestconfig: pytest.Config) -> Iterator[PrivateStack]:
     except ProgramMissing as exc:
         if os.environ.get("CI"):
             raise
-        pytest.skip(str(exc))
+        pytest.skip(str(exc))  # says which server program is missing
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def table(outcomes: dict[str, dict[str, object]]) -> list[str]:
     ]
     for name in (each for each in CELLS if each in outcomes):
         each = outcomes[name]
-        versions: dict[str, str] = each["versions"]  # type: ignore[assignment]
+        versions: dict[str, str] = each["versions"]  # type: ignore[assignment] # read from JSON
         result = each["ran"] if each["state"] == "passed" else f"{each['state']}: {each['why']}"
         shown = " | ".join(versions.get(column, "") for column in ("system", *columns))
         lines.append(f"| {name} | {shown} | {result} | {each['at']} |")

@@ -54,7 +54,7 @@ def environment(name: str, python: str, packages: Sequence[str], *, changes: Seq
 
 def run(argv: Sequence[str], **options: object) -> None:
     """Run a program that prepares a cell. Raises Unavailable with the end of what it said."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload] # of subprocess
     if done.returncode:
         said = [each for each in (done.stdout + done.stderr).splitlines() if each.strip()]
         raise Unavailable(f"{Path(argv[0]).name} failed: {' / '.join(said[-3:])[:300]}")

@@ -87,7 +87,7 @@ class Machine:
 
     def shell(self, script: str, **options: object) -> str:
         """Run a script of bash in the machine."""
-        return self.run("bash", "-euo", "pipefail", "-c", script, **options)  # type: ignore[arg-type]
+        return self.run("bash", "-euo", "pipefail", "-c", script, **options)  # type: ignore[arg-type] # those of run()
 
     def exit_of(self, script: str, timeout_s: float = 300.0) -> tuple[int, str]:
         """Run a script of bash in the machine; return its exit code and all that it wrote."""
