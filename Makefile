@@ -126,6 +126,7 @@ docs: $(VENV)/.ready ## Generate the pages of docs/ and the files of config/ tha
 	@$(BIN)/ordermq config reference > docs/configuration.md
 	@$(BIN)/ordermq config example > config/ordermq.toml
 	@$(BIN)/python docs/generate_api.py
+	@$(BIN)/python docs/generate_asyncapi.py
 	@$(BIN)/python docs/generate_dashboards.py
 	@$(BIN)/python docs/generate_log_events.py
 	@$(BIN)/python docs/draw_trace.py

@@ -2,6 +2,7 @@
 
 COMMANDS = {
     "actions": "List the changes that people made with commands.",
+    "asyncapi": "Describe all queues and messages as an AsyncAPI document.",
     "audit": "Prove to others that the history of orders and actions is what it was.",
     "completion": "Print a shell's completion script.",
     "config": "Show the settings in force, their origins, and what can be set.",
