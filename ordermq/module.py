@@ -22,6 +22,7 @@ from ordermq.errors import ConfigError
 if TYPE_CHECKING:  # the command line reads modules before it needs any driver
     from prometheus_client import Gauge
 
+    from ordermq.message.cloudevents import RecordEvent
     from ordermq.message.envelope import Envelope
     from ordermq.task.forecast import Effect
     from ordermq.task.transaction import Transaction
@@ -83,10 +84,20 @@ class RecordSource:
     name    the name of their table, which a trigger puts into ``ordermq.unnumbered`` with each record
     select  query of all records: ``subject`` and ``number``, which are the key of one together, ``at``,
             its time, and ``content``, the bytes that the log holds of it. They never change
+    event   ``f(content)`` returns the ``RecordEvent`` that others may read (docs/events.md); None if these
+            records stay inside
     """
 
     name: str
     select: str
+    event: "Callable[[bytes], RecordEvent] | str | None" = None
+
+    def load_event(self) -> "Callable[[bytes], RecordEvent] | None":
+        """Return ``event``, imported if it is a dotted name. Raises ConfigError if it cannot be."""
+        event: Callable[[bytes], RecordEvent] | None = _imported(
+            f"records of {self.name!r}", "event", self.event
+        )
+        return event
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,14 +174,16 @@ class Module:
         return [self._import(field, each) for each in getattr(self, field)]
 
     def _import(self, field: str, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return resolve_name(value)
-        except (ImportError, AttributeError, SyntaxError, ValueError) as exc:
-            raise ConfigError(
-                f"module {self.name!r}: {field} names {value!r}, which cannot be imported: {exc}"
-            ) from exc
+        return _imported(f"module {self.name!r}", field, value)
+
+
+def _imported(owner: str, field: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return resolve_name(value)
+    except (ImportError, AttributeError, SyntaxError, ValueError) as exc:
+        raise ConfigError(f"{owner}: {field} names {value!r}, which cannot be imported: {exc}") from exc
 
 
 def load_modules(names: Iterable[str], origin: str = "modules") -> tuple[Module, ...]:

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ordermq.message.cloudevents import RecordEvent
 from ordermq.module import RecordSource
 
 
@@ -161,6 +162,12 @@ def stored(
     return StoredEvent(order_id, version, event.type, event.step, occurred_at, body)
 
 
+def outward(content: bytes) -> RecordEvent:
+    """Return what others may read of an event, from what the audit log holds of it: all of its body."""
+    type_, _, occurred_at, body = content.split(b"\n", 3)
+    return RecordEvent(type_.decode(), datetime.fromisoformat(occurred_at.decode()), body)
+
+
 # What the audit log holds of an event: all its columns. docs/audit.md describes it.
 RECORDS = RecordSource(
     "shop.order_events",
@@ -169,6 +176,7 @@ RECORDS = RecordSource(
                   occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), E'\\n'), 'UTF8')
               || body AS content
          FROM shop.order_events""",
+    event=outward,
 )
 
 _encoder = msgspec.json.Encoder(order="sorted")

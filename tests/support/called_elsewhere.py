@@ -9,6 +9,7 @@ BY_NAME = "named by a Module, and imported by that name"
 DRIVER = "the driver or the standard library reads it"
 COLUMN = "a column of a row, filled by its position"
 TESTS = "for tests of ordermq and of its users: docs/testing.md"
+FORWARDERS = "what publishes events outward calls it"
 API = "part of the public interface that the package itself does not need"
 
 # Path under ordermq/, reason, names.
@@ -48,6 +49,8 @@ ENTRIES = (
     ("shop/intake/mapping.py", "a value of --paid", "PLACE"),
     ("shop/grants.py", BY_NAME, "GRANTS"),
     ("shop/placement.py", "a field of the SQL type shop.placement", "e_type e_occurred_at paid_reference"),
+    ("message/cloudevents.py", FORWARDERS, "STRUCTURED_TYPE event_of event_properties read_event structured"),
+    ("module.py", FORWARDERS, "load_event"),
     ("shop/gateways/bounded.py", DRIVER, "readable"),
     ("shop/gateways/smtp.py", BY_NAME, "SmtpGateway"),
     ("shop/sandbox/mail.py", "aiosmtpd calls it", "handle_RCPT handle_DATA"),
