@@ -1,4 +1,4 @@
-"""Write docs/asyncapi.yaml, the AsyncAPI document of the shop with default settings: ``make docs``."""
+"""Write docs/asyncapi.yaml, the AsyncAPI document of the shop with its events: ``make docs``."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 def document() -> str:
     """Return docs/asyncapi.yaml."""
     registry = registry_of([shop.module])
-    return to_yaml(describe(build("orders", registry.queues), registry, Settings()))
+    return to_yaml(describe(build("orders", registry.queues, events=True), registry, Settings()))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     channel NAME         where senders publish: exchange PREFIX, routing key NAME
     channel NAME.queue   where consumers read: the queue PREFIX.NAME
+    channel events       where the relay publishes events, and events.log.queue, the stream of them
 
 AMQP's bindings 0.3.0 have no place for the arguments of a queue and for what is bound to what; these stand in
 ``x-arguments`` and ``x-bound-to``. A message's AMQP properties stand in ``x-amqp-properties``.
@@ -15,47 +16,23 @@ from urllib.parse import quote
 import msgspec
 
 from ordermq import __version__
+from ordermq.cli.message_schemas import CLOUD_EVENT, HEADERS, PROPERTIES
 from ordermq.config.settings import Settings
 from ordermq.message import headers
 from ordermq.task import Handler, Registry
 from ordermq.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology
-from ordermq.topology.names import DEAD, short_name
+from ordermq.topology.names import DEAD, EVENTS, short_name
 
 _AMQP = {"bindingVersion": "0.3.0"}
 _SCHEMAS = "#/components/schemas/{name}"
-_COUNT = {"type": "integer", "minimum": 0}
-_TEXT = {"type": "string"}
-_INSTANT = {"type": "string", "format": "date-time"}
-
-_HEADERS = {
-    "type": "object",
-    "description": "None is required: what a sender leaves out is derived.",
-    "properties": {
-        headers.VERSION: {"type": "integer", "minimum": 1, "description": "Version of the type, 1 or more."},
-        headers.OCCURRED_AT: _INSTANT | {"description": "When the message came into being."},
-        headers.TRACEPARENT: _TEXT | {"description": "W3C Trace Context."},
-        headers.ATTEMPT: _COUNT | {"description": "1, 2 ...: rises with each failure."},
-        headers.HOP: _COUNT | {"description": "0, 1 ...: rises each time the message is sent again."},
-        headers.REPLAYED: _COUNT | {"description": "0, 1 ...: rises each time an operator replays it."},
-        headers.FIRST_FAILED_AT: _INSTANT | {"description": "When it was sent again for the first time."},
-        headers.LAST_ERROR: _TEXT | {"description": "Why it was sent again."},
-        headers.DUE_US: _COUNT | {"description": "Unix time in us at which it was due; for metrics."},
-    },
-}  # fmt: skip
-_PROPERTIES = {
-    "type": "object",
-    "description": "AMQP basic properties. Without message_id the id is derived from the body.",
-    "properties": {
-        "message_id": _TEXT
-        | {
-            "pattern": "^[!-~]{1,200}$",
-            "description": "A message with an id that its queue has handled changes nothing.",
-        },
-        "type": _TEXT | {"description": "Name of the message."},
-        "correlation_id": _TEXT | {"description": "What the message is about."},
-        "content_type": {"const": headers.CONTENT_TYPE},
-        "timestamp": {"type": "integer", "description": "Unix time in seconds."},
-        "delivery_mode": {"const": 2},
+_EVENT, _LOG = "CloudEvent", f"{EVENTS}.log"
+_BY_TYPE = {
+    "address": "{eventType}",
+    "parameters": {
+        "eventType": {
+            "description": "The event's type with a dot for its first underscore: payment.captured. Bind a"
+            " queue to 'payment.*' for some events, and to '#' for all."
+        }
     },
 }
 
@@ -71,9 +48,11 @@ def describe(topology: Topology, registry: Registry, settings: Settings) -> dict
         queue = short_name(prefix, spec.name)
         messages = [names[queue, each.type] for each in handlers.get(queue, ())] or [_other(queue)]
         for binding in (each for each in topology.bindings if each.queue == spec.name):
-            if binding.exchange == prefix:
-                channels[queue] = _sending(binding, topology, messages)
-                operations[f"send_{queue}"] = _operation("send", queue, deliveryMode=2, mandatory=True)
+            if (name := _sending_name(binding, prefix, queue)) is not None:
+                channels[name] = _sending(binding, topology, messages)
+                operations[f"send_{name}"] = _operation(
+                    "send", name, deliveryMode=2, mandatory=name != EVENTS
+                )
         channels[f"{queue}.queue"] = _reading(spec, topology, messages)
         operations[f"receive_{queue}"] = _operation("receive", f"{queue}.queue", ack=True)
     known = {names[queue, each.type]: each for queue, some in handlers.items() for each in some}
@@ -112,8 +91,14 @@ def _message_names(handlers: Mapping[str, Iterable[Handler]]) -> dict[tuple[str,
     return {(queue, type_): type_ if types.count(type_) == 1 else f"{queue}.{type_}" for queue, type_ in both}
 
 
+def _sending_name(binding: BindingSpec, prefix: str, queue: str) -> str | None:
+    """Return the name of the channel by which senders reach the queue; None if not by this binding."""
+    exchange = short_name(prefix, binding.exchange)
+    return queue if exchange == prefix else EVENTS if exchange == EVENTS else None
+
+
 def _other(queue: str) -> str:
-    return f"{queue}.any"
+    return _EVENT if queue == _LOG else f"{queue}.any"
 
 
 def _servers(settings: Settings) -> dict[str, Any]:
@@ -137,12 +122,13 @@ def _exchange(spec: ExchangeSpec) -> dict[str, Any]:
 def _sending(binding: BindingSpec, topology: Topology, messages: list[str]) -> dict[str, Any]:
     exchange = next(each for each in topology.exchanges if each.name == binding.exchange)
     amqp = {"is": "routingKey", "exchange": _exchange(exchange)} | _AMQP
-    return {
+    found = {
         "address": binding.routing_key,
         "description": f"Routing key of the exchange {exchange.name}; the queue is {binding.queue}.",
         "messages": _references(messages),
         "bindings": {"amqp": amqp},
     }
+    return found if exchange.type != "topic" else found | _BY_TYPE
 
 
 def _reading(spec: QueueSpec, topology: Topology, messages: list[str]) -> dict[str, Any]:
@@ -188,6 +174,8 @@ def _message(handler: Handler) -> dict[str, Any]:
 
 
 def _opaque(name: str) -> dict[str, Any]:
+    if name == _EVENT:
+        return CLOUD_EVENT
     what = (
         "What the broker dead-lettered, as its sender wrote it; the header x-death says why."
         if name == _other(DEAD)
@@ -199,7 +187,7 @@ def _opaque(name: str) -> dict[str, Any]:
 def _schemas(handlers: Iterable[Handler]) -> dict[str, Any]:
     types = list(dict.fromkeys(each.message for each in handlers))
     _, schemas = msgspec.json.schema_components(types, ref_template=_SCHEMAS)
-    return {**schemas, "ordermq-headers": _HEADERS, "ordermq-properties": _PROPERTIES}
+    return {**schemas, "ordermq-headers": HEADERS, "ordermq-properties": PROPERTIES}
 
 
 def _schema_of(message: type[msgspec.Struct]) -> str:

@@ -15,8 +15,10 @@ from ordermq.cli.app import app
 from ordermq.cli.describing import describe
 from ordermq.cli.program import registry_of
 from ordermq.cli.yaml_text import to_yaml
+from ordermq.clock import utc_now
 from ordermq.config.settings import BrokerSettings, Settings, TopologySettings
 from ordermq.errors import UsageError
+from ordermq.message.cloudevents import CloudEvent, event_properties
 from ordermq.topology import build
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +87,22 @@ def test_each_queue_exchange_and_message_of_the_program_is_in_it(check):
         found = document
         for key in reference.removeprefix("#/").split("/"):
             found = found[key]
+
+
+def test_the_exchange_and_the_stream_of_events_are_in_it(check):
+    registry = registry_of([shop.module])
+    document = describe(build("orders", registry.queues, events=True), registry, Settings())
+    check(document)
+    sent, log = document["channels"]["events"], document["channels"]["events.log.queue"]
+    assert sent["bindings"]["amqp"]["exchange"]["type"] == "topic"
+    assert log["x-arguments"]["x-queue-type"] == "stream"
+    assert list(sent["messages"]) == list(log["messages"]) == ["CloudEvent"]
+    event = CloudEvent(
+        id="a", source="b", type="c", subject="d", time=utc_now(), data=b"{}", position=1, previous=0
+    )
+    headers = document["components"]["messages"]["CloudEvent"]["headers"]
+    jsonschema.validate(event_properties(event).headers, headers)
+    assert event_properties(event).headers.keys() <= headers["properties"].keys()
 
 
 def test_a_project_of_its_own_is_described_without_the_shop(check, tmp_path):
