@@ -12,7 +12,7 @@ import pytest
 from ordermq.cli.new import project
 from ordermq.config.schema import FRAMEWORK, declared
 from ordermq.config.settings import Settings
-from ordermq.errors import ConfigError, UsageError
+from ordermq.errors import ConfigError, NotProven, StoreUnavailable, UsageError
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy/systemd"
@@ -20,13 +20,23 @@ SERVICES = ("ordermq-relay.service", "ordermq-consumer@.service")
 PRUNE = "ordermq-prune.service"
 RECONCILE = "ordermq-reconcile.service"
 ALERT = "ordermq-alert@.service"
+AUDIT = "ordermq-audit.service"
 TIMERS = ("ordermq-prune.timer", "ordermq-reconcile.timer")
 INSTANCES = {
     # Not payment:2, because systemd-analyze verify takes what follows a colon for an alias.
     "ordermq-consumer@payment.service": "ordermq-consumer@.service",
     "ordermq-alert@ordermq-relay.service.service": ALERT,
 }
-UNITS_SEEN = ["ordermq.target", "ordermq-relay.service", PRUNE, RECONCILE, *TIMERS, *INSTANCES]
+UNITS_SEEN = [
+    "ordermq.target",
+    "ordermq-relay.service",
+    PRUNE,
+    RECONCILE,
+    AUDIT,
+    "ordermq-audit.timer",
+    *TIMERS,
+    *INSTANCES,
+]
 
 
 def lines(unit: str, key: str) -> list[str]:
@@ -85,7 +95,7 @@ def test_systemd_rates_the_exposure_of_each_service_at_two_of_ten_or_less(units)
     said = analyze("security", "--offline=true", "--threshold=20", "--no-pager", *services)
 
     assert said.returncode == 0, said.stdout + said.stderr
-    assert len(services) == 5
+    assert len(services) == 6
 
 
 @pytest.mark.parametrize("unit", SERVICES)
@@ -164,6 +174,17 @@ def test_what_a_timer_starts_knows_the_password_of_the_database_and_no_other(uni
     assert lines(unit, "Type") == ["oneshot"]
 
 
+def test_the_audit_log_has_a_user_of_its_own_its_key_and_an_alert_when_it_does_not_hold():
+    credentials = [line.partition(":")[0] for line in lines(AUDIT, "LoadCredential")]
+
+    assert credentials == ["audit_key", "database_password"]
+    assert lines(AUDIT, "User") == ["ordermq-audit"]
+    assert lines(AUDIT, "SuccessExitStatus") == [str(StoreUnavailable.exit_code)]
+    assert NotProven.exit_code not in {0, StoreUnavailable.exit_code}
+    assert lines(AUDIT, "OnFailure") == ["ordermq-alert@%n.service"]
+    assert analyze("calendar", *lines("ordermq-audit.timer", "OnCalendar")).returncode == 0
+
+
 @pytest.mark.parametrize("timer", TIMERS)
 def test_a_timer_starts_once_a_day_and_makes_up_for_a_day_missed(timer):
     (calendar,) = lines(timer, "OnCalendar")
@@ -176,7 +197,7 @@ def test_a_timer_starts_once_a_day_and_makes_up_for_a_day_missed(timer):
     assert lines(timer, "Persistent") == ["true"]
 
 
-@pytest.mark.parametrize("unit", [*SERVICES, PRUNE, RECONCILE])
+@pytest.mark.parametrize("unit", [*SERVICES, PRUNE, RECONCILE, AUDIT])
 def test_the_unit_starts_a_program_the_package_installs(unit):
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
