@@ -314,6 +314,19 @@ class OrderConflict(OrderMQError):
     exit_code = 65
 
 
+class VersionConflict(OrderConflict):
+    """An order changed since somebody looked at it: ``found`` is its version, and not ``expected``."""
+
+    def __init__(self, order_id: str, expected: int, found: int) -> None:
+        super().__init__(
+            f"order {order_id}: version {expected} was expected and {found} was found, so it has changed;"
+            f" nothing was done. Look again: ordermq order show {order_id}"
+        )
+        self.order_id = order_id
+        self.expected = expected
+        self.found = found
+
+
 class OrderNotFound(OrderMQError):
     """No order has this id."""
 
@@ -353,6 +366,12 @@ class NotCalled(GatewayUnavailable):
 
 class GatewayRefused(GatewayError):
     """The service says the request is wrong; the same request never succeeds."""
+
+
+class EventUnreadable(OrderMQError):
+    """A stored event has a type or a version that this code does not know; the text names both."""
+
+    exit_code = 78
 
 
 class IllegalEvent(OrderMQError):

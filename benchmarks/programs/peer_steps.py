@@ -196,7 +196,7 @@ class Locked:
             status = "completed"
         event = events.stored(
             self.order_id, self.version + 1, Event(event_type, self.step), status=status,
-            occurred_at=datetime.now(UTC), data={},
+            occurred_at=datetime.now(UTC), data={}, actor="peer", trace_id="",
         )  # fmt: skip
         self.cursor.execute(_ADD_EVENT, event)
         self.cursor.execute(_SAVE, (status, pending, self.version + 1, status == "completed", self.order_id))
@@ -253,4 +253,5 @@ def _placed(order: Order, now: datetime) -> events.StoredEvent:
     return events.stored(
         order.order_id, 1, Event(EventType.ORDER_PLACED), status="placed", occurred_at=now,
         data={"total_minor": order.total_minor, "items": [msgspec.to_builtins(item) for item in order.items]},
+        actor="peer", trace_id="",
     )  # fmt: skip

@@ -71,7 +71,10 @@ class WorkerContext:
     def settler(self, name: str) -> Settler:
         """Return a settler of this queue's messages on a session of its own."""
         session = Session(
-            self.settings.database, name=f"ordermq-consumer {self.queue} {name}", queues=self.queues
+            self.settings.database,
+            name=f"ordermq-consumer {self.queue} {name}",
+            queues=self.queues,
+            actor=self.queue,
         )
         return self.settler_on(session, self.queue)
 

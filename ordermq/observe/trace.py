@@ -58,6 +58,14 @@ def parse(traceparent: str) -> Trace | None:
     return Trace(trace_id, span_id, int(flags, 16) & _SAMPLED)
 
 
+def trace_id_of(traceparent: str) -> str:
+    """Return the trace id of a traceparent; "" if it is not valid."""
+    if _OURS.fullmatch(traceparent):
+        return traceparent[3:35]
+    found = parse(traceparent)
+    return found.trace_id if found else ""
+
+
 def is_valid(traceparent: str) -> bool:
     """Return whether ``parse`` can read it."""
     return _OURS.fullmatch(traceparent) is not None or parse(traceparent) is not None

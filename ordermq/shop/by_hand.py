@@ -12,15 +12,15 @@ from ordermq.shop.events import EventType, Step
 from ordermq.shop.journal import Journal, LockedOrder
 from ordermq.shop.money import read_amount, written
 from ordermq.shop.payments import Payments, PaymentState
+from ordermq.shop.recorded import read_body
 from ordermq.shop.refunds import Refunds, RefundState
 from ordermq.shop.resolve import resolve_order
 from ordermq.shop.saga import Status
 from ordermq.store import StoreTransaction, actions
 
 _REPORTED = """
-    SELECT data ->> 'reference', (data ->> 'amount_minor')::bigint
-      FROM (SELECT convert_from(body, 'UTF8')::json -> 'data' AS data FROM shop.order_events
-             WHERE order_id = %s AND type = 'refunded_by_hand') AS reported
+    SELECT version, convert_from(body, 'UTF8') FROM shop.order_events
+     WHERE order_id = %s AND type = 'refunded_by_hand'
 """
 
 # An open refund may still reach the service until it is given up.
@@ -52,12 +52,14 @@ def refunded_by_hand(
     refunded, and needs no person any more. Raises OrderNotFound, BadInput, or OrderConflict if the
     order has nothing to give back.
     """
-    journal = Journal(tx, [order_id])
+    journal = Journal(tx, [order_id], by=by)
     order = journal.orders.get(order_id)
     if order is None:
         raise OrderNotFound(f"no order {order_id[:80]!r}")
     amount_minor = read_amount(amount, order.currency, "--by-hand")
-    reported: dict[str, int] = dict(tx.fetch_all(_REPORTED, (order_id,)))
+    rows = tx.fetch_all(_REPORTED, (order_id,))
+    before = [read_body(body, version, order_id).data for version, body in rows]
+    reported: dict[str, int] = {each["reference"]: each["amount_minor"] for each in before}
     if reference in reported:
         first_minor = reported[reference]
         return RefundedByHand(order_id, order.state.status, first_minor, order.currency, is_duplicate=True)

@@ -18,16 +18,16 @@ class Cancelled:
     is_duplicate: bool
 
 
-def cancel_order(order_id: str, tx: Transaction, reason: str) -> Cancelled:
+def cancel_order(order_id: str, tx: Transaction, reason: str, *, by: str = "") -> Cancelled:
     """Cancel an order whose goods have not left yet, in the caller's transaction.
 
     Asking twice changes nothing: an order that is cancelled or refunded already stays
     so. Money that was taken is refunded; a capture under way is not stopped, and if it takes
     the money, that is refunded. ``reason`` is kept in the history, 200 characters at most; it
-    holds nothing personal. Raises OrderNotFound, or OrderConflict once the goods have left or
-    while a refund is under way.
+    holds nothing personal. ``by`` is who asks, if the history shall not name the process. Raises
+    OrderNotFound, or OrderConflict once the goods have left or while a refund is under way.
     """
-    journal = Journal(tx, [order_id])
+    journal = Journal(tx, [order_id], by=by)
     order = journal.orders.get(order_id)
     if order is None:
         raise OrderNotFound(f"no order {order_id[:80]!r}")

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ordermq.message.cloudevents import RecordEvent
+from ordermq.message.event_types import Document, EventTypes
 from ordermq.module import RecordSource
 
 
@@ -109,6 +110,16 @@ class EventType(StrEnum):
     NOTIFICATION_FAILED = "notification_failed"
 
 
+def _without_maker(document: Document) -> Document:
+    """Lift version 1, which did not say who made an event, nor under which trace."""
+    return {**document, "actor": None, "trace_id": None}
+
+
+TYPES = EventTypes()
+"""The types and their versions. ``recorded`` reads stored events by it."""
+
+TYPES.add(*EventType, lifts=[_without_maker])
+
 FAILED: Mapping[Step, EventType] = {
     Step.RESERVE: EventType.RESERVATION_FAILED,
     Step.RELEASE: EventType.RELEASE_FAILED,
@@ -142,11 +153,20 @@ class StoredEvent(NamedTuple):
 
 
 def stored(
-    order_id: str, version: int, event: Event, *, status: str, occurred_at: datetime, data: Mapping[str, Any]
+    order_id: str,
+    version: int,
+    event: Event,
+    *,
+    status: str,
+    occurred_at: datetime,
+    data: Mapping[str, Any],
+    actor: str,
+    trace_id: str,
 ) -> StoredEvent:
     """Return the row of an event. ``status`` is the order's status after the event.
 
-    ``data`` holds ids and amounts, never personal data.
+    ``data`` holds ids and amounts, never personal data. ``actor`` is who made the event, ``trace_id`` that of
+    the traceparent under which it was made. Both stand in the body, which the audit log holds as it is.
     """
     body = _encoder.encode(
         {
@@ -157,6 +177,9 @@ def stored(
             "occurred_at": occurred_at,
             "status": status,
             "data": data,
+            "actor": actor,
+            "trace_id": trace_id,
+            "v": TYPES.version(event.type),
         }
     )
     return StoredEvent(order_id, version, event.type, event.step, occurred_at, body)

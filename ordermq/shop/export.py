@@ -16,6 +16,7 @@ from ordermq.shop.adjustment import Adjustment
 from ordermq.shop.model import Contact, Item, Notify, Order, PaidBefore
 from ordermq.shop.phone import is_number
 from ordermq.shop.placement import WHOLE_ORDER
+from ordermq.shop.recorded import read_body
 from ordermq.task import Transaction
 from ordermq.task.transaction import Row
 
@@ -54,7 +55,10 @@ _KEPT = ("reason", "products", "amount_minor", "lines")
 
 
 def export(order_id: str, tx: Transaction) -> dict[str, Any]:
-    """Return the document: {format, order, status, events, dead_letters}. Raises OrderNotFound."""
+    """Return the document: {format, order, status, events, dead_letters}.
+
+    Raises OrderNotFound, EventUnreadable.
+    """
     row = tx.fetch_one(_ORDER, (order_id,))
     if row is None:
         raise OrderNotFound(f"no order {order_id[:80]!r}")
@@ -64,7 +68,7 @@ def export(order_id: str, tx: Transaction) -> dict[str, Any]:
         "order": msgspec.to_builtins(_order(order_id, row, tx)),
         "status": row[7],
         "events": [
-            {"version": version, "type": type_, "step": step, "data": _kept(body)}
+            {"version": version, "type": type_, "step": step, "data": _kept(body, version, order_id)}
             for version, type_, step, body in events
         ],
         "dead_letters": [
@@ -119,6 +123,6 @@ def _order(order_id: str, row: Row, tx: Transaction) -> Order:
     )
 
 
-def _kept(body: str) -> dict[str, Any]:
-    data = json.loads(body)["data"]
+def _kept(body: str, version: int, order_id: str) -> dict[str, Any]:
+    data = read_body(body, version, order_id).data
     return {name: data[name] for name in _KEPT if name in data}

@@ -1,11 +1,12 @@
 """What the events of an order tell a person. Pure."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ordermq.errors import EventUnreadable
 from ordermq.shop.events import EventType
 from ordermq.shop.queries import EventRow
+from ordermq.shop.recorded import read_body
 
 UNKNOWN_PRODUCT = "unknown_product"  # a reason of stock_rejected
 
@@ -45,12 +46,18 @@ def cause_of(types: Iterable[EventType]) -> EventType | None:
 
 
 def why_cancelled(events: Iterable[EventRow]) -> str | None:
-    """Return why an order was cancelled; None if it was not. ``events`` are its whole history."""
+    """Return why an order was cancelled; None if it was not. ``events`` are its whole history.
+
+    Where the event that says it cannot be read, that is the answer.
+    """
     why: str | None = None
     for event in events:
-        cause = _CAUSES.get(EventType(event.type))
+        cause = next((each for type_, each in _CAUSES.items() if type_ == event.type), None)
         if event.type in _BEGINS_AGAIN:
             why = None
         elif cause is not None and why is None:  # a later one only says how a step ended
-            why = cause(json.loads(event.body)["data"])
+            try:
+                why = cause(read_body(event.body, event.version).data)
+            except EventUnreadable as exc:
+                why = str(exc)
     return why

@@ -19,7 +19,7 @@ from typing import Any
 
 from ordermq.clock import utc_now
 from ordermq.message import Command
-from ordermq.observe import metrics
+from ordermq.observe import metrics, trace
 from ordermq.shop import events
 from ordermq.shop.alerts import Alert
 from ordermq.shop.commands import command_of
@@ -90,11 +90,13 @@ class LockedOrder:
 class Journal:
     """The orders of one transaction: locked when this object is made, changed by ``write()``.
 
-    ``orders`` holds those that exist, by order_id.
+    ``orders`` holds those that exist, by order_id. ``by`` is the person who acts; without one it is the
+    transaction's actor. Each event says who made it.
     """
 
-    def __init__(self, tx: Transaction, order_ids: Iterable[str]) -> None:
+    def __init__(self, tx: Transaction, order_ids: Iterable[str], *, by: str = "") -> None:
         self._tx = tx
+        self._actor = by or tx.actor
         self._events: list[StoredEvent] = []
         self._commands: list[Command] = []
         self._alerts: list[Alert] = []
@@ -130,7 +132,8 @@ class Journal:
         order = self.orders[order_id]
         # "" lets the transaction fill in the trace of the message that is being handled. Without
         # such a message the commands continue the trace of the order.
-        traceparent = "" if order_id in self._tx.traces else order.traceparent
+        handled = self._tx.traces.get(order_id)
+        traceparent = order.traceparent if handled is None else ""
         event = Event(event_type, step)
         move = advance(order.state, event)
         if move.state.status in _TERMINAL and order.state.status not in _TERMINAL:
@@ -142,11 +145,11 @@ class Journal:
             self._alerts.append(Alert(order_id, order.version, event, attention, traceparent))
         elif move.attention is False:
             order.attention, order.is_resolved = None, True
-        self._events.append(
-            events.stored(
-                order_id, order.version, event, status=move.state.status, occurred_at=utc_now(), data=data
-            )
-        )
+        row = events.stored(
+            order_id, order.version, event, status=move.state.status, occurred_at=utc_now(), data=data,
+            actor=self._actor, trace_id=trace.trace_id_of(handled or order.traceparent),
+        )  # fmt: skip
+        self._events.append(row)
         for each in move.sends:
             command = command_of(each, order_id, order.version, traceparent)
             if each is Step.EXPIRE:

@@ -11,6 +11,8 @@ from datetime import datetime
 
 from ordermq.shop.commands import Template
 from ordermq.shop.events import EventType
+from ordermq.shop.recorded import read_body
+from ordermq.shop.saga import Status
 from ordermq.task import Transaction
 
 _OF_EVENT = {
@@ -21,15 +23,11 @@ _OF_EVENT = {
 NUMBERED = frozenset(_OF_EVENT.values())
 """The templates that an order may need several times."""
 
-# Of a paid order a refund by hand is no occasion: the customer agreed it with a person, or took it back.
 _READ = """
-    SELECT order_id, type, version, (event #>> '{data,amount_minor}')::bigint, due_until
-      FROM (SELECT e.order_id, e.type, e.version, convert_from(e.body, 'UTF8')::json AS event, o.due_until
-              FROM shop.order_events AS e JOIN shop.orders AS o USING (order_id)
-             WHERE e.order_id = ANY(%s)
-               AND e.type IN ('payment_refunded', 'refunded_by_hand', 'card_declined')) AS told
-     WHERE type <> 'refunded_by_hand' OR event ->> 'status' = 'refunded'
-     ORDER BY order_id, version
+    SELECT order_id, e.version, convert_from(e.body, 'UTF8'), o.due_until
+      FROM shop.order_events AS e JOIN shop.orders AS o USING (order_id)
+     WHERE order_id = ANY(%s) AND e.type IN ('payment_refunded', 'refunded_by_hand', 'card_declined')
+     ORDER BY order_id, e.version
 """
 
 
@@ -57,9 +55,12 @@ class Occasions:
         order_ids = sorted({order_id for order_id, template in wanted if template in NUMBERED})
         if not order_ids:
             return
-        for order_id, event_type, version, amount_minor, due_at in tx.fetch_all(_READ, (order_ids,)):
-            found = self._found[order_id, _OF_EVENT[event_type]]
-            found.append(Occasion(len(found) + 1, version, amount_minor or 0, due_at))
+        for order_id, version, body, due_at in tx.fetch_all(_READ, (order_ids,)):
+            event = read_body(body, version, order_id)
+            if event.type is EventType.REFUNDED_BY_HAND and event.status != Status.REFUNDED:
+                continue  # of a paid order: the customer agreed it with a person, or took it back
+            found = self._found[order_id, _OF_EVENT[event.type]]
+            found.append(Occasion(len(found) + 1, version, event.data.get("amount_minor", 0), due_at))
 
     def number(self, order_id: str, template: Template, version: int) -> int | None:
         """Return the number of the newest occasion up to event ``version``, 0 meaning the newest of all.

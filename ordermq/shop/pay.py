@@ -30,7 +30,7 @@ def pay_order(order_id: str, card_token: str, tx: Transaction, *, by: str = "") 
     for a card.
     """
     check_card_token(card_token)
-    journal = Journal(tx, [order_id])
+    journal = Journal(tx, [order_id], by=by)
     order = journal.orders.get(order_id)
     if order is None:
         raise OrderNotFound(f"no order {order_id[:80]!r}")

@@ -117,7 +117,7 @@ def answer_to(order: Order, known: Known, *, is_duplicate: bool) -> Placed | Ord
 
 def _insert_one(order: Order, content_hash: bytes, tx: StoreTransaction, traceparent: str) -> bool:
     """Insert ``order``; return whether it was new."""
-    new = NewOrder(order, content_hash, _trace_of(traceparent), utc_now())
+    new = NewOrder(order, content_hash, _trace_of(traceparent), utc_now(), tx.actor)
     [message] = tx.outgoing([command_of(_FIRST_STEP, order.order_id, 1, new.traceparent)])
     is_new = _add(tx, ADD_ONE, arguments_of_one(new, message)) == [(True,)]
     if is_new:
@@ -132,8 +132,8 @@ def _insert_many(
     """Insert ``orders``, of distinct ids; return the ids that were new."""
     if not orders:
         return set()
-    now = utc_now()
-    new = [NewOrder(each, content[id(each)], _trace_of(traceparent), now) for each in orders]
+    now, actor = utc_now(), tx.actor
+    new = [NewOrder(each, content[id(each)], _trace_of(traceparent), now, actor) for each in orders]
     added = {row[0] for row in _add(tx, ADD_MANY, arguments_of_many(new))}
     tx.send(
         [

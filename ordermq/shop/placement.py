@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ordermq.observe import trace
 from ordermq.shop import events
 from ordermq.shop.adjustment import Adjustment
 from ordermq.shop.events import Event, EventType, StoredEvent
@@ -39,6 +40,7 @@ class NewOrder(NamedTuple):
     content_hash: bytes
     traceparent: str
     now: datetime
+    actor: str
 
     def event(self) -> StoredEvent:
         """Return the order's first event. Labels are for people, and stay out of it."""
@@ -56,7 +58,10 @@ class NewOrder(NamedTuple):
             data["charge"] = charge_of(order)
         event = Event(EventType.ORDER_PLACED)
         status = PLACED.state.status
-        return events.stored(order.order_id, 1, event, status=status, occurred_at=self.now, data=data)
+        return events.stored(
+            order.order_id, 1, event, status=status, occurred_at=self.now, data=data,
+            actor=self.actor, trace_id=trace.trace_id_of(self.traceparent),
+        )  # fmt: skip
 
 
 class _Placement(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -126,7 +126,7 @@ class _Request:
         self._tx = tx
         self._by = by
         self._reason = reason
-        self._journal = Journal(tx, [order_id])
+        self._journal = Journal(tx, [order_id], by=by)
         order = self._journal.orders.get(order_id)
         if order is None:
             raise OrderNotFound(f"no order {order_id[:80]!r}")

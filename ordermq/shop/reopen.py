@@ -50,7 +50,7 @@ def reopen_order(
     ``card_token`` is the card that pays it now; it is needed after a decline or a refund. Raises
     OrderNotFound, BadInput, or OrderConflict if something is pending or the shop may have money of it.
     """
-    journal = Journal(tx, [order_id])
+    journal = Journal(tx, [order_id], by=by)
     order = journal.orders.get(order_id)
     if order is None:
         raise OrderNotFound(f"no order {order_id[:80]!r}")

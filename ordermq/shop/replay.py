@@ -32,18 +32,20 @@ from enum import StrEnum
 
 from msgspec.structs import replace
 
-from ordermq.errors import IllegalEvent
+from ordermq.errors import EventUnreadable, IllegalEvent
 from ordermq.message import Command
 from ordermq.message.envelope import MAX_HOP
 from ordermq.shop.commands import command_of
 from ordermq.shop.effects import AtStake, effect_of
-from ordermq.shop.events import NOTIFY, Event, EventType, Step
+from ordermq.shop.events import NOTIFY, Event, Step
 from ordermq.shop.journal import Journal, LockedOrder
+from ordermq.shop.recorded import read_columns
 from ordermq.shop.saga import DEFAULT_TERMS, State, Terms, advance
 from ordermq.store import StoreTransaction, inbox, message_location, outgoing
 from ordermq.store.message_location import MessageLocation
 from ordermq.store.outgoing import OutboxRow
 from ordermq.task.forecast import Effect
+from ordermq.task.transaction import Row
 
 _EVENTS = """
     SELECT order_id, version, type, step FROM shop.order_events
@@ -60,6 +62,7 @@ class Found(StrEnum):
     DEAD = "dead"
     SUPPRESSED = "suppressed"
     IMPOSSIBLE = "impossible"
+    CHANGED = "changed"
     UNKNOWN = "unknown"
 
     @property
@@ -96,7 +99,7 @@ class OrderFacts:
     """What is known of an order, which is locked; ``order`` None: there is none.
 
     ``unsent`` are pending steps that no event of the history sends. ``locations`` are those of the
-    awaited commands, by message_id.
+    awaited commands, by message_id. ``unreadable`` names an event that this code cannot read.
     """
 
     order_id: str
@@ -104,6 +107,7 @@ class OrderFacts:
     commands: Sequence[SentCommand] = ()
     unsent: Sequence[Step] = ()
     locations: Mapping[str, MessageLocation] = field(default_factory=dict)
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,8 @@ def plan(facts: OrderFacts, wish: Wish) -> list[Planned]:
     """Decide about every message that the order's events sent. Pure."""
     if facts.order is None:
         return [Planned(facts.order_id, Found.UNKNOWN, note="no such order")]
+    if facts.unreadable:
+        return [Planned(facts.order_id, Found.IMPOSSIBLE, note=facts.unreadable)]
     note = "no event of the order's history sends this step: see 'ordermq reconcile'"
     planned = [Planned(facts.order_id, Found.IMPOSSIBLE, step, note=note) for step in facts.unsent]
     planned += [
@@ -223,12 +229,19 @@ def _read(order_ids: Iterable[str], tx: StoreTransaction) -> list[OrderFacts]:
     awaited = [each.command for facts in found for each in facts.commands if each.is_awaited]
     locations = message_location.find(tx, [(each.queue, each.message_id) for each in awaited])
     by_id = {message_id: location for (_, message_id), location in locations.items()}
-    return [OrderFacts(each.order_id, each.order, each.commands, each.unsent, by_id) for each in found]
+    return [
+        OrderFacts(each.order_id, each.order, each.commands, each.unsent, by_id, each.unreadable)
+        for each in found
+    ]
 
 
-def _facts(order_id: str, order: LockedOrder | None, events: Sequence[tuple[int, Event]]) -> OrderFacts:
+def _facts(order_id: str, order: LockedOrder | None, rows: Sequence[Row]) -> OrderFacts:
     if order is None:
         return OrderFacts(order_id, None)
+    try:
+        events = [(version, read_columns(type_, step, version)) for _, version, type_, step in rows]
+    except EventUnreadable as exc:
+        return OrderFacts(order_id, order, unreadable=str(exc))
     sent = sends(events, order.state.terms)
     last, pending = dict(sent), order.state.pending
     commands = [
@@ -256,9 +269,8 @@ def _row(command: Command, planned: Planned) -> OutboxRow:
     return row._replace(envelope=replace(row.envelope, hop=planned.hop, replay_no=planned.replay_no))
 
 
-def _histories(order_ids: Sequence[str], tx: StoreTransaction) -> dict[str, list[tuple[int, Event]]]:
-    histories: dict[str, list[tuple[int, Event]]] = {}
-    for order_id, version, event_type, step in tx.fetch_all(_EVENTS, (list(order_ids),)):
-        event = Event(EventType(event_type), Step(step) if step else None)
-        histories.setdefault(order_id, []).append((version, event))
+def _histories(order_ids: Sequence[str], tx: StoreTransaction) -> dict[str, list[Row]]:
+    histories: dict[str, list[Row]] = {}
+    for row in tx.fetch_all(_EVENTS, (list(order_ids),)):
+        histories.setdefault(row[0], []).append(row)
     return histories

@@ -51,7 +51,7 @@ def resolve_orders(order_ids: Sequence[str], tx: StoreTransaction, *, by: str, r
     person is left as it is. One is refused while a step that was given up must still be done: only a
     replay ends it.
     """
-    journal = Journal(tx, order_ids)
+    journal = Journal(tx, order_ids, by=by)
     attention: dict[str, str] = dict(tx.fetch_all(_ATTENTION, (list(order_ids),)))
     given_up = _given_up(list(attention), tx)
     letters: defaultdict[str, list[LetterKey]] = defaultdict(list)

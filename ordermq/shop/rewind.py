@@ -112,7 +112,7 @@ def rewind_orders(
     """Put these orders back to step ``to``, in the caller's transaction; return an answer for each."""
     if to is Step.RESERVE:
         return [_reopened(each, tx, by=by, reason=reason) for each in order_ids]
-    return _Rewind(order_ids, tx).to_capture(by=by, reason=reason)
+    return _Rewind(order_ids, tx, by).to_capture(reason=reason)
 
 
 def _reopened(order_id: str, tx: StoreTransaction, *, by: str, reason: str) -> Rewound:
@@ -128,10 +128,11 @@ def _reopened(order_id: str, tx: StoreTransaction, *, by: str, reason: str) -> R
 class _Rewind:
     """Orders of one transaction, locked, and what their rewind depends on."""
 
-    def __init__(self, order_ids: Sequence[str], tx: StoreTransaction) -> None:
+    def __init__(self, order_ids: Sequence[str], tx: StoreTransaction, by: str) -> None:
         self._tx = tx
+        self._by = by
         self._ids = list(dict.fromkeys(order_ids))
-        self._journal = Journal(tx, self._ids)
+        self._journal = Journal(tx, self._ids, by=by)
         self._payments = Payments(self._ids, tx, settles_s=0.0).rows
         kinds = [each.value for each in CANCELLING]
         self._causes: Mapping[str, EventType | None] = {
@@ -142,7 +143,7 @@ class _Rewind:
         self._refunding = self._these(_REFUNDING)
         self._held = self._these(_HELD)
 
-    def to_capture(self, *, by: str, reason: str) -> list[Rewound]:
+    def to_capture(self, *, reason: str) -> list[Rewound]:
         """Put back those that may be; write what follows."""
         refused = {each: self._why_not(each) for each in self._ids}
         wanted = [each for each in self._ids if refused[each] is None]
@@ -156,17 +157,17 @@ class _Rewind:
             why = refused[order_id] or short.get(order_id)
             if why is None:
                 order = self._journal.orders[order_id]
-                answers.append(self._put_back(order, letters[order_id], by=by, reason=reason))
+                answers.append(self._put_back(order, letters[order_id], reason=reason))
             else:
                 outcome = RewindOutcome.UNCHANGED if self._is_there(order_id) else RewindOutcome.REFUSED
                 answers.append(Rewound(order_id, outcome, why))
         self._journal.write()
         self._refunds.write()
         discarded = [number for each in going for number in letters[each]]
-        dead_letters.discard(self._tx, discarded, by=by, reason=reason)
+        dead_letters.discard(self._tx, discarded, by=self._by, reason=reason)
         forget_cancellations(going, self._tx)
         changed = [f"order {each.order_id}" for each in answers if each.outcome is RewindOutcome.REWOUND]
-        actions.record(self._tx, by, "order.rewind", changed, reason)
+        actions.record(self._tx, self._by, "order.rewind", changed, reason)
         return answers
 
     def _these(self, sql: str) -> Collection[str]:
@@ -201,12 +202,12 @@ class _Rewind:
         reservations.reserve(granted, self._tx)
         return short
 
-    def _put_back(self, order: LockedOrder, letters: Sequence[int], *, by: str, reason: str) -> Rewound:
+    def _put_back(self, order: LockedOrder, letters: Sequence[int], *, reason: str) -> Rewound:
         order_id, stock = order.order_id, "kept" if order.order_id in self._held else "reserved again"
         undone = [f"stock {stock}", *(f"{_word(step)} withdrawn" for step in sorted(order.state.pending))]
         undone += [f"dead letter {each} discarded" for each in letters]
         self._journal.record(
-            order_id, EventType.ORDER_REWOUND, to=Step.CAPTURE, stock=stock, by=by, reason=reason[:200]
+            order_id, EventType.ORDER_REWOUND, to=Step.CAPTURE, stock=stock, by=self._by, reason=reason[:200]
         )
         if (refund := self._refunds.open(order_id)) is not None:
             self._refunds.change(refund._replace(state=RefundState.SKIPPED))

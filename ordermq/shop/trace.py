@@ -3,14 +3,14 @@
 Events and reasons hold no personal data, and the contact is not read.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ordermq.module import ModuleTrace, TraceEntry
 from ordermq.shop.commands import EMAIL, INVENTORY, NOTIFY, PAYMENT, POINTS, SHIPPING, command_of
-from ordermq.shop.events import Event, EventType, Step
+from ordermq.shop.events import Step
 from ordermq.shop.money import written
+from ordermq.shop.recorded import read_body, read_columns
 from ordermq.shop.replay import sends
 from ordermq.shop.saga import terms_of
 from ordermq.task import Transaction
@@ -62,7 +62,9 @@ def of_order(tx: Transaction, config: Any, correlation_id: str) -> ModuleTrace |
         return None
     status, pending, currency, total_minor, attention, charge, notify = row
     events = tx.fetch_all(_EVENTS, (correlation_id,))
-    history = [(version, Event(EventType(type_), step and Step(step))) for version, type_, step, *_ in events]
+    history = [
+        (version, read_columns(type_, step, version, correlation_id)) for version, type_, step, *_ in events
+    ]
     sent = dict(sends(history, terms_of(charge, notify)))
     steps = sorted(Step(each) for each in pending)
     commands = {step: command_of(step, correlation_id, sent[step]) for step in steps if step in sent}
@@ -86,7 +88,7 @@ def of_order(tx: Transaction, config: Any, correlation_id: str) -> ModuleTrace |
 
 def _entries_of(events: Sequence[Row]) -> Iterator[TraceEntry]:
     for version, type_, step, occurred_at, body in events:
-        reason = json.loads(body)["data"].get("reason")
+        reason = read_body(body, version).data.get("reason")
         text = f"{version} {type_}" + (f", ends {step}" if step else "") + (f": {reason}" if reason else "")
         yield TraceEntry(occurred_at, "event", text, {"version": version, "type": type_, "step": step})
 

@@ -52,13 +52,19 @@ class Session:
     on the server and 2 s more on the client, connecting by ``connect_timeout_s``. The
     password and the certificates are read anew at each connect, so rotated ones are picked
     up. ``queues`` are the queues that exist, by their short names; its transactions refuse
-    commands to others.
+    commands to others. ``actor`` is who acts in its transactions, if that is not ``name``.
     """
 
     def __init__(
-        self, settings: DatabaseSettings, *, name: str, queues: frozenset[str] | None = None
+        self,
+        settings: DatabaseSettings,
+        *,
+        name: str,
+        queues: frozenset[str] | None = None,
+        actor: str = "",
     ) -> None:
         self._settings = settings
+        self._actor = actor or name
         self._queues = queues
         self._name = name
         self._connection: Connection | None = None
@@ -94,8 +100,9 @@ class Session:
         connection, guard = self._open()
         pace = _Pace(guard, self._settings.statement_timeout_s + _GRACE_S)
         tx = StoreTransaction(
-            connection, traces=traces, deadline=pace.statement, begin=self._begin, queues=self._queues
-        )
+            connection, traces=traces, deadline=pace.statement, begin=self._begin,
+            queues=self._queues, actor=self._actor,
+        )  # fmt: skip
         tx.is_dry_run = dry_run
         try:
             yield tx

@@ -37,7 +37,8 @@ class StoreTransaction:
     that id continue; ``deadline`` bounds each statement. ``begin`` is the statement that begins
     it, if the creator will call ``commit``: it goes out with the first statement, and a statement
     of ``write`` with the next one. Empty, the transaction is another's. ``queues`` are the queues
-    there are; None means unknown.
+    there are; None means unknown. ``actor`` is who acts; without one, the name that the connection
+    has at the server.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class StoreTransaction:
         deadline: Callable[[], AbstractContextManager[None]] = nullcontext,
         begin: bytes = b"",
         queues: Set[str] | None = None,
+        actor: str = "",
     ) -> None:
         self._connection = connection
+        self._actor = actor
         self._queues = queues
         self._deadline = deadline
         self._begin = begin
@@ -60,6 +63,11 @@ class StoreTransaction:
         self.has_sent = False
         self.is_dry_run = False  # roll back at the end; may be set until then
         self.committed: list[Callable[[], None]] = []
+
+    @property
+    def actor(self) -> str:
+        """Who acts: a consumer's queue, or the name that the process has given its connection."""
+        return self._actor or self._connection.info.parameter_status("application_name") or "unknown"
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have ``call`` called once COMMIT was answered: for logs and metrics, which must not lie.

@@ -35,6 +35,10 @@ class Transaction(Protocol):
     def traces(self) -> Mapping[str, str]:
         """The traceparent that commands of a correlation id continue, by correlation id."""
 
+    @property
+    def actor(self) -> str:
+        """Who acts: the queue whose consumer runs the handler, else the connection's application_name."""
+
     def execute(self, sql: str, params: Params = None) -> int:
         """Run one statement; return the number of rows it touched."""
 

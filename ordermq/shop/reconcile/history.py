@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from ordermq.errors import IllegalEvent
-from ordermq.shop.events import Event, EventType, Step
+from ordermq.errors import EventUnreadable, IllegalEvent
+from ordermq.shop.events import Event
+from ordermq.shop.recorded import read_columns
 from ordermq.shop.saga import DEFAULT_TERMS, State, Terms, advance
 
 
@@ -22,7 +23,7 @@ def disagreement(
     """
     try:
         state, attention = fold(_events(path), terms)
-    except (IllegalEvent, ValueError) as exc:
+    except (IllegalEvent, EventUnreadable) as exc:
         return str(exc)
     if state is None:
         return "no events"
@@ -54,9 +55,9 @@ def _asked(attention: bool) -> str:
 
 
 def _events(path: str) -> Iterable[Event]:
-    for word in path.split():
+    for version, word in enumerate(path.split(), start=1):
         event_type, _, step = word.partition(":")
-        yield Event(EventType(event_type), Step(step) if step else None)
+        yield read_columns(event_type, step, version)
 
 
 def _words(steps: Iterable[str]) -> str:

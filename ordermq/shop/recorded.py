@@ -1,0 +1,53 @@
+"""The events of orders as they are read back. The one place that reads a stored body or type. Pure.
+
+A body of an older version of its type is lifted here (``ordermq.message.event_types``), so readers know the
+newest version alone.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ordermq.errors import EventUnreadable
+from ordermq.shop.events import TYPES, Event, EventType, Step
+
+
+class RecordedEvent(NamedTuple):
+    """What a body says. ``actor`` and ``trace_id`` are None in events of before they were written down."""
+
+    type: EventType
+    step: Step | None
+    status: str
+    data: Mapping[str, Any]
+    actor: str | None
+    trace_id: str | None
+
+
+def read_body(body: bytes | str, version: int, order_id: str = "") -> RecordedEvent:
+    """Return what the body of an event says. Raises EventUnreadable, which names the event."""
+    what = _name(version, order_id)
+    document = TYPES.read(body, what)
+    try:
+        return RecordedEvent(
+            EventType(document["type"]),
+            Step(document["step"]) if document["step"] else None,
+            document["status"],
+            document["data"],
+            document["actor"],
+            document["trace_id"],
+        )
+    except (KeyError, ValueError) as exc:
+        raise EventUnreadable(f"{what} is no event of an order: {exc}") from exc
+
+
+def read_columns(event_type: str, step: str | None, version: int, order_id: str = "") -> Event:
+    """Return the event that a row's columns are. Raises EventUnreadable, which names the event."""
+    what = _name(version, order_id)
+    TYPES.check(event_type, what)
+    try:
+        return Event(EventType(event_type), Step(step) if step else None)
+    except ValueError as exc:
+        raise EventUnreadable(f"{what} ends the step {step!r}, which this code does not know") from exc
+
+
+def _name(version: int, order_id: str) -> str:
+    return f"event {version} of order {order_id}" if order_id else f"event {version}"
