@@ -11,6 +11,7 @@ from ordermq.module import Module
 if TYPE_CHECKING:
     from ordermq.shop.adjustment import Adjustment, AdjustmentKind
     from ordermq.shop.cancel import Cancelled, cancel_order
+    from ordermq.shop.expected import expect_version
     from ordermq.shop.model import Contact, Item, Notify, Order, PaidBefore
     from ordermq.shop.pay import CardReplaced, pay_order
     from ordermq.shop.place import Placed, place_order, place_orders
@@ -34,6 +35,7 @@ __all__ = [
     "ShopSettings",
     "Status",
     "cancel_order",
+    "expect_version",
     "load_stock",
     "module",
     "pay_order",
@@ -81,6 +83,7 @@ _HOMES = {
     "ShopSettings": "settings",
     "Status": "saga",
     "cancel_order": "cancel",
+    "expect_version": "expected",
     "load_stock": "stock",
     "pay_order": "pay",
     "place_order": "place",

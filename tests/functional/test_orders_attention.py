@@ -250,9 +250,8 @@ def test_a_bulk_resolve_ends_only_what_its_forecast_saw(shop, monkeypatch):
         return resolve_orders(order_ids, tx, by="anna@shop1", reason="done")
 
     options = BulkOptions(reason="done", rate=0.0, yes=False, dry_run=False, as_json=True)
-    tally = passes.forecast_and_do(
-        shop.session, Selection(needs_person=True), BulkWork("resolve", work, work, ResolveTally), options
-    )
+    bulk = BulkWork("resolve", work, work, ResolveTally, str)
+    tally = passes.forecast_and_do(shop.session, Selection(needs_person=True), bulk, options)
     assert tally.counts.total() == 1
     assert shop.order("o-1").attention_reason is None
     assert shop.order("o-2").attention_reason == "points_failed: gave up too"

@@ -809,6 +809,19 @@ MUTATIONS = (
         "ring.by_id.get(key_id)",
         (f"{SIGNING}::test_keys_are_rotated_by_changing_the_file",),
     ),
+    # --- the history ---
+    Mutation(
+        "an order that has changed since it was looked at", "ordermq/shop/expected.py",
+        "if expected.get(order_id, version) != version",
+        "if False",
+        ("tests/functional/test_expected_versions.py",),
+    ),
+    Mutation(
+        "an event of a newer version that is read", "ordermq/message/event_types.py",
+        "FIRST <= version <= FIRST + len(lifts)",
+        "FIRST <= version",
+        ("tests/unit/test_event_types.py",),
+    ),
     # --- what is seen ---
     Mutation(
         "an address in a log line", "ordermq/observe/text.py",

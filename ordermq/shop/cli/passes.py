@@ -16,10 +16,13 @@ from ordermq.cli.options import common, dry_run, rate, reason, summary_as_json, 
 from ordermq.cli.output import note, write, write_json
 from ordermq.cli.progress import counting
 from ordermq.clock import monotonic_s
+from ordermq.errors import VersionConflict
+from ordermq.shop.expected import conflicts, lock_versions
 from ordermq.shop.selection import Selection
 from ordermq.store import Session, StoreTransaction
 
 BATCH = 100  # orders in one transaction
+MOST_SEEN = 100_000  # versions in memory at once
 
 T = TypeVar("T")
 TallyT = TypeVar("TallyT", bound="Tally[Any]")
@@ -67,12 +70,46 @@ class Tally(Protocol[T]):
 
 @dataclass(frozen=True)
 class BulkWork(Generic[T, TallyT]):
-    """What a command does to orders. ``plan`` decides as ``do`` does; what it writes is rolled back."""
+    """What a command does to orders. ``plan`` decides as ``do`` does; what it writes is rolled back.
+
+    ``refuse`` returns the answer for an order that changed after the forecast.
+    """
 
     label: str
     plan: Work[T]
     do: Work[T]
     new_tally: Callable[[], TallyT]
+    refuse: Callable[[VersionConflict], T]
+
+
+class _Seen(Generic[T]):
+    """The versions of orders as the forecast saw them: an order with another one is refused (EXP1).
+
+    Of very many orders the first are remembered; of the others the selection says that nothing has
+    happened to them.
+    """
+
+    def __init__(self) -> None:
+        self._versions: dict[str, int] = {}
+
+    def note(self, work: Work[T], order_ids: list[str], tx: StoreTransaction) -> list[T]:
+        """Do ``work``, and remember the versions of before."""
+        found = lock_versions(order_ids, tx)
+        if len(self._versions) < MOST_SEEN:
+            self._versions |= found
+        return work(order_ids, tx)
+
+    def check(
+        self,
+        work: Work[T],
+        refuse: Callable[[VersionConflict], T],
+        order_ids: list[str],
+        tx: StoreTransaction,
+    ) -> list[T]:
+        """Do ``work`` for the orders that are as they were; refuse the others."""
+        changed = conflicts(self._versions, lock_versions(order_ids, tx))
+        same = [each for each in order_ids if each not in changed]
+        return [*(work(same, tx) if same else ()), *map(refuse, changed.values())]
 
 
 def bulk(command: Callable[..., None]) -> Callable[..., None]:
@@ -98,8 +135,8 @@ def forecast_and_do(
     is_named, says = selection.order_ids is not None, not options.as_json
     # What changes after this is in no forecast, and nobody has agreed to it.
     agreed = replace(selection, unchanged_since=_now(session))
-    forecast, began_s = work.new_tally(), monotonic_s()
-    for answers in _pass(session, selection, work.plan, forecast, label="forecast"):
+    forecast, began_s, seen = work.new_tally(), monotonic_s(), _Seen[T]()
+    for answers in _pass(session, selection, partial(seen.note, work.plan), forecast, label="forecast"):
         if options.dry_run and says:
             _print(answers, forecast, is_named=is_named, dry_run=True)
     (write if says else note)(forecast.sentence)
@@ -110,7 +147,8 @@ def forecast_and_do(
         ask("Go on?", yes=options.yes)
     tally, began_s = work.new_tally(), monotonic_s()
     try:
-        for answers in _pass(session, agreed, work.do, tally, label=work.label, rate=options.rate):
+        do = partial(seen.check, work.do, work.refuse)
+        for answers in _pass(session, agreed, do, tally, label=work.label, rate=options.rate):
             if says:
                 _print(answers, tally, is_named=is_named, dry_run=False)
     finally:  # also if it was interrupted: what was done was done

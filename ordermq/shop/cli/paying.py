@@ -10,9 +10,10 @@ from ordermq.cli.operator import actor
 from ordermq.cli.options import as_json, common, dry_run, reason
 from ordermq.cli.output import write, write_json
 from ordermq.cli.run import EXIT_CODES
+from ordermq.shop.cli.expecting import expect, expecting
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.pay import CardReplaced, pay_order
-from ordermq.shop.reopen import reopen_order
+from ordermq.shop.reopen import Reopened, reopen_order
 from ordermq.store import StoreTransaction, actions
 
 
@@ -49,12 +50,20 @@ Examples:
 )
 @click.argument("order_id")
 @_card
+@expect
 @reason
 @dry_run
 @as_json
 @common
 def pay(
-    *, order_id: str, card_token: str, reason: str, dry_run: bool, as_json: bool, config_path: str | None
+    *,
+    order_id: str,
+    card_token: str,
+    expected: int | None,
+    reason: str,
+    dry_run: bool,
+    as_json: bool,
+    config_path: str | None,
 ) -> None:
     """Have ORDER_ID, whose card was declined, paid from another card.
 
@@ -71,7 +80,8 @@ def pay(
             actions.record(tx, actor(), "order.pay", [f"order {order_id}"], reason)
         return replaced
 
-    replaced = commit(load_shop(config_path).session("ordermq order"), paid_in, dry_run=dry_run)
+    session = load_shop(config_path).session("ordermq order")
+    replaced = commit(session, expecting(order_id, expected, paid_in), dry_run=dry_run)
     if as_json:
         write_json(asdict(replaced))
     elif replaced.is_duplicate:
@@ -91,6 +101,7 @@ Examples:
 )
 @click.argument("order_id")
 @_new_card
+@expect
 @reason
 @dry_run
 @as_json
@@ -99,6 +110,7 @@ def reopen(
     *,
     order_id: str,
     card_token: str | None,
+    expected: int | None,
     reason: str,
     dry_run: bool,
     as_json: bool,
@@ -112,11 +124,12 @@ def reopen(
 
     JSON: one object {order_id, status, is_duplicate}.
     """
-    opened = commit(
-        load_shop(config_path).session("ordermq order"),
-        lambda tx: reopen_order(order_id, tx, by=actor(), reason=reason, card_token=card_token),
-        dry_run=dry_run,
-    )
+
+    def opened_in(tx: StoreTransaction) -> Reopened:
+        return reopen_order(order_id, tx, by=actor(), reason=reason, card_token=card_token)
+
+    session = load_shop(config_path).session("ordermq order")
+    opened = commit(session, expecting(order_id, expected, opened_in), dry_run=dry_run)
     if as_json:
         write_json(asdict(opened))
     elif opened.is_duplicate:

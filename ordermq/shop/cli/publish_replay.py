@@ -11,6 +11,7 @@ from ordermq.cli import options as cli_options
 from ordermq.cli.operator import actor
 from ordermq.cli.program import Program
 from ordermq.cli.run import EXIT_CODES
+from ordermq.errors import VersionConflict
 from ordermq.shop.cli.passes import BulkOptions, BulkWork, bulk, forecast_and_do
 from ordermq.shop.cli.selecting import selects
 from ordermq.shop.effects import inside_of, new_forecast
@@ -20,7 +21,7 @@ from ordermq.shop.settings import SECTION
 from ordermq.store import StoreTransaction, actions
 from ordermq.task.forecast import Effect
 
-_NAMED = frozenset({Found.DEAD, Found.IMPOSSIBLE, Found.UNKNOWN})  # of many orders only these are printed
+_NAMED = frozenset({Found.DEAD, Found.IMPOSSIBLE, Found.CHANGED, Found.UNKNOWN})  # printed of many orders too
 
 
 class ReplayTally:
@@ -132,7 +133,7 @@ def command(
     idempotency keys keep every effect single. Without a backup, report a bug first.
 
     JSON: {in, sent, absorbed, refused, found, orders, forecast, seconds, dry_run}; in = sent +
-    absorbed + refused, found counts done, waiting, dead, suppressed, impossible and unknown.
+    absorbed + refused, found counts done, waiting, dead, suppressed, impossible, changed and unknown.
     """
     _check_queue(queue, program.registry.queues)
     wish = Wish(queue, allow_notify=allow_notify, anew=anew)
@@ -147,10 +148,14 @@ def command(
         return planned
 
     inside = inside_of(program.loaded.section(SECTION))
-    work = BulkWork("replay", plan, replay, partial(ReplayTally, inside))
+    work = BulkWork("replay", plan, replay, partial(ReplayTally, inside), _changed)
     tally = forecast_and_do(program.session("ordermq-publish"), selection, work, options)
     if tally.counts[Found.IMPOSSIBLE] or tally.counts[Found.UNKNOWN]:
         raise click.exceptions.Exit(1)
+
+
+def _changed(conflict: VersionConflict) -> Planned:
+    return Planned(conflict.order_id, Found.CHANGED, note=str(conflict))
 
 
 def _check_queue(queue: str | None, queues: Sequence[str]) -> None:

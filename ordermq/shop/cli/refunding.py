@@ -12,6 +12,7 @@ from ordermq.cli.output import write, write_json
 from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import BadInput
 from ordermq.shop import queries
+from ordermq.shop.cli.expecting import expect, expecting
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.money import read_amount, written
 from ordermq.shop.refunding import RefundRequested, refund_order, return_goods
@@ -48,6 +49,7 @@ Examples:
 )
 @click.option("--restock", is_flag=True, help="The goods came back and can be sold again.")
 @_again
+@expect
 @reason
 @dry_run
 @as_json
@@ -60,6 +62,7 @@ def refund(
     amount: str | None,
     restock: bool,
     again: bool,
+    expected: int | None,
     reason: str,
     dry_run: bool,
     as_json: bool,
@@ -84,7 +87,7 @@ def refund(
             restock=restock, by=actor(), reason=reason, again=again,
         )  # fmt: skip
 
-    _run(asked, config_path, dry_run=dry_run, as_json=as_json)
+    _run(expecting(order_id, expected, asked), config_path, dry_run=dry_run, as_json=as_json)
 
 
 @click.command(
@@ -108,6 +111,7 @@ Examples:
     "--restock/--no-restock", default=True, show_default=True, help="Whether the goods can be sold again."
 )
 @_again
+@expect
 @reason
 @dry_run
 @as_json
@@ -120,6 +124,7 @@ def return_(
     refund: bool,
     restock: bool,
     again: bool,
+    expected: int | None,
     reason: str,
     dry_run: bool,
     as_json: bool,
@@ -142,7 +147,7 @@ def return_(
             order_id, tx, lines=units, refund=refund, restock=restock, by=actor(), reason=reason, again=again
         )
 
-    _run(asked, config_path, dry_run=dry_run, as_json=as_json)
+    _run(expecting(order_id, expected, asked), config_path, dry_run=dry_run, as_json=as_json)
 
 
 def _units(lines: Sequence[int], quantities: Sequence[int]) -> dict[int, int]:

@@ -10,7 +10,7 @@ from ordermq.cli.operator import actor
 from ordermq.cli.output import shortened
 from ordermq.cli.program import Program
 from ordermq.cli.run import EXIT_CODES
-from ordermq.errors import OrderConflict
+from ordermq.errors import OrderConflict, VersionConflict
 from ordermq.shop.cli.passes import BulkOptions, BulkWork, bulk, forecast_and_do
 from ordermq.shop.cli.selecting import selects
 from ordermq.shop.resolve import Resolved, resolve_orders
@@ -108,12 +108,18 @@ def resolve(*, program: Program, selection: Selection, options: BulkOptions) -> 
         return resolve_orders(order_ids, tx, by=by, reason=options.reason)
 
     session = program.session("ordermq order")
-    tally = forecast_and_do(session, selection, BulkWork("resolve", work, work, ResolveTally), options)
+    tally = forecast_and_do(
+        session, selection, BulkWork("resolve", work, work, ResolveTally, _changed), options
+    )
     if selection.order_ids is not None and tally.refused:
         [first, *others] = tally.refused
         if not others and first.refused is not None:
             raise first.refused
         raise OrderConflict(f"{tally.counts['refused']} of {tally.counts.total()} orders cannot be resolved")
+
+
+def _changed(conflict: VersionConflict) -> Resolved:
+    return Resolved(conflict.order_id, None, [], [], conflict)
 
 
 def _word(answer: Resolved) -> str:

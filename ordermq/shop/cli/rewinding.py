@@ -8,7 +8,7 @@ import click
 from ordermq.cli.operator import actor
 from ordermq.cli.program import Program
 from ordermq.cli.run import EXIT_CODES
-from ordermq.errors import OrderConflict
+from ordermq.errors import OrderConflict, VersionConflict
 from ordermq.shop.cli.passes import BulkOptions, BulkWork, bulk, forecast_and_do
 from ordermq.shop.cli.selecting import selects
 from ordermq.shop.effects import new_forecast
@@ -102,6 +102,12 @@ def rewind(*, program: Program, selection: Selection, to: str, options: BulkOpti
         return rewind_orders(order_ids, Step(to), tx, by=by, reason=options.reason)
 
     session = program.session("ordermq order")
-    tally = forecast_and_do(session, selection, BulkWork("rewind", work, work, RewindTally), options)
+    tally = forecast_and_do(
+        session, selection, BulkWork("rewind", work, work, RewindTally, _changed), options
+    )
     if selection.order_ids is not None and (refused := tally.counts[RewindOutcome.REFUSED]):
         raise OrderConflict(f"{refused} of {tally.counts.total()} orders cannot be rewound to {to}")
+
+
+def _changed(conflict: VersionConflict) -> Rewound:
+    return Rewound(conflict.order_id, RewindOutcome.REFUSED, str(conflict))
