@@ -65,7 +65,7 @@ class PrivatePostgres(PrivateServer):
             f"port={self.port}",
             # Addresses of socket files are limited to 107 bytes, which a checkout's path may exceed.
             "unix_socket_directories=",
-            "max_connections=300",
+            "max_connections=400",
             "synchronous_commit=on",
             "timezone=UTC",
             "log_timezone=UTC",
