@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ordermq.store.arrays import array_of
 from ordermq.store.transaction import StoreTransaction
 
-# Migration 0012 has the function.
+# Migration 0018 has the function.
 _TAKE = "SELECT kind, message_id, left_s FROM ordermq.take_leases(%s, %s, %s, %s, %s, %s)"
 
 _RETAKE = """

@@ -38,7 +38,7 @@ MAX_CLAIM_BYTES = 16 * 1024 * 1024  # bodies of one claim: bounds the memory of 
 
 RELAY_LOCK = 0x6F72646572_6D71  # "ordermq" as a number: the advisory lock of the active relay
 
-# Migrations 0007, 0011 and 0016 have the functions. This one takes the lock and returns due rows.
+# Migrations 0007, 0011, 0016 and 0018 have the functions. This one takes the lock and returns due rows.
 _CLAIM = f"""
     SELECT idle, low, next_low, next_xid, outbox_id, refusals, due_at, {COLUMNS}
       FROM ordermq.claim(%s, %s, %s, %s, %s, %s, %s::xid8, %s)
@@ -48,8 +48,9 @@ _REFUSED = """
     UPDATE ordermq.outbox AS o
        SET refusals = o.refusals + 1, refused_reason = v.reason,
            available_at = now() + v.delay_s * interval '1 second'
-      FROM (VALUES %s) AS v (outbox_id, reason, delay_s)
-     WHERE o.outbox_id = v.outbox_id
+      FROM unnest(%(ids)s::bigint[], %(reasons)s::text[], %(delays_s)s::float8[])
+           AS v (outbox_id, reason, delay_s)
+     WHERE o.outbox_id = v.outbox_id AND o.outbox_id = ANY(%(ids)s::bigint[])
 """
 
 _HASTEN = f"""
@@ -150,7 +151,9 @@ def delete(tx: StoreTransaction, outbox_ids: Sequence[int]) -> None:
 
 def refused(tx: StoreTransaction, refusals: Sequence[tuple[int, str, float]]) -> None:
     """Record (outbox_id, reason, delay in seconds) of rows that the broker returned or nacked."""
-    tx.write_values(_REFUSED, refusals, template="(%s, %s, %s::float8)")
+    if refusals:
+        ids, reasons, delays_s = map(list, zip(*refusals, strict=True))
+        tx.write(_REFUSED, {"ids": ids, "reasons": reasons, "delays_s": delays_s})
 
 
 def park(

@@ -24,7 +24,7 @@ MOST_STATEMENTS = 200  # of one call
 _LOOK_EVERY_S = 1.0
 _SHARE = 0.01  # of the time, for calls that look below the mark
 
-# Migration 0017 has the functions.
+# Migrations 0017 and 0018 have the functions.
 _NUMBER = """
     SELECT numbered, has_more, new_low, new_next_low, new_next_xid::text
       FROM ordermq.number_records(%s, %s, %s, %s, %s::xid8, %s)

@@ -1,6 +1,6 @@
 """The low mark of the outbox: what a claim reads, and that it skips no row."""
 
-from contextlib import closing, contextmanager
+from contextlib import closing
 from random import Random
 
 import pytest
@@ -8,11 +8,11 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from ordermq.message import Command, Payload
 from ordermq.store import Session, outbox
-from ordermq.store.connecting import connect
 from ordermq.store.low_mark import LowMark
 from ordermq.store.transaction import StoreTransaction
 from ordermq.testing import wait_until
 from tests.support.runtime import probes
+from tests.support.snapshots import old_snapshot, other
 
 BATCH = 2000
 
@@ -51,23 +51,6 @@ def claim(session, mark, limit=BATCH, *, deletes=True):
         if deletes:
             outbox.delete(tx, [each.outbox_id for each in rows])
     return [each.row.envelope.message_id for each in rows]
-
-
-def other(settings):
-    """A connection of somebody else, whose transactions begin by themselves."""
-    connection = connect(settings, name="other")
-    connection.autocommit = False
-    return connection
-
-
-@contextmanager
-def old_snapshot(settings):
-    """A session that holds a snapshot and its lock on the outbox, as pg_dump and an idle reader do."""
-    with closing(other(settings)) as connection:
-        connection.set_session(isolation_level="REPEATABLE READ")
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM ordermq.outbox")
-        yield
 
 
 def buffers_of_a_claim(session, mark):
