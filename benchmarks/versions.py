@@ -5,7 +5,16 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ordermq.testing.stack.release import wanted_release
 
-_PACKAGES = ("pika", "psycopg2-binary", "celery", "dramatiq", "dbos", "procrastinate", "pgmq")
+_PACKAGES = (
+    "pika",
+    "psycopg2-binary",
+    "celery",
+    "dramatiq",
+    "dbos",
+    "procrastinate",
+    "pgmq",
+    "eventsourcing",
+)
 
 
 def versions() -> str:

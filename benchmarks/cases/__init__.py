@@ -8,6 +8,7 @@ from benchmarks.cases import (
     consume,
     effect,
     held,
+    history,
     idle,
     latency,
     lists,
@@ -37,4 +38,5 @@ CASES: list[Case] = [
     builds.CASE,
     lists.CASE,
     audit.CASE,
+    history.CASE,
 ]

@@ -52,8 +52,15 @@ class EventTypes:
         """Return a stored event as its newest version has it. Raises EventUnreadable."""
         try:
             document: Document = json.loads(body)
+        except ValueError as exc:
+            raise EventUnreadable(f"{what} is no JSON object with a type") from exc
+        return self.lifted(document, what)
+
+    def lifted(self, document: Document, what: str) -> Document:
+        """Return a decoded event as its newest version has it. Raises EventUnreadable."""
+        try:
             event_type, version = document["type"], document.get(VERSION_KEY, FIRST)
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        except (KeyError, TypeError, AttributeError) as exc:
             raise EventUnreadable(f"{what} is no JSON object with a type") from exc
         lifts = self._known(event_type, what)
         if not isinstance(version, int) or not FIRST <= version <= FIRST + len(lifts):

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ordermq.shop.adjustment import Adjustment, AdjustmentKind
     from ordermq.shop.cancel import Cancelled, cancel_order
     from ordermq.shop.expected import expect_version
+    from ordermq.shop.folded import FoldedOrder
+    from ordermq.shop.instant import order_at, order_diff, order_history
     from ordermq.shop.model import Contact, Item, Notify, Order, PaidBefore
     from ordermq.shop.pay import CardReplaced, pay_order
     from ordermq.shop.place import Placed, place_order, place_orders
@@ -26,6 +28,7 @@ __all__ = [
     "Cancelled",
     "CardReplaced",
     "Contact",
+    "FoldedOrder",
     "Item",
     "Notify",
     "Order",
@@ -38,6 +41,9 @@ __all__ = [
     "expect_version",
     "load_stock",
     "module",
+    "order_at",
+    "order_diff",
+    "order_history",
     "pay_order",
     "place_order",
     "place_orders",
@@ -74,6 +80,7 @@ _HOMES = {
     "Cancelled": "cancel",
     "CardReplaced": "pay",
     "Contact": "model",
+    "FoldedOrder": "folded",
     "Item": "model",
     "Notify": "model",
     "Order": "model",
@@ -85,6 +92,9 @@ _HOMES = {
     "cancel_order": "cancel",
     "expect_version": "expected",
     "load_stock": "stock",
+    "order_at": "instant",
+    "order_diff": "instant",
+    "order_history": "instant",
     "pay_order": "pay",
     "place_order": "place",
     "place_orders": "place",

@@ -115,10 +115,23 @@ def _without_maker(document: Document) -> Document:
     return {**document, "actor": None, "trace_id": None}
 
 
+def _without_notify(document: Document) -> Document:
+    """Lift version 2, which did not say how the customer is told. The order's row does."""
+    return {**document, "data": {"notify": None, **document["data"]}}
+
+
+def _without_paid_back(document: Document) -> Document:
+    """Lift version 2, which did not say of which units no money was owed. The order's lines do."""
+    return {**document, "data": {"paid_back": None, **document["data"]}}
+
+
 TYPES = EventTypes()
 """The types and their versions. ``recorded`` reads stored events by it."""
 
-TYPES.add(*EventType, lifts=[_without_maker])
+_CHANGED = frozenset({EventType.ORDER_PLACED, EventType.GOODS_RETURNED})
+TYPES.add(*(each for each in EventType if each not in _CHANGED), lifts=[_without_maker])
+TYPES.add(EventType.ORDER_PLACED, lifts=[_without_maker, _without_notify])
+TYPES.add(EventType.GOODS_RETURNED, lifts=[_without_maker, _without_paid_back])
 
 FAILED: Mapping[Step, EventType] = {
     Step.RESERVE: EventType.RESERVATION_FAILED,

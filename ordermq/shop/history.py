@@ -45,6 +45,16 @@ def cause_of(types: Iterable[EventType]) -> EventType | None:
     return cause
 
 
+def cause_after(why: str | None, event_type: str, data: Mapping[str, Any]) -> str | None:
+    """Return why an order is cancelled after an event, if it was for ``why`` before it; None if it is not."""
+    if event_type in _BEGINS_AGAIN:
+        return None
+    if why is not None:  # a later one only says how a step ended
+        return why
+    cause = _CAUSES.get(EventType(event_type))
+    return None if cause is None else cause(data)
+
+
 def why_cancelled(events: Iterable[EventRow]) -> str | None:
     """Return why an order was cancelled; None if it was not. ``events`` are its whole history.
 
@@ -52,12 +62,11 @@ def why_cancelled(events: Iterable[EventRow]) -> str | None:
     """
     why: str | None = None
     for event in events:
-        cause = next((each for type_, each in _CAUSES.items() if type_ == event.type), None)
         if event.type in _BEGINS_AGAIN:
             why = None
-        elif cause is not None and why is None:  # a later one only says how a step ended
+        elif event.type in _CAUSES and why is None:
             try:
-                why = cause(read_body(event.body, event.version).data)
+                why = cause_after(None, event.type, read_body(event.body, event.version).data)
             except EventUnreadable as exc:
                 why = str(exc)
     return why

@@ -51,6 +51,7 @@ class NewOrder(NamedTuple):
             "total_minor": order.total_minor,
             "items": [_item_data(item) for item in order.items],
             "content_sha256": self.content_hash.hex(),
+            "notify": _notify_of(order),
         }
         if order.adjustments:
             data["adjustments"] = _without_labels(order.adjustments)

@@ -246,7 +246,8 @@ class _Request:
         if returned:
             self._journal.record(
                 row.order_id, EventType.GOODS_RETURNED,
-                lines=sorted(returned.items()), is_restocked=is_restocked, **about,
+                lines=sorted(returned.items()), is_restocked=is_restocked,
+                paid_back=[] if row.amount_minor else sorted(paid_back.items()), **about,
             )  # fmt: skip
         if row.amount_minor:
             self._journal.record(

@@ -103,6 +103,7 @@ FRAMEWORK: Mapping[str, Lines] = {
         "SELECT ON ordermq.inbox",
         "SELECT ON ordermq.starts",
         "SELECT ON ordermq.actions",
+        "SELECT ON ordermq.positions",
         "SELECT (body) ON ordermq.dead_letters",  # 'dead list' says how long each is
         # Consumers write down what they settle only while somebody looks.
         "SELECT, INSERT, UPDATE (open_until), DELETE ON ordermq.taps",

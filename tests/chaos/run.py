@@ -208,6 +208,9 @@ def _count(arena: Arena, fault: Fault, result: Result) -> None:
     if result.reconcile != "OK":
         wrong = [f"{c['name']} {c['wrong']} ({c['offenders'][0]})" for c in report["checks"] if c["wrong"]]
         result.problems.append("reconcile: " + ("; ".join(wrong) or str(report.get("error", report))))
+    rows = arena.run("ordermq", "projection", "rebuild", "--all", "--check")
+    if rows.returncode != 0:
+        result.problems.append(f"rows that their events contradict: {rows.stdout[:300]} {rows.stderr[-300:]}")
     if arena.healed_at_s is not None:
         finished = [each.finished_at_s for each in found.values() if each.finished_at_s is not None]
         recovered_s = recovery_s(arena.healed_at_s, finished, arena.rate)

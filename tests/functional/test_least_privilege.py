@@ -142,6 +142,7 @@ def operate(system, least):
         "order adopt-texts --reason test --dry-run",
         "dead replay --queue points --error dead-lettered --reason test --yes",
         "dead show 1 --show-body",
+        "projection rebuild --all --reason test",
         "reconcile --without-gateways",
     ):
         run(system, least, "operator-write", f"ordermq {command}", may_find=command.startswith("reconcile"))
@@ -180,7 +181,7 @@ def look(system, least, database):
     for command in (
         "status", "trace by-email", "order show by-email", "order list --attention",
         "order stuck", "dead list", "dead group", "dead show 1", "actions", "limits show", "db status",
-        "stock show", "order counts",
+        "stock show", "order counts", "order history by-email", "projection rebuild --all --dry-run",
         "tail --for 0.2s",
     ):  # fmt: skip
         run(system, least, "operator-read", f"ordermq {command}")

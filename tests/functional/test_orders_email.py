@@ -22,9 +22,7 @@ def shop(database, sandbox):
 def by(shop, notify, order_id="o-1", email="anna@example.com", phone="+4930123456"):
     """Place an order whose customer is told by ``notify``: text, email, both or none."""
     contact = Contact(email=email, phone=phone)
-    shop.place(an_order(order_id, contact=contact))
-    with shop.session.transaction() as tx:
-        tx.write("UPDATE shop.orders SET notify = %s WHERE order_id = %s", (notify, order_id))
+    shop.place(an_order(order_id, contact=contact, notify=notify))
 
 
 def cancelled(shop, order_id="o-1", **changes):

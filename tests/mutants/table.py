@@ -49,6 +49,7 @@ COMMANDS = "tests/functional/test_commands.py"
 REPLAY = "tests/functional/test_orders_replay.py"
 QUERIES = "tests/functional/test_orders_queries.py"
 CAUSES = "tests/functional/test_death_causes.py"
+INSTANT = "tests/functional/test_order_instant.py"
 INVENTORY = "tests/functional/test_orders_inventory.py"
 RETRIED = f"{CONSUMER}::test_mixed_outcomes_of_one_batch_are_settled_each_by_its_own"
 GIVEN_UP = (
@@ -821,6 +822,24 @@ MUTATIONS = (
         "FIRST <= version <= FIRST + len(lifts)",
         "FIRST <= version",
         ("tests/unit/test_event_types.py",),
+    ),
+    Mutation(
+        "a fold that forgets what went back before", "ordermq/shop/fold.py",
+        '"refunded_minor": order.refunded_minor + data["amount_minor"]',
+        '"refunded_minor": data["amount_minor"]',
+        ("tests/unit/test_orders_fold.py",),
+    ),
+    Mutation(
+        "a row that is repaired without its lock", "ordermq/shop/rebuild.py",
+        "    tx.write(_LOCK, (list(order_ids),))\n",
+        "",
+        (f"{INSTANT}::test_a_repair_waits_for_a_handler_and_takes_the_events_that_it_has_written",),
+    ),
+    Mutation(
+        "an instant that counts what came after it", "ordermq/shop/instant.py",
+        "AND occurred_at <= %(at)s",
+        "AND occurred_at IS NOT NULL",
+        (f"{INSTANT}::test_an_order_is_what_it_was_at_each_instant_by_its_events_alone",),
     ),
     # --- what is seen ---
     Mutation(

@@ -34,6 +34,7 @@ ENTRIES = (
     ("shop/__init__.py", PYTHON, "__getattr__"),
     ("shop/cli/__init__.py", BY_NAME, "COMMANDS PUBLISH_COMMANDS"),
     ("shop/cli/order.py", COMMAND, "list_"),
+    ("shop/cli/projection.py", COMMAND, "rebuild"),
     ("shop/cli/stock.py", COMMAND, "from_orders correct"),
     ("shop/demo/orders.py", DRIVER, "readable"),
     ("shop/handlers/points.py", BY_NAME, "choose"),

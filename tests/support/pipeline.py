@@ -250,6 +250,7 @@ class Pipeline(Shop):
         report = json.loads(found.stdout)
         assert [check for check in report["checks"] if check["wrong"]] == []
         assert (found.returncode, report["ok"]) == (0, True)
+        self.ok("ordermq", "projection", "rebuild", "--all", "--check")
 
     def close(self):
         self.rabbit.close()

@@ -23,9 +23,10 @@ from ordermq.shop.handlers import (
 )
 from ordermq.shop.notifications import NotificationChannel
 from ordermq.shop.payments import FOREVER_S
+from ordermq.shop.rebuild import compare_orders
 from ordermq.shop.reconcile import check_messages, check_orders, message_books, payment_books
 from ordermq.store import Session, StoreTransaction, migrate
-from ordermq.store.checks import reconcile
+from ordermq.store.checks import Check, reconcile
 from ordermq.store.connecting import connect
 from ordermq.task import DONE, Claim, Dead, Finished, Outcome
 from ordermq.task.invoke import invoke_call
@@ -148,7 +149,8 @@ class Shop:
             yield from payment_books(tx, ledger) if ledger is not None else ()
             yield from message_books(tx, books) if books else ()
 
-        return reconcile(self.session, [check_orders, check_books, check_messages], None, ask_services=False)
+        checks = [check_orders, check_books, check_messages, check_rows]
+        return reconcile(self.session, checks, None, ask_services=False)
 
     # --- what relay and consumers do ---
 
@@ -248,6 +250,13 @@ class Shop:
                         break
                 if outcome != DONE:
                     self.die(message, getattr(outcome, "reason", ""))
+
+
+def check_rows(tx, config, ask_services):
+    """Yield whether the rows of all orders are what their events say."""
+    ids = [row[0] for row in tx.fetch_all("SELECT order_id FROM shop.orders")]
+    wrong = [each.differences for each in compare_orders(ids, tx) if each.differences]
+    yield Check("rows_follow_from_events", len(wrong), tuple(map(str, wrong)))
 
 
 def mail_settings(sandbox, timeout_s=1.0):

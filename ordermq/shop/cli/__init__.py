@@ -1,7 +1,8 @@
 """The shop's commands: orders, stock and order files."""
 
 COMMANDS = {
-    "order": "Look at orders; cancel, pay, refund, reopen and resolve them.",
+    "order": "Look at orders, now and at any instant; cancel, pay, refund, reopen and resolve them.",
+    "projection": "Compare the tables of orders with their history, and repair them.",
     "stock": "Load and show stock.",
 }
 

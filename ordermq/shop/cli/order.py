@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +21,7 @@ from ordermq.shop import export as exporting
 from ordermq.shop.by_hand import RefundedByHand, refunded_by_hand
 from ordermq.shop.cli.expecting import expect, expecting
 from ordermq.shop.cli.holding import hold, release
+from ordermq.shop.cli.instant import diff, history, show_at, zoned_instant
 from ordermq.shop.cli.paying import pay, reopen
 from ordermq.shop.cli.program import load_shop
 from ordermq.shop.cli.refunding import refund, return_
@@ -36,7 +38,7 @@ from ordermq.store import StoreTransaction, actions
 
 @click.group("order", epilog=EXIT_CODES)
 def command() -> None:
-    """Look at orders; cancel, pay, refund, reopen and resolve them."""
+    """Look at orders, now and at any instant; cancel, pay, refund, reopen and resolve them."""
 
 
 @command.command(
@@ -44,20 +46,31 @@ def command() -> None:
 Examples:
   ordermq order show A-1001
   ordermq order show A-1001 --json | jq .events
+  ordermq order show A-1001 --at 2026-11-01T10:42:00Z
 
 {EXIT_CODES}"""
 )
 @click.argument("order_id")
+@click.option(
+    "--at",
+    type=zoned_instant,
+    metavar="TIME",
+    help="As it was at this instant, by its history alone; with a time zone, such as 2026-11-01T10:42:00Z.",
+)
 @as_json
 @common
-def show(order_id: str, as_json: bool, config_path: str | None) -> None:
-    """Show all that is known about ORDER_ID; exit 1 if there is no such order.
+def show(order_id: str, at: datetime | None, as_json: bool, config_path: str | None) -> None:
+    """Show all that is known about ORDER_ID; exit 1 if there is no such order, or was none --at that instant.
 
     JSON: one object {order, items, adjustments, events, messages, payment, earlier_payments, refunds,
     notifications, shipment_number, points, because}; the body of an event is the JSON that was
-    written, and because says why the order was cancelled.
+    written, and because says why the order was cancelled. With --at one object {at, order_id, version,
+    status, pending, because, asks, payment, goods, refunded_minor, lines, ...}, see docs/audit.md.
     """
     program = load_shop(config_path)
+    if at is not None:
+        show_at(program, order_id, at, as_json=as_json)
+        return
     with program.session("ordermq order").transaction() as tx:
         detail = queries.show(order_id, tx, queues=program.registry.queues)
     if as_json:
@@ -258,6 +271,8 @@ def refunded(
         write(f"order {order_id} {'would be' if dry_run else 'is'} {found.status.value}: {money} went back")
 
 
+command.add_command(history)
+command.add_command(diff)
 command.add_command(pay)
 command.add_command(reopen)
 command.add_command(refund)
