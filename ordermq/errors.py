@@ -314,6 +314,10 @@ class OrderConflict(OrderMQError):
     exit_code = 65
 
 
+class OrderArchived(OrderConflict):
+    """The events of an order are in a file, so nothing can happen to it; the text names the file."""
+
+
 class VersionConflict(OrderConflict):
     """An order changed since somebody looked at it: ``found`` is its version, and not ``expected``."""
 

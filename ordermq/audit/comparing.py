@@ -5,10 +5,11 @@ Invariants
         that has no position and does not wait for one is found.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
+from ordermq.audit.archived import ArchivedEntries
 from ordermq.audit.checking import Step, Tampering, check_files
 from ordermq.audit.checkpoint import Checkpoint
 from ordermq.audit.entries import RecordId, entry_of, record_id
@@ -21,9 +22,18 @@ from ordermq.errors import BadInput, NotProven
 from ordermq.store import Session
 from ordermq.store.actions import RECORDS as ACTIONS
 from ordermq.store.checkpoints import SignedRow, all_checkpoints
-from ordermq.store.positions import PositionedRecord, count_positions, records_between, unpositioned
+from ordermq.store.positions import (
+    ArchiveOfRecords,
+    PositionedRecord,
+    archives_of,
+    count_positions,
+    records_between,
+    unpositioned,
+)
 
 BATCH = 4096  # rows that are read at once
+_Read = tuple[list[PositionedRecord], dict[tuple[str, str], ArchiveOfRecords]]
+
 MOST_INSERTED = 100  # rows without a position that are named for each source
 
 
@@ -33,30 +43,45 @@ class RowComparison:
     Until ``close`` the session is used by a thread of its own.
     """
 
-    def __init__(self, session: Session, sources: Mapping[str, str], size: int) -> None:
+    def __init__(
+        self, session: Session, sources: Mapping[str, str], size: int, archived: Mapping[str, str]
+    ) -> None:
         self._session = session
         self._sources = sources
+        self._archived = archived
+        self._archives: dict[tuple[str, str], ArchiveOfRecords] = {}
+        self.in_archives = ArchivedEntries()
         self._size = size
         self._read_to = 0
         self._rows: dict[int, PositionedRecord] = {}
         self._reader = ThreadPoolExecutor(1)  # reads the next rows while these are compared, on the session
-        self._next: Future[list[PositionedRecord]] | None = None
+        self._next: Future[_Read] | None = None
 
     def entries(self, first: int, entries: Sequence[bytes]) -> Iterator[Tampering]:
         """Yield what the rows say otherwise than the entries from position ``first`` on."""
         if first >= self._read_to:
-            found = (self._next or self._reader.submit(self._read, first)).result()
+            found, self._archives = (self._next or self._reader.submit(self._read, first)).result()
             self._rows = {each.position: each for each in found}
             self._read_to = first + BATCH
             self._next = self._reader.submit(self._read, self._read_to)
         for position, entry in enumerate(entries, first):
             row = self._rows.get(position)
-            if row is None or row.content is None or entry != entry_of(*row[1:4], row.content):
+            archive = self._archives.get((row.source, row.subject)) if row and row.content is None else None
+            if row and archive and record_id(entry, f"position {position}") == RecordId(*row[1:4]):
+                self.in_archives.add(archive, entry)
+            elif row is None or row.content is None or entry != entry_of(*row[1:4], row.content):
                 yield _difference(position, entry, row)
 
-    def _read(self, first: int) -> list[PositionedRecord]:
+    def _read(self, first: int) -> _Read:
+        archives: dict[tuple[str, str], ArchiveOfRecords] = {}
         with self._session.transaction() as tx:
-            return records_between(tx, self._sources, first, min(first + BATCH, self._size))
+            found = records_between(tx, self._sources, first, min(first + BATCH, self._size))
+            for source, archived in self._archived.items():
+                gone = {each.subject for each in found if each.source == source and each.content is None}
+                if gone:
+                    of_subjects = archives_of(tx, source, archived, gone)
+                    archives |= {(source, subject): each for subject, each in of_subjects.items()}
+        return found, archives
 
     def close(self) -> None:
         """Have the session to oneself again; ``entries`` is not called after it."""
@@ -80,10 +105,14 @@ class RowComparison:
 
 def compare(
     session: Session, sources: Mapping[str, str], source: LogSource, checkpoint: Checkpoint, key: VerifierKey,
-    *, step: Step = lambda count: None,
+    *, archived: Mapping[str, str] | None = None, step: Step = lambda count: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Tampering]:  # fmt: skip
-    """Yield what is wrong with a log, and what the rows of the database say otherwise than it (CMP1)."""
-    rows = RowComparison(session, sources, checkpoint.size)
+    """Yield what is wrong with a log, and what the rows of the database say otherwise than it (CMP1, CMP2).
+
+    ``archived`` are the queries of the records that are in files; ``say`` gets a line for each file.
+    """
+    rows = RowComparison(session, sources, checkpoint.size, archived or {})
     has_tiles = True
     with closing(rows):
         for each in check_files(source, checkpoint, step, rows.entries):
@@ -92,6 +121,9 @@ def compare(
     if has_tiles:  # else the earlier roots cannot be computed
         yield from _check_signed(session, source, checkpoint, key)
     yield from rows.rows()
+    yield from rows.in_archives.differences()
+    for line in rows.in_archives.lines():
+        say(line)
 
 
 def _check_signed(

@@ -120,7 +120,9 @@ def check_whole(found: Sequence[PositionedRecord], begin: int, end: int) -> None
     for each in found:
         if each.content is None:
             where = f"{RecordId(*each[1:4])}, at position {each.position},"
-            raise NotProven(f"removed row: {where} is not in its table")
+            raise NotProven(
+                f"removed row: {where} is not in its table; if it was archived, restore that archive first"
+            )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ordermq.audit.proof import parse_proof
 from ordermq.audit.signing import cosigned, opened
 from ordermq.audit.source import LogSource, read_checkpoint, source_of
 from ordermq.cli.options import as_json, common
-from ordermq.cli.output import write, write_json
+from ordermq.cli.output import note, write, write_json
 from ordermq.cli.program import Program, load_program
 from ordermq.cli.progress import counting
 from ordermq.cli.run import EXIT_CODES
@@ -178,5 +178,14 @@ def _check_log(
             found: Iterable[Tampering] = check_files(source, checkpoint, step)
         else:
             session = program.session("ordermq audit")
-            found = compare(session, program.records, source, checkpoint, key, step=step)
+            found = compare(
+                session,
+                program.records,
+                source,
+                checkpoint,
+                key,
+                archived=program.archived,
+                step=step,
+                say=note,
+            )
         return list(islice(found, _MOST_FINDINGS))

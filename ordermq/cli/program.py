@@ -12,7 +12,7 @@ from ordermq.cli.settings import load_settings
 from ordermq.config.loader import Loaded
 from ordermq.config.settings import Settings
 from ordermq.errors import ConfigError
-from ordermq.module import Module, ModuleTrace, StatusLine
+from ordermq.module import Module, ModuleTrace, RecordSource, StatusLine
 from ordermq.observe.logs import CORRELATION_ID
 from ordermq.store import Session, StoreTransaction, actions, migrate
 from ordermq.store.migrate import Migration
@@ -70,9 +70,17 @@ class Program:
     @cached_property
     def records(self) -> dict[str, str]:
         """The queries of the records that the audit log holds, by their names."""
+        return {each.name: each.select for each in self._sources}
+
+    @cached_property
+    def archived(self) -> dict[str, str]:
+        """The queries of the records that are in files, by the names of those that can be."""
+        return {each.name: each.archived for each in self._sources if each.archived}
+
+    @cached_property
+    def _sources(self) -> tuple[RecordSource, ...]:
         own = (each for module in self.modules for each in module.load_each("records"))
-        sources = (actions.RECORDS, *own)
-        return {each.name: each.select for each in sources}
+        return (actions.RECORDS, *own)
 
     @property
     def correlation_name(self) -> str:

@@ -213,6 +213,8 @@ RECORDS = RecordSource(
               || body AS content
          FROM shop.order_events""",
     event=outward,
+    archived="""SELECT o.order_id AS subject, a.archive_id AS number, a.file, a.events AS records, a.leaves
+                  FROM shop.orders AS o JOIN shop.archives AS a USING (archive_id)""",
 )
 
 _encoder = msgspec.json.Encoder(order="sorted")

@@ -13,6 +13,7 @@ import msgspec
 
 from ordermq.errors import BadInput, OrderNotFound
 from ordermq.shop.adjustment import Adjustment
+from ordermq.shop.archives.restoring import refuse_archived
 from ordermq.shop.model import Contact, Item, Notify, Order, PaidBefore
 from ordermq.shop.phone import is_number
 from ordermq.shop.placement import WHOLE_ORDER
@@ -57,11 +58,12 @@ _KEPT = ("reason", "products", "amount_minor", "lines")
 def export(order_id: str, tx: Transaction) -> dict[str, Any]:
     """Return the document: {format, order, status, events, dead_letters}.
 
-    Raises OrderNotFound, EventUnreadable.
+    Raises OrderNotFound, EventUnreadable, OrderArchived.
     """
     row = tx.fetch_one(_ORDER, (order_id,))
     if row is None:
         raise OrderNotFound(f"no order {order_id[:80]!r}")
+    refuse_archived(order_id, tx)
     events = tx.fetch_all(_EVENTS, (order_id,))
     return {
         "format": FORMAT,

@@ -2,17 +2,20 @@
 
 Personal data stands in shop.contacts alone. The payment consumer reads cards there, those of texts and
 e-mails read phone numbers and addresses; what places orders only writes them. The history of orders is added
-to by each role that changes an order, and no role may change it.
+to by each role that changes an order, and no role may change it. One may move it into files.
 """
 
 from collections.abc import Mapping, Sequence
 
+# Where the events of an order are that are not in the table.
+_ARCHIVES = ("SELECT ON shop.archives", "SELECT ON shop.restored_archives")
 # What Journal reads and writes: the state of orders, and nothing else that was ordered.
 _JOURNAL = (
     "SELECT, UPDATE (status, pending, version, refunded_minor, updated_at, attention_reason, terminal_at,"
     " due_until) ON shop.orders",
     "INSERT ON shop.order_events",
     "SELECT (order_id, action_at) ON shop.payments",
+    *_ARCHIVES,
 )
 _HISTORY = "SELECT ON shop.order_events"
 _ENDS_RESERVATIONS = (
@@ -50,7 +53,7 @@ _ALL_BUT_CONTACTS = tuple(
     for table in (
         "orders", "order_items", "order_adjustments", "order_attributes", "order_events", "stock",
         "reservations", "payments", "earlier_payments", "refunds", "notifications", "points",
-        "points_bookings", "shipments",
+        "points_bookings", "shipments", "archives", "restored_archives",
     )
 )  # fmt: skip
 
@@ -99,7 +102,21 @@ GRANTS: Mapping[str, Sequence[str]] = {
         " currency, total_minor) ON shop.orders",
         "SELECT (order_id, state, action_at, called_at) ON shop.payments",
     ),
-    "audit": (_HISTORY,),
+    "audit": (_HISTORY, "SELECT (order_id, archive_id) ON shop.orders", *_ARCHIVES),
+    # What moves events into files and back: no other role deletes them, and it only those that a file has.
+    "shop-archive": (
+        "SELECT, UPDATE (archive_id, archived_version) ON shop.orders",
+        "SELECT, INSERT, DELETE ON shop.order_events",
+        "SELECT, INSERT ON shop.archives",
+        "SELECT, INSERT ON shop.restored_archives",
+        "SELECT, DELETE ON ordermq.unnumbered",
+        "SELECT ON ordermq.positions",
+        "SELECT ON ordermq.checkpoints",
+        "SELECT ON ordermq.holds",
+        "SELECT ON ordermq.outbox",
+        "SELECT ON ordermq.dead_letters",
+        "INSERT ON ordermq.actions",
+    ),
     "monitor": _ALL_BUT_CONTACTS,
     "reconcile": (*_ALL_BUT_CONTACTS, "TEMPORARY ON DATABASE"),
     "operator-write": (

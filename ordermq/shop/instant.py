@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ordermq.errors import BadInput, OrderNotFound
+from ordermq.shop.archives.restoring import refuse_archived
 from ordermq.shop.events import RECORDS
 from ordermq.shop.fold import DEFAULT_NOTIFY, fold, read_events, states
 from ordermq.shop.folded import FoldedOrder, HistoryEvent
@@ -109,10 +110,14 @@ def _entries(
 
 
 def _read(order_id: str, at: datetime, tx: StoreTransaction) -> tuple[list[HistoryEvent], str]:
-    """Return the events that count at ``at``, and how the customer is told. Raises OrderNotFound."""
+    """Return the events that count at ``at``, and how the customer is told.
+
+    Raises OrderNotFound, and OrderArchived if the events are in a file.
+    """
     [(notify, bodies)] = tx.fetch_all(_READ, {"order_id": order_id, "at": at})
     if bodies is not None:
         return read_events(bodies), notify or DEFAULT_NOTIFY
+    refuse_archived(order_id, tx)
     row = tx.fetch_one(_ACCEPTED, (order_id,))
     if row is None:
         raise OrderNotFound(f"no order {order_id[:80]!r}")

@@ -22,6 +22,7 @@ from ordermq.message import Command
 from ordermq.observe import metrics, trace
 from ordermq.shop import events
 from ordermq.shop.alerts import Alert
+from ordermq.shop.archives.restoring import refuse_archived
 from ordermq.shop.commands import command_of
 from ordermq.shop.events import Event, EventType, Step, StoredEvent
 from ordermq.shop.saga import Readiness, State, Status, advance, readiness, terms_of
@@ -45,7 +46,7 @@ _LOCK = """
            CASE WHEN due_until IS NULL
                  AND NOT EXISTS (SELECT FROM shop.payments AS p
                                   WHERE p.order_id = orders.order_id AND p.action_at IS NOT NULL)
-                THEN date_part('epoch', clock_timestamp() - accepted_at) END
+                THEN date_part('epoch', clock_timestamp() - accepted_at) END, archive_id
       FROM shop.orders WHERE order_id = ANY(%s) ORDER BY order_id COLLATE "C" FOR NO KEY UPDATE
 """
 
@@ -66,8 +67,9 @@ class LockedOrder:
 
     ``refunded_minor`` is what went back to the customer of the money that was taken last; a change
     of it is written with the order's next event. ``age_s`` is how long ago it was placed, by the database's
-    clock; None if it waited for its customer. ``attention`` is a reason raised in this
-    transaction. ``is_resolved`` says that a person has resolved whatever reason was raised before it.
+    clock; None if it waited for its customer. ``archive_id``: its events are in a file, so nothing can be
+    recorded. ``attention`` is a reason raised in this transaction. ``is_resolved`` says that a person has
+    resolved whatever reason was raised before it.
     """
 
     order_id: str
@@ -79,6 +81,7 @@ class LockedOrder:
     total_minor: int
     refunded_minor: int
     age_s: float | None = None
+    archive_id: int | None = None
     attention: str | None = None
     is_resolved: bool = False
 
@@ -127,9 +130,11 @@ class Journal:
         ``data`` holds ids and amounts only. ``attention`` is the reason that a person
         reads if the saga asks for one. An expiry that follows is sent in ``expires_s`` seconds, and until
         then ``due_until`` says so.
-        Raises IllegalEvent.
+        Raises IllegalEvent, and OrderArchived if the order's events are in a file.
         """
         order = self.orders[order_id]
+        if order.archive_id is not None:
+            refuse_archived(order_id, self._tx)
         # "" lets the transaction fill in the trace of the message that is being handled. Without
         # such a message the commands continue the trace of the order.
         handled = self._tx.traces.get(order_id)

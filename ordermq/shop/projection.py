@@ -51,6 +51,7 @@ class StoredOrder(NamedTuple):
     bodies: str | None
     items: str | None
     adjustments: str | None
+    is_archived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,9 @@ class Compared:
 
 
 def compare(stored: StoredOrder) -> Compared:
-    """Fold the events of an order and compare its rows with them."""
+    """Fold the events of an order and compare its rows with them; those of the archive are left alone."""
+    if stored.is_archived:
+        return Compared(stored, None, [])
     try:
         order = fold(read_events(stored.bodies or "[]"), notify=stored.notify)
     except (EventUnreadable, IllegalEvent) as exc:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from ordermq.errors import OrderNotFound
+from ordermq.shop.archives.restoring import Archive, archive_of
 from ordermq.shop.saga import Status
 from ordermq.shop.selection import EVERY, Selection
 from ordermq.task import Transaction
@@ -167,6 +168,7 @@ class OrderDetail:
     earlier_payments: list[EarlierPayment]
     refunds: list[RefundDetail]
     notifications: list[NotificationRow]
+    archive: Archive | None
     shipment_number: int | None
     points: int | None
 
@@ -347,6 +349,7 @@ def show(order_id: str, tx: Transaction, *, queues: Sequence[str]) -> OrderDetai
         earlier_payments=[EarlierPayment(*each) for each in tx.fetch_all(_EARLIER_PAYMENTS, (order_id,))],
         refunds=[RefundDetail(*each) for each in tx.fetch_all(_REFUNDS, (order_id,))],
         notifications=[NotificationRow(*each) for each in tx.fetch_all(_NOTIFICATIONS, (order_id,))],
+        archive=archive_of(order_id, tx),
         shipment_number=_one(tx, "SELECT shipment_number FROM shop.shipments WHERE order_id = %s", order_id),
         points=_one(tx, "SELECT points FROM shop.points WHERE order_id = %s", order_id),
     )

@@ -38,7 +38,7 @@ _STORED = """
               FROM shop.order_items AS i WHERE i.order_id = o.order_id),
            (SELECT json_agg(json_build_array(a.line_no, a.adjustment_no, a.kind, a.amount_minor)
                             ORDER BY a.line_no, a.adjustment_no)::text
-              FROM shop.order_adjustments AS a WHERE a.order_id = o.order_id)
+              FROM shop.order_adjustments AS a WHERE a.order_id = o.order_id), o.archive_id IS NOT NULL
       FROM shop.orders AS o WHERE o.order_id = ANY(%s)
 """
 

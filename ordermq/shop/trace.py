@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ordermq.module import ModuleTrace, TraceEntry
+from ordermq.shop.archives.restoring import Archive, archive_of
 from ordermq.shop.commands import EMAIL, INVENTORY, NOTIFY, PAYMENT, POINTS, SHIPPING, command_of
 from ordermq.shop.events import Step
 from ordermq.shop.money import written
@@ -74,16 +75,26 @@ def of_order(tx: Transaction, config: Any, correlation_id: str) -> ModuleTrace |
         for by, why in tx.fetch_all(_HELD, (correlation_id,))
     ]
     unsent = [step for step in steps if step not in sent]
+    archived = archive_of(correlation_id, tx)
     waits_for += [f"{step}, which no event of its history sends: ordermq reconcile" for step in unsent]
     return ModuleTrace(
         f"order {correlation_id}: {status}, {currency} {written(total_minor, currency)}",
-        entries=[*_entries_of(events), *_entries_beside(tx, correlation_id, currency)],
+        entries=[
+            *_entries_of(events),
+            *_entries_beside(tx, correlation_id, currency),
+            *([_entry_of(archived)] if archived else []),
+        ],
         messages=_messages(correlation_id, events),
         pending={(each.queue, each.message_id): step for step, each in commands.items()},
         waits_for=waits_for,
         action_subjects=[f"order {correlation_id}"],
         if_lost=f'ordermq-publish replay --order {correlation_id} --reason "..."',
     )
+
+
+def _entry_of(archive: Archive) -> TraceEntry:
+    text = f"its events were archived in {archive.file}"
+    return TraceEntry(archive.archived_at, "archive", text, {"file": archive.file})
 
 
 def _entries_of(events: Sequence[Row]) -> Iterator[TraceEntry]:

@@ -8,7 +8,7 @@ Invariants
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple
@@ -86,6 +86,16 @@ _LONG = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL s
 _BY_KEYS = (
     "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_material = off"
 )
+
+
+class ArchiveOfRecords(NamedTuple):
+    """The file that has the records of a subject, as ``ordermq.module.RecordSource`` has it."""
+
+    source: str
+    number: int
+    file: str
+    records: int
+    leaves: bytes
 
 
 class PositionedRecord(NamedTuple):
@@ -166,6 +176,17 @@ def records_between(
     ]
     found.sort(key=itemgetter(0))
     return found
+
+
+def archives_of(
+    tx: StoreTransaction, source: str, archived: str, subjects: Iterable[str]
+) -> dict[str, ArchiveOfRecords]:
+    """Return the archives of those subjects whose records are in one. ``archived`` is the source's query."""
+    sql = f"SELECT subject, number, file, records, leaves FROM ({archived}) AS a WHERE subject = ANY(%s)"  # noqa: S608 # a module's own text
+    return {
+        row[0]: ArchiveOfRecords(source, row[1], row[2], row[3], bytes(row[4]))
+        for row in tx.fetch_all(sql, (sorted(subjects),))
+    }
 
 
 def records_of(

@@ -218,6 +218,23 @@ def prove_history(system, least):
     )
     assert published["added"] > 70  # each order has six events and more
     run(system, least, "audit", f"ordermq audit verify --log log --key {vkey} --full")
+    archive_and_restore(system, least, vkey)
+
+
+def archive_and_restore(system, least, vkey):
+    """Move the events of a month into a file and back."""
+    with system.session.transaction() as tx:
+        tx.execute("UPDATE shop.orders SET accepted_at = '2024-01-15T12:00Z'")
+    create = "ordermq archive create 2024-01 --to archive --reason test"
+    assert "dry run" in run(system, least, "shop-archive", f"{create} --dry-run")
+    done = json.loads(run(system, least, "shop-archive", f"{create} --json"))
+    assert done["orders"] >= 10
+    run(system, least, "audit", f"ordermq audit verify --log log --key {vkey} --full")
+    run(system, least, "monitor", f"ordermq archive verify {done['file']} --log log --key {vkey}")
+    run(system, least, "operator-read", "ordermq order show by-email")
+    assert done["file"] in run(system, least, "operator-read", "ordermq archive list --json")
+    run(system, least, "shop-archive", f"ordermq archive restore {done['file']} --reason test")
+    run(system, least, "reconcile", "ordermq reconcile")
 
 
 def run(system, least, role, command, *, stdin=b"", may_find=False):

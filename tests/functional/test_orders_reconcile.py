@@ -19,7 +19,8 @@ from ordermq.testing.stack.private import guarded
 from tests.support.shop import Shop, an_order, make_tables, open_shop
 
 EVERY_CHECK = {
-    "orders_at_rest", "events_gap_free", "history_agrees", "totals_agree_with_lines", "stock_conserved",
+    "orders_at_rest", "events_gap_free", "archives_agree", "history_agrees", "totals_agree_with_lines",
+    "stock_conserved",
     "stock_agrees_with_reservations", "reservations_agree_with_orders", "completed_orders_are_whole",
     "shipments_belong_to_paid_orders",
     "payments_agree_with_orders", "points_agree_with_money", "refunds_add_up",
@@ -117,6 +118,9 @@ def test_the_services_need_not_be_asked(shop):
 FAULTS = {
     "orders_at_rest": ["UPDATE shop.orders SET pending = '{ship}' WHERE order_id = 'completed'"],
     "events_gap_free": ["UPDATE shop.orders SET version = version + 1 WHERE order_id = 'completed'"],
+    "archives_agree": [
+        "UPDATE shop.orders SET archive_id = 1, archived_version = version WHERE order_id = 'completed'"
+    ],
     "history_agrees": [
         "UPDATE shop.orders SET status = 'paid', pending = '{ship}' WHERE order_id = 'completed'"
     ],
@@ -210,7 +214,7 @@ def test_a_history_that_no_saga_writes_is_found(shop):
 def test_a_missing_event_is_found(shop):
     plant(
         shop,
-        "ALTER TABLE shop.order_events DISABLE TRIGGER order_events_are_final",
+        "ALTER TABLE shop.order_events DISABLE TRIGGER order_events_are_archived",
         "DELETE FROM shop.order_events WHERE order_id = 'completed' AND version = 2",
     )
     found = wrong(shop)

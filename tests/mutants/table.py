@@ -32,6 +32,7 @@ PLACE = "tests/functional/test_orders_place.py"
 TABLES = "tests/functional/test_store_tables.py"
 CONFIRMS = "tests/unit/test_amqp_confirms.py"
 CAPTURES = "tests/functional/test_orders_captures.py"
+ARCHIVES = "tests/functional/test_archives.py"
 # A random test may miss a mutation, so a test that always finds it stands beside it.
 SAGA = ("tests/unit/test_orders_saga_messages.py", "tests/unit/test_orders_saga.py")
 LEASES = (
@@ -810,7 +811,25 @@ MUTATIONS = (
         "ring.by_id.get(key_id)",
         (f"{SIGNING}::test_keys_are_rotated_by_changing_the_file",),
     ),
-    # --- the history ---
+    # --- the history and its archives ---
+    Mutation(
+        "an archive of orders that have changed", "ordermq/shop/archives/creating.py",
+        "if changed := changed_since(versions, tx):",
+        "if changed := changed_since({}, tx):",
+        (f"{ARCHIVES}::test_an_order_that_changes_while_the_file_is_written_stops_the_run",),
+    ),
+    Mutation(
+        "a second leaf of a restored event", "ordermq/shop/archives/restoring.py",
+        "tx.execute(_HAVE_POSITIONS, (RECORDS.name,))",
+        "tx.execute(_HAVE_POSITIONS, ('none',))",
+        (f"{ARCHIVES}::test_a_month_is_archived_verified_and_restored_as_it_was",),
+    ),
+    Mutation(
+        "events that are gone in no archive", "ordermq/audit/comparing.py",
+        "yield from rows.in_archives.differences()",
+        "yield from ()",
+        (f"{ARCHIVES}::test_events_marked_as_archived_that_no_archive_has_are_found",),
+    ),
     Mutation(
         "an order that has changed since it was looked at", "ordermq/shop/expected.py",
         "if expected.get(order_id, version) != version",

@@ -33,6 +33,8 @@ ENTRIES = (
     ("observe/logs.py", "python-json-logger calls it", "add_fields message_dict jsonify_log_record ei"),
     ("shop/__init__.py", PYTHON, "__getattr__"),
     ("shop/cli/__init__.py", BY_NAME, "COMMANDS PUBLISH_COMMANDS"),
+    ("shop/archives/restoring.py", "archive list --json prints it", "archived_by"),
+    ("shop/cli/archive.py", COMMAND, "list_ restore_"),
     ("shop/cli/order.py", COMMAND, "list_"),
     ("shop/cli/projection.py", COMMAND, "rebuild"),
     ("shop/cli/stock.py", COMMAND, "from_orders correct"),

@@ -81,7 +81,8 @@ def test_no_role_but_the_owner_may_change_the_history_or_delete_an_order():
     found = grants_of(registry_of([module]).queues, {"shop": module.load("grants")})
     for role, grants in found.items():
         rights = by_table(grants.grants)
-        assert rights.get("shop.order_events", {}).keys() <= {"SELECT", "INSERT"}, role
+        more = {"DELETE"} if role == "shop-archive" else set()  # a trigger sees that a file has them
+        assert rights.get("shop.order_events", {}).keys() <= {"SELECT", "INSERT"} | more, role
         assert "DELETE" not in rights.get("shop.orders", {}), role
         assert "total_minor" not in rights.get("shop.orders", {}).get("UPDATE", ()), role
         assert rights.get("ordermq.actions", {}).keys() <= {"SELECT", "INSERT"}, role

@@ -226,7 +226,8 @@ def rows_of(order, history, **changes):
         "items": json.dumps([astuple(each) for each in order.lines]),
         "adjustments": json.dumps([[0, 1, "discount", -100]]),
     }  # fmt: skip
-    agreed |= {name: getattr(order, name) for name in StoredOrder._fields if name not in agreed}
+    others = set(StoredOrder._fields) - {*agreed, "is_archived"}
+    agreed |= {name: getattr(order, name) for name in others}
     return StoredOrder(**(agreed | changes))
 
 

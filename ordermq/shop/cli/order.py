@@ -15,7 +15,7 @@ from ordermq.cli.options import as_json, common, dry_run, limit, reason, text
 from ordermq.cli.output import at_most, note, seconds, shortened, write, write_json, write_table
 from ordermq.cli.program import Program
 from ordermq.cli.run import EXIT_CODES
-from ordermq.errors import EventUnreadable
+from ordermq.errors import EventUnreadable, OrderArchived
 from ordermq.shop import Cancelled, Status, cancel_order, queries
 from ordermq.shop import export as exporting
 from ordermq.shop.by_hand import RefundedByHand, refunded_by_hand
@@ -63,9 +63,10 @@ def show(order_id: str, at: datetime | None, as_json: bool, config_path: str | N
     """Show all that is known about ORDER_ID; exit 1 if there is no such order, or was none --at that instant.
 
     JSON: one object {order, items, adjustments, events, messages, payment, earlier_payments, refunds,
-    notifications, shipment_number, points, because}; the body of an event is the JSON that was
-    written, and because says why the order was cancelled. With --at one object {at, order_id, version,
-    status, pending, because, asks, payment, goods, refunded_minor, lines, ...}, see docs/audit.md.
+    notifications, archive, shipment_number, points, because}; the body of an event is the JSON that was
+    written, archive says which file has the events if they are archived, and because why the order was
+    cancelled. With --at one object {at, order_id, version, status, pending, because, asks, payment, goods,
+    refunded_minor, lines, ...}, see docs/audit.md.
     """
     program = load_shop(config_path)
     if at is not None:
@@ -100,15 +101,15 @@ def export(*, program: Program, selection: Selection) -> None:
 
     Phone, e-mail, name, card and payment references are replaced by placeholders, and labels of
     adjustments are left out. ordermq.shop.testing.replay runs the file as a test, see
-    docs/testing.md. Exit 1 if there is no such order. An order with an event of a newer ordermq is
-    named and left out, and the exit code is 78.
+    docs/testing.md. Exit 1 if there is no such order. An order with an event of a newer ordermq, and
+    one whose events are archived, is named and left out, and the exit code is 78.
     """
     session, left_out = program.session("ordermq order"), 0
     for order_id in selection.ids(session):
         try:
             with session.transaction() as tx:
                 document = exporting.export(order_id, tx)
-        except EventUnreadable as exc:
+        except (EventUnreadable, OrderArchived) as exc:
             note(str(exc))
             left_out += 1
         else:
@@ -290,6 +291,8 @@ def _head(detail: OrderDetail) -> Iterator[str]:
     yield f"order      {order.order_id}"
     pending = f", pending: {', '.join(order.pending)}" if order.pending else ""
     yield f"state      {order.status}{pending}"
+    if detail.archive:
+        yield f"archived   its {order.version} events are in {detail.archive.file}"
     if order.held_at:
         yield f"held       since {seconds(order.held_at)}; to end it: ordermq order release {order.order_id}"
     if (why := why_cancelled(detail.events)) is not None:

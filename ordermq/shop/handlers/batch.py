@@ -117,12 +117,13 @@ def give_up(step: Step, message: AboutOrder, reason: str, tx: Transaction) -> No
     """The ``on_dead`` of every step: record that the step was given up, and what follows from it.
 
     If the step is not pending, the order only asks for a person: a dead letter always
-    does. A dead letter of an unknown order is only logged.
+    does. A dead letter of an unknown or archived order is only logged.
     """
     journal = Journal(tx, [message.order_id])
     order = journal.orders.get(message.order_id)
-    if order is None:
-        tx.after_commit(partial(log.critical, "dead letter of an unknown order: %s", reason))
+    if order is None or order.archive_id is not None:
+        which = "an unknown" if order is None else "an archived"
+        tx.after_commit(partial(log.critical, "dead letter of %s order: %s", which, reason))
         return
     if step in order.state.pending:
         journal.record(order.order_id, FAILED[step], step, attention=reason)

@@ -19,7 +19,22 @@ ORDERS = {
           FROM shop.orders AS o
           LEFT JOIN (SELECT order_id, count(*) AS events, min(version) AS first, max(version) AS last
                        FROM shop.order_events GROUP BY order_id) AS e USING (order_id)
-         WHERE e.events IS DISTINCT FROM o.version OR e.first <> 1 OR e.last <> o.version
+         WHERE o.archive_id IS NULL
+           AND (e.events IS DISTINCT FROM o.version OR e.first <> 1 OR e.last <> o.version)
+    """,
+    "archives_agree": """
+        SELECT o.order_id || ': archived, and ' || count(*) || ' of its events are in the table'
+          FROM shop.orders AS o JOIN shop.order_events AS e USING (order_id)
+         WHERE o.archive_id IS NOT NULL GROUP BY o.order_id
+        UNION ALL
+        SELECT 'in archive ' || archive_id || ' are ' || coalesce(a.orders, 0) || ' orders with '
+               || coalesce(a.events, 0) || ' events, and marked are ' || coalesce(o.orders, 0) || ' with '
+               || coalesce(o.events, 0)
+          FROM (SELECT archive_id, orders, events FROM shop.archives
+                 WHERE archive_id NOT IN (SELECT archive_id FROM shop.restored_archives)) AS a
+          FULL JOIN (SELECT archive_id, count(*) AS orders, sum(archived_version) AS events FROM shop.orders
+                      WHERE archive_id IS NOT NULL GROUP BY archive_id) AS o USING (archive_id)
+         WHERE (a.orders, a.events) IS DISTINCT FROM (o.orders, o.events)
     """,
     "totals_agree_with_lines": """
         SELECT o.order_id || ': total ' || o.total_minor || ', its lines and adjustments are '
@@ -85,7 +100,7 @@ ORDERS = {
           LEFT JOIN (VALUES ('text', ARRAY['text']), ('email', ARRAY['email']),
                             ('both', ARRAY['text', 'email']), ('none', '{}')) AS w (notify, channels)
                  USING (notify)
-         WHERE o.status = 'completed'
+         WHERE o.status = 'completed' AND o.archive_id IS NULL
            AND (s.order_id IS NULL OR NOT coalesce(n.channels, '{}') @> w.channels
                 OR p.order_id IS NULL AND NOT EXISTS (SELECT FROM shop.order_events AS e
                        WHERE e.order_id = o.order_id AND e.type = 'points_failed'))
@@ -267,6 +282,10 @@ NOTES = {
         SELECT count(*) || ' orders, '
                || count(*) FILTER (WHERE attention_reason IS NOT NULL) || ' need attention'
           FROM shop.orders
+    """,
+    "archives_agree": """
+        SELECT count(*) || ' orders are archived: their events are in files' FROM shop.orders
+         WHERE archive_id IS NOT NULL HAVING count(*) > 0
     """,
     "captured_at_most_once": """
         SELECT coalesce(sum(captures), 0) || ' captures, ' || coalesce(sum(refunds), 0) || ' refunds'

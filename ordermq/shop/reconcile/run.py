@@ -72,6 +72,7 @@ _HISTORIES = f"""
                    o.attention_reason IS NOT NULL AS needs_attention,
                    string_agg(e.type || coalesce(':' || e.step, ''), ' ' ORDER BY e.version) AS path
               FROM shop.orders AS o LEFT JOIN shop.order_events AS e USING (order_id)
+             WHERE o.archive_id IS NULL
              GROUP BY o.order_id) AS histories
       LEFT JOIN (SELECT split_part(split_part(subject, ': ', 1), ' ', 2) AS order_id,
                         array_agg(substr(subject, strpos(subject, ': ') + 2)) AS known

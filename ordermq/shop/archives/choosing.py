@@ -1,0 +1,167 @@
+"""Which orders of a month may be archived: those at rest, all of whose events are numbered and published."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from ordermq.errors import UsageError
+from ordermq.shop.events import RECORDS
+from ordermq.store import StoreTransaction
+from ordermq.task.transaction import Row
+
+_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_PAGE = 64  # rows of ordermq.positions at once, each of at most 512 records
+_BATCH = 1000  # orders in one statement
+
+# What waits to be sent, or was given up, may still change the order.
+_ORDERS = """
+    SELECT o.order_id, o.version,
+           CASE WHEN o.is_under_way THEN 'it is under way'
+                WHEN o.attention_reason IS NOT NULL THEN 'a person has to look at it'
+                WHEN EXISTS (SELECT FROM ordermq.holds AS h
+                              WHERE h.correlation_id = o.order_id AND h.released_at IS NULL) THEN 'it is held'
+                WHEN EXISTS (SELECT FROM ordermq.outbox AS m WHERE m.correlation_id = o.order_id)
+                     THEN 'a message of it waits to be sent'
+                WHEN EXISTS (SELECT FROM ordermq.dead_letters AS d WHERE d.correlation_id = o.order_id
+                                AND d.replayed_at IS NULL AND d.discarded_at IS NULL)
+                     THEN 'a dead letter of it is open' END
+      FROM shop.orders AS o
+"""
+
+_OF_MONTH = f"""{_ORDERS}
+     WHERE o.accepted_at >= %(begin)s AND o.accepted_at < %(end)s AND o.archive_id IS NULL
+       AND o.order_id > %(after)s
+     ORDER BY o.order_id LIMIT %(limit)s
+"""
+
+_AGAIN = f"""{_ORDERS}
+     WHERE o.order_id = ANY(%s) AND o.archive_id IS NULL
+     ORDER BY o.order_id COLLATE "C" FOR NO KEY UPDATE OF o
+"""
+
+# An event may have been written by a clock that was a little behind that of the server.
+_FIRST = """
+    SELECT min(first_position) FROM ordermq.positions
+     WHERE source = %s AND newest >= %s::timestamptz - interval '1 day'
+"""
+
+_POSITIONS = """
+    SELECT first_position, subjects FROM ordermq.positions
+     WHERE source = %s AND first_position >= %s ORDER BY first_position LIMIT %s
+"""
+
+_PUBLISHED = "SELECT max(size) FROM ordermq.checkpoints"
+
+
+@dataclass(frozen=True)
+class Month:
+    """A month of UTC, as ``2026-01``."""
+
+    name: str
+    begin: datetime
+    end: datetime
+
+
+class RefusedOrder(NamedTuple):
+    """An order that is not archived, and why."""
+
+    order_id: str
+    why: str
+
+
+@dataclass
+class Chosen:
+    """The orders to archive, with their versions; those refused; and where their events are in the log."""
+
+    orders: dict[str, int]
+    refused: list[RefusedOrder]
+    begin: int | None = None
+    end: int = 0
+
+
+def month_of(text: str, now: datetime) -> Month:
+    """Return the month that ``text`` names. Raises UsageError for one that is none or has not ended."""
+    match = _MONTH.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a month; write for example 2026-01")
+    year, month = int(match[1]), int(match[2])
+    begin = datetime(year, month, 1, tzinfo=UTC)
+    end = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+    if end > now:
+        raise UsageError(f"{text} has not ended: orders of it are still to come")
+    return Month(text, begin, end)
+
+
+def choose_orders(month: Month, tx: StoreTransaction) -> Chosen:
+    """Return which orders accepted in ``month`` may be archived now."""
+    chosen = Chosen({}, [])
+    for order_id, version, why in _of_month(month, tx):
+        if why is None:
+            chosen.orders[order_id] = version
+        else:
+            chosen.refused.append(RefusedOrder(order_id, why))
+    if chosen.orders:
+        _locate(chosen, month, tx)
+    return chosen
+
+
+def changed_since(orders: dict[str, int], tx: StoreTransaction) -> list[RefusedOrder]:
+    """Lock the orders; return those that are no more as ``choose_orders`` saw them."""
+    found: list[RefusedOrder] = []
+    wanted = sorted(orders)
+    for begin in range(0, len(wanted), _BATCH):
+        batch = wanted[begin : begin + _BATCH]
+        rows = {row[0]: row for row in tx.fetch_all(_AGAIN, (batch,))}
+        for order_id in batch:
+            row = rows.get(order_id)
+            if row is None:
+                found.append(RefusedOrder(order_id, "it is gone, or archived"))
+            elif row[2] is not None or row[1] != orders[order_id]:
+                found.append(RefusedOrder(order_id, row[2] or f"it got event {row[1]} meanwhile"))
+    return found
+
+
+def _of_month(month: Month, tx: StoreTransaction) -> Iterator[Row]:
+    after = ""
+    while True:
+        params = {"begin": month.begin, "end": month.end, "after": after, "limit": _BATCH}
+        rows = tx.fetch_all(_OF_MONTH, params)
+        yield from rows
+        if len(rows) < _BATCH:
+            return
+        after = rows[-1][0]
+
+
+def _locate(chosen: Chosen, month: Month, tx: StoreTransaction) -> None:
+    """Find the positions of the events; refuse orders of which one has none, or is not published yet."""
+    missing = dict(chosen.orders)
+    late: set[str] = set()
+    size = (tx.fetch_one(_PUBLISHED) or (None,))[0]
+    for first, subjects in _positions(month, tx):
+        for position, order_id in enumerate(subjects, first):
+            if order_id in missing:
+                chosen.begin = first if chosen.begin is None else chosen.begin
+                chosen.end = position + 1
+                missing[order_id] -= 1
+                if size is not None and position >= size:
+                    late.add(order_id)
+                if not missing[order_id]:
+                    del missing[order_id]
+        if not missing:
+            break
+    for order_id in chosen.orders.keys() & (missing.keys() | late):
+        why = (
+            "an event of it has no position yet" if order_id in missing else "it is not in the audit log yet"
+        )
+        chosen.refused.append(RefusedOrder(order_id, why))
+        del chosen.orders[order_id]
+
+
+def _positions(month: Month, tx: StoreTransaction) -> Iterator[Row]:
+    row = tx.fetch_one(_FIRST, (RECORDS.name, month.begin))
+    after = row[0] if row and row[0] is not None else 0
+    while rows := tx.fetch_all(_POSITIONS, (RECORDS.name, after, _PAGE)):
+        yield from rows
+        after = rows[-1][0] + 1

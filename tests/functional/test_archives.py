@@ -1,0 +1,289 @@
+"""Events of orders that are over go into files, and come back (ARC1, ARC2, ARC3, ARC4, CMP2)."""
+
+import gzip
+from contextlib import closing
+
+import pytest
+
+from ordermq.audit.comparing import compare
+from ordermq.audit.folder import LogFolder
+from ordermq.audit.publishing import LogPublisher
+from ordermq.audit.signing import new_key
+from ordermq.audit.source import read_checkpoint
+from ordermq.cli.program import Program
+from ordermq.errors import (
+    BadInput,
+    DataRefused,
+    OrderArchived,
+    OrderConflict,
+    OrderMQError,
+    StoreError,
+    UsageError,
+)
+from ordermq.shop import cancel_order, module, order_history
+from ordermq.shop.archives import creating
+from ordermq.shop.archives.choosing import month_of
+from ordermq.shop.archives.creating import archive_month, plan_archive
+from ordermq.shop.archives.lines import ArchiveReader
+from ordermq.shop.archives.proving import check_against_log
+from ordermq.shop.archives.restoring import restore
+from ordermq.shop.cli.order import _head
+from ordermq.shop.events import EventType, Step
+from ordermq.shop.export import export as exported
+from ordermq.shop.journal import Journal
+from ordermq.shop.trace import of_order
+from ordermq.shop.unreadable import ask_for_person
+from ordermq.store import Session
+from ordermq.store.positions import Sequencer, unpositioned
+from tests.support.shop import an_order, open_shop
+
+PROGRAM = Program(None, (module,), None)
+WHY = {"by": "anna@desk", "reason": "it is old"}
+
+
+class OldShop:
+    """A shop with orders accepted in January and February 2024, in an audit log that was published."""
+
+    def __init__(self, shop, folder):
+        self.shop, self.session, self.folder = shop, shop.session, folder
+        self.log_path, self.key = folder / "log", new_key("audit.example.com/shop")
+        self.log = LogFolder(self.log_path)
+        shop.load(p_1=100)
+        shop.place(*(an_order(f"o-{n}") for n in range(6)))
+        for order_id in ("o-0", "o-1", "o-2", "o-5"):
+            self.reject(order_id)
+        shop.take("inventory", "payment", "notify", "email", "dead")
+        self.sql("UPDATE shop.orders SET accepted_at = '2024-01-15T12:00Z'")
+        self.sql("UPDATE shop.orders SET accepted_at = '2024-02-01T00:00Z' WHERE order_id = 'o-5'")
+        self.publish()
+        self.january = month_of("2024-01", self.now())
+
+    def now(self):
+        with self.session.transaction() as tx:
+            return tx.fetch_one("SELECT now()")[0]
+
+    def sql(self, *statements):
+        for each in statements:
+            with self.session.transaction() as tx:
+                tx.execute(each)
+
+    def rows(self, sql):
+        with self.session.transaction() as tx:
+            return tx.fetch_all(sql)
+
+    def reject(self, order_id):
+        """End an order: there was no stock for it, and its customer is not told."""
+        with self.session.transaction() as tx:
+            journal = Journal(tx, [order_id])
+            journal.record(order_id, EventType.STOCK_REJECTED, Step.RESERVE, reason='short of "ünits"\n')
+            while pending := sorted(journal.orders[order_id].state.pending):
+                journal.record(order_id, EventType.NOTIFICATION_SKIPPED, pending[0])
+            journal.write()
+
+    def publish(self):
+        while Sequencer()(self.session, is_active=True):
+            pass
+        return LogPublisher(self.session, PROGRAM.records, self.log_path, self.key).publish()
+
+    def archive(self):
+        return archive_month(self.session, self.january, self.folder / "archive", **WHY)
+
+    def found(self):
+        """Return what verify --full finds, and what it says of archives."""
+        said = []
+        checkpoint = read_checkpoint(self.log, self.key.verifier).checkpoint
+        found = compare(
+            self.session, PROGRAM.records, self.log, checkpoint, self.key.verifier,
+            archived=PROGRAM.archived, say=said.append,
+        )  # fmt: skip
+        return [(each.kind, each.where) for each in found], said
+
+    def against_log(self, path):
+        vkey = str(self.key.verifier)
+        return list(check_against_log(ArchiveReader(path), str(self.log_path), vkey, lambda count: None))
+
+    def wrong(self):
+        return {each.name: each.offenders for each in self.shop.reconcile().checks if not each.is_ok}
+
+
+@pytest.fixture
+def old(database, tmp_path):
+    with open_shop(database) as shop:
+        yield OldShop(shop, tmp_path)
+
+
+TABLE = "SELECT order_id, version, type, step, occurred_at, body FROM shop.order_events ORDER BY 1, 2"
+
+
+def test_a_month_is_archived_verified_and_restored_as_it_was(old):
+    before, wrong = old.rows(TABLE), old.wrong()
+    planned = plan_archive(old.session, old.january)
+    assert (planned.orders, len(planned.refused), planned.file) == (3, 2, None)
+    assert old.rows(TABLE) == before
+    done = old.archive()
+    assert (done.orders, done.events, dict(done.refused)) == (
+        planned.orders, planned.events, {"o-3": "it is under way", "o-4": "it is under way"},
+    )  # fmt: skip
+    assert {row[0] for row in old.rows(TABLE)} == {"o-3", "o-4", "o-5"}
+    assert len(old.rows(TABLE)) + done.events == len(before)
+    assert [each.name for each in done.file.parent.iterdir()] == [done.file.name]
+
+    assert old.wrong() == wrong
+    assert old.found() == ([], [f"{done.events} records are archived in {done.file}"])
+    assert old.against_log(done.file) == []
+    detail = old.shop.show("o-0")
+    assert detail.events == []
+    assert f"archived   its {detail.order.version} events are in {done.file}" in list(_head(detail))
+    with old.session.transaction() as tx:
+        assert any(str(done.file) in each.text for each in of_order(tx, None, "o-0").entries)
+        for read in (exported, order_history):
+            with pytest.raises(OrderArchived, match="ordermq archive restore"):
+                read("o-0", tx)
+    old.publish()  # the action of archiving it is a leaf too
+    assert old.found()[0] == []
+
+    moved = done.file.rename(old.folder / "moved.gz")
+    assert restore(moved, old.session, **WHY, dry_run=True).events == done.events
+    assert len(old.rows(TABLE)) + done.events == len(before)
+    assert restore(moved, old.session, **WHY).orders == 3
+    assert old.rows(TABLE) == before
+    with old.session.transaction() as tx:
+        name = "shop.order_events"
+        assert unpositioned(tx, name, PROGRAM.records[name], limit=1) == []
+    assert old.rows("SELECT count(*) FROM ordermq.unnumbered WHERE source = 'shop.order_events'") == [(0,)]
+    assert (old.found(), old.wrong()) == (([], []), wrong)
+    with pytest.raises(OrderConflict, match="was restored at"):
+        restore(moved, old.session, **WHY)
+    again = old.archive()
+    assert again.file.read_bytes() == moved.read_bytes()
+    assert old.found()[0] == []
+
+
+def test_nothing_happens_to_an_archived_order(old):
+    old.archive()
+    with old.session.transaction() as tx, pytest.raises(OrderArchived, match="o-0: its events are archived"):
+        journal = Journal(tx, ["o-0"])
+        journal.record("o-0", EventType.ATTENTION_RAISED, attention="look")
+    with pytest.raises(DataRefused, match="orders_in_archives_are_at_rest"):  # as old code would write it
+        old.sql("UPDATE shop.orders SET version = version + 1 WHERE order_id = 'o-0'")
+    with old.session.transaction() as tx:
+        envelope = type("Envelope", (), {"correlation_id": "o-0"})
+        ask_for_person("inventory", envelope, "of a stranger", tx)
+        assert cancel_order("o-0", tx, "again").is_duplicate
+    assert old.shop.order("o-0").attention_reason is None
+
+
+@pytest.mark.parametrize("harm", ["cut", "edited", "other"])
+def test_a_file_that_is_not_what_was_archived_is_not_restored(old, harm):
+    path = old.archive().file
+    before = old.rows(TABLE)
+    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    if harm == "cut":
+        path.write_bytes(path.read_bytes()[:-20])
+    elif harm == "edited":
+        path.write_bytes(gzip.compress(b"".join(lines).replace(b"short of", b"long of")))
+    else:
+        path.write_bytes(gzip.compress(b"".join([*lines[:-2], lines[-1]])))
+    with pytest.raises(OrderMQError, match=r"edited archive|damaged or cut"):
+        for _ in ArchiveReader(path).events():
+            pass
+    with pytest.raises(BadInput, match="not a file that was archived here"):
+        restore(path, old.session, **WHY)
+    assert old.rows(TABLE) == before
+
+
+def test_an_archive_with_a_new_last_line_is_found_by_the_log(old):
+    path = old.archive().file
+    events = [each for each in ArchiveReader(path).events() if each.order_id != "o-1"]
+    events[0] = events[0]._replace(body=events[0].body.replace("EUR", "USD"))
+    with path.open("wb") as file:
+        writer = creating.ArchiveWriter(file, "2024-01")
+        for each in events:
+            writer.add(each)
+        writer.finish()
+    assert sum(1 for _ in ArchiveReader(path).events()) == len(events)  # whole, and false
+    [found] = old.against_log(path)
+    assert (found.kind, "event 1 of order o-0" in found.where) == ("edited archive", True)
+
+
+def test_events_marked_as_archived_that_no_archive_has_are_found(old):
+    old.archive()
+    old.sql(
+        "UPDATE shop.orders SET archive_id = 1, archived_version = version WHERE order_id = 'o-5'",
+        "DELETE FROM shop.order_events WHERE order_id = 'o-5'",
+    )
+    [(kind, where)] = old.found()[0]
+    assert (kind, where.startswith("archive 1, ")) == ("removed row", True)
+    assert "archives_agree" in old.wrong()
+
+
+def test_a_run_that_dies_before_the_removal_has_removed_nothing_and_the_next_one_goes_on(old, monkeypatch):
+    before = old.rows(TABLE)
+    monkeypatch.setattr(creating, "_remove", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        old.archive()
+    assert old.rows(TABLE) == before
+    monkeypatch.undo()
+    file = old.archive().file
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_an_order_that_changes_while_the_file_is_written_stops_the_run(old, monkeypatch):
+    before = old.rows(TABLE)
+    check_same = creating._check_same
+
+    def change(*args):
+        check_same(*args)
+        settings = old.shop.database.settings
+        with closing(Session(settings, name="late")) as session, session.transaction() as tx:
+            journal = Journal(tx, ["o-1"])
+            journal.record("o-1", EventType.ATTENTION_RAISED, attention="look")
+            journal.write()
+
+    monkeypatch.setattr(creating, "_check_same", change)
+    with pytest.raises(OrderConflict, match=r"o-1 \(a person has to look at it\): nothing was archived"):
+        old.archive()
+    assert len(old.rows(TABLE)) == len(before) + 1
+    assert list((old.folder / "archive").iterdir()) == []
+    assert old.rows("TABLE shop.archives") == []
+    monkeypatch.undo()
+    why = dict(old.archive().refused)
+    assert why["o-1"] == "a person has to look at it"
+
+
+def test_what_is_not_in_the_log_yet_and_a_month_that_goes_on_are_refused(old):
+    old.reject("o-3")
+    old.shop.take("notify", "email")
+    assert dict(plan_archive(old.session, old.january).refused)["o-3"] == "an event of it has no position yet"
+    while Sequencer()(old.session, is_active=True):
+        pass
+    assert dict(plan_archive(old.session, old.january).refused)["o-3"] == "it is not in the audit log yet"
+    old.publish()
+    assert "o-3" not in dict(plan_archive(old.session, old.january).refused)
+    for text in ("2026-13", "january", f"{old.now():%Y-%m}"):
+        with pytest.raises(UsageError, match=text):
+            month_of(text, old.now())
+
+
+FINAL = ("shop.order_events", "shop.archives", "shop.restored_archives")
+STATEMENTS = (
+    "UPDATE {} SET {} = {}", "UPDATE {} SET {} = {} WHERE false",
+    "DELETE FROM {}", "DELETE FROM {} WHERE false", "TRUNCATE {} CASCADE",
+)  # fmt: skip
+
+_RIGHTS = """
+    SELECT grantee, privilege_type FROM information_schema.role_table_grants
+     WHERE grantee <> current_user AND privilege_type IN ('UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
+       AND table_schema || '.' || table_name = ANY(%s)
+"""
+
+
+def test_no_statement_changes_or_empties_the_history_not_even_its_owner_s(old):
+    old.archive()
+    for table in FINAL:
+        column = {"shop.archives": "orders", "shop.order_events": "version"}.get(table, "restored_by")
+        for each in STATEMENTS:
+            with pytest.raises(StoreError, match="is refused"):
+                old.sql(each.format(table, column, column))
+    with old.session.transaction() as tx:
+        assert tx.fetch_all(_RIGHTS, (list(FINAL),)) == []
