@@ -32,6 +32,7 @@ class RelayStopped(_Alarming):
     title = "the only relay stopped for 8 s"
     expect = "orders are accepted and wait in the outbox"
     alerts: ClassVar = frozenset({"OrdermqNoActiveRelay", "OrdermqDown"})
+    may_alert: ClassVar = AFTERMATH | {"OrdermqNotConnected"}  # while it connects again
 
     def strike(self, arena: Arena) -> None:
         arena.relay.stop()

@@ -49,8 +49,9 @@ class QueuesLost(Fault):
         arena.wait_until(lambda: self._waiting(arena) > 200, 30.0, "messages wait in queues")
         for queue in ("inventory", "payment"):
             arena.broker.api("DELETE", f"queues/{arena.name}/orders.{queue}/contents")
-        arena.broker.api("DELETE", f"queues/{arena.name}/orders.shipping")
-        arena.broker.api("DELETE", f"queues/{arena.name}/orders.points")  # while it is consumed
+        for queue in ("inventory", "shipping", "points"):  # the last one while it is consumed
+            arena.broker.api("DELETE", f"queues/{arena.name}/orders.{queue}")
+        arena.pause(2.0)  # new orders are returned; without an exchange the channel is closed
         arena.broker.api("DELETE", f"exchanges/{arena.name}/orders")
         arena.pause(3.0)
         arena.ok("ordermq", "topology", "apply")
