@@ -61,11 +61,14 @@ def draw(url: str, name: str, now: float) -> None:
         axis.grid(alpha=0.3)
         if axis.lines:
             axis.legend(fontsize=6, loc="upper left")
-    figure.savefig(ROOT / "docs" / "img" / f"dashboard-{name}.svg", metadata={"Date": None})
+    path = ROOT / "docs" / "img" / f"dashboard-{name}.svg"
+    figure.savefig(path, metadata={"Date": None})
+    path.write_text(re.sub(r"(-?\d+\.\d\d)\d+", r"\1", path.read_text()))  # hundredths of a point are enough
 
 
 if __name__ == "__main__":
     drawn_at = time.time()
     mpl.rcParams["svg.hashsalt"] = "ordermq"
+    mpl.rcParams["svg.fonttype"] = "none"  # letters as text, not as outlines
     for each in ("overview", "queue", "servers"):
         draw(sys.argv[1], each, drawn_at)
