@@ -1,29 +1,22 @@
-"""What ``ordermq doctor`` looks at in the broker, over AMQP and its management API; and certificates."""
+"""What ``ordermq doctor`` looks at in the broker, over AMQP and its management API."""
 
 import re
-import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from threading import Event
-from typing import NamedTuple
 
 from ordermq.amqp import BrokerFacts, ConnectionManager, alarms_of, read_facts, read_policies, verify
-from ordermq.cli.certificates import expires_at
 from ordermq.cli.finding import Finding, judged, ok, unknown
 from ordermq.cli.program import Program
 from ordermq.clock import utc_now
-from ordermq.config import tls
-from ordermq.config.address import split_address
-from ordermq.config.tls import TlsFiles
-from ordermq.errors import ConfigError, OrderMQError
+from ordermq.errors import OrderMQError
 
-BROKER, TLS = "broker", "certificates"
+BROKER = "broker"
 GIVE_UP_AFTER_S = 5.0
 _TAG = "give the user the tag monitoring"
 OLDEST, ADVISED = (3, 10), (3, 13)
-WARN_DAYS, FAIL_DAYS = 30, 7
 WARN_SKEW_S, FAIL_SKEW_S = 2.0, 30.0  # HTTP says whole seconds
 
 
@@ -155,62 +148,6 @@ def _consumer_timeout(program: Program, said_ms: list[object]) -> Finding:
     return unknown(
         BROKER, "consumer_timeout", f"no API says it; consumer.consumer_timeout_s is {ours_s:g} s",
         "compare with: rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'",
-    )  # fmt: skip
-
-
-class _Server(NamedTuple):
-    """A server that is reached over TLS, and how."""
-
-    what: str
-    host: str
-    port: int
-    files: TlsFiles
-    is_postgresql: bool = False
-
-    def expires_at(self) -> datetime:
-        return expires_at(self.host, self.port, self.files, is_postgresql=self.is_postgresql)
-
-
-def certificates(program: Program) -> Iterator[tuple[str, datetime]]:
-    """Yield each server with an encrypted connection and when its certificate runs out, where it is known."""
-    for server in _servers(program):
-        with suppress(OSError, ValueError, ConfigError):
-            yield server.what, server.expires_at()
-
-
-def check_certificates(program: Program) -> Iterator[Finding]:
-    """Yield when each server's certificate runs out, where connections are encrypted."""
-    servers = list(_servers(program))
-    for server in servers:
-        yield _certificate(server)
-    if not servers:
-        yield ok(TLS, "in use", "none: neither broker.tls nor a database.sslmode that verifies")
-
-
-def _servers(program: Program) -> Iterator[_Server]:
-    broker, database = program.settings.broker, program.settings.database
-    if broker.tls:
-        for address in broker.hosts:
-            host, port = split_address(address, tls=True)
-            yield _Server(f"broker {host}", host, port, tls.broker_files(broker))
-    if database.sslmode in tls.VERIFIES:
-        for host in database.hosts:
-            yield _Server(f"database {host}", host, database.port, tls.database_files(database), True)
-
-
-def _certificate(server: _Server) -> Finding:
-    what = server.what
-    try:
-        until = server.expires_at()
-    except ssl.SSLCertVerificationError as exc:
-        why = tls.why_untrusted(exc, server.files)
-        return judged(TLS, what, f"not valid: {why}", "the connection is refused", fails=True)
-    except (OSError, ValueError, ConfigError) as exc:
-        return unknown(TLS, what, f"its certificate cannot be read: {exc}")
-    days = (until - utc_now()).days
-    return judged(
-        TLS, what, f"runs out in {days} days, on {until:%Y-%m-%d}", "renew it",
-        fails=days < FAIL_DAYS, warns=days < WARN_DAYS,
     )  # fmt: skip
 
 

@@ -7,8 +7,9 @@ from dataclasses import asdict
 import click
 
 from ordermq.cli.checkup import check_database, check_machine
-from ordermq.cli.checkup_broker import check_broker, check_certificates
+from ordermq.cli.checkup_broker import check_broker
 from ordermq.cli.checkup_signing import check_signing
+from ordermq.cli.checkup_tls import check_certificates
 from ordermq.cli.finding import Finding, Level
 from ordermq.cli.options import as_json, common
 from ordermq.cli.output import shortened, write, write_json

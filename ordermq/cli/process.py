@@ -17,6 +17,7 @@ import click
 
 from ordermq import failpoints
 from ordermq.cli import in_flight
+from ordermq.cli.certificates import show_tls_files
 from ordermq.cli.program import Program
 from ordermq.cli.run import BUG, Invocation, explain
 from ordermq.clock import monotonic_s
@@ -183,6 +184,7 @@ def serving(program: Program, name: str) -> Iterator[Process]:
         session.close()
         notifier = Notifier(supervisor())
         health = SupervisedHealth(notifier)
+        show_tls_files(settings)
         server = HealthServer(program.settings.observe, health)
         try:
             yield Process(health, notifier, reload)

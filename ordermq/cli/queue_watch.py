@@ -20,7 +20,7 @@ from ordermq.amqp import (
     read_nodes,
     read_replicas,
 )
-from ordermq.cli.checkup_broker import certificates
+from ordermq.cli.checkup_tls import certificates
 from ordermq.cli.program import Program
 from ordermq.clock import Deadline, monotonic_s
 from ordermq.errors import BrokerError, OrderMQError

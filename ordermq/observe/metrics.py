@@ -277,6 +277,17 @@ certificate_expires = gauge(
     "server",
     worry="within two weeks",
 )
+tls_file_expires = gauge(
+    "tls_file_expires_timestamp_seconds",
+    "Unix time at which the file of a setting runs out: client certificate, revocation lists, authorities",
+    "file",
+    worry="in the last quarter of its life, or within two weeks",
+)
+tls_file_issued = gauge(
+    "tls_file_issued_timestamp_seconds",
+    "Unix time from which on what runs out first in that file is valid",
+    "file",
+)
 dead_letters_open = gauge("dead_letters_open", "Dead letters neither replayed nor discarded", worry="above 0")
 dead_letters_by_cause = gauge(
     "dead_letters_by_cause",

@@ -14,7 +14,8 @@ WATCHDOG = "OrdermqWatchdog"
 #: After how many minutes each alert is looked at, if not after 20: those with a long ``for`` or window.
 WHEN = dict.fromkeys(
     (
-        "OrdermqReconcileOld", "OrdermqPruneOld", "OrdermqCertificateExpires", "OrdermqDeprecatedFeatures",
+        "OrdermqReconcileOld", "OrdermqPruneOld", "OrdermqCertificateExpires", "OrdermqTlsFileExpires",
+        "OrdermqDeprecatedFeatures",
         "OrdermqFailureBudgetBurns", "OrdermqOrdersSlow", "OrdermqNewDeadLetters",
     ), 80,
 ) | {
@@ -54,6 +55,15 @@ def calls(fast):
 def one(series, firing, silent):
     """A metric of one series that is constant: what fires, and what does not."""
     return {series: f"{firing}x5000"}, {series: f"{silent}x5000"}
+
+
+def tls_file(life, left):
+    """A file that lives for so many days, of which so many are left at 0, when the test begins."""
+    name, labels = "ordermq_tls_file", '{file="broker.crl_file",instance="a"}'
+    return {
+        f"{name}_expires_timestamp_seconds{labels}": f"{left * 86_400}x5000",
+        f"{name}_issued_timestamp_seconds{labels}": f"{(left - life) * 86_400}x5000",
+    }
 
 
 FREE = 'node_filesystem_avail_bytes{instance="a",device="d",fstype="ext4",mountpoint="/"}'
@@ -142,6 +152,7 @@ CASES = {
     "OrdermqCertificateExpires": one(
         'ordermq_certificate_expires_timestamp_seconds{server="broker b"}', 86_400, 90 * 86_400
     ),
+    "OrdermqTlsFileExpires": (tls_file(7, 1), tls_file(7, 2)),
     "OrdermqDiskFills": (
         {FREE: "38000000000-200000000x5000", SIZE: "100000000000x5000"},
         {FREE: "38000000000-100x5000", SIZE: "100000000000x5000"},

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from ordermq.cli import checkup_broker
+from ordermq.cli import checkup_broker, checkup_tls
 from ordermq.cli.checkup import parse_units
 from ordermq.config.tls import TlsFiles
 from ordermq.testing import wait_until
@@ -123,10 +123,10 @@ def test_a_certificate_s_end_is_read_from_the_server_and_an_unknown_authority_fa
 
         def certificate(ca_file):
             server = ("broker", "localhost", port, TlsFiles("broker", ca_file), is_postgresql)
-            return checkup_broker._certificate(checkup_broker._Server(*server))
+            return checkup_tls._certificate(checkup_tls._Server(*server))
 
         known = certificate(str(tmp_path / "ca.pem"))
-        assert (known.level, known.text[:21]) == ("warn", "runs out in 29 days, ")
+        assert (known.level, known.text[:21]) == ("ok", "runs out in 29 days, ")
         foreign = certificate("")
         assert (foreign.level, foreign.text[:9]) == ("fail", "not valid")
         served.result(10)
