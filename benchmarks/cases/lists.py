@@ -79,7 +79,7 @@ def _orders(**wanted: object) -> Look:
 
 
 def _dead(**wanted: object) -> Look:
-    return lambda tx: dead_letters.select(tx, Filter(**wanted), limit=_ALL_ROWS)  # type: ignore[arg-type] # as above
+    return lambda tx: dead_letters.heads(tx, Filter(**wanted), limit=_ALL_ROWS)  # type: ignore[arg-type] # as above
 
 
 def _actions(**wanted: str) -> Look:

@@ -1,7 +1,6 @@
 """``ordermq dead``: messages that were given up."""
 
 from dataclasses import asdict
-from typing import Any
 
 import click
 
@@ -16,7 +15,7 @@ from ordermq.cli.redirecting import redirect
 from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import DeadLetterNotFound
 from ordermq.store import actions, dead_letters
-from ordermq.store.dead_letters import DeadLetter, Filter
+from ordermq.store.dead_letters import Filter
 
 
 @click.group("dead", epilog=EXIT_CODES)
@@ -51,10 +50,10 @@ def list_(*, matching: Filter, limit: int, as_json: bool, config_path: str | Non
     JSON lines: one object for each dead letter, without its body.
     """
     with load_program(config_path).session("ordermq dead").transaction() as tx:
-        letters = at_most(limit, dead_letters.select(tx, matching, limit=limit + 1))
+        letters = at_most(limit, dead_letters.heads(tx, matching, limit=limit + 1))
     if as_json:
         for each in letters:
-            write_json(_without_body(each))
+            write_json({**each._asdict(), "body": None})
         return
     write_table(
         ("id", "queue", "correlation", "died (UTC)", "reason"),
@@ -131,25 +130,22 @@ def show(
 ) -> None:
     """Show one dead letter; exit 1 if there is none with this number.
 
-    The body may hold personal data, so it is shown only with --show-body.
+    The body may hold personal data, so it is shown only with --show-body, to who may read it
+    (the role operator-write, see 'ordermq db grants').
     """
     with load_program(config_path).session("ordermq dead").transaction() as tx:
-        letter = dead_letters.get(tx, dead_letter_id)
-        if letter is None:
+        head = dead_letters.head(tx, dead_letter_id)
+        letter = dead_letters.get(tx, dead_letter_id) if show_body else None
+        if head is None:
             raise DeadLetterNotFound(f"no dead letter {dead_letter_id}; see: ordermq dead list --closed")
-        if show_body:
+        if letter is not None:
             actions.record(tx, actor(), "dead.show_body", [subject(letter)], reason)
-    document = _without_body(letter)
+    document = head._asdict()
     if as_json:
-        write_json({**document, "body": letter.body if show_body else None})
+        write_json({**document, "body": letter.body if letter else None})
         return
     for name, value in document.items():
         if value is not None:
             write(f"{name:16}{shortened(str(value), 500)}")
-    if show_body:
+    if letter is not None:
         write(f"{'body':16}{shortened(letter.body.decode('utf-8', 'backslashreplace'), 2000)}")
-
-
-def _without_body(letter: DeadLetter) -> dict[str, Any]:
-    document = letter._asdict()
-    return {**document, "body": None, "body_bytes": len(document["body"])}

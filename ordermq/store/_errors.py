@@ -29,6 +29,8 @@ from ordermq.errors import (
     StoreUnavailable,
 )
 
+_NO_PRIVILEGE = "42501"
+
 # By class (two characters) or by code (five); the longest that fits decides.
 CLASSES: Mapping[str, type[StoreError]] = {
     "00": StoreError,  # successful completion
@@ -67,7 +69,7 @@ CLASSES: Mapping[str, type[StoreError]] = {
     "3F": SchemaOutdated,  # invalid schema name
     "40": Contention,  # transaction rollback: deadlock, serialization
     "42": StoreError,  # syntax error or access rule violation
-    "42501": StoreRefused,  # insufficient privilege
+    _NO_PRIVILEGE: StoreRefused,
     "42703": SchemaOutdated,  # undefined column
     "42883": SchemaOutdated,  # undefined function
     "42P01": SchemaOutdated,  # undefined table
@@ -117,7 +119,8 @@ def translate(error: psycopg2.Error) -> StoreError:
     if _is_unanswered(error):
         return SessionLost(f"the session on PostgreSQL ended: {_text(error)}")
     state = error.pgcode or ""
-    return kind_of(state)(f"{_text(error)} [{state}]", state)
+    todo = "; 'ordermq db grants' prints what each role needs" if state == _NO_PRIVILEGE else ""
+    return kind_of(state)(f"{_text(error)} [{state}]{todo}", state)
 
 
 def translate_connecting(

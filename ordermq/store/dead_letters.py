@@ -59,7 +59,38 @@ class DeadLetter(NamedTuple):
         return UNSIGNED_REFUSED in self.reason
 
 
+class LetterHead(NamedTuple):
+    """What may be known of a dead letter without a look at its body, which may hold personal data."""
+
+    dead_letter_id: int
+    queue: str
+    message_id: str
+    replay_no: int
+    type: str
+    version: int
+    correlation_id: str
+    traceparent: str
+    occurred_at: datetime
+    attempt: int
+    hop: int
+    first_failed_at: datetime | None
+    reason: str
+    died_at: datetime
+    replayed_at: datetime | None
+    replayed_by: str | None
+    replay_reason: str | None
+    discarded_at: datetime | None
+    discarded_by: str | None
+    discard_reason: str | None
+    fingerprint: str
+    body_bytes: int
+
+
 _COLUMNS = ", ".join(DeadLetter._fields)
+# Who may not read the column body may read this view.
+_BODY_BYTES = """(SELECT s.body_bytes FROM ordermq.dead_letter_sizes AS s
+                   WHERE s.dead_letter_id = dead_letters.dead_letter_id)"""
+_HEAD = ", ".join(_BODY_BYTES if name == "body_bytes" else name for name in LetterHead._fields)
 _KEPT = [name for name in ENVELOPE if name != "last_error"]  # its text is in the letter's reason
 
 # A letter of another message may have the number that this replay would have: two messages share an id.
@@ -90,10 +121,12 @@ _MATCHES = """(%(ids)s::bigint[] IS NULL OR dead_letter_id = ANY(%(ids)s))
        AND (%(closed)s OR replayed_at IS NULL AND discarded_at IS NULL)"""
 
 # Open letters have an index by the time of death; all letters by their numbers, in the same order.
-_LIST = f"""
-    SELECT {_COLUMNS} FROM ordermq.dead_letters WHERE {_MATCHES}
+_NEWEST = f"""
+      FROM ordermq.dead_letters WHERE {_MATCHES}
      ORDER BY CASE WHEN %(closed)s THEN NULL ELSE died_at END DESC, dead_letter_id DESC LIMIT %(limit)s
-"""  # noqa: S608 # constants; values are bound
+"""
+_LIST = f"SELECT {_COLUMNS} {_NEWEST}"
+_LIST_HEADS = f"SELECT {_HEAD} {_NEWEST}"
 
 # What a reason and its pattern have in common: each piece of a text without digits, letters of hexadecimal
 # numbers and quotes. A pattern with a quoted part, "?", can be of a reason with any text in it.
@@ -144,6 +177,7 @@ _TAKE = f"""
 """  # noqa: S608 # as above
 
 _SHOW = f"SELECT {_COLUMNS} FROM ordermq.dead_letters WHERE dead_letter_id = %s"  # noqa: S608 # as above
+_SHOW_HEAD = f"SELECT {_HEAD} FROM ordermq.dead_letters WHERE dead_letter_id = %s"  # noqa: S608 # as above
 
 _OPEN_ABOUT = """
     SELECT dead_letter_id, correlation_id, type FROM ordermq.dead_letters
@@ -273,6 +307,11 @@ def select(tx: StoreTransaction, matching: Filter = EVERY, *, limit: int = 100) 
     return [_letter(row) for row in tx.fetch_all(_LIST, matching.params(tx, limit=limit))]
 
 
+def heads(tx: StoreTransaction, matching: Filter = EVERY, *, limit: int = 100) -> list[LetterHead]:
+    """Return dead letters without their bodies, newest first."""
+    return [LetterHead(*row) for row in tx.fetch_all(_LIST_HEADS, matching.params(tx, limit=limit))]
+
+
 def group(tx: StoreTransaction, matching: Filter = EVERY, *, limit: int = 100) -> list[Group]:
     """Return one group for each cause, the most frequent first."""
     if matching.is_of_causes:
@@ -318,6 +357,12 @@ def get(tx: StoreTransaction, dead_letter_id: int) -> DeadLetter | None:
     """Return one dead letter, or None."""
     row = tx.fetch_one(_SHOW, (dead_letter_id,))
     return _letter(row) if row else None
+
+
+def head(tx: StoreTransaction, dead_letter_id: int) -> LetterHead | None:
+    """Return one dead letter without its body, or None."""
+    row = tx.fetch_one(_SHOW_HEAD, (dead_letter_id,))
+    return LetterHead(*row) if row else None
 
 
 def replay(

@@ -25,7 +25,7 @@ _WAITING = (
 _RUNS = "SELECT, INSERT, UPDATE (total, last_at) ON ordermq.runs"
 _PROCESSES = "SELECT, INSERT, UPDATE, DELETE ON ordermq.processes"
 
-# Bodies of messages are read by those who send them again, and those of dead letters by operators.
+# Bodies of messages, and those of dead letters, are read by those alone who send them again.
 FRAMEWORK: Mapping[str, Lines] = {
     "relay": (
         "SELECT, UPDATE (refusals, refused_reason, available_at), DELETE ON ordermq.outbox",
@@ -104,13 +104,13 @@ FRAMEWORK: Mapping[str, Lines] = {
         "SELECT ON ordermq.starts",
         "SELECT ON ordermq.actions",
         "SELECT ON ordermq.positions",
-        "SELECT (body) ON ordermq.dead_letters",  # 'dead list' says how long each is
+        "SELECT ON ordermq.dead_letter_sizes",  # 'dead list' says how long each body is
         # Consumers write down what they settle only while somebody looks.
         "SELECT, INSERT, UPDATE (open_until), DELETE ON ordermq.taps",
         "SELECT, DELETE ON ordermq.tail",
     ),
     OPERATOR_WRITE: (
-        "UPDATE (replayed_at, replayed_by, replay_reason, discarded_at, discarded_by,"
+        "SELECT (body), UPDATE (replayed_at, replayed_by, replay_reason, discarded_at, discarded_by,"
         " discard_reason) ON ordermq.dead_letters",
         "INSERT, UPDATE (available_at) ON ordermq.outbox",
         "UPDATE (hop, outcome, settled_at) ON ordermq.inbox",

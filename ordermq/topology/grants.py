@@ -8,6 +8,8 @@ r"""What each role may do on the broker: the least that its processes and comman
 All other roles work in the database alone and need no user here. Looking at a queue is a passive declaration.
 Since RabbitMQ 4.3.1 that takes any permission on the queue. Given is ``write``, by which nothing happens to
 it: to bind it takes ``read`` of an exchange, too. ``configure`` could delete it, ``read`` could empty it.
+Permissions go by names, and the dead-letter exchange has the name of its queue: the relay, which publishes
+any command anyway, may publish there. Operators may not: the management API says what they look at.
 """
 
 from collections.abc import Iterable
@@ -45,7 +47,7 @@ def broker_grants(prefix: str, queues: Iterable[str], *, management: bool) -> di
     for queue, name in names.items():
         found[f"consumer-{queue}"] = BrokerGrants(read=(name,), tags=("management",) if management else ())
     found["monitor"] = found["operator-read"] = BrokerGrants(tags=nodes)
-    found["operator-write"] = BrokerGrants(write=relays, tags=nodes)
+    found["operator-write"] = BrokerGrants(write=(prefix,), tags=nodes)
     return found
 
 

@@ -185,6 +185,10 @@ def look(system, least, database):
         "tail --for 0.2s",
     ):  # fmt: skip
         run(system, least, "operator-read", f"ordermq {command}")
+    [letter, *_] = run(system, least, "operator-read", "ordermq dead list --closed --json").splitlines()
+    assert (json.loads(letter)["body"], json.loads(letter)["body_bytes"] > 10) == (None, True)
+    refused = system.run("ordermq", "dead", "show", "1", "--show-body", **least("operator-read"))
+    assert (refused.returncode, "permission denied for" in refused.stderr) == (78, True)
     doctor = run(system, least, "operator-read", "ordermq doctor --json", may_find=True)
     said = [json.loads(line) for line in doctor.splitlines()]
     assert [each for each in said if "permission" in each["text"] or "refused" in each["text"]] == []

@@ -106,6 +106,7 @@ DATABASE = {
     "operator-read": (
         ("read contacts", "SELECT * FROM shop.contacts"),
         ("read what waits to be sent", "SELECT body FROM ordermq.outbox"),
+        ("read dead letters' bodies", "SELECT body FROM ordermq.dead_letters"),
         ("discard a dead letter", "UPDATE ordermq.dead_letters SET discarded_at = now()"),
         ("send a message", "INSERT INTO ordermq.outbox DEFAULT VALUES"),
         ("hold an order", "INSERT INTO ordermq.holds DEFAULT VALUES"),
@@ -160,6 +161,7 @@ BROKER = {
         ("empty a queue", "queue_purge orders.payment"),
         ("delete a queue", "queue_delete orders.payment"),
         ("publish past the exchange", "publish '' orders.shipping"),
+        ("publish as the broker's dead-lettering does", "publish orders.dead payment"),
     ),
     "deployer": (("make a queue of another prefix", "queue_declare mine"),),
     **{

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -142,6 +143,18 @@ def test_the_json_of_topology_grants_is_what_rabbitmq_imports(ordermq):
     _, said, _ = ordermq("topology", "grants", "--role", "monitor", "--json")
     nothing = {"configure": "^$", "write": "^$", "read": "^$"}
     assert json.loads(said) == {"permissions": [{"user": "ordermq-monitor", "vhost": "/", **nothing}]}
+
+
+def test_the_sample_definitions_give_what_the_command_prints(ordermq, monkeypatch):
+    monkeypatch.setenv("ORDERMQ_BROKER_VHOST", "shop")
+    monkeypatch.setenv("ORDERMQ_TOPOLOGY_MANAGEMENT_URL", "http://127.0.0.1:15672")
+    sample = json.loads((Path(__file__).parents[2] / "deploy/rabbitmq/definitions.json").read_text())
+    _, said, _ = ordermq("topology", "grants", "--json")
+    by_user = {each["user"]: each for each in sample["permissions"]}
+    assert {each["user"]: each for each in json.loads(said)["permissions"]} == by_user
+    _, commands, _ = ordermq("topology", "grants")
+    tags = [shlex.split(line)[3:] for line in commands.splitlines() if "set_user_tags" in line]
+    assert {user: given for user, *given in tags} == {each["name"]: each["tags"] for each in sample["users"]}
 
 
 @pytest.mark.parametrize(
