@@ -1,11 +1,13 @@
 """``python -m tests.matrix [CELL...]``: run the short list in each cell; a table, build/matrix.json."""
 
+import fcntl
 import json
 import re
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from ordermq.config.environment import inherited
 from tests.matrix.cell import DEMO, ROOT, SHORT, WORK, Outcome, Place, Unavailable
 from tests.matrix.cells import CELLS
 
+README = ROOT / "README.md"
 RESULTS = ROOT / "build" / "matrix.json"
 _PASSED = re.compile(r"(\d+) passed")
 
@@ -27,9 +30,8 @@ _PASSED = re.compile(r"(\d+) passed")
 )
 def main(wanted: tuple[str, ...], readme: bool) -> None:
     """Run the cells whose names begin with one of the words; all without words."""
-    known = _known()
     if readme:
-        _write_readme(known)
+        README.write_text(with_rows(README.read_text(), _known()))
         return
     chosen = [name for name in CELLS if not wanted or name.startswith(wanted)]
     if not chosen:
@@ -39,8 +41,7 @@ def main(wanted: tuple[str, ...], readme: bool) -> None:
     for number, name in enumerate(chosen, 1):
         click.echo(f"matrix: {number}/{len(chosen)} {name}: {CELLS[name][0]}", err=True)
         outcomes.append(run_cell(name))
-        known[name] = asdict(outcomes[-1])
-        RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+        remember(outcomes[-1], RESULTS)
         click.echo(f"matrix: {_line(outcomes[-1])}", err=True)
     click.echo("\n".join(table({each.name: asdict(each) for each in outcomes})))
     if any(each.state == "failed" for each in outcomes):
@@ -94,13 +95,14 @@ def table(outcomes: dict[str, dict[str, object]]) -> list[str]:
         f"| cell | system | {' | '.join(columns)} | what was run | when |",
         f"|{'---|' * (len(columns) + 4)}",
     ]
-    for name in (each for each in CELLS if each in outcomes):
-        each = outcomes[name]
-        versions: dict[str, str] = each["versions"]  # type: ignore[assignment] # read from JSON
-        result = each["ran"] if each["state"] == "passed" else f"{each['state']}: {each['why']}"
-        shown = " | ".join(versions.get(column, "") for column in ("system", *columns))
-        lines.append(f"| {name} | {shown} | {result} | {each['at']} |")
-    return lines
+    return [*lines, *(_row(name, outcomes[name], columns) for name in CELLS if name in outcomes)]
+
+
+def _row(name: str, outcome: dict[str, object], columns: Sequence[str]) -> str:
+    versions: dict[str, str] = outcome["versions"]  # type: ignore[assignment] # read from JSON
+    result = outcome["ran"] if outcome["state"] == "passed" else f"{outcome['state']}: {outcome['why']}"
+    shown = " | ".join(versions.get(column, "") for column in ("system", *columns))
+    return f"| {name} | {shown} | {result} | {outcome['at']} |"
 
 
 def _line(outcome: Outcome) -> str:
@@ -111,12 +113,25 @@ def _known() -> dict[str, dict[str, object]]:
     return dict(json.loads(RESULTS.read_text())) if RESULTS.exists() else {}
 
 
-def _write_readme(known: dict[str, dict[str, object]]) -> None:
-    readme = ROOT / "README.md"
-    begin, end = "<!-- make test-matrix -->\n", "<!-- end of make test-matrix -->"
-    before, _, rest = readme.read_text().partition(begin)
-    _, _, after = rest.partition(end)
-    readme.write_text(before + begin + "\n".join(table(known)) + "\n" + end + after)
+def remember(outcome: Outcome, path: Path) -> None:
+    """Add an outcome to the file of outcomes; another run may do so at the same time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = dict(json.loads(path.read_text())) if path.exists() else {}
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps({**known, outcome.name: asdict(outcome)}, indent=1) + "\n")
+        new.replace(path)
+
+
+def with_rows(readme: str, known: dict[str, dict[str, object]]) -> str:
+    """Return the text of README.md with a row of each known cell; rows of other cells stay as they are."""
+    before, begin, rest = readme.partition("<!-- make test-matrix -->\n")
+    old, end, after = rest.partition("<!-- end of make test-matrix -->")
+    head, rows = old.splitlines()[:2], old.splitlines()[2:] + table(known)[2:]
+    by_cell = {row.split(" ")[1]: row for row in rows}
+    lines = [*head, *(by_cell[name] for name in CELLS if name in by_cell)]
+    return before + begin + "\n".join(lines) + "\n" + end + after
 
 
 if __name__ == "__main__":
