@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -153,6 +154,47 @@ def test_a_rollback_that_stops_halfway_does_not_ask_for_a_second_one(vm):
         left = "systemctl restart ordermq-consumer@points.service ordermq-relay.service"
         assert (left in str(stopped.value)) == goes_back
         assert ("bin/install-vm --rollback" in str(stopped.value)) == (not goes_back)
+
+
+def roll_back(vm, *migrations):
+    """Roll back from a release that applied these to one that knows the first alone; nothing restarts."""
+    for name, known in {"new": migrations, "old": migrations[:1]}.items():
+        program = vm.home / name / "bin/ordermq"
+        program.parent.mkdir(parents=True)
+        said = [{"scope": "ordermq", "number": each, "applied": True} for each in known]
+        program.write_text(f"#!/bin/sh\necho '{json.dumps(said)}'\n")
+        program.chmod(0o755)
+        (vm.home / name / ".complete").touch()
+    (vm.home / "current").symlink_to("new")
+    (vm.home / "previous").symlink_to("old")
+    vm.main._roll_back(SimpleNamespace(dry_run=False, no_restart=True, rollback=True))
+
+
+def test_a_rollback_is_refused_with_64_where_no_release_was_before(vm):
+    with pytest.raises(vm.failure.InstallFailure, match="there is no release to go back to") as refused:
+        vm.main._roll_back(SimpleNamespace(dry_run=False))
+    assert refused.value.exit_code == 64
+    (vm.home / "current").symlink_to("new")
+    (vm.home / "previous").symlink_to("old")
+    with pytest.raises(vm.failure.InstallFailure, match="old, the release before, is gone") as refused:
+        vm.main._roll_back(SimpleNamespace(dry_run=False))
+    assert refused.value.exit_code == 64
+
+
+def test_a_rollback_is_refused_with_78_if_the_database_is_newer_than_the_older_release(vm):
+    with pytest.raises(
+        vm.failure.InstallFailure, match="has ordermq 0002, which old does not know"
+    ) as refused:
+        roll_back(vm, 1, 2)
+    assert refused.value.exit_code == 78
+    assert os.readlink(vm.home / "current") == "new"
+
+
+def test_a_rollback_goes_where_the_older_release_knows_every_table(vm, monkeypatch, capsys):
+    monkeypatch.setattr(vm.machine, "runs_from", lambda name, folder: False)
+    roll_back(vm, 1)
+    assert (os.readlink(vm.home / "current"), os.readlink(vm.home / "previous")) == ("old", "new")
+    assert "not restarted: ordermq-relay.service" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,17 @@ INSTALL = "/srv/kit/bin/install-vm --dist /srv/kit/dist --wheels /srv/kit/dist/w
 NEXT = INSTALL.replace("/dist", "/next")
 POINTS = "ordermq-consumer@points.service"
 
+ROLLBACK = "/srv/kit/bin/install-vm --rollback"
+# A release that lacks the newest migration of the tables, as one of before it was written.
+_FORGET = """
+cd {older}/lib/python3*/site-packages/ordermq/store/migrations
+mkdir {older}/forgotten
+mv "$(ls 00*.sql | tail -1)" {older}/forgotten
+"""
+_REMEMBER = """
+mv {older}/forgotten/* {older}/lib/python3*/site-packages/ordermq/store/migrations
+rmdir {older}/forgotten
+"""
 # The shop's newest migration looks as if it had not been applied.
 _HIDE = """
     UPDATE ordermq.migrations SET scope = 'hidden'
@@ -52,11 +63,20 @@ def a_rollback_goes_back_and_forward(shop: Shop) -> str:
     machine.shell(INSTALL.replace("/dist", "/next"), timeout_s=300.0)
     after = shop.interpreter(POINTS)
     assert after != before
-    said = machine.shell("/srv/kit/bin/install-vm --rollback", timeout_s=180.0)
+    older = before.removesuffix("/bin/python")
+    machine.shell(_FORGET.format(older=older))
+    code, refused = machine.exit_of(ROLLBACK)
+    assert (code, f"which {older.split('/')[-1]} does not know" in refused) == (78, True), refused
+    assert {shop.interpreter(each) for each in SERVICES} == {after}
+    assert machine.run("readlink", "/opt/ordermq/current").strip() == after.split("/")[3]
+    machine.shell(_REMEMBER.format(older=older))
+    said = machine.shell(ROLLBACK, timeout_s=180.0)
     assert said.count("restarted ordermq-") == len(SERVICES), said
     shop.wait_for_services()
     assert {shop.interpreter(each) for each in SERVICES} == {before}
-    return f"{after.split('/')[3]} -> {before.split('/')[3]}"
+    return (
+        f"78 with a migration that the older release lacks; {after.split('/')[3]} -> {before.split('/')[3]}"
+    )
 
 
 def an_upgrade_waits_for_the_tables_and_stops_at_what_does_not_come_back(shop: Shop) -> str:
