@@ -17,7 +17,8 @@ _CONDITIONS = {
     "older_than_s": "updated_at < now() - %(older_than_s)s * interval '1 second'",
 }
 
-_HELD = "order_id IN (SELECT correlation_id FROM ordermq.holds WHERE released_at IS NULL)"
+_HELD = """order_id IN (SELECT correlation_id FROM ordermq.holds WHERE released_at IS NULL
+                AND (%(held_until)s::timestamptz IS NULL OR held_at <= %(held_until)s))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Selection:
     """Orders to which all that is given here applies; what has its default chooses every order.
 
     ``since`` and ``until`` are about when the order was accepted, ``older_than_s``
-    and ``unchanged_since`` about its last event.
+    and ``unchanged_since`` about its last event, ``held_until`` about when it was held.
     """
 
     order_ids: tuple[str, ...] | None = None
@@ -35,6 +36,7 @@ class Selection:
     is_under_way: bool = False
     needs_person: bool = False
     is_held: bool = False
+    held_until: datetime | None = None
     older_than_s: float | None = None
     unchanged_since: datetime | None = None
     attributes: tuple[tuple[str, str], ...] = ()
@@ -100,6 +102,7 @@ class Selection:
         given += ["is_under_way"] * self.is_under_way
         given += ["attention_reason IS NOT NULL"] * self.needs_person
         given += [_HELD] * self.is_held
+        params["held_until"] = self.held_until
         if self.is_of_few:
             given += ["attributes @> %(attributes)s::jsonb"] * bool(self.attributes)
             params["attributes"] = json.dumps(dict(self.attributes))

@@ -17,13 +17,15 @@ _COLUMNS = "correlation_id, held_at, held_by, hold_reason"
 
 _HOLD = f"""
     INSERT INTO ordermq.holds (correlation_id, held_at, held_by, hold_reason)
-    VALUES (%s, clock_timestamp(), %s, %s)
+    SELECT id, clock_timestamp(), %s, %s FROM unnest(%s::text[]) AS id ORDER BY id
     ON CONFLICT (correlation_id) WHERE released_at IS NULL DO NOTHING RETURNING {_COLUMNS}
 """  # noqa: S608 # constants; values are bound
 
 _RELEASE = f"""
     UPDATE ordermq.holds SET released_at = clock_timestamp(), released_by = %s, release_reason = %s
-     WHERE correlation_id = %s AND released_at IS NULL RETURNING {_COLUMNS}
+     WHERE hold_id IN (SELECT hold_id FROM ordermq.holds
+                        WHERE correlation_id = ANY(%s) AND released_at IS NULL ORDER BY hold_id FOR UPDATE)
+       AND released_at IS NULL RETURNING {_COLUMNS}
 """  # noqa: S608 # as above
 
 _AMONG = f"""
@@ -40,16 +42,16 @@ class Hold(NamedTuple):
     hold_reason: str
 
 
-def hold(tx: StoreTransaction, correlation_id: str, *, by: str, reason: str) -> Hold | None:
-    """Hold an id back; return None if it is held already, which stays as it is."""
-    row = tx.fetch_one(_HOLD, (correlation_id, by, reason))
-    return Hold(*row) if row else None
+def hold(tx: StoreTransaction, correlation_ids: Iterable[str], *, by: str, reason: str) -> dict[str, Hold]:
+    """Hold ids back; return the new holds by id. One that is held already stays as it is."""
+    rows = tx.fetch_all(_HOLD, (by, reason, sorted(set(correlation_ids))))
+    return {row[0]: Hold(*row) for row in rows}
 
 
-def release(tx: StoreTransaction, correlation_id: str, *, by: str, reason: str) -> Hold | None:
-    """End the hold of an id and return it; None if it is not held."""
-    row = tx.fetch_one(_RELEASE, (by, reason, correlation_id))
-    return Hold(*row) if row else None
+def release(tx: StoreTransaction, correlation_ids: Iterable[str], *, by: str, reason: str) -> dict[str, Hold]:
+    """End the holds of ids; return those that have ended by id."""
+    rows = tx.fetch_all(_RELEASE, (by, reason, sorted(set(correlation_ids))))
+    return {row[0]: Hold(*row) for row in rows}
 
 
 def held_among(tx: StoreTransaction, correlation_ids: Iterable[str]) -> dict[str, Hold]:

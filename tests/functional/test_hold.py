@@ -18,8 +18,8 @@ def test_a_message_of_what_is_held_waits_uncounted_and_the_others_do_not(rig, qu
     monkeypatch.setattr(holding, "LOOK_AGAIN_S", 0.2)
     first_failed_at = utc_now()
     with rig.session.transaction() as tx:
-        assert holds.hold(tx, "o00001", by="ann", reason="fraud?")
-        assert holds.hold(tx, "o00001", by="bob", reason="again") is None  # HLD1
+        assert holds.hold(tx, ["o00001"], by="ann", reason="fraud?")
+        assert holds.hold(tx, ["o00001"], by="bob", reason="again") == {}  # HLD1
     consumer = rig.consumer(queue)
     wait_until(lambda: consumer._control._context.holds.are_any, 10, what="it has heard of it")
     rig.relay()
@@ -28,8 +28,8 @@ def test_a_message_of_what_is_held_waits_uncounted_and_the_others_do_not(rig, qu
     wait_until(lambda: rig.value("SELECT max(hop) FROM ordermq.inbox") >= 3, 20, what="looked at again")
     assert rig.value(DONE) == 2
     with rig.session.transaction() as tx:
-        assert holds.release(tx, "o00001", by="ann", reason="it is none").held_by == "ann"
-        assert holds.release(tx, "o00001", by="ann", reason="it is none") is None
+        assert holds.release(tx, ["o00001"], by="ann", reason="it is none")["o00001"].held_by == "ann"
+        assert holds.release(tx, ["o00001"], by="ann", reason="it is none") == {}
     assert len(rig.wait_for_effects(queue, 3)) == 3
     assert rig.rows("SELECT count(*) FROM ordermq.dead_letters") == [(0,)]
 
@@ -38,8 +38,9 @@ def test_a_held_order_waits_across_restarts_and_is_shown(pipeline):
     pipeline.stock(p_1=9)
     pipeline.place([an_order("o-1"), an_order("o-2")])
     hold = ("ordermq", "order", "hold", "o-1", "--reason", "looks like fraud")
-    assert pipeline.json(*hold)["outcome"] == "held"
-    assert pipeline.json(*hold)["outcome"] == "held before"
+    assert pipeline.json(*hold)["held"] == 1
+    again = pipeline.json(*hold)
+    assert (again["unchanged"], again["orders"][0]["hold_reason"]) == (1, "looks like fraud")
     assert pipeline.run("ordermq", "order", "hold", "o-9", "--reason", "x").returncode == 1
     pipeline.begin()
     pipeline.wait_for(1, "completed")
@@ -50,7 +51,7 @@ def test_a_held_order_waits_across_restarts_and_is_shown(pipeline):
     assert "held       since" in pipeline.ok("ordermq", "order", "show", "o-1")
     assert "held: held back: o-1" in pipeline.ok("ordermq", "status")
     release = ("ordermq", "order", "release", "o-1", "--reason", "it is none")
-    assert pipeline.json(*release)["outcome"] == "released"
+    assert pipeline.json(*release)["released"] == 1
     with pipeline.session.transaction() as tx:
         tx.execute("UPDATE ordermq.outbox SET available_at = now()")  # instead of 30 s
     pipeline.end_well(2)

@@ -7,7 +7,7 @@ import pytest
 from ordermq.clock import utc_now
 from ordermq.errors import OrderConflict, OrderNotFound
 from ordermq.shop import Status, cancel_order, place_order, place_orders, queries
-from ordermq.shop.hold import hold_order, release_order
+from ordermq.shop.hold import hold_orders, release_orders
 from ordermq.shop.selection import Selection
 from tests.support.shop import QUEUES, an_order, open_shop
 
@@ -100,9 +100,9 @@ def test_orders_that_wait_by_design_are_not_stuck_until_their_time_is_over(tx):
         "UPDATE shop.orders SET accepted_at = now() - interval '2 hours',"
         " updated_at = now() - interval '2 hours' WHERE order_id IN ('o-1', 'o-2')"
     )
-    hold_order("o-1", tx, by="anna", reason="looks like fraud")
+    hold_orders(["o-1"], tx, by="anna", reason="looks like fraud", also_ended=False)
     assert stuck() == ["o-2"]
-    release_order("o-1", tx, by="anna", reason="it is none")
+    release_orders(["o-1"], tx, by="anna", reason="it is none")
     tx.execute(
         "INSERT INTO shop.payments (order_id, idempotency_key, amount_minor, currency, state, action_at)"
         " VALUES ('o-1', 'key', 500, 'EUR', 'requires_action', now() - interval '1 hour 5 minutes')"

@@ -68,18 +68,26 @@ class Tally(Protocol[T]):
         """The same for ``--json``."""
 
 
+def unchanged_since(selection: Selection, then: datetime) -> Selection:
+    """Return what was agreed to ``then``: of the selection the orders to which nothing has happened since."""
+    return replace(selection, unchanged_since=then)
+
+
 @dataclass(frozen=True)
 class BulkWork(Generic[T, TallyT]):
     """What a command does to orders. ``plan`` decides as ``do`` does; what it writes is rolled back.
 
-    ``refuse`` returns the answer for an order that changed after the forecast.
+    ``refuse`` returns the answer for an order that changed after the forecast; without it such an order is
+    like any other. ``agreed`` returns of a selection what was in the forecast of a time: nobody has agreed to
+    the rest.
     """
 
     label: str
     plan: Work[T]
     do: Work[T]
     new_tally: Callable[[], TallyT]
-    refuse: Callable[[VersionConflict], T]
+    refuse: Callable[[VersionConflict], T] | None
+    agreed: Callable[[Selection, datetime], Selection] = unchanged_since
 
 
 class _Seen(Generic[T]):
@@ -133,10 +141,10 @@ def forecast_and_do(
     Returns what was done, in a dry run what would be. Raises click.Abort or UsageError without consent.
     """
     is_named, says = selection.order_ids is not None, not options.as_json
-    # What changes after this is in no forecast, and nobody has agreed to it.
-    agreed = replace(selection, unchanged_since=_now(session))
+    agreed = work.agreed(selection, _now(session))
     forecast, began_s, seen = work.new_tally(), monotonic_s(), _Seen[T]()
-    for answers in _pass(session, selection, partial(seen.note, work.plan), forecast, label="forecast"):
+    plan = partial(seen.note, work.plan) if work.refuse else work.plan
+    for answers in _pass(session, selection, plan, forecast, label="forecast"):
         if options.dry_run and says:
             _print(answers, forecast, is_named=is_named, dry_run=True)
     (write if says else note)(forecast.sentence)
@@ -147,7 +155,7 @@ def forecast_and_do(
         ask("Go on?", yes=options.yes)
     tally, began_s = work.new_tally(), monotonic_s()
     try:
-        do = partial(seen.check, work.do, work.refuse)
+        do = partial(seen.check, work.do, work.refuse) if work.refuse else work.do
         for answers in _pass(session, agreed, do, tally, label=work.label, rate=options.rate):
             if says:
                 _print(answers, tally, is_named=is_named, dry_run=False)
