@@ -8,9 +8,11 @@ whether services outside may be asked.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ordermq.errors import StoreError
 from ordermq.store.session import Session
 from ordermq.task.transaction import Transaction
 
@@ -20,6 +22,7 @@ MAX_OFFENDERS = 1000
 ACKNOWLEDGE = "reconcile.acknowledge"
 """The action by which a person says that an offender is known: its subject is the check and the text."""
 
+_CANCELLED = "57014"
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 
 _QUERIES = {
@@ -101,13 +104,30 @@ def reconcile(
 def checks_of(tx: Transaction, queries: Mapping[str, str], notes: Mapping[str, str]) -> Iterator[Check]:
     """Yield a check for each query by its name, with the text that the note's query of this name returns."""
     for name, query in queries.items():
-        row = tx.fetch_one(
-            f"""WITH found (what) AS ({query}),
-                     wrong (what) AS (SELECT what FROM found WHERE NOT EXISTS (
-                         SELECT FROM ordermq.actions
-                          WHERE action = '{ACKNOWLEDGE}' AND subject = '{name} ' || what))
-                SELECT (SELECT count(*) FROM wrong),
-                       ARRAY(SELECT what FROM wrong ORDER BY what LIMIT {MAX_OFFENDERS})"""  # noqa: S608 # constants
-        )
-        note = tx.fetch_one(notes[name]) if name in notes else None
-        yield Check(name, row[0] if row else 0, tuple(row[1]) if row else (), note[0] if note else "")
+        with check_named(name):
+            found = _check(tx, name, query, notes.get(name))
+        yield found
+
+
+def _check(tx: Transaction, name: str, query: str, note_query: str | None) -> Check:
+    row = tx.fetch_one(
+        f"""WITH found (what) AS ({query}),
+                 wrong (what) AS (SELECT what FROM found WHERE NOT EXISTS (
+                     SELECT FROM ordermq.actions
+                      WHERE action = '{ACKNOWLEDGE}' AND subject = '{name} ' || what))
+            SELECT (SELECT count(*) FROM wrong),
+                   ARRAY(SELECT what FROM wrong ORDER BY what LIMIT {MAX_OFFENDERS})"""  # noqa: S608 # constants
+    )
+    note = tx.fetch_one(note_query) if note_query else None
+    return Check(name, row[0] if row else 0, tuple(row[1]) if row else (), note[0] if note else "")
+
+
+@contextmanager
+def check_named(name: str) -> Iterator[None]:
+    """Name the check in a StoreError of the block, such as that it ran longer than a statement may."""
+    try:
+        yield
+    except StoreError as exc:
+        is_timeout = exc.sqlstate == _CANCELLED
+        todo = "; to give it longer: ORDERMQ_DATABASE_STATEMENT_TIMEOUT_S=600" if is_timeout else ""
+        raise type(exc)(f"check {name}: {exc}{todo}", exc.sqlstate) from exc

@@ -4,10 +4,11 @@ import secrets
 
 import pytest
 
-from ordermq.errors import BadInput, OrderConflict
+from ordermq.errors import BadInput, Contention, OrderConflict
 from ordermq.shop import cancel_order, module
 from ordermq.shop.by_hand import refunded_by_hand
 from ordermq.shop.gateways import LedgerEntry
+from ordermq.shop.reconcile import check_orders, checks
 from ordermq.shop.resolve import resolve_order
 from ordermq.shop.sandbox.private import PrivateSandbox
 from ordermq.store import actions
@@ -102,6 +103,15 @@ def test_everything_agrees_after_a_mixed_run(shop):
     notes = {check.name: check.note for check in report.checks}
     assert notes["orders_at_rest"] == "5 orders, 1 need attention"
     assert notes["captured_at_most_once"] == "3 captures, 1 refunds"
+
+
+def test_a_check_that_takes_too_long_is_named_with_what_to_set(shop, monkeypatch):
+    monkeypatch.setattr(checks, "ORDERS", {"slow_check": "SELECT pg_sleep(60)::text"})
+    with pytest.raises(Contention) as stopped, shop.session.transaction() as tx:
+        tx.execute("SET LOCAL statement_timeout = '50ms'")
+        list(check_orders(tx, None, False))
+    assert str(stopped.value).startswith("check slow_check: canceling statement due to statement timeout")
+    assert "ORDERMQ_DATABASE_STATEMENT_TIMEOUT_S=600" in str(stopped.value)
 
 
 def test_the_services_need_not_be_asked(shop):

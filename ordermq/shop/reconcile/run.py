@@ -17,8 +17,9 @@ from ordermq.shop.reconcile import checks
 from ordermq.shop.reconcile.history import disagreement
 from ordermq.shop.saga import terms_of
 from ordermq.shop.settings import SECTION, ShopSettings
-from ordermq.store.checks import ACKNOWLEDGE, MAX_OFFENDERS, Check, checks_of
+from ordermq.store.checks import ACKNOWLEDGE, MAX_OFFENDERS, Check, check_named, checks_of
 from ordermq.task import Transaction
+from ordermq.task.transaction import Row
 
 _ENTRIES = """
     CREATE TEMPORARY TABLE entries (entry_no bigint, kind text, idempotency_key text, order_id text,
@@ -87,7 +88,9 @@ def check_orders(tx: Transaction, config: Any, ask_services: bool) -> Iterator[C
     """Yield the checks of orders, their history, stock, payments and points against each other."""
     yield from checks_of(tx, checks.ORDERS, checks.NOTES)
     yield from checks_of(tx, _points(tx), checks.NOTES)
-    yield _history(tx)
+    with check_named("history_agrees"):
+        histories = tx.fetch_all(_HISTORIES)
+    yield _history(histories)
 
 
 def check_books(tx: Transaction, config: Any, ask_services: bool) -> Iterator[Check]:
@@ -128,8 +131,9 @@ def payment_books(
     tx.execute(_ENTRIES)
     for page in ledger:
         tx.execute_values("INSERT INTO entries VALUES %s", [astuple(entry) for entry in page])
-    tx.execute(_LEDGER, (shop,))
-    tx.execute(_BOOKED)
+    with check_named("payment_books"):
+        tx.execute(_LEDGER, (shop,))
+        tx.execute(_BOOKED)
     yield from checks_of(tx, checks.PAYMENT_BOOKS, checks.NOTES)
 
 
@@ -153,10 +157,9 @@ def _points(tx: Transaction) -> dict[str, str]:
     return {name: sql.format(units=units or "('', 1)") for name, sql in checks.POINTS.items()}
 
 
-def _history(tx: Transaction) -> Check:
+def _history(histories: list[Row]) -> Check:
     wrong: Counter[str] = Counter()
     offenders: list[str] = []
-    histories = tx.fetch_all(_HISTORIES)
     for path, status, pending, charge, notify, needs_attention, known, count, order_ids in histories:
         terms = terms_of(charge, notify)
         fault = disagreement(path or "", status, pending, needs_attention=needs_attention, terms=terms)
