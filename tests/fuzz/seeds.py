@@ -1,11 +1,14 @@
 """What the search begins with: inputs as they should be."""
 
+import base64
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ordermq.amqp import wire
 from ordermq.message.envelope import Envelope, Properties, Publishing
 from ordermq.message.headers import to_properties
+from tests.support.authority import Authority
 from tests.support.signing import line
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -44,6 +47,13 @@ def _frame(frame: tuple[int, int, bytes]) -> bytes:
     return bytes([kind]) + channel.to_bytes(2) + len(data).to_bytes(4) + data + b"\xce"
 
 
+def _certificates() -> list[bytes]:
+    with TemporaryDirectory() as folder:
+        authority = Authority(Path(folder), "authority")
+        files = (authority.file, authority.revocations("revoked"))
+        return [base64.b64decode(b"".join(each.read_bytes().splitlines()[1:-1])) for each in files]
+
+
 def seeds(name: str) -> list[bytes]:
     """Return the inputs of a target."""
     payload = b'{"order_id":"A-1","amount":1250,"currency":"EUR","card_token":"tok_1","capture":1,"of":1}'
@@ -53,6 +63,7 @@ def seeds(name: str) -> list[bytes]:
         "frames": _frames(), "envelope": _properties(), "payload": [payload],
         "webhook": [b"1764374400\n" + event, b"9" * 400 + b"\n" + event],
         "signing-keys": [(line("new") + line("old", until="2027-01-31T00:00:00Z")).encode()],
+        "certificates": _certificates() if name == "certificates" else [],
         "mapping": [(SAMPLES / "shopify/mapping.toml").read_bytes()],
         "stock": [b"product_id,units\nP-1,10\n"],
         "orders-native": [order + b"\n", b"order_id,currency,sku,quantity\nA-1,EUR,P,1\n"],

@@ -4,6 +4,7 @@ A target gets bytes. What it lets through ends the run with a find. Beyond that 
 what it read.
 """
 
+import base64
 import contextlib
 import io
 import struct
@@ -17,6 +18,7 @@ from ordermq.amqp.translate import FROM_PIKA
 from ordermq.cli.records import read_lines
 from ordermq.config.secret import Secret
 from ordermq.config.signing_keys import parse_signing_keys
+from ordermq.config.validity import certificates_in, revocations_in
 from ordermq.errors import BadInput, ConfigError, MalformedMessage, UsageError
 from ordermq.message.envelope import Delivery, Properties, Publishing
 from ordermq.message.headers import read_envelope, sent_again, to_properties
@@ -86,6 +88,14 @@ def signing_keys(data: bytes) -> None:
             raise AssertionError("more than a line's number and its key's id is shown") from exc
 
 
+def certificates(data: bytes) -> None:
+    """A certificate or a revocation list in DER, in the file of a setting."""
+    text = base64.b64encode(data)
+    for kind, read in ((b"CERTIFICATE", certificates_in), (b"X509 CRL", revocations_in)):
+        with contextlib.suppress(ValueError):
+            read(b"-----BEGIN %s-----\n%s\n-----END %s-----\n" % (kind, text, kind))
+
+
 def webhook(data: bytes) -> None:
     """A request to Stripe's webhook whose signature is right: its time is before the first line end."""
     signed_at, _, body = data.partition(b"\n")
@@ -129,6 +139,6 @@ _FILE = Path(tempfile.mkdtemp(prefix="ordermq-fuzz-")) / "mapping.toml"
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "frames": frames, "envelope": envelope, "payload": payload, "signing-keys": signing_keys,
-    "webhook": webhook, "mapping": mapping, "stock": stock,
+    "certificates": certificates, "webhook": webhook, "mapping": mapping, "stock": stock,
     **{f"orders-{format}": _orders(format) for format in FORMATS},
 }  # fmt: skip
