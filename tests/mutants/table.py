@@ -860,6 +860,26 @@ MUTATIONS = (
         "AND occurred_at IS NOT NULL",
         (f"{INSTANT}::test_an_order_is_what_it_was_at_each_instant_by_its_events_alone",),
     ),
+    # --- who may do what, and until when ---
+    Mutation(
+        "who only looks reads bodies of dead letters", "ordermq/store/role_needs.py",
+        '"SELECT ON ordermq.dead_letter_sizes",',
+        '"SELECT (body) ON ordermq.dead_letters",',
+        ("tests/unit/test_grants.py::test_bodies_are_read_only_by_who_sends_or_keeps_messages",),
+    ),
+    Mutation(
+        "a revocation list that runs out is no warning", "ordermq/cli/certificates.py",
+        "first_or_last = max if is_ca else min",
+        "first_or_last = max",
+        ("tests/unit/test_validity.py::"
+         "test_of_each_authority_the_newest_list_counts_and_of_those_the_one_that_ends_first",),
+    ),
+    Mutation(
+        "a release lets go what was held since its forecast", "ordermq/shop/cli/holding.py",
+        "return replace(selection, held_until=then)",
+        "return selection",
+        ("tests/functional/test_orders_hold.py::test_what_is_held_while_the_forecast_is_read_is_not_released",),
+    ),
     # --- what is seen ---
     Mutation(
         "an address in a log line", "ordermq/observe/text.py",

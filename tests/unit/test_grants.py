@@ -89,6 +89,18 @@ def test_no_role_but_the_owner_may_change_the_history_or_delete_an_order():
         assert rights.get("ordermq.actions", {}).keys() <= {"SELECT", "INSERT"}, role
 
 
+def test_bodies_are_read_only_by_who_sends_or_keeps_messages():
+    found = grants_of(registry_of([module]).queues, {"shop": module.load("grants")})
+    for role, grants in found.items():
+        rights = by_table(grants.grants)
+        for table in ("ordermq.dead_letters", "ordermq.outbox"):
+            columns = rights.get(table, {}).get("SELECT", ("none",))
+            may_read = columns == () or "body" in columns
+            sends = role == "operator-write" if table == "ordermq.dead_letters" else role == "relay"
+            keeps = role.startswith("consumer-") and table == "ordermq.dead_letters"
+            assert may_read <= (sends or keeps), (role, table)
+
+
 def test_a_whole_table_takes_the_place_of_its_columns_and_columns_add_up():
     a, b, whole = (Grant("SELECT", "s.t", columns) for columns in (("a",), ("b",), ()))
     assert by_table([a, b]) == {"s.t": {"SELECT": ("a", "b")}}
