@@ -60,8 +60,11 @@ def _keep(name: str, folder: Path) -> int:
     shutil.rmtree(merged, ignore_errors=True)
     merged.mkdir()
     argv = [sys.executable, "-m", "tests.fuzz.run", name, "-merge=1", str(merged), str(folder)]
-    subprocess.run(argv, cwd=ROOT, capture_output=True, check=False)
-    return corpus.write(name, [each.read_bytes() for each in merged.iterdir()])
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
+    found = [each.read_bytes() for each in merged.iterdir()]
+    if done.returncode or not found:
+        raise click.ClickException(f"the corpus of {name} cannot be merged:\n{done.stderr[-2000:]}")
+    return corpus.write(name, found)
 
 
 if __name__ == "__main__":

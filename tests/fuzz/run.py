@@ -8,6 +8,8 @@ with atheris.instrument_imports(include=["ordermq"]):
     from tests.fuzz.targets import TARGETS
 
 if __name__ == "__main__":
-    target = TARGETS[sys.argv.pop(1)]
-    atheris.Setup(sys.argv, target)
+    name = sys.argv.pop(1)
+    # To merge, libFuzzer starts this again and again by a shell: this file alone is no program.
+    sys.argv[0] = f"{sys.executable} -m {__spec__.name} {name}"
+    atheris.Setup(sys.argv, TARGETS[name])
     atheris.Fuzz()

@@ -50,7 +50,7 @@ def _image(kit: Path) -> int:
     if code := _apart("image", base, kit):
         return code
     if shutil.which("podman") is None:
-        say("podman is not here, so no engine built the image: apt-get install podman crun")
+        say("podman is not here, so no engine built the image: apt-get install podman crun catatonit")
         return 0
     say("building and running it with podman")
     return _apart("engine", base, kit)
