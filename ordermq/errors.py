@@ -165,6 +165,28 @@ class QueueMissing(BrokerError):
     exit_code = 78
 
 
+# --- Kafka ----------------------------------------------------------------------
+
+
+class KafkaError(OrderMQError):
+    """Kafka could not do what was asked."""
+
+    exit_code = 69
+
+
+class KafkaUnavailable(KafkaError):
+    """No broker of Kafka answered, or one did not acknowledge in time."""
+
+    retryable = True
+    exit_code = 75
+
+
+class KafkaRefused(KafkaError):
+    """A login, a certificate, a permission, or a topic that does not exist: a person has to mend it."""
+
+    exit_code = 78
+
+
 # --- PostgreSQL ---------------------------------------------------------------
 
 

@@ -188,6 +188,27 @@ TOPOLOGY_MENDED = LogEvent(
     "a difference that was logged is gone",
 )  # fmt: skip
 
+# --- events to Kafka ---
+
+FORWARD_BEGINS = LogEvent(
+    "forward-begins", "INFO", "this process forwards events to",
+    "it was started, or another one ended and this one took over",
+)  # fmt: skip
+FORWARD_STALLED = LogEvent(
+    "forward-stalled", "WARNING", "nothing is forwarded now",
+    "Kafka or the database is away; the history waits. Once for each kind of reason. ERROR: a person has to "
+    "mend something, a topic, a password, a permission; it is tried again all the same",
+)  # fmt: skip
+FORWARD_RESUMED = LogEvent(
+    "forward-resumed", "WARNING", "events are forwarded again after",
+    "`event.duration` is how long nothing was forwarded",
+)  # fmt: skip
+EVENT_NOT_FORWARDED = LogEvent(
+    "event-not-forwarded", "ERROR", "event ... was not forwarded",
+    "its row is gone, a module's function cannot read it, or Kafka refuses it for its size. It is in "
+    "`ordermq.unforwarded`; mend the cause, then docs/kafka.md says how to send it",
+)  # fmt: skip
+
 # --- connections ---
 
 CONNECTION_OPENED = LogEvent("connection-opened", "INFO", "connection ...: open to", "the broker answers")

@@ -4,7 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ordermq.config.address import is_loopback, split_address
-from ordermq.config.settings import BrokerSettings, ConsumerSettings, DatabaseSettings, Settings
+from ordermq.config.settings import (
+    BrokerSettings,
+    ConsumerSettings,
+    DatabaseSettings,
+    KafkaSettings,
+    Settings,
+)
 from ordermq.config.tls import VERIFIES
 from ordermq.errors import ConfigError
 
@@ -23,6 +29,7 @@ def clashes(settings: Settings) -> list[Clash]:
         *_broker(settings.broker),
         *_database(settings.database),
         *_consumer(settings.consumer),
+        *_kafka(settings.kafka),
         *_across(settings),
     ]
 
@@ -93,6 +100,31 @@ def _consumer(consumer: ConsumerSettings) -> Iterator[Clash]:
         yield Clash(
             ("consumer.call_timeout_s", "consumer.lease_s"),
             "a call may start until half of its lease is over, so it may take at most the other half",
+        )
+
+
+def _kafka(kafka: KafkaSettings) -> Iterator[Clash]:
+    if not kafka.bootstrap_servers:
+        yield Clash(("kafka.bootstrap_servers",), "at least one broker is needed")
+    is_remote = False
+    for address in kafka.bootstrap_servers:
+        try:
+            is_remote |= not is_loopback(split_address(address, tls=kafka.tls)[0])
+        except ConfigError as exc:
+            yield Clash(("kafka.bootstrap_servers",), str(exc))
+    if is_remote and not (kafka.tls or kafka.allow_plaintext):
+        yield Clash(
+            ("kafka.bootstrap_servers", "kafka.tls"),
+            "events would cross the network unencrypted; set tls, or allow_plaintext to accept that",
+        )
+    if not kafka.tls and (kafka.ca_file or kafka.cert_file or kafka.key_file):
+        yield Clash(
+            ("kafka.tls", "kafka.ca_file", "kafka.cert_file", "kafka.key_file"),
+            "certificates are used only with tls; set kafka.tls",
+        )
+    if bool(kafka.cert_file) != bool(kafka.key_file):
+        yield Clash(
+            ("kafka.key_file", "kafka.cert_file"), "a certificate and its private key need each other"
         )
 
 

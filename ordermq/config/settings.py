@@ -20,6 +20,7 @@ __all__ = [
     "BrokerSettings",
     "ConsumerSettings",
     "DatabaseSettings",
+    "KafkaSettings",
     "Limits",
     "MessageSettings",
     "ObserveSettings",
@@ -219,6 +220,50 @@ class RelaySettings:
 
 
 @dataclass(frozen=True)
+class KafkaSettings:
+    """``[kafka]``: where ``ordermq events forward --to kafka`` writes the events of the history."""
+
+    bootstrap_servers: tuple[str, ...] = setting(
+        ("127.0.0.1:9092",), "host:port of some brokers of the cluster"
+    )
+    topic: str = setting(
+        "",
+        "topic, which must exist; empty: PREFIX.events",
+        shape=Shape("a topic's name", r"[a-zA-Z0-9._-]{0,249}"),
+    )
+    mode: str = setting(
+        "binary",
+        "how a record holds a CloudEvent: attributes in headers, or all in one JSON document",
+        choices=("binary", "structured"),
+    )
+    tls: bool = setting(False, "connect with TLS; certificate and host name are verified")
+    ca_file: str = setting("", "PEM file of the certificate authority; empty: those of the system")
+    cert_file: str = setting("", "PEM file of the client certificate; empty: none")
+    key_file: str = setting("", "PEM file of the client's private key, not encrypted")
+    username: str = setting("", "user name for SASL; empty: no login")
+    password: Secret = setting(Secret, "password for SASL")
+    sasl_mechanism: str = setting(
+        "SCRAM-SHA-512", "how to log in", choices=("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
+    )
+    allow_plaintext: bool = setting(False, "allow events, and a login, to cross the network unencrypted")
+    compression: str = setting(
+        "lz4", "how batches are compressed", choices=("none", "gzip", "snappy", "lz4", "zstd")
+    )
+    batch: int = setting(2000, "most records of the history read and sent at once", ge=1, le=10_000)
+    max_message_bytes: int = setting(
+        1_000_000, "largest record; not above the topic's max.message.bytes", ge=1000, le=100_000_000
+    )
+    delivery_timeout_s: float = setting(
+        10.0,
+        "longest wait for the acknowledgements of a batch; at most half of database.idle_in_transaction_s",
+        ge=1,
+        le=300,
+    )
+    poll_s: float = setting(0.5, "wait before the next look when all was forwarded", gt=0, le=60)
+    retry_cap_s: float = setting(10.0, "longest wait between attempts while Kafka is away", gt=0, le=600)
+
+
+@dataclass(frozen=True)
 class RetentionSettings:
     """``[retention]``: how long rows are kept by ``ordermq db prune``."""
 
@@ -272,5 +317,6 @@ class Settings:
     retry: RetrySettings = field(default_factory=RetrySettings)
     message: MessageSettings = field(default_factory=MessageSettings)
     relay: RelaySettings = field(default_factory=RelaySettings)
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     observe: ObserveSettings = field(default_factory=ObserveSettings)

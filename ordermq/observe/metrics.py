@@ -337,6 +337,24 @@ table_dead_rows = gauge(
 )
 
 
+# What 'ordermq events forward' does. A standby shows 0.
+forward_active = gauge(
+    "forward_active",
+    "1 for the process that forwards events to Kafka, 0 for one that stands by or cannot",
+    worry="the sum is not 1 for a minute, where events are to be forwarded",
+)
+forwarded = counter("forwarded_total", "Events that Kafka acknowledged and the progress moved past")
+forward_refused = counter(
+    "forward_refused_total",
+    "Events that could not be forwarded and are in `ordermq.unforwarded`; those behind them did not wait",
+    worry="any",
+)
+forward_lag = gauge(
+    "forward_lag_records",
+    "Records of the history that the progress is behind its end",
+    worry="grows for minutes",
+)
+
 FRAMEWORK = len(CATALOGUE)
 """How many of the catalogue are defined here; those of modules follow."""
 

@@ -117,6 +117,7 @@ GRANTS: Mapping[str, Sequence[str]] = {
         "SELECT (correlation_id, replayed_at, discarded_at) ON ordermq.dead_letters",
         "INSERT ON ordermq.actions",
     ),
+    "forward": (_HISTORY,),
     "monitor": _ALL_BUT_CONTACTS,
     "reconcile": (*_ALL_BUT_CONTACTS, "TEMPORARY ON DATABASE"),
     "operator-write": (

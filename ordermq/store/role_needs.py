@@ -75,6 +75,11 @@ FRAMEWORK: Mapping[str, Lines] = {
         "SELECT ON ordermq.actions",
         "SELECT, INSERT ON ordermq.checkpoints",
     ),
+    "forward": (
+        "SELECT ON ordermq.positions",
+        "SELECT, INSERT, UPDATE ON ordermq.forwards",
+        "SELECT, INSERT, UPDATE ON ordermq.unforwarded",
+    ),
     "reconcile": (
         f"SELECT ({_WAITING}) ON ordermq.outbox",
         "SELECT ON ordermq.inbox",

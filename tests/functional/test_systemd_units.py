@@ -16,7 +16,8 @@ from ordermq.errors import ConfigError, NotProven, StoreUnavailable, UsageError
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy/systemd"
-SERVICES = ("ordermq-relay.service", "ordermq-consumer@.service")
+FORWARD = "ordermq-forward.service"
+SERVICES = ("ordermq-relay.service", "ordermq-consumer@.service", FORWARD)
 PRUNE = "ordermq-prune.service"
 RECONCILE = "ordermq-reconcile.service"
 ALERT = "ordermq-alert@.service"
@@ -30,6 +31,7 @@ INSTANCES = {
 UNITS_SEEN = [
     "ordermq.target",
     "ordermq-relay.service",
+    FORWARD,
     PRUNE,
     RECONCILE,
     AUDIT,
@@ -95,7 +97,7 @@ def test_systemd_rates_the_exposure_of_each_service_at_two_of_ten_or_less(units)
     said = analyze("security", "--offline=true", "--threshold=20", "--no-pager", *services)
 
     assert said.returncode == 0, said.stdout + said.stderr
-    assert len(services) == 6
+    assert len(services) == 7
 
 
 @pytest.mark.parametrize("unit", SERVICES)
@@ -106,6 +108,7 @@ def test_starting_and_stopping_have_more_time_than_the_settings_take(unit):
     assert float(start_s) > settings.broker.give_up_after_s
     assert float(stop_s) > settings.consumer.drain_deadline_s
     assert float(stop_s) > settings.broker.confirm_timeout_s + settings.database.statement_timeout_s
+    assert float(stop_s) > settings.kafka.delivery_timeout_s + settings.database.statement_timeout_s
 
 
 @pytest.mark.parametrize("unit", [*SERVICES, PRUNE, RECONCILE])
@@ -161,9 +164,15 @@ def test_what_systemd_starts_again_by_itself_is_no_alert(tmp_path, state, alerts
 
 @pytest.mark.parametrize("unit", SERVICES)
 def test_every_secret_of_the_framework_comes_as_a_credential(unit):
+    """A login at Kafka is optional, and systemd starts nothing whose credential is missing."""
     credentials = {line.partition(":")[0] for line in lines(unit, "LoadCredential")}
+    text = (UNITS / unit).read_text()
+    of_drop_ins = set(re.findall(r"^# .* in a drop-in: LoadCredential=(\w+):", text, re.MULTILINE))
 
-    assert credentials == {each.credential for each in declared(FRAMEWORK).values() if each.is_secret}
+    wanted = {each.credential for each in declared(FRAMEWORK).values() if each.is_secret}
+    strangers = {"broker_password"} if unit == FORWARD else {"kafka_password"}
+    assert credentials | of_drop_ins == wanted - strangers
+    assert of_drop_ins == ({"kafka_password"} if unit == FORWARD else set())
 
 
 @pytest.mark.parametrize("unit", [PRUNE, RECONCILE])

@@ -901,4 +901,18 @@ MUTATIONS = (
         ("tests/unit/test_observe_tracing.py::"
          "test_spans_have_the_ids_of_their_messages_and_hold_nothing_personal",),
     ),
+    Mutation(
+        "events to Kafka that were not acknowledged and are passed", "ordermq/kafka/judging.py",
+        "next_position = until if first is None else sent[first].position",
+        "next_position = until",
+        ("tests/unit/test_kafka_records.py::"
+         "test_the_progress_moves_up_to_the_first_that_was_not_acknowledged",),
+    ),
+    Mutation(
+        "a batch given up for one record that Kafka refuses", "ordermq/kafka/judging.py",
+        "if first is not None and len(sent) == 1 and",
+        "if first is not None and",
+        ("tests/unit/test_kafka_records.py::"
+         "test_what_a_broker_refuses_is_given_up_only_when_it_was_alone",),
+    ),
 )  # fmt: skip

@@ -40,6 +40,10 @@ REMOTE = {"hosts": ("127.0.0.1:5672", "mq.example:5672"), "password": Secret("hu
             {"database": {"cert_file": "cert.pem", "sslmode": "disable"}},
             "database.sslmode database.cert_file",
         ),
+        ({"kafka": {"bootstrap_servers": ()}}, "kafka.bootstrap_servers"),
+        ({"kafka": {"bootstrap_servers": ("kafka.example:9092",)}}, "kafka.bootstrap_servers kafka.tls"),
+        ({"kafka": {"ca_file": "ca"}}, "kafka.tls kafka.ca_file kafka.cert_file kafka.key_file"),
+        ({"kafka": {"tls": True, "cert_file": "c"}}, "kafka.key_file kafka.cert_file"),
         ({"database": {"lock_timeout_s": 16.0}}, "database.lock_timeout_s database.statement_timeout_s"),
         (
             {"retention": {"inbox_s": 864_000.0}},

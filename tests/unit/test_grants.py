@@ -73,8 +73,8 @@ def test_a_module_adds_to_roles_and_has_roles_of_its_own():
 
 def test_the_framework_without_a_module_has_no_role_of_the_shop():
     assert set(grants_of((), {})) == {
-        "deployer", "relay", "consumer-dead", "prune", "audit", "reconcile", "monitor", "operator-read",
-        "operator-write",
+        "deployer", "relay", "consumer-dead", "prune", "audit", "forward", "reconcile", "monitor",
+        "operator-read", "operator-write",
     }  # fmt: skip
 
 

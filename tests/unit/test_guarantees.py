@@ -27,7 +27,8 @@ def test_every_failpoint_is_a_row_of_the_crash_points():
 
 
 def test_every_crash_point_names_a_test_that_reaches_it():
-    source = (ROOT / "tests" / "functional" / "test_crash_points.py").read_text()
+    files = [ROOT / "tests" / "functional" / name for name in ("test_crash_points.py", "test_kafka.py")]
+    source = "\n".join(file.read_text() for file in files)
     bodies = {
         match[1]: match[0] for match in re.finditer(r"^def (test_\w+)\(.*?(?=^def |\Z)", source, re.M | re.S)
     }

@@ -1,0 +1,230 @@
+"""The history of all events becomes records of a Kafka topic, by position.
+
+    lock, progress, events (one transaction) -> send -> wait for all acknowledgements -> progress -> commit
+
+Invariants
+    KFW1  No event is skipped silently: the progress moves past one only if it was acknowledged, or refused
+        and written down as such. The event behind one that was refused names that one as its previous.
+    KFW2  A crash anywhere sends again what was not committed, under the same ids and positions.
+    KFW3  Events are sent in the order of their positions, one batch after the other. So in each partition,
+        and of each order, an event comes for the first time after all that are before it.
+    KFW4  Memory holds one batch.
+"""
+
+import logging
+from dataclasses import dataclass
+from random import Random
+
+from ordermq.backoff import Backoff
+from ordermq.clock import Deadline, monotonic_s
+from ordermq.config.settings import DatabaseSettings, KafkaSettings
+from ordermq.errors import (
+    Contention,
+    KafkaError,
+    KafkaRefused,
+    KafkaUnavailable,
+    OrderMQError,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    UsageError,
+)
+from ordermq.failpoints import failpoint
+from ordermq.kafka.judging import Judgement, SendResult, judge
+from ordermq.kafka.producing import EventProducer
+from ordermq.kafka.reading import HistoryReader
+from ordermq.lifecycle import ThreadService
+from ordermq.log_events import EVENT_NOT_FORWARDED, FORWARD_BEGINS, FORWARD_RESUMED, FORWARD_STALLED
+from ordermq.observe import metrics
+from ordermq.observe.health import Health
+from ordermq.store import Session, StoreTransaction
+from ordermq.store.forwards import ForwardProgress, lock_target, move, read_progress
+from ordermq.store.positions import count_positions
+
+log = logging.getLogger(__name__)
+
+_STANDBY_S = 2.0
+_BEAT_EVERY_S = 0.5
+_MOST_NAMED = 10  # events of a batch that were refused; all of them are in the table
+_MOST_DOUBLINGS = 30
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What one turn came to: whether that is the end of the history."""
+
+    is_at_end: bool = False
+
+
+class Forwarder(ThreadService):
+    """Forwards events to one topic until it is stopped; several may run, one works.
+
+    ``start`` is the position to begin at instead of where the one before came to. With ``once`` it ends at
+    the end of the history, and raises the first error instead of waiting until it is over.
+    """
+
+    def __init__(
+        self,
+        producer: EventProducer,
+        reader: HistoryReader,
+        database: DatabaseSettings,
+        settings: KafkaSettings,
+        *,
+        health: Health,
+        start: int | None = None,
+        once: bool = False,
+        random: Random | None = None,
+    ) -> None:
+        super().__init__("forward")
+        self.target = f"kafka:{producer.topic}"
+        self.sent = 0
+        self.refused = 0
+        self._producer = producer
+        self._reader = reader
+        self._settings = settings
+        self._health = health
+        self._start = start
+        self._once = once
+        self._random = random or Random()
+        self._session = Session(database, name="ordermq-forward")
+        self._backoff = Backoff(0.2, settings.retry_cap_s)
+        self._limit = settings.batch
+        self._failures = 0  # in a row
+        self._has_worked = False
+        self._is_active = False
+        self._stalled_at_s: float | None = None
+        self._stalls: set[type[OrderMQError]] = set()
+
+    def main(self) -> None:
+        try:
+            while not self.stopping.is_set():
+                self._health.beat()
+                moved = self._turn()
+                if moved is None:
+                    self._wait(_STANDBY_S)
+                elif moved.is_at_end:
+                    if self._once:
+                        return
+                    self._wait(self._settings.poll_s)
+        finally:
+            self._producer.close()
+            self._session.close()
+
+    def forward_once(self) -> Moved | None:
+        """Forward one batch; return what it did, None if another process forwards to this target.
+
+        Raises KafkaUnavailable, KafkaRefused or a StoreError; what was acknowledged before is kept.
+        """
+        self._producer.connect()
+        with self._session.transaction() as tx:
+            if not self._claim(tx):
+                return None
+            progress, end = self._progress(tx)
+            until = min(progress.next_position + self._limit, end)
+            batch = self._reader.read(tx, progress.next_position, until)
+            failpoint("forward.after_read")
+            result = self._producer.send([each.record for each in batch if each.record], self._health.beat)
+            failpoint("forward.after_send")
+            judgement = judge(batch, result, until)
+            if self._start is not None or judgement.next_position > progress.next_position:
+                now = ForwardProgress(judgement.next_position, progress.refused + len(judgement.refused))
+                move(tx, self.target, now, judgement.refused)
+            failpoint("forward.before_commit")
+        failpoint("forward.after_commit")
+        self._start = None
+        self._count(judgement, end)
+        self._limit = self._next_limit(has_failed=judgement.next_position < until)
+        if judgement.next_position < until and not result.record_faults:
+            raise self._failure(result)
+        return Moved(is_at_end=judgement.next_position >= end)
+
+    def _claim(self, tx: StoreTransaction) -> bool:
+        is_active = lock_target(tx, self.target)
+        if is_active and not self._is_active:
+            log.info("this process forwards events to %s", self.target, extra=FORWARD_BEGINS)
+        self._is_active = is_active
+        metrics.forward_active.set(is_active)
+        return is_active
+
+    def _progress(self, tx: StoreTransaction) -> tuple[ForwardProgress, int]:
+        """Return where to go on, and the end of the history. Raises UsageError if it is past that."""
+        progress, end = read_progress(tx, self.target), count_positions(tx)
+        if self._start is not None:
+            progress = ForwardProgress(self._start, progress.refused)
+        if progress.next_position > end:
+            raise UsageError(
+                f"{self.target} has what is before position {progress.next_position}, and the database"
+                f" gave only {end}: it was restored from a backup, or is another one. What the topic has"
+                " beyond it, others may have read; when you know what to do, start with --from POSITION"
+            )
+        return progress, end
+
+    def _failure(self, result: SendResult) -> KafkaError:
+        kind = KafkaRefused if result.is_refused else KafkaUnavailable
+        reason = result.failed[result.first] if result.first is not None else ""
+        return kind(f"{len(result.failed)} events were not acknowledged and are sent again: {reason}")
+
+    def _next_limit(self, *, has_failed: bool) -> int:
+        """Return how many positions the next batch has: fewer after a failure, until one is alone."""
+        return max(1, self._limit // 4) if has_failed else min(self._settings.batch, self._limit * 4)
+
+    def _count(self, judgement: Judgement, end: int) -> None:
+        self.sent += judgement.sent
+        self.refused += len(judgement.refused)
+        metrics.forwarded.inc(judgement.sent)
+        metrics.forward_refused.inc(len(judgement.refused))
+        metrics.forward_lag.set(end - judgement.next_position)
+        for each in judgement.refused[:_MOST_NAMED]:
+            log.error(
+                "event %s of %s at position %d was not forwarded, those behind it are: %s",
+                each.number, each.subject, each.position, each.reason,
+                extra=EVENT_NOT_FORWARDED.having(position=each.position),
+            )  # fmt: skip
+
+    def _turn(self) -> Moved | None:
+        """Like ``forward_once``, but an outage is waited out instead of raised."""
+        try:
+            moved = self.forward_once()
+        except (KafkaError, StoreUnavailable, StoreRefused, Contention) as exc:
+            if self._once or not (exc.retryable or self._has_worked):
+                raise
+            self._stand_still(exc)
+            if isinstance(exc, StoreError):
+                self._producer.close()  # as another process may forward from now on
+            delay_s = self._backoff.delay_s(min(self._failures, _MOST_DOUBLINGS), self._random)
+            self._failures += 1
+            self._wait(delay_s)
+            return Moved()
+        self._has_worked = True
+        self._go_on("active" if moved is not None else "standby")
+        return moved
+
+    def _stand_still(self, reason: OrderMQError) -> None:
+        self._health.set_ready(False, str(reason))
+        metrics.forward_active.set(0)
+        if self._stalled_at_s is None:
+            self._stalled_at_s = monotonic_s()
+        if type(reason) not in self._stalls:
+            self._stalls.add(type(reason))
+            log.log(
+                logging.WARNING if reason.retryable else logging.ERROR,
+                "nothing is forwarded now, and it is tried again; no event is lost: %s", reason,
+                extra=FORWARD_STALLED,
+            )  # fmt: skip
+
+    def _go_on(self, role: str) -> None:
+        self._failures = 0
+        self._health.set_ready(True, role)
+        if self._stalled_at_s is not None:
+            lasted_s = monotonic_s() - self._stalled_at_s
+            log.warning(
+                "events are forwarded again after %.1f s", lasted_s,
+                extra=FORWARD_RESUMED.having(duration_s=lasted_s),
+            )  # fmt: skip
+            self._stalled_at_s = None
+            self._stalls.clear()
+
+    def _wait(self, timeout_s: float) -> None:
+        deadline = Deadline(timeout_s)
+        while not deadline.has_passed and not self.stopping.wait(min(_BEAT_EVERY_S, deadline.left_s)):
+            self._health.beat()
