@@ -112,6 +112,7 @@ GRANTS: Mapping[str, Sequence[str]] = {
         "SELECT, DELETE ON ordermq.unnumbered",
         "SELECT ON ordermq.positions",
         "SELECT ON ordermq.checkpoints",
+        "SELECT ON ordermq.forwards",
         "SELECT (correlation_id, released_at) ON ordermq.holds",
         "SELECT (correlation_id) ON ordermq.outbox",
         "SELECT (correlation_id, replayed_at, discarded_at) ON ordermq.dead_letters",

@@ -52,7 +52,15 @@ _POSITIONS = """
      WHERE source = %s AND first_position >= %s ORDER BY first_position LIMIT %s
 """
 
-_PUBLISHED = "SELECT max(size) FROM ordermq.checkpoints"
+# Positions from which on events are not in the audit log, and were not forwarded. NULL: there is no log, and
+# nothing is forwarded.
+_LIMITS = """
+    SELECT (SELECT max(size) FROM ordermq.checkpoints), (SELECT min(next_position) FROM ordermq.forwards)
+"""
+_WHY_LATE = (
+    "it is not in the audit log yet",
+    "it was not forwarded yet: see 'ordermq events forward' and ordermq.forwards",
+)
 
 
 @dataclass(frozen=True)
@@ -137,26 +145,34 @@ def _of_month(month: Month, tx: StoreTransaction) -> Iterator[Row]:
 def _locate(chosen: Chosen, month: Month, tx: StoreTransaction) -> None:
     """Find the positions of the events; refuse orders of which one has none, or is not published yet."""
     missing = dict(chosen.orders)
-    late: set[str] = set()
-    size = (tx.fetch_one(_PUBLISHED) or (None,))[0]
+    last: dict[str, int] = {}
+    [limits] = tx.fetch_all(_LIMITS)
     for first, subjects in _positions(month, tx):
         for position, order_id in enumerate(subjects, first):
             if order_id in missing:
                 chosen.begin = first if chosen.begin is None else chosen.begin
                 chosen.end = position + 1
                 missing[order_id] -= 1
-                if size is not None and position >= size:
-                    late.add(order_id)
+                last[order_id] = position
                 if not missing[order_id]:
                     del missing[order_id]
         if not missing:
             break
-    for order_id in chosen.orders.keys() & (missing.keys() | late):
-        why = (
-            "an event of it has no position yet" if order_id in missing else "it is not in the audit log yet"
-        )
-        chosen.refused.append(RefusedOrder(order_id, why))
-        del chosen.orders[order_id]
+    for order_id in list(chosen.orders):
+        why = _why_late(last.get(order_id, 0), limits)
+        if order_id in missing:
+            why = "an event of it has no position yet"
+        if why:
+            chosen.refused.append(RefusedOrder(order_id, why))
+            del chosen.orders[order_id]
+
+
+def _why_late(position: int, limits: Row) -> str | None:
+    """Return what the event at ``position`` still waits for; None if for nothing. Pure."""
+    waits = (
+        why for limit, why in zip(limits, _WHY_LATE, strict=True) if limit is not None and position >= limit
+    )
+    return next(waits, None)
 
 
 def _positions(month: Month, tx: StoreTransaction) -> Iterator[Row]:
