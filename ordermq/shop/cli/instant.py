@@ -18,6 +18,8 @@ from ordermq.shop.money import written
 
 _CLOCKS_DIFFER = timedelta(minutes=1)
 
+_NOTHING = ((None, 0), (None, "none"))  # what an order begins with
+
 # What a line of the history has room for; JSON has every change.
 _SHOWN = frozenset(
     ("status", "payment", "goods", "refunded_minor", "total_minor", "points", "asks", "shipment_number")
@@ -91,11 +93,11 @@ def history(order_id: str, as_json: bool, config_path: str | None) -> None:
             write_json({**_event(entry.event), "position": entry.position, "changes": changes, "data": data})
         return
     write_table(
-        ("event", "position", "at (UTC)", "what", "step", "by", "changed"),
+        ("event", "position", "at (UTC)", "what", "by", "changed"),
         [
             (
                 each.event.version, each.position, _precise(each.event.occurred_at), each.event.type.value,
-                each.event.step or "", each.event.by or "", _sentence(each.changes),
+                shortened(each.event.by or "", 30), _sentence(each.changes),
             )
             for each in entries
         ],
@@ -136,7 +138,8 @@ def diff(*, order_id: str, before: datetime, after: datetime, as_json: bool, con
     if not found.events:
         write(f"nothing happened to order {order_id}: it is at version {found.before.version} both times")
         return
-    write_table(("what", "before", "after"), [tuple(map(_text, each)) for each in found.changes])
+    rows = [row for each in found.changes for row in _rows(each)]
+    write_table(("what", "before", "after"), rows)
     write("")
     write_table(
         ("event", "at (UTC)", "what", "step", "by"),
@@ -194,10 +197,22 @@ def _sentence(changes: Sequence[Change]) -> str:
         if name == "pending":
             parts += [f"+{each}" for each in after if each not in (before or ())]
             parts += [f"-{each}" for each in before or () if each not in after]
-        elif name in _SHOWN:
+        elif name in _SHOWN and (before, after) not in _NOTHING:
             was = "" if before is None else f"{_text(before)} -> "
             parts.append(f"{name} {was}{_text(after) or 'none'}")
     return ", ".join(parts)
+
+
+def _rows(change: Change) -> Iterator[tuple[str, str, str]]:
+    """Yield the rows of a table for a change: of the lines of an order only what differs."""
+    name, before, after = change
+    if name != "lines":
+        yield name, _text(before), _text(after)
+        return
+    for old, new in zip(before, after, strict=True):  # the lines of an order stay
+        for column, value in new.items():
+            if old[column] != value:
+                yield f"line {new['line_no']} {column}", str(old[column]), str(value)
 
 
 def _text(value: object) -> str:
@@ -207,8 +222,6 @@ def _text(value: object) -> str:
     if isinstance(value, datetime):
         return _precise(value)
     if isinstance(value, list):
-        if value and isinstance(value[0], dict):
-            return "; ".join(" ".join(f"{k}={v}" for k, v in each.items() if v) for each in value)
         return ", ".join(map(str, value))
     return str(value)
 

@@ -60,7 +60,8 @@ def rebuild(
     whole orders, and can be run again. Exit 75 if a row was locked for too long: run it again.
 
     JSON lines: {order_id, table, key, column, stored, folded, is_repairable} for each difference, then
-    {orders, events, differ, repaired, seconds, dry_run}.
+    {orders, events, archived, differ, repaired, seconds, dry_run}. Orders whose events are in an archive
+    are counted as archived and not compared.
     """
     if not dry_run and not (reason or "").strip():
         raise click.UsageError("say why with --reason, or only compare with --dry-run")
@@ -68,7 +69,10 @@ def rebuild(
     counts: Counter[str] = Counter()
     differ: list[str] = []
     for found in _compared(session, selection, rate):
-        counts.update(orders=len(found), events=sum(each.events for each in found))
+        counts.update(
+            orders=len(found), events=sum(each.events for each in found),
+            archived=sum(each.stored.is_archived for each in found),
+        )  # fmt: skip
         for each in found:
             if each.differences:
                 differ.append(each.stored.order_id)
@@ -77,15 +81,17 @@ def rebuild(
     if not dry_run:
         left = _repair(session, differ, Pace(rate), by=actor(), reason=str(reason))
     seconds = round(monotonic_s() - began_s, 3)
-    orders, events, repaired = counts["orders"], counts["events"], len(differ) - left
+    orders, events, archived = counts["orders"], counts["events"], counts["archived"]
+    repaired = len(differ) - left
     if as_json:
         write_json({
-            "orders": orders, "events": events, "differ": len(differ), "repaired": repaired,
-            "seconds": seconds, "dry_run": dry_run,
+            "orders": orders, "events": events, "archived": archived, "differ": len(differ),
+            "repaired": repaired, "seconds": seconds, "dry_run": dry_run,
         })  # fmt: skip
     else:
         done = " (dry run: nothing was changed)" if dry_run else f", {repaired:,} repaired" * bool(differ)
-        write(f"{orders:,} orders with {events:,} events: {len(differ):,} differ{done}; {seconds:.1f} s")
+        what = f"{orders:,} orders with {events:,} events{f', {archived:,} archived' if archived else ''}"
+        write(f"{what}: {len(differ):,} differ{done}; {seconds:.1f} s")
     if left:
         raise click.exceptions.Exit(1)
 
