@@ -7,7 +7,7 @@ from ordermq.cli.describing import describe
 from ordermq.cli.program import registry_of
 from ordermq.cli.yaml_text import to_yaml
 from ordermq.config.settings import Settings
-from ordermq.topology import build
+from ordermq.topology import EventStream, build
 
 HERE = Path(__file__).parent
 
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 def document() -> str:
     """Return docs/asyncapi.yaml."""
     registry = registry_of([shop.module])
-    return to_yaml(describe(build("orders", registry.queues, events=True), registry, Settings()))
+    return to_yaml(describe(build("orders", registry.queues, events=EventStream()), registry, Settings()))
 
 
 if __name__ == "__main__":

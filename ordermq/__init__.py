@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ordermq.cli.reading_events import read_events
     from ordermq.errors import (
         ConfigError,
+        EventsMissed,
         GatewayRefused,
         GatewayUnavailable,
         HandlerMisbehaved,
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
         OrderMQError,
         OutcomeUnknown,
     )
+    from ordermq.events.reader import EventReader
+    from ordermq.events.stream import ReadEvent
+    from ordermq.message.cloudevents import CloudEvent
     from ordermq.message.command import Command
     from ordermq.message.payload import Payload
     from ordermq.module import Module
@@ -59,6 +64,11 @@ __all__ = [  # noqa: RUF022 # in the order of docs/api.md, under its headings
     "wake_relay",
     # Modules
     "Module",
+    # Events
+    "read_events",
+    "EventReader",
+    "ReadEvent",
+    "CloudEvent",
     # Tests
     "run_handler",
     # Errors
@@ -70,13 +80,18 @@ __all__ = [  # noqa: RUF022 # in the order of docs/api.md, under its headings
     "OutcomeUnknown",
     "NotCalled",
     "CallFailure",
+    "EventsMissed",
 ]
 
 _PLACES = {
+    "ordermq.cli.reading_events": ("read_events",),
     "ordermq.errors": (
-        "ConfigError", "GatewayRefused", "GatewayUnavailable", "HandlerMisbehaved", "NotCalled",
-        "OrderMQError", "OutcomeUnknown",
+        "ConfigError", "EventsMissed", "GatewayRefused", "GatewayUnavailable", "HandlerMisbehaved",
+        "NotCalled", "OrderMQError", "OutcomeUnknown",
     ),
+    "ordermq.events.reader": ("EventReader",),
+    "ordermq.events.stream": ("ReadEvent",),
+    "ordermq.message.cloudevents": ("CloudEvent",),
     "ordermq.message.command": ("Command",),
     "ordermq.message.payload": ("Payload",),
     "ordermq.module": ("Module",),

@@ -280,6 +280,16 @@ class SignatureRefused(MessageError):
     """The message has no signature, or one that is not accepted."""
 
 
+class RecordUnreadable(MessageError):
+    """A record of the history is no event that others could read; its module cannot make one of it."""
+
+
+class EventsMissed(OrderMQError):
+    """Events between what a reader has seen and what the stream holds now are not in it any more."""
+
+    exit_code = 1
+
+
 class UnknownQueue(OrderMQError):
     """A message was to be sent to a queue that has no handler and is in no setting."""
 

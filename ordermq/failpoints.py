@@ -43,6 +43,8 @@ POINTS = {
     "forward.after_send": "Kafka has acknowledged events, the progress has not moved",
     "forward.before_commit": "the progress is written, not committed",
     "forward.after_commit": "the progress is committed, nothing done since",
+    "events.after_confirm": "events are confirmed, how far they are is not stored",
+    "events.before_commit": "how far the events are is stored, not committed",
     "sending.after_confirm": "messages are confirmed, ordermq-publish has not reported it",
     "workers.before_transaction": "a message is delivered, its transaction not begun",
     "settle.after_handler": "a plain handler has written, its transaction goes on",

@@ -168,6 +168,24 @@ NUMBERING_FAILED = LogEvent(
     "numbering-failed", "WARNING", "records get no positions:",
     "the relay goes on without numbering events and actions; they wait and are numbered once it can",
 )  # fmt: skip
+EVENTS_STALLED = LogEvent(
+    "events-stalled", "WARNING", "events are not published",
+    "the relay tries again until it can, and sends commands meanwhile; the line says why. The exchange or "
+    "its binding is missing (`ordermq topology apply`), a queue that is bound to it is full, or the broker "
+    "is away",
+)  # fmt: skip
+EVENTS_RESUMED = LogEvent(
+    "events-resumed", "WARNING", "events are published again",
+    "what waited is published in its order; `event.duration` is how long it waited",
+)  # fmt: skip
+EVENT_FOREIGN = LogEvent(
+    "event-foreign", "WARNING", "the message at offset N",
+    "somebody else has published to the exchange of events; a reader skips it. One line for each reader",
+)  # fmt: skip
+EVENTS_WITHOUT_ROW = LogEvent(
+    "events-without-row", "WARNING", "N records have no row any more",
+    "rows of the history are gone before they were published; `ordermq audit verify --full` says which",
+)  # fmt: skip
 REPORT_FAILED = LogEvent(
     "process-report-failed", "WARNING", "the relay cannot say what it does",
     "`ordermq status` does not show it; the relay works. DEBUG at its end",

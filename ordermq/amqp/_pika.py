@@ -23,7 +23,7 @@ Owned by the thread that opened the connection; nothing here is thread-safe.
 import logging
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Never
 
 import pika
@@ -333,7 +333,14 @@ class Channel:
             self._refuse(exc)
 
     def consume(
-        self, queue: str, consumer_tag: str, on_delivery: Delivered, timeout_s: float, *, epoch: int
+        self,
+        queue: str,
+        consumer_tag: str,
+        on_delivery: Delivered,
+        timeout_s: float,
+        *,
+        epoch: int,
+        arguments: Mapping[str, object] | None = None,
     ) -> None:
         """Start a consumer with acks; waits. After a cancel by the broker ``check`` raises ChannelLost.
 
@@ -351,7 +358,12 @@ class Channel:
         self._raw.add_on_cancel_callback(cancelled)
         self._connection.receiver.on_delivery(self._raw.channel_number, on_delivery, epoch)
         self.call(
-            "basic_consume", timeout_s, queue=queue, consumer_tag=consumer_tag, on_message_callback=_never
+            "basic_consume",
+            timeout_s,
+            queue=queue,
+            consumer_tag=consumer_tag,
+            on_message_callback=_never,
+            arguments=dict(arguments or {}),
         )
 
     def cancel(self, consumer_tag: str, timeout_s: float) -> None:

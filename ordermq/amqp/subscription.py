@@ -7,6 +7,8 @@ Invariants
     SUB3  Acks are written to the buffer; ``ConnectionManager.tick`` sends them.
 """
 
+from collections.abc import Mapping
+
 from ordermq.amqp._pika import Channel
 from ordermq.amqp.connection import ConnectionManager
 from ordermq.clock import Deadline
@@ -22,9 +24,11 @@ def subscribe(
     consumer_tag: str,
     epoch: int,
     timeout_s: float | None = None,
+    arguments: Mapping[str, object] | None = None,
 ) -> "Subscription":
     """Consume ``queue`` on a channel of its own, with acks and at most ``prefetch`` unacked.
 
+    ``arguments`` are those of the consumer: ``x-stream-offset`` says where to begin in a stream.
     Declares nothing. Blocks until the broker has confirmed the consumer, at most
     ``timeout_s`` (the settings' connect timeout if None). Raises QueueMissing,
     AccessRefused, or ConnectionLost.
@@ -37,7 +41,9 @@ def subscribe(
         raise QueueMissing(f"queue {queue} does not exist; `ordermq topology apply` creates it") from exc
     channel.call("basic_qos", deadline.left_s, prefetch_count=prefetch)
     subscription = Subscription(manager, channel, queue, consumer_tag, epoch)
-    channel.consume(queue, consumer_tag, subscription.receive, deadline.left_s, epoch=epoch)
+    channel.consume(
+        queue, consumer_tag, subscription.receive, deadline.left_s, epoch=epoch, arguments=arguments
+    )
     return subscription
 
 

@@ -10,7 +10,7 @@ COMMANDS = {
     "dead": "Look at dead letters; replay, redirect, edit or discard them.",
     "devstack": "Start and stop a private RabbitMQ and PostgreSQL for development.",
     "doctor": "Check broker, database and this machine, and say what to do.",
-    "events": "Hand the events of the history on to other systems.",
+    "events": "Read the events of orders as other systems do, or forward them to one.",
     "healthcheck": "Ask the process of this machine or container whether it is well.",
     "limits": "Limit the calls to a service outside, while everything runs.",
     "new": "Write a project with one handler, its table and its test.",

@@ -67,9 +67,9 @@ def db_grants(
 ) -> None:
     """Print SQL that gives each role what it needs in the database, and takes the rest.
 
-    The roles: deployer ('db migrate'), relay, consumer-QUEUE, prune, reconcile, monitor ('status',
-    'doctor'), operator-read, operator-write, and those of the modules. Run it after 'ordermq db migrate',
-    and again after each upgrade, as a superuser. Nothing is changed here.
+    The roles: deployer ('db migrate'), relay, consumer-QUEUE, events, prune, audit, reconcile, monitor
+    ('status', 'doctor'), operator-read, operator-write, and those of the modules. Run it after 'ordermq db
+    migrate', and again after each upgrade, as a superuser. Nothing is changed here.
 
     JSON: one array of {{role, name, member_of, grants: [{{privilege, table, columns}}]}}.
     """
@@ -78,7 +78,7 @@ def db_grants(
     for each in program.modules:
         if each.migrations and not modules[each.name]:
             note(f"module {each.name!r} has tables and no Module(grants=...): roles get nothing of them")
-    found = store_grants.grants_of(_queues(program), modules)
+    found = store_grants.grants_of(_queues(program), modules, events=program.settings.topology.events)
     chosen = _chosen(found, roles, names, prefix, "_")
     if as_json:
         write_json(
@@ -120,15 +120,18 @@ def topology_grants(
     """Print commands of rabbitmqctl that give each user what it needs on the broker, and take the rest.
 
     Roles that are not named need no user there: prune, reconcile, and what places orders. Make the users
-    first (rabbitmqctl add_user). Nothing is changed here. No role publishes to a topic exchange, so none
-    needs topic permissions.
+    first (rabbitmqctl add_user). Nothing is changed here. Only the relay publishes to a topic exchange, and
+    only with topology.events; a user without topic permissions may use every routing key.
 
     JSON: definitions of permissions, for 'rabbitmqctl import_definitions'. They hold no tags.
     """
     program = load_program(config_path)
     settings = program.settings
     found = broker_grants(
-        settings.topology.prefix, _queues(program), management=bool(settings.topology.management_url)
+        settings.topology.prefix,
+        _queues(program),
+        management=bool(settings.topology.management_url),
+        events=settings.topology.events,
     )
     chosen = _chosen(found, roles, names, prefix, "-")
     by_name: dict[str, BrokerGrants] = {}

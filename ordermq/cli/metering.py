@@ -14,6 +14,7 @@ from ordermq.cli.table_gauges import READS
 from ordermq.clock import monotonic_s, utc_now
 from ordermq.consumer.selfreport import SelfReport
 from ordermq.errors import StoreError, StoreUnavailable
+from ordermq.events.publishing import EventPublishing
 from ordermq.log_events import METERING_FAILED, NUMBERING_FAILED, REPORT_FAILED
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
@@ -179,20 +180,24 @@ class TableMeter:
 
 
 class NumberingMeter:
-    """Gives positions to records that have committed, then shows what ``meter`` shows.
+    """Gives positions to records that have committed, wakes ``events``, then shows what ``meter`` shows.
 
     It is called after each turn. If numbering fails (a missing privilege), that is logged once and the relay
     goes on. Raises StoreUnavailable if the database is away.
     """
 
-    def __init__(self, meter: TableMeter, sequencer: Sequencer | None = None) -> None:
+    def __init__(
+        self, meter: TableMeter, sequencer: Sequencer, events: EventPublishing | None = None
+    ) -> None:
         self._meter = meter
-        self._sequencer = sequencer or Sequencer()
+        self._sequencer = sequencer
+        self._events = events
         self._has_failed = False
 
     def __call__(self, session: Session, *, is_active: bool) -> None:
+        numbered = 0
         try:
-            self._sequencer(session, is_active=is_active)
+            numbered = self._sequencer(session, is_active=is_active)
             self._has_failed = False
         except StoreUnavailable:
             raise
@@ -200,7 +205,15 @@ class NumberingMeter:
             if not self._has_failed:
                 log.warning("records get no positions: %s", exc, extra=NUMBERING_FAILED)
             self._has_failed = True
+        self._tell(is_active=is_active, numbered=numbered)
         self._meter(session, is_active=is_active)
+
+    def _tell(self, *, is_active: bool, numbered: int) -> None:
+        """Have the events published that got positions, by the active relay."""
+        events = self._events
+        if events is not None and (numbered or is_active is not events.is_active):
+            events.is_active = is_active
+            events.wake()
 
 
 # The relay waits for each of them.

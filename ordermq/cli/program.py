@@ -12,13 +12,14 @@ from ordermq.cli.settings import load_settings
 from ordermq.config.loader import Loaded
 from ordermq.config.settings import Settings
 from ordermq.errors import ConfigError
+from ordermq.events.outward import OutwardRecords
 from ordermq.module import Module, ModuleTrace, RecordSource, StatusLine
 from ordermq.observe.logs import CORRELATION_ID
 from ordermq.store import Session, StoreTransaction, actions, migrate
 from ordermq.store.migrate import Migration
 from ordermq.task import Handler, Registry
 from ordermq.task.handler import handlers_in
-from ordermq.topology import Topology, build
+from ordermq.topology import EventStream, Topology, build
 
 #: What a gauge is: a number, or one for each tuple of values of its labels.
 Reading = float | Mapping[tuple[str, ...], float]
@@ -82,6 +83,12 @@ class Program:
         own = (each for module in self.modules for each in module.load_each("records"))
         return (actions.RECORDS, *own)
 
+    @cached_property
+    def outward(self) -> OutwardRecords:
+        """The records that others may read as events."""
+        settings = self.settings
+        return OutwardRecords(self._sources, settings.events.source or f"/{settings.topology.prefix}")
+
     @property
     def correlation_name(self) -> str:
         """Name of the log field that holds correlation ids: the first that a module has chosen."""
@@ -98,12 +105,12 @@ class Program:
 
     def topology(self) -> Topology:
         """Return what should exist on the broker: the queues of the handlers and of ``topology.queues``."""
-        wanted = self.settings.topology
+        wanted, kept = self.settings.topology, self.settings.events
         return build(
             wanted.prefix,
             (*self.registry.queues, *wanted.queues),
             queue_type=wanted.queue_type,
-            events=wanted.events,
+            events=EventStream(kept.max_age_s, kept.max_bytes) if wanted.events else None,
         )
 
 

@@ -11,12 +11,15 @@ from ordermq.cli.metering import ConnectionMeter, NumberingMeter, PublishMeter, 
 from ordermq.cli.options import common
 from ordermq.cli.process import serving
 from ordermq.cli.program import load_program
+from ordermq.cli.publishing_events import publishing_events
 from ordermq.cli.queue_watch import watching_queues
 from ordermq.cli.run import EXIT_CODES
 from ordermq.cli.run import main as run_main
+from ordermq.cli.table_gauges import events_of, numbering_of
 from ordermq.lifecycle import hold_signals
 from ordermq.message.signing import signer_of
 from ordermq.relay import Relay
+from ordermq.store.positions import Sequencer
 
 
 @click.command(
@@ -50,7 +53,15 @@ def command(log_format: str | None, config_path: str | None) -> None:
         )
         reporter = RelayReporter(process_name(None))
         topology = program.topology()
-        with publisher, checking_topology(program, topology), watching_queues(program) as watch:
+        sequencer = Sequencer()
+        behind = (events_of(program.outward.names),) if settings.topology.events else ()
+        gauges = (numbering_of(sequencer), *behind, *program.gauges)
+        with (
+            publisher,
+            checking_topology(program, topology),
+            watching_queues(program) as watch,
+            publishing_events(program) as events,
+        ):
             process.serve(
                 Relay(
                     publisher,
@@ -61,12 +72,14 @@ def command(log_format: str | None, config_path: str | None) -> None:
                     signer=signer_of(settings.message),
                     meter=NumberingMeter(
                         TableMeter(
-                            program.gauges,
+                            gauges,
                             program.loaded,
                             reporter,
                             watch,
                             every_s=settings.observe.tables_every_s,
-                        )
+                        ),
+                        sequencer,
+                        events,
                     ),
                 )
             )

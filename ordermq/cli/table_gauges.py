@@ -1,13 +1,13 @@
 """What the framework's tables say, as gauges. Each query is bounded: none grows with the history."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from prometheus_client import Gauge
 
 from ordermq.cli.program import ReadGauges, Reading
 from ordermq.observe import metrics
-from ordermq.store import StoreTransaction, dead_letters, leases, outbox, processes, server
+from ordermq.store import StoreTransaction, dead_letters, feeds, leases, outbox, positions, processes, server
 from ordermq.store.runs import OVERDUE, runs
 
 HOT_TABLES = tuple(
@@ -56,6 +56,24 @@ def _server(tx: StoreTransaction, _: Any) -> Mapping[Gauge, Reading]:
         metrics.notification_queue: queue_ratio,
         metrics.table_dead_rows: {(name,): count for name, count in dead.items()},
     }
+
+
+def numbering_of(sequencer: positions.Sequencer) -> ReadGauges:
+    """Return what reads for how long records have waited for their positions."""
+    return lambda tx, _: {metrics.numbering_waits: positions.waits_s(tx, sequencer.low)}
+
+
+def events_of(names: Collection[str]) -> ReadGauges:
+    """Return what reads how far the stream of events is behind the records of these sources."""
+
+    def read(tx: StoreTransaction, _: Any) -> Mapping[Gauge, Reading]:
+        begin = feeds.read_feed(tx, feeds.EVENTS).next_position
+        return {
+            metrics.events_behind: positions.count_positions(tx) - begin,
+            metrics.events_behind_seconds: feeds.feed_behind_s(tx, begin, names),
+        }
+
+    return read
 
 
 READS: tuple[ReadGauges, ...] = (_letters, _causes, _outbox, _processes, _leases, _runs, _server)

@@ -37,6 +37,7 @@ __all__ = [
 
 PREFIX = Shape("a small letter, then small letters, digits, dash, underscore: up to 60", names.PREFIX)
 QUEUE = Shape("small letters, digits, dash, underscore: up to 60", names.QUEUE)
+URI = Shape("a URI without spaces, or empty", r"[!-~]{0,200}")
 URL = Shape("http[s]://host:port without credentials, or empty", r"(https?://[^\s/@]+(/\S*)?)?")
 
 
@@ -133,7 +134,11 @@ class TopologySettings:
     prefix: str = setting("orders", "name of the exchange and prefix of every queue", shape=PREFIX)
     queue_type: str = setting("quorum", "type of the work queues", choices=("quorum", "classic"))
     queues: tuple[str, ...] = setting((), "queues in addition to those of the handlers", shape=QUEUE)
-    events: bool = setting(False, "declare the topic exchange PREFIX.events too")
+    events: bool = setting(
+        False,
+        "declare the topic exchange PREFIX.events and the stream PREFIX.events.log, and have the relay "
+        "publish each event there; docs/events.md",
+    )
     management_url: str = setting(
         "",
         "RabbitMQ management API for 'topology verify', relay and consumers; empty: bindings and policies "
@@ -264,6 +269,25 @@ class KafkaSettings:
 
 
 @dataclass(frozen=True)
+class EventsSettings:
+    """``[events]``: what other systems read, if ``topology.events`` is true."""
+
+    source: str = setting("", "how the source of each event begins, a URI; empty: /PREFIX", shape=URI)
+    max_age_s: float = setting(
+        604_800.0,
+        "the stream keeps an event for about this long; in force when the stream is declared",
+        ge=60,
+        le=315_360_000,
+    )
+    max_bytes: int = setting(
+        2_000_000_000,
+        "largest size of the stream; the oldest events go first; in force when the stream is declared",
+        ge=100_000_000,
+        le=2**50,
+    )
+
+
+@dataclass(frozen=True)
 class RetentionSettings:
     """``[retention]``: how long rows are kept by ``ordermq db prune``."""
 
@@ -318,5 +342,6 @@ class Settings:
     message: MessageSettings = field(default_factory=MessageSettings)
     relay: RelaySettings = field(default_factory=RelaySettings)
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    events: EventsSettings = field(default_factory=EventsSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     observe: ObserveSettings = field(default_factory=ObserveSettings)

@@ -288,6 +288,22 @@ tls_file_issued = gauge(
     "Unix time from which on what runs out first in that file is valid",
     "file",
 )
+numbering_waits = gauge(
+    "numbering_waits_seconds",
+    "Age of the record that waits longest for its position in the history",
+    worry="above a minute: nothing new is in the audit log and in the stream of events",
+)
+events_published = counter("events_published_total", "Events that the stream has confirmed")
+events_behind = gauge(
+    "events_behind",
+    "Positions of the history that are not in the stream of events yet",
+    worry="grows for minutes",
+)
+events_behind_seconds = gauge(
+    "events_behind_seconds",
+    "Age of the first event that is not in the stream yet",
+    worry="above a minute: other systems see nothing new",
+)
 dead_letters_open = gauge("dead_letters_open", "Dead letters neither replayed nor discarded", worry="above 0")
 dead_letters_by_cause = gauge(
     "dead_letters_by_cause",

@@ -25,6 +25,7 @@ refunded_by_hand ends a refund that is pending; without one it ends no step.
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
@@ -201,7 +202,13 @@ def stored(
 def outward(content: bytes) -> RecordEvent:
     """Return what others may read of an event, from what the audit log holds of it: all of its body."""
     type_, _, occurred_at, body = content.split(b"\n", 3)
-    return RecordEvent(type_.decode(), datetime.fromisoformat(occurred_at.decode()), body)
+    trace_id = _traced.decode(body).trace_id
+    traceparent = f"00-{trace_id}-{sha256(body).hexdigest()[:16]}-00" if trace_id else None
+    return RecordEvent(type_.decode(), datetime.fromisoformat(occurred_at.decode()), body, traceparent)
+
+
+class _Traced(msgspec.Struct):
+    trace_id: str | None = None
 
 
 # What the audit log holds of an event: all its columns. docs/audit.md describes it.
@@ -217,4 +224,5 @@ RECORDS = RecordSource(
                   FROM shop.orders AS o JOIN shop.archives AS a USING (archive_id)""",
 )
 
+_traced = msgspec.json.Decoder(_Traced)
 _encoder = msgspec.json.Encoder(order="sorted")

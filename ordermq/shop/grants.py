@@ -119,6 +119,7 @@ GRANTS: Mapping[str, Sequence[str]] = {
         "INSERT ON ordermq.actions",
     ),
     "forward": (_HISTORY,),
+    "events": (_HISTORY,),
     "monitor": _ALL_BUT_CONTACTS,
     "reconcile": (*_ALL_BUT_CONTACTS, "TEMPORARY ON DATABASE"),
     "operator-write": (

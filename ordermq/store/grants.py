@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ordermq.errors import ConfigError
-from ordermq.store.role_needs import CONSUMER, DEPLOYER, FRAMEWORK, INCLUDES, Lines
+from ordermq.store.role_needs import CONSUMER, DEPLOYER, EVENTS, FRAMEWORK, INCLUDES, PUBLISHES_EVENTS, Lines
 from ordermq.topology.names import DEAD
 
 _DATABASE = "DATABASE"
@@ -41,9 +41,12 @@ class RoleGrants(NamedTuple):
     grants: tuple[Grant, ...]
 
 
-def grants_of(queues: Iterable[str], modules: Mapping[str, Mapping[str, Lines]]) -> dict[str, RoleGrants]:
+def grants_of(
+    queues: Iterable[str], modules: Mapping[str, Mapping[str, Lines]], *, events: bool = False
+) -> dict[str, RoleGrants]:
     """Return what each role may do, where these queues have handlers and modules by name bring their grants.
 
+    ``events``: the relay publishes events, so it may do what the role of that name may.
     Raises ConfigError for a grant that is none, and for one of a role that does not exist.
     """
     consumers = [f"{CONSUMER}-{queue}" for queue in (*queues, DEAD)]
@@ -62,6 +65,8 @@ def grants_of(queues: Iterable[str], modules: Mapping[str, Mapping[str, Lines]])
                 f" {', '.join(roles)}, nor one of its own that begins with {name!r}"
             )
     found = {role: _parsed(_lines_of(role, modules), role) for role in roles}
+    if events:
+        found["relay"] = union((found["relay"], found[EVENTS], _parsed(PUBLISHES_EVENTS, "relay")))
     found[DEPLOYER] = RoleGrants((), (Grant("CONNECT"), Grant("CREATE"), Grant("TEMPORARY")))
     return found
 

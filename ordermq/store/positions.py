@@ -8,7 +8,7 @@ Invariants
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple
@@ -30,9 +30,9 @@ _NUMBER = """
       FROM ordermq.number_records(%s, %s, %s, %s, %s::xid8, %s)
 """
 _WAITS_S = """
-    SELECT date_part('epoch', now() - newest) FROM ordermq.unnumbered ORDER BY entry LIMIT 1
+    SELECT date_part('epoch', now() - newest) FROM ordermq.unnumbered WHERE entry >= %s ORDER BY entry LIMIT 1
 """
-_SIZE = "SELECT coalesce(max(first_position + records), 0) FROM ordermq.positions"
+_SIZE = "SELECT first_position + records FROM ordermq.positions ORDER BY first_position DESC LIMIT 1"
 
 
 # One query for each source: `select` gives subject, number, at and content of its records.
@@ -46,6 +46,17 @@ _CONTENTS = """
                (SELECT max(first_position) FROM ordermq.positions WHERE first_position <= %(begin)s), 0)
        AND p.first_position < %(end)s AND p.source = %(source)s
        AND p.first_position + each.place - 1 >= %(begin)s AND p.first_position + each.place - 1 < %(end)s
+"""
+
+_KEYS = """
+    SELECT p.first_position + each.place - 1 AS position, p.source, each.subject, each.number
+      FROM ordermq.positions AS p
+     CROSS JOIN LATERAL unnest(p.subjects, p.numbers) WITH ORDINALITY AS each (subject, number, place)
+     WHERE p.first_position >= coalesce(
+               (SELECT max(first_position) FROM ordermq.positions WHERE first_position <= %(begin)s), 0)
+       AND p.first_position < %(end)s AND p.source = ANY(%(sources)s)
+       AND p.first_position + each.place - 1 >= %(begin)s AND p.first_position + each.place - 1 < %(end)s
+     ORDER BY position
 """
 
 _OF_SUBJECT = """
@@ -130,6 +141,11 @@ class Sequencer:
         self._mark = _Mark()
         self._next_s = -math.inf
 
+    @property
+    def low(self) -> int:
+        """The number of the row where the next call begins to read."""
+        return self._mark.low
+
     def __call__(self, session: Session, *, is_active: bool) -> int:
         """Number what has committed, if it is time; return how many records got a position."""
         began_s = monotonic_s()
@@ -189,6 +205,14 @@ def archives_of(
     }
 
 
+def keys_between(
+    tx: StoreTransaction, sources: Collection[str], begin: int, end: int
+) -> list[tuple[int, str, str, int]]:
+    """Return position, source, subject and number of records from ``begin`` to before ``end``, in order."""
+    params = {"begin": begin, "end": end, "sources": list(sources)}
+    return [(row[0], row[1], row[2], row[3]) for row in tx.fetch_all(_KEYS, params)]
+
+
 def records_of(
     tx: StoreTransaction, source: str, select: str, subject: str, number: int | None = None
 ) -> list[PositionedRecord]:
@@ -212,9 +236,12 @@ def unpositioned(tx: StoreTransaction, source: str, select: str, *, limit: int) 
     return [(row[0], row[1]) for row in tx.fetch_all(_UNPOSITIONED.format(select=select), params)]
 
 
-def waits_s(tx: StoreTransaction) -> float:
-    """Return the age in seconds of the record that waits longest for its position; 0 if none waits."""
-    (seconds,) = tx.fetch_one(_WAITS_S) or (0.0,)
+def waits_s(tx: StoreTransaction, low: int = 0) -> float:
+    """Return the age in seconds of the record that waits longest for its position; 0 if none waits.
+
+    ``low``: none of a lower number waits, as ``Sequencer.low`` says.
+    """
+    (seconds,) = tx.fetch_one(_WAITS_S, (low,)) or (0.0,)
     return float(seconds)
 
 

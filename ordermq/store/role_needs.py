@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 Lines = Sequence[str]
 
 DEPLOYER, CONSUMER, MONITOR = "deployer", "consumer", "monitor"
+EVENTS = "events"
 OPERATOR_READ, OPERATOR_WRITE = "operator-read", "operator-write"
 
 #: A role may do what these roles may, too.
@@ -23,6 +24,7 @@ _WAITING = (
     " hop, replay_no, first_failed_at, last_error, available_at, refusals, refused_reason"
 )
 _RUNS = "SELECT, INSERT, UPDATE (total, last_at) ON ordermq.runs"
+_MOVES_FEEDS = "SELECT, UPDATE (next_position, last_event, moved_at) ON ordermq.feeds"
 _PROCESSES = "SELECT, INSERT, UPDATE, DELETE ON ordermq.processes"
 
 # Bodies of messages, and those of dead letters, are read by those alone who send them again.
@@ -37,6 +39,7 @@ FRAMEWORK: Mapping[str, Lines] = {
         "SELECT (queue, lease_until) ON ordermq.leases",
         "SELECT ON ordermq.runs",
         "SELECT (correlation_id, released_at) ON ordermq.holds",
+        "SELECT (entry, newest) ON ordermq.unnumbered",
         "MEMBER OF pg_read_all_stats",
     ),
     CONSUMER: (
@@ -69,6 +72,11 @@ FRAMEWORK: Mapping[str, Lines] = {
         "INSERT ON ordermq.actions",
         _RUNS,
     ),
+    # What goes outward is read by the relay, too, where it publishes events.
+    EVENTS: (
+        "SELECT ON ordermq.positions",
+        "SELECT ON ordermq.feeds",
+    ),
     "audit": (
         "SELECT ON ordermq.positions",
         "SELECT ON ordermq.unnumbered",
@@ -90,6 +98,7 @@ FRAMEWORK: Mapping[str, Lines] = {
         _RUNS,
     ),
     MONITOR: (
+        "SELECT ON ordermq.feeds",
         "SELECT ON ordermq.processes",
         "SELECT ON ordermq.pauses",
         "SELECT ON ordermq.limits",
@@ -115,6 +124,7 @@ FRAMEWORK: Mapping[str, Lines] = {
         "SELECT, DELETE ON ordermq.tail",
     ),
     OPERATOR_WRITE: (
+        _MOVES_FEEDS,
         "SELECT (body), UPDATE (replayed_at, replayed_by, replay_reason, discarded_at, discarded_by,"
         " discard_reason) ON ordermq.dead_letters",
         "INSERT, UPDATE (available_at) ON ordermq.outbox",
@@ -128,3 +138,6 @@ FRAMEWORK: Mapping[str, Lines] = {
         _RUNS,
     ),
 }  # fmt: skip
+
+#: What a relay needs beside EVENTS where it publishes events.
+PUBLISHES_EVENTS: Lines = (_MOVES_FEEDS,)

@@ -10,17 +10,25 @@ The command exchange has no alternate exchange: it would swallow the returns of
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ordermq.errors import ConfigError
-from ordermq.topology.names import DEAD, EVENTS, check_prefix, check_queue, queue_name
+from ordermq.topology.names import DEAD, EVENTS, check_prefix, check_queue, event_log, queue_name
 from ordermq.topology.spec import BindingSpec, ExchangeSpec, QueueSpec, Topology
 
 # ordermq counts attempts itself. RabbitMQ 4 would by default drop a message after 20 deliveries,
 # and -1 ("no limit") makes 3.10 drop it at once. So the limit is explicit and never reached.
 DELIVERY_LIMIT = 1_000_000
 
-EVENTS_MAX_AGE = "7D"
-EVENTS_MAX_LENGTH_BYTES = 2_000_000_000
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True)
+class EventStream:
+    """How much the stream of events keeps; the oldest go first."""
+
+    max_age_s: float = 604_800.0
+    max_bytes: int = 2_000_000_000
 
 
 def build(
@@ -28,7 +36,7 @@ def build(
     queues: Iterable[str],
     *,
     queue_type: str = "quorum",
-    events: bool = False,
+    events: EventStream | None = None,
 ) -> Topology:
     """Return the topology of ``queues`` under ``prefix``. Raises ConfigError naming a bad name."""
     if queue_type not in ("quorum", "classic"):
@@ -38,7 +46,7 @@ def build(
     for name in names:
         check_queue(name)
     topology = _commands(prefix, names, queue_type) + _dead(prefix, names)
-    return topology + _events(prefix) if events else topology
+    return topology + _events(prefix, events) if events is not None else topology
 
 
 def _commands(prefix: str, names: tuple[str, ...], queue_type: str) -> Topology:
@@ -73,16 +81,20 @@ def _dead(prefix: str, names: tuple[str, ...]) -> Topology:
     )
 
 
-def _events(prefix: str) -> Topology:
-    exchange = queue_name(prefix, EVENTS)
-    log = f"{exchange}.log"
+def _events(prefix: str, kept: EventStream) -> Topology:
+    exchange, log = queue_name(prefix, EVENTS), event_log(prefix)
     arguments = {
         "x-queue-type": "stream",
-        "x-max-age": EVENTS_MAX_AGE,
-        "x-max-length-bytes": EVENTS_MAX_LENGTH_BYTES,
+        "x-max-age": _age(kept.max_age_s),
+        "x-max-length-bytes": kept.max_bytes,
     }
     return Topology(
         exchanges=(ExchangeSpec(exchange, "topic"),),
         queues=(QueueSpec(log, arguments),),
         bindings=(BindingSpec(exchange, log, "#"),),
     )
+
+
+def _age(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole // _DAY_S}D" if whole % _DAY_S == 0 else f"{whole}s"

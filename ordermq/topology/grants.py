@@ -1,6 +1,7 @@
 r"""What each role may do on the broker: the least that its processes and commands need. Pure.
 
-    relay                relays to the exchange of commands, and looks at the queues
+    relay                relays to the exchange of commands, and looks at the queues; publishes events
+    events               reads the stream of events
     consumer of a queue  reads its queue
     deployer             declares and binds everything under the prefix
     monitor, operators   ask the management API; operator-write publishes with ``ordermq-publish messages``
@@ -15,7 +16,7 @@ any command anyway, may publish there. Operators may not: the management API say
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ordermq.topology.names import DEAD, queue_name
+from ordermq.topology.names import DEAD, EVENTS, event_log, queue_name
 
 
 class BrokerGrants(NamedTuple):
@@ -31,10 +32,12 @@ class BrokerGrants(NamedTuple):
         return BrokerGrants(*(tuple(dict.fromkeys((*a, *b))) for a, b in zip(self, other, strict=True)))
 
 
-def broker_grants(prefix: str, queues: Iterable[str], *, management: bool) -> dict[str, BrokerGrants]:
+def broker_grants(
+    prefix: str, queues: Iterable[str], *, management: bool, events: bool = False
+) -> dict[str, BrokerGrants]:
     """Return what each role may do that needs a user. ``queues`` are short names, without ``dead``.
 
-    ``management``: relay and consumers ask the management API, too.
+    ``management``: relay and consumers ask the management API, too. ``events``: the relay publishes events.
     """
     names = {queue: queue_name(prefix, queue).replace(".", r"\.") for queue in (*queues, DEAD)}
     relays = (prefix, *names.values())
@@ -46,6 +49,9 @@ def broker_grants(prefix: str, queues: Iterable[str], *, management: bool) -> di
     }
     for queue, name in names.items():
         found[f"consumer-{queue}"] = BrokerGrants(read=(name,), tags=("management",) if management else ())
+    if events:
+        found["relay"] |= BrokerGrants(write=(queue_name(prefix, EVENTS).replace(".", r"\."),))
+        found["events"] = BrokerGrants(read=(event_log(prefix).replace(".", r"\."),))
     found["monitor"] = found["operator-read"] = BrokerGrants(tags=nodes)
     found["operator-write"] = BrokerGrants(write=(prefix,), tags=nodes)
     return found

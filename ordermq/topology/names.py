@@ -49,6 +49,11 @@ def queue_name(prefix: str, queue: str) -> str:
     return f"{prefix}.{queue}"
 
 
+def event_log(prefix: str) -> str:
+    """Return the name on the broker of the stream of events."""
+    return f"{queue_name(prefix, EVENTS)}.log"
+
+
 def short_name(prefix: str, name: str) -> str:
     """Return the short name of ``name``, a name on the broker; any other name comes back as it is."""
     return name.removeprefix(f"{prefix}.")

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 #: Alerts that any fault may raise by the way, because work waits and a busy machine answers late.
 AFTERMATH = frozenset({
-    "OrdermqErrorRate", "OrdermqHandlerSlow", "OrdermqOutboxOld", "OrdermqPaymentsUnknown", "OrdermqQueueOld",
-    "OrdermqQueueStalled", "OrdermqStuck",
+    "OrdermqErrorRate", "OrdermqEventsBehind", "OrdermqHandlerSlow", "OrdermqNumberingStalled",
+    "OrdermqOutboxOld", "OrdermqPaymentsUnknown", "OrdermqQueueOld", "OrdermqQueueStalled", "OrdermqStuck",
 })  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from ordermq.testing.plugin import Database
 from tests.support import probe
 from tests.support.administrator import Administrator
 from tests.support.commands import ForkedProcess
+from tests.support.outward import Outward
 from tests.support.pipeline import Pipeline
 from tests.support.runtime import Rig, declare
 from tests.support.wheel import build_wheel
@@ -100,6 +101,15 @@ def rig(ordermq_stack, broker_settings, database_settings):
     declare(rig.settings)
     yield rig
     rig.close()
+
+
+@pytest.fixture
+def outward(broker_settings, database):
+    """The declared stream of events, and a relay's publishing to it, turn by turn."""
+    outward = Outward(broker_settings, database.settings)
+    outward.declare()
+    yield outward
+    outward.close()
 
 
 @pytest.fixture

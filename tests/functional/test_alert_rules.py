@@ -90,6 +90,8 @@ CASES = {
         {'ordermq_relay_active{instance="a"}': "1x5000", 'ordermq_relay_active{instance="b"}': "0x5000"},
     ),
     "OrdermqOutboxOld": one("ordermq_outbox_oldest_seconds", 45, 3),
+    "OrdermqNumberingStalled": one('ordermq_numbering_waits_seconds{instance="a"}', 90, 1),
+    "OrdermqEventsBehind": one('ordermq_events_behind_seconds{instance="a"}', 90, 1),
     "OrdermqConsumerAbsent": (
         {'ordermq_queue_ready{queue="q"}': "5x5000", 'ordermq_queue_consumers{queue="q"}': "0x5000"},
         {'ordermq_queue_ready{queue="q"}': "5x5000", 'ordermq_queue_consumers{queue="q"}': "1x5000"},

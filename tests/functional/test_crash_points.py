@@ -4,13 +4,17 @@ Each process runs with a failpoint (ordermq/failpoints.py), ends there with 137,
 successor, which may have the next failpoint. docs/guarantees.md names them row by row.
 """
 
+import json
+
 import pytest
 
 from ordermq.failpoints import EXIT_CODE
 from ordermq.shop.cancel import cancel_order
 from ordermq.shop.intake.generate import generate, json_line
 from ordermq.testing import wait_until
+from tests.functional.test_events import look_at_events
 from tests.functional.test_pipeline_orders import BEING_PAID, booked
+from tests.support.least import LeastPrivilege
 from tests.support.pipeline import QUEUES
 from tests.support.rabbit import Rabbit
 from tests.support.shop import an_order
@@ -18,6 +22,10 @@ from tests.support.shop import an_order
 COUNT = 6
 SETTLED = "SELECT count(*) FROM ordermq.inbox WHERE queue = %s"
 OUTBOX = "SELECT count(*) FROM ordermq.outbox"
+EVENTS_ON = {"ORDERMQ_TOPOLOGY_EVENTS": "true"}
+AT_END = """
+    SELECT next_position = (SELECT max(first_position + records) FROM ordermq.positions) FROM ordermq.feeds
+"""
 
 
 @pytest.fixture
@@ -263,3 +271,41 @@ def test_a_refund_whose_consumer_dies_at_any_point_is_made_once_and_a_retry_or_a
     }
     assert booked(sandbox, "capture") == {"o-1": 1, "o-2": 1}
     assert booked(sandbox, "refund") == {"o-1": 1}
+
+
+def test_a_relay_that_dies_between_confirm_and_commit_doubles_events_and_commands_never_wait(
+    pipeline, vhost, database
+):
+    """EVP2: while the exchange is missing, when the relay is killed, and when the broker is killed."""
+    pipeline.env |= EVENTS_ON
+    least = LeastPrivilege(pipeline, vhost, database)
+    least.grant_on_database()
+    least.grant_on_broker()
+    pipeline.begin("inventory", "payment", "points", "shipping", "notify")
+    pipeline.begin("relay", **least("relay"))
+    pipeline.stock(p_1=1000)
+    pipeline.place([an_order(f"A-{number}") for number in range(5)])
+    pipeline.wait_for(5, "completed")
+    stalled = "events are not published"
+    wait_until(lambda: pipeline.has_logged("relay", stalled), 20, what="a warning")
+    published = "SELECT last_event FROM ordermq.feeds"
+    assert pipeline.value(published) is None
+    pipeline.ok("ordermq", "topology", "apply")
+    wait_until(lambda: (pipeline.value(published) or 0) > 20, 20, what="events that waited")
+    assert pipeline.has_logged("relay", "events are published again")
+    assert pipeline.stop("relay") == {"relay": 0}
+
+    for point in ("events.after_confirm", "events.before_commit"):
+        pipeline.begin("relay", ORDERMQ_FAILPOINT=f"{point}:exit", **least("relay"))
+        pipeline.place([an_order(f"{point}-{number}") for number in range(3)])
+        assert pipeline._processes.pop("relay").wait(30) == EXIT_CODE
+    pipeline.begin("relay", **least("relay"))
+    pipeline.wait_for(11, "completed")
+    wait_until(lambda: pipeline.value(AT_END), 20, what="the end of the stream")
+    found = pipeline.run("ordermq", "events", "check", "--json", **least("events"))
+    report = json.loads(found.stdout)
+    assert (report["ok"], report["behind"], report["missing"]) == (True, 0, [])
+    assert report["doubles"] > 0
+    look_at_events(pipeline)
+    pipeline.stop()
+    least.revoke()

@@ -207,7 +207,7 @@ def test_with_an_old_snapshot_held_a_call_reads_nothing_of_what_was_numbered(ses
 
 
 def test_the_active_relay_gives_positions_and_goes_on_where_it_cannot(rig, database, caplog):
-    rig.relay(meter=NumberingMeter(TableMeter([], None)))
+    rig.relay(meter=NumberingMeter(TableMeter([], None), Sequencer()))
     with rig.session.transaction() as tx:
         actions.record(tx, "a", "b", ["c"], "one")
     wait_until(lambda: numbered(rig.session) == [(0, "one")], 20, what="a position")

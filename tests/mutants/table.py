@@ -880,6 +880,20 @@ MUTATIONS = (
         "return selection",
         ("tests/functional/test_orders_hold.py::test_what_is_held_while_the_forecast_is_read_is_not_released",),
     ),
+    # --- events for others ---
+    Mutation(
+        "an event that was refused is passed over", "ordermq/events/publishing.py",
+        "                end = events[confirmed].position\n",
+        "",
+        ("tests/functional/test_events.py::"
+         "test_an_event_that_is_refused_holds_up_those_after_it_and_is_never_skipped",),
+    ),
+    Mutation(
+        "a reader that takes an event ahead of its turn", "ordermq/events/reader.py",
+        "event.previous is not None and event.previous > last",
+        "event.previous is not None and event.previous > last + 1000",
+        ("tests/unit/test_event_reading.py",),
+    ),
     # --- what is seen ---
     Mutation(
         "an address in a log line", "ordermq/observe/text.py",

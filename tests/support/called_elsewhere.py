@@ -52,7 +52,6 @@ ENTRIES = (
     ("shop/intake/mapping.py", "a value of --paid", "PLACE"),
     ("shop/grants.py", BY_NAME, "GRANTS"),
     ("shop/placement.py", "a field of the SQL type shop.placement", "e_type e_occurred_at paid_reference"),
-    ("message/cloudevents.py", FORWARDERS, "event_properties read_event structured"),
     ("shop/gateways/bounded.py", DRIVER, "readable"),
     ("shop/gateways/smtp.py", BY_NAME, "SmtpGateway"),
     ("shop/sandbox/mail.py", "aiosmtpd calls it", "handle_RCPT handle_DATA"),

@@ -87,6 +87,10 @@ DATABASE = {
         ("read the history of orders", "SELECT * FROM shop.order_events"),
         ("change an order", "UPDATE shop.orders SET status = 'paid'"),
     ),
+    "events": (
+        ("read contacts", "SELECT * FROM shop.contacts"),
+        ("change the history of an order", "UPDATE shop.order_events SET body = ''"),
+    ),
     "prune": (
         ("read dead letters' bodies", "SELECT body FROM ordermq.dead_letters"),
         ("read what waits to be sent", "SELECT body FROM ordermq.outbox"),

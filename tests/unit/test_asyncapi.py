@@ -19,7 +19,7 @@ from ordermq.clock import utc_now
 from ordermq.config.settings import BrokerSettings, Settings, TopologySettings
 from ordermq.errors import UsageError
 from ordermq.message.cloudevents import CloudEvent, event_properties
-from ordermq.topology import build
+from ordermq.topology import EventStream, build
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "tests" / "samples" / "asyncapi" / "asyncapi-3.0.0.schema.json.gz"
@@ -91,7 +91,7 @@ def test_each_queue_exchange_and_message_of_the_program_is_in_it(check):
 
 def test_the_exchange_and_the_stream_of_events_are_in_it(check):
     registry = registry_of([shop.module])
-    document = describe(build("orders", registry.queues, events=True), registry, Settings())
+    document = describe(build("orders", registry.queues, events=EventStream()), registry, Settings())
     check(document)
     sent, log = document["channels"]["events"], document["channels"]["events.log.queue"]
     assert sent["bindings"]["amqp"]["exchange"]["type"] == "topic"

@@ -26,6 +26,7 @@ from ordermq.message.cloudevents import (
     routing_key,
     structured,
 )
+from ordermq.observe.trace import parse
 from ordermq.shop.events import Event, EventType, Step, outward, stored
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "samples" / "cloudevents" / "cloudevents.json").read_text())
@@ -33,7 +34,7 @@ AT = datetime(2026, 11, 1, 10, 42, tzinfo=UTC)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def an_event(**changes):
+def an_event(trace_id="", **changes):
     row = stored(
         "A-1001",
         3,
@@ -41,6 +42,8 @@ def an_event(**changes):
         status="paid",
         occurred_at=AT,
         data={"amount": 2598},
+        actor="payment",
+        trace_id=trace_id,
     )
     content = f"{row.type}\n{row.step}\n2026-11-01T10:42:00.000000Z\n".encode() + row.body
     event = event_of(
@@ -156,6 +159,14 @@ def test_json_that_is_no_event_is_malformed(document):
     )
     with pytest.raises(MalformedMessage):
         read_event(properties, document)
+
+
+def test_the_trace_of_an_event_is_that_under_which_it_was_made():
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    found = an_event(trace_id=trace_id).traceparent
+    assert parse(found).trace_id == trace_id
+    assert found == an_event(trace_id=trace_id).traceparent
+    assert an_event().traceparent is None
 
 
 def test_a_record_event_needs_no_trace():

@@ -73,7 +73,7 @@ def test_a_module_adds_to_roles_and_has_roles_of_its_own():
 
 def test_the_framework_without_a_module_has_no_role_of_the_shop():
     assert set(grants_of((), {})) == {
-        "deployer", "relay", "consumer-dead", "prune", "audit", "forward", "reconcile", "monitor",
+        "deployer", "relay", "consumer-dead", "prune", "events", "audit", "forward", "reconcile", "monitor",
         "operator-read", "operator-write",
     }  # fmt: skip
 
@@ -211,3 +211,19 @@ def test_processes_that_ask_the_management_api_have_its_tag():
     with_it, without = (broker_grants("orders", QUEUES, management=each) for each in (True, False))
     assert (with_it["relay"].tags, without["relay"].tags) == (("monitoring",), ())
     assert (with_it["consumer-dead"].tags, without["consumer-dead"].tags) == (("management",), ())
+
+
+def test_only_a_relay_that_publishes_events_may_read_the_history_and_write_to_their_exchange():
+    modules, queues = {"shop": module.load("grants")}, registry_of([module]).queues
+    tables = {
+        events: by_table(grants_of(queues, modules, events=events)["relay"].grants)
+        for events in (True, False)
+    }
+    assert "shop.order_events" not in tables[False]
+    assert tables[True]["shop.order_events"] == {"SELECT": ()}
+    assert tables[True]["ordermq.feeds"]["UPDATE"] == ("next_position", "last_event", "moved_at")
+    found = broker_grants("orders", QUEUES, management=False, events=True)
+    assert re.search(pattern(found["relay"].write), "orders.events")
+    assert not re.search(pattern(found["relay"].write), "orders.events.log")
+    assert pattern(found["events"].read) == r"^orders\.events\.log$"
+    assert "events" not in broker_grants("orders", QUEUES, management=False)

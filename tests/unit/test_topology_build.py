@@ -3,7 +3,7 @@
 import pytest
 
 from ordermq.errors import ConfigError
-from ordermq.topology import BindingSpec, ExchangeSpec, build
+from ordermq.topology import BindingSpec, EventStream, ExchangeSpec, build
 
 
 def queue(topology, name):
@@ -48,12 +48,16 @@ def test_a_classic_queue_is_given_no_argument_only_quorum_queues_know():
 def test_events_are_off_unless_asked_for_and_then_kept_in_a_bounded_stream():
     assert "orders.events" not in [exchange.name for exchange in build("orders", []).exchanges]
 
-    topology = build("orders", [], events=True)
+    topology = build("orders", [], events=EventStream(max_age_s=7200, max_bytes=10**9))
 
     assert ExchangeSpec("orders.events", "topic") in topology.exchanges
     log = queue(topology, "orders.events.log")
     assert log.type == "stream"
-    assert {"x-max-age", "x-max-length-bytes"} <= log.arguments.keys()
+    assert log.arguments == {
+        "x-queue-type": "stream",
+        "x-max-age": "7200s",
+        "x-max-length-bytes": 10**9,
+    }
     assert BindingSpec("orders.events", "orders.events.log", "#") in topology.bindings
 
 
