@@ -113,6 +113,7 @@ GRANTS: Mapping[str, Sequence[str]] = {
         "SELECT ON ordermq.positions",
         "SELECT ON ordermq.checkpoints",
         "SELECT ON ordermq.forwards",
+        "SELECT ON ordermq.feeds",
         "SELECT (correlation_id, released_at) ON ordermq.holds",
         "SELECT (correlation_id) ON ordermq.outbox",
         "SELECT (correlation_id, replayed_at, discarded_at) ON ordermq.dead_letters",

@@ -262,6 +262,8 @@ def test_what_is_not_in_the_log_yet_and_a_month_that_goes_on_are_refused(old):
     assert "o-3" not in dict(plan_archive(old.session, old.january).refused)
     old.sql("INSERT INTO ordermq.forwards (target, next_position) VALUES ('kafka:orders.events', 1)")
     assert "it was not forwarded yet" in dict(plan_archive(old.session, old.january).refused)["o-3"]
+    old.sql("DELETE FROM ordermq.forwards", "UPDATE ordermq.feeds SET next_position = 1")
+    assert "has not published all" in dict(plan_archive(old.session, old.january).refused)["o-3"]
     for text in ("2026-13", "january", f"{old.now():%Y-%m}"):
         with pytest.raises(UsageError, match=text):
             month_of(text, old.now())

@@ -52,14 +52,16 @@ _POSITIONS = """
      WHERE source = %s AND first_position >= %s ORDER BY first_position LIMIT %s
 """
 
-# Positions from which on events are not in the audit log, and were not forwarded. NULL: there is no log, and
-# nothing is forwarded.
+# Positions from which on events are not in the audit log, not forwarded, and not in the stream. NULL where
+# nothing ever is.
 _LIMITS = """
-    SELECT (SELECT max(size) FROM ordermq.checkpoints), (SELECT min(next_position) FROM ordermq.forwards)
+    SELECT (SELECT max(size) FROM ordermq.checkpoints), (SELECT min(next_position) FROM ordermq.forwards),
+           (SELECT min(next_position) FROM ordermq.feeds WHERE next_position > 0)
 """
 _WHY_LATE = (
     "it is not in the audit log yet",
     "it was not forwarded yet: see 'ordermq events forward' and ordermq.forwards",
+    "the relay has not published all of its events yet: see ordermq.feeds",
 )
 
 
