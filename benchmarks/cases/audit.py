@@ -111,7 +111,7 @@ def _number_all(session: Session, sequencer: Sequencer) -> int:
 
 
 def _compare(session: Session, folder: Path, checkpoint: Checkpoint) -> list[object]:
-    rows = RowComparison(session, {RECORDS.name: RECORDS.select}, checkpoint.size)
+    rows = RowComparison(session, {RECORDS.name: RECORDS.select}, checkpoint.size, {})
     with closing(rows):
         found = list(check_files(LogFolder(folder), checkpoint, compare=rows.entries))
     return [*found, *rows.rows()]
