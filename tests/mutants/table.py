@@ -286,13 +286,13 @@ MUTATIONS = (
         ("tests/functional/test_relay.py::test_rows_published_without_a_confirm_stay_and_are_published_again",),
     ),
     Mutation(
-        "two relays at once", "ordermq/store/migrations/0011_low_mark.sql",
+        "two relays at once", "ordermq/store/migrations/0016_runs.sql",
         "WHEN NOT pg_try_advisory_xact_lock(relay_lock)",
         "WHEN pg_try_advisory_xact_lock(relay_lock) IS NULL",
         (f"{TABLES}::test_one_relay_is_active_until_its_transaction_ends",),
     ),
     Mutation(
-        "rows claimed on a read-only server", "ordermq/store/migrations/0011_low_mark.sql",
+        "rows claimed on a read-only server", "ordermq/store/migrations/0016_runs.sql",
         "        WHEN current_setting('transaction_read_only') = 'on' THEN 'read-only'\n", "",
         (f"{TABLES}::test_a_claim_where_nothing_can_be_deleted_is_none",),
     ),
@@ -313,13 +313,13 @@ MUTATIONS = (
          "test_a_transaction_that_begins_early_and_writes_late_is_not_skipped",),
     ),
     Mutation(
-        "the low mark passes transactions that go on", "ordermq/store/migrations/0011_low_mark.sql",
+        "the low mark passes transactions that go on", "ordermq/store/migrations/0016_runs.sql",
         "IF mark_xid < pg_snapshot_xmin(", "IF mark_xid < pg_snapshot_xmax(",
         ("tests/functional/test_low_mark.py::"
          "test_a_transaction_that_writes_and_ends_late_holds_the_mark_until_it_has_ended",),
     ),
     Mutation(
-        "the low mark passes rows that were not deleted", "ordermq/store/migrations/0011_low_mark.sql",
+        "the low mark passes rows that were not deleted", "ordermq/store/migrations/0016_runs.sql",
         "least(next_mark, (SELECT min(available_at) FROM ordermq.outbox WHERE available_at >= first));",
         "next_mark;",
         ("tests/functional/test_low_mark.py::"
@@ -438,15 +438,15 @@ MUTATIONS = (
     ),
     # --- calls to services ---
     Mutation(
-        "lease ignored", "ordermq/store/migrations/0012_take_leases.sql",
+        "lease ignored", "ordermq/store/migrations/0018_lookups.sql",
         "         WHERE lease.lease_until < now()\n",
         "",
         LEASES,
     ),
     Mutation(
-        "a lease locked by an owner that finds it taken", "ordermq/store/migrations/0012_take_leases.sql",
-        "AND held.lease_until >= now()",
-        "AND false",
+        "a lease locked by an owner that finds it taken", "ordermq/store/migrations/0018_lookups.sql",
+        "(SELECT held.lease_until < now() FROM",
+        "(SELECT true FROM",
         LEASES,
     ),
     Mutation(

@@ -1,5 +1,6 @@
 """The table of ``make mutants`` still fits the tree."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,20 @@ def test_a_mutation_still_applies_and_names_tests_that_exist(mutation, tmp_path)
         path, _, name = test.partition("::")
         assert not name or f"def {name}(" in (ROOT / path).read_text(), test
         assert (ROOT / path).is_file()
+
+
+@pytest.mark.parametrize(
+    "mutation", [each for each in MUTATIONS if each.path.endswith(".sql")], ids=lambda mutation: mutation.name
+)
+def test_a_mutated_function_is_the_one_that_the_last_migration_leaves(mutation):
+    path = ROOT / mutation.path
+    before = path.read_text().partition(mutation.old)[0]
+    if before.rfind("FUNCTION ") <= before.rfind("$$;"):
+        return  # outside any function
+    (name,) = re.findall(r"CREATE (?:OR REPLACE )?FUNCTION ([\w.]+)\(", before)[-1:]
+    later = [each for each in path.parent.glob("*.sql") if each.name > path.name]
+    again = [each.name for each in later if re.search(rf"CREATE.* FUNCTION {name}\(", each.read_text())]
+    assert again == [], f"{name} is made anew there"
 
 
 def test_no_mutation_stands_twice():
