@@ -78,7 +78,9 @@ def forward(
                 program.settings.kafka, topic, within_s=database.idle_in_transaction_s / 2
             ),
             reading.HistoryReader(
-                sources, f"/{program.settings.topology.prefix}", program.settings.kafka.mode
+                sources,
+                program.settings.events.source or f"/{program.settings.topology.prefix}",
+                program.settings.kafka.mode,
             ),
             database,
             program.settings.kafka,
