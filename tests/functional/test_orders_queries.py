@@ -44,6 +44,7 @@ def test_orders_are_found_by_all_of_their_attributes_placed_one_by_one_or_many(s
     with shop.session.transaction() as tx:
         place_orders([an_order("many-1", attributes=attributes), an_order("many-2")], tx)
         place_orders([an_order("many-3", attributes={"merchant": "acme", "channel": "web"})], tx)
+        place_orders([an_order("many-4", attributes={"merchant": "other", "channel": "web"})], tx)
 
     def found(limit=100, **wanted):
         wanted["attributes"] = tuple(wanted["attributes"].items())
@@ -53,6 +54,7 @@ def test_orders_are_found_by_all_of_their_attributes_placed_one_by_one_or_many(s
     assert found(attributes={"merchant": "acme"}) == ["many-1", "many-3", "one"]
     assert found(attributes={"merchant": "acme"}, limit=1) == ["many-1"]
     assert found(attributes=attributes) == ["many-1", "one"]
+    assert found(attributes={"merchant": "acme", "channel": "web"}) == ["many-3"]
     assert found(attributes={"merchant": "acm"}) == []
     assert found(attributes={"merchant": "acme"}, status=Status.RESERVED) == []
     assert found(attributes={"merchant": "acme"}, needs_person=True) == []
