@@ -30,6 +30,7 @@ EXIT_CODE = 137
 #: Every failpoint, and what has happened and what has not when a process is lost there.
 POINTS = {
     "bulk.after_commit": "a bulk command has committed a batch and has not reported it",
+    "projection.after_commit": "a rebuild has committed a batch of repaired rows, others are not looked at",
     "place.before_commit": "an order is written, the application's transaction not committed",
     "relay.after_claim": "rows are claimed, none published",
     "publisher.mid_write": "some messages of a window are written, others not",

@@ -208,7 +208,9 @@ def test_rows_that_were_changed_by_hand_are_found_and_written_anew_byte_by_byte(
     assert "6 orders with" in found.stdout
     assert ": 5 differ (dry run: nothing was changed)" in found.stdout
     assert seen.rows() == spoilt
-    killed = seen.run(*rebuild, "--reason", "x", "--rate", "9", ORDERMQ_FAILPOINT="bulk.after_commit:exit@2")
+    killed = seen.run(
+        *rebuild, "--reason", "x", "--rate", "9", ORDERMQ_FAILPOINT="projection.after_commit:exit@2"
+    )
     assert killed.returncode == EXIT_CODE
     assert len(seen.differ()) == 3
     *_, done = seen.json(*rebuild, "--reason", "spoilt by psql")

@@ -27,7 +27,10 @@ def test_every_failpoint_is_a_row_of_the_crash_points():
 
 
 def test_every_crash_point_names_a_test_that_reaches_it():
-    files = [ROOT / "tests" / "functional" / name for name in ("test_crash_points.py", "test_kafka.py")]
+    files = [
+        ROOT / "tests" / "functional" / name
+        for name in ("test_crash_points.py", "test_kafka.py", "test_order_instant.py")
+    ]
     source = "\n".join(file.read_text() for file in files)
     bodies = {
         match[1]: match[0] for match in re.finditer(r"^def (test_\w+)\(.*?(?=^def |\Z)", source, re.M | re.S)

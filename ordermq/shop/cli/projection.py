@@ -113,7 +113,7 @@ def _repair(session: Session, order_ids: Sequence[str], pace: Pace, *, by: str, 
     with counting("rebuild", len(order_ids)) as step:
         for batch in batches(taking(order_ids), most=AT_ONCE, pace=pace):
             found = _repair_batch(session, batch, by=by, reason=reason)
-            failpoint("bulk.after_commit")
+            failpoint("projection.after_commit")
             left += sum(not all(one.is_repairable for one in each.differences) for each in found)
             step(len(batch))
     return left
