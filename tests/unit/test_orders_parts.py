@@ -54,8 +54,9 @@ def test_a_text_writes_money_with_its_currencys_decimals(currency, amount):
 def test_an_event_is_stored_as_canonical_json():
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     event = Event(EventType.SHIPMENT_CREATED, Step.SHIP)
-    row = stored("o-1", 4, event, status="paid", occurred_at=at, data={"z": 1, "a": 2})
-    again = stored("o-1", 4, event, status="paid", occurred_at=at, data={"a": 2, "z": 1})
+    told = {"status": "paid", "occurred_at": at, "actor": "shipping", "trace_id": "a" * 32}
+    row = stored("o-1", 4, event, data={"z": 1, "a": 2}, **told)
+    again = stored("o-1", 4, event, data={"a": 2, "z": 1}, **told)
     assert row == again
     assert row.body == json.dumps(json.loads(row.body), sort_keys=True, separators=(",", ":")).encode()
 
