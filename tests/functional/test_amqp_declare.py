@@ -22,9 +22,9 @@ from ordermq.errors import (
 )
 from ordermq.observe import metrics
 from ordermq.testing import wait_until
-from ordermq.topology import BindingSpec, ExchangeSpec, QueueSpec, Topology, build
+from ordermq.topology import BindingSpec, EventStream, ExchangeSpec, QueueSpec, Topology, build
 
-WANTED = build("orders", ["inventory", "payment"], events=True)
+WANTED = build("orders", ["inventory", "payment"], events=EventStream())
 
 
 @pytest.fixture

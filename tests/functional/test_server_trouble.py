@@ -78,7 +78,8 @@ def test_a_message_that_fails_alone_is_counted_and_costs_its_neighbours_nothing(
 ):
     """NEI1: no neighbour is blamed."""
     rig.relay()
-    threads = 1 if word == "XX000" else 4
+    # Of many threads one may be so late with the culprit that all its neighbours were done before.
+    threads = 1 if word == "XX000" or queue == "single" else 4
     table = "calls" if queue == "call" else "effects"
     trouble(rig, then, where=f"NEW.order_id = '{CULPRIT}'", table=table)
     rig.consumer(queue, threads=threads)
