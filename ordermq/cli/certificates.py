@@ -17,7 +17,7 @@ from ordermq.store.tls import wrap_postgres
 
 _TIMEOUT_S = 5.0
 _RENEW = "have it renewed at the authority"
-_TODO = {"cert_file": _RENEW, "crl_file": "fetch the next list from the authority", "ca_file": _RENEW}
+_ADVICE = {"cert_file": _RENEW, "crl_file": "fetch the next list from the authority", "ca_file": _RENEW}
 
 
 class TlsFile(NamedTuple):
@@ -50,7 +50,7 @@ def tls_files(settings: Settings) -> Iterator[TlsFile]:
 
 
 def _files_of(files: TlsFiles) -> Iterator[TlsFile]:
-    for name, todo in _TODO.items():
+    for name, todo in _ADVICE.items():
         if path := getattr(files, name):
             yield TlsFile(f"{files.section}.{name}", path, todo)
 

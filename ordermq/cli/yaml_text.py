@@ -17,7 +17,7 @@ def to_yaml(value: Mapping[str, Any]) -> str:
 
 def _lines(value: Mapping[str, Any] | Sequence[Any], indent: str) -> Iterator[str]:
     is_mapping = isinstance(value, Mapping)
-    pairs = value.items() if is_mapping else (("", each) for each in value)  # type: ignore[union-attr]
+    pairs = value.items() if isinstance(value, Mapping) else (("", each) for each in value)
     for key, each in pairs:
         head = f"{indent}{_scalar(key)}:" if is_mapping else f"{indent}-"
         if not _is_nested(each):
