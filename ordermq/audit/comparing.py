@@ -2,7 +2,8 @@
 
 Invariants
     CMP1  Each entry of the log is compared with the row that has its position now, byte for byte. Each row
-        that has no position and does not wait for one is found.
+        that has no position and does not wait for one is found. Rows are compared by the bundle, as the
+        database puts it together; where that is not the log's, one by one.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,10 +18,11 @@ from ordermq.audit.merkle import range_hash
 from ordermq.audit.notes import VerifierKey
 from ordermq.audit.signing import opened
 from ordermq.audit.source import LogSource, read_tile
-from ordermq.audit.tiles import TileTree
+from ordermq.audit.tiles import TILE_WIDTH, TileTree, bundle
 from ordermq.errors import BadInput, NotProven
 from ordermq.store import Session
 from ordermq.store.actions import RECORDS as ACTIONS
+from ordermq.store.bundles import bundles_between
 from ordermq.store.checkpoints import SignedRow, all_checkpoints
 from ordermq.store.positions import (
     ArchiveOfRecords,
@@ -32,8 +34,6 @@ from ordermq.store.positions import (
 )
 
 BATCH = 4096  # rows that are read at once
-_Read = tuple[list[PositionedRecord], dict[tuple[str, str], ArchiveOfRecords]]
-
 MOST_INSERTED = 100  # rows without a position that are named for each source
 
 
@@ -49,39 +49,51 @@ class RowComparison:
         self._session = session
         self._sources = sources
         self._archived = archived
-        self._archives: dict[tuple[str, str], ArchiveOfRecords] = {}
         self.in_archives = ArchivedEntries()
         self._size = size
         self._read_to = 0
-        self._rows: dict[int, PositionedRecord] = {}
+        self._bundles: dict[int, bytes] = {}
         self._reader = ThreadPoolExecutor(1)  # reads the next rows while these are compared, on the session
-        self._next: Future[_Read] | None = None
+        self._next: Future[dict[int, bytes]] | None = None
 
     def entries(self, first: int, entries: Sequence[bytes]) -> Iterator[Tampering]:
         """Yield what the rows say otherwise than the entries from position ``first`` on."""
         if first >= self._read_to:
-            found, self._archives = (self._next or self._reader.submit(self._read, first)).result()
-            self._rows = {each.position: each for each in found}
+            self._bundles = (self._next or self._reader.submit(self._read, first)).result()
             self._read_to = first + BATCH
             self._next = self._reader.submit(self._read, self._read_to)
+        if entries and self._bundles.get(first) != bundle(entries):
+            yield from self._one_by_one(first, entries)
+
+    def _one_by_one(self, first: int, entries: Sequence[bytes]) -> Iterator[Tampering]:
+        rows, archives = self._reader.submit(self._read_rows, first, first + len(entries)).result()
         for position, entry in enumerate(entries, first):
-            row = self._rows.get(position)
-            archive = self._archives.get((row.source, row.subject)) if row and row.content is None else None
+            row = rows.get(position)
+            archive = archives.get((row.source, row.subject)) if row and row.content is None else None
             if row and archive and record_id(entry, f"position {position}") == RecordId(*row[1:4]):
                 self.in_archives.add(archive, entry)
             elif row is None or row.content is None or entry != entry_of(*row[1:4], row.content):
                 yield _difference(position, entry, row)
 
-    def _read(self, first: int) -> _Read:
+    def _read(self, first: int) -> dict[int, bytes]:
+        end = min(first + BATCH, self._size)
+        if first >= end:
+            return {}
+        with self._session.transaction() as tx:
+            return bundles_between(tx, self._sources, first, end, TILE_WIDTH)
+
+    def _read_rows(
+        self, begin: int, end: int
+    ) -> tuple[dict[int, PositionedRecord], dict[tuple[str, str], ArchiveOfRecords]]:
         archives: dict[tuple[str, str], ArchiveOfRecords] = {}
         with self._session.transaction() as tx:
-            found = records_between(tx, self._sources, first, min(first + BATCH, self._size))
+            found = records_between(tx, self._sources, begin, end)
             for source, archived in self._archived.items():
                 gone = {each.subject for each in found if each.source == source and each.content is None}
                 if gone:
                     of_subjects = archives_of(tx, source, archived, gone)
                     archives |= {(source, subject): each for subject, each in of_subjects.items()}
-        return found, archives
+        return {each.position: each for each in found}, archives
 
     def close(self) -> None:
         """Have the session to oneself again; ``entries`` is not called after it."""

@@ -36,7 +36,7 @@ _SIZE = "SELECT first_position + records FROM ordermq.positions ORDER BY first_p
 
 
 # One query for each source: `select` gives subject, number, at and content of its records.
-_CONTENTS = """
+CONTENTS = """
     SELECT p.first_position + each.place - 1, p.source, each.subject, each.number, r.content
       FROM ordermq.positions AS p
      CROSS JOIN LATERAL unnest(p.subjects, p.numbers) WITH ORDINALITY AS each (subject, number, place)
@@ -94,9 +94,7 @@ _UNPOSITIONED = """
 _LONG = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = '1h'"
 
 # All rows are looked up by their keys, whatever the planner takes their number to be.
-_BY_KEYS = (
-    "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_material = off"
-)
+BY_KEYS = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_material = off"
 
 
 class ArchiveOfRecords(NamedTuple):
@@ -182,12 +180,12 @@ def records_between(
     ``sources`` maps the name of each source to its query, as ``ordermq.module.RecordSource`` has it. A
     position that is not there, or is of another source, is left out.
     """
-    tx.write(_BY_KEYS)
+    tx.write(BY_KEYS)
     found = [
         PositionedRecord._make(row)
         for source, select in sources.items()
         for row in tx.fetch_all(
-            _CONTENTS.format(select=select), {"begin": begin, "end": end, "source": source}
+            CONTENTS.format(select=select), {"begin": begin, "end": end, "source": source}
         )
     ]
     found.sort(key=itemgetter(0))
@@ -218,7 +216,7 @@ def records_of(
 ) -> list[PositionedRecord]:
     """Return the records of a subject that have a position, the newest first."""
     params = {"source": source, "subject": subject, "number": number}
-    tx.write(_BY_KEYS)
+    tx.write(BY_KEYS)
     rows = tx.fetch_all(_OF_SUBJECT.format(select=select), params)
     return sorted(map(PositionedRecord._make, rows), key=itemgetter(0), reverse=True)
 

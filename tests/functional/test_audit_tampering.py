@@ -9,17 +9,20 @@ import pytest
 from ordermq.audit import publishing
 from ordermq.audit.checking import check_consistency
 from ordermq.audit.comparing import compare
+from ordermq.audit.entries import entry_of
 from ordermq.audit.folder import LogFolder
 from ordermq.audit.publishing import LogPublisher, only_publisher
 from ordermq.audit.signing import new_key, opened
 from ordermq.audit.source import read_checkpoint
+from ordermq.audit.tiles import TILE_WIDTH, bundle
 from ordermq.cli import app
 from ordermq.cli.program import Program
 from ordermq.cli.run import run
 from ordermq.errors import NotProven, UsageError
 from ordermq.shop import cancel_order, module, place_orders
 from ordermq.store import Session, actions
-from ordermq.store.positions import Sequencer, count_positions
+from ordermq.store.bundles import bundles_between
+from ordermq.store.positions import Sequencer, count_positions, records_between
 from tests.support.audit_log import independent, needs_aics
 from tests.support.shop import an_order
 
@@ -85,6 +88,17 @@ def test_what_was_published_is_what_the_tables_have(log):
     assert log.found() == []  # what is not published yet is no fault
     assert log.publish().added == 4
     assert log.found() == []
+
+
+def test_the_database_puts_rows_of_all_sources_together_as_the_log_has_them(log):
+    with log.session.transaction() as tx:
+        count = count_positions(tx)
+        found = records_between(tx, SOURCES, 0, count)
+        made = bundles_between(tx, SOURCES, 0, count, TILE_WIDTH)
+    entries = [entry_of(*each[1:4], each.content) for each in found]
+    assert made == {
+        first: bundle(entries[first : first + TILE_WIDTH]) for first in range(0, count, TILE_WIDTH)
+    }
 
 
 EVENT = ("shop.order_events A-7 1",)
