@@ -86,6 +86,7 @@ class RecordSource:
             its time, and ``content``, the bytes that the log holds of it. They never change
     event   ``f(content)`` returns the ``RecordEvent`` that others may read (docs/events.md); None if these
             records stay inside
+    outward query as ``select``, whose ``content`` is what ``event`` gets; empty: what the log holds
     archived  query of the subjects whose records are in a file instead: ``subject``, ``number`` and ``file``
             of the archive, how many ``records`` are in it, and ``leaves``, the SHA-256 of the hashes of
             their leaves one after the other in the order of the log
@@ -95,6 +96,12 @@ class RecordSource:
     select: str
     event: "Callable[[bytes], RecordEvent] | str | None" = None
     archived: str = ""
+    outward: str = ""
+
+    @property
+    def outward_select(self) -> str:
+        """The query of what ``event`` gets."""
+        return self.outward or self.select
 
     def load_event(self) -> "Callable[[bytes], RecordEvent] | None":
         """Return ``event``, imported if it is a dotted name. Raises ConfigError if it cannot be."""

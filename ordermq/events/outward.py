@@ -18,7 +18,7 @@ class OutwardRecords:
         self._events: dict[str, Callable[[bytes], RecordEvent]] = {
             name: event for name, (_, event) in found.items() if event is not None
         }
-        self.selects: Mapping[str, str] = {name: found[name][0].select for name in self._events}
+        self.selects: Mapping[str, str] = {name: found[name][0].outward_select for name in self._events}
 
     @property
     def names(self) -> list[str]:

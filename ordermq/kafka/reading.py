@@ -38,7 +38,7 @@ class HistoryReader:
         self._events: Mapping[str, Callable[[bytes], RecordEvent]] = {
             each.name: event for each in sources if (event := each.load_event()) is not None
         }
-        self._selects = {each.name: each.select for each in sources if each.name in self._events}
+        self._selects = {each.name: each.outward_select for each in sources if each.name in self._events}
 
     @property
     def names(self) -> tuple[str, ...]:

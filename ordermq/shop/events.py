@@ -31,8 +31,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ordermq.message.cloudevents import RecordEvent
-from ordermq.message.event_types import Document, EventTypes
+from ordermq.message.event_types import FIRST, Document, EventTypes
 from ordermq.module import RecordSource
+from ordermq.observe.trace import trace_id_of
 
 
 class Step(StrEnum):
@@ -175,40 +176,54 @@ def stored(
     occurred_at: datetime,
     data: Mapping[str, Any],
     actor: str,
-    trace_id: str,
+    trace_id: str | None,
 ) -> StoredEvent:
     """Return the row of an event. ``status`` is the order's status after the event.
 
     ``data`` holds ids and amounts, never personal data. ``actor`` is who made the event, ``trace_id`` that of
-    the traceparent under which it was made. Both stand in the body, which the audit log holds as it is.
+    the traceparent under which it was made; None if that is the trace of the order, which is not written
+    again. Both stand in the body, which the audit log holds as it is.
     """
-    body = _encoder.encode(
-        {
-            "order_id": order_id,
-            "version": version,
-            "type": event.type,
-            "step": event.step,
-            "occurred_at": occurred_at,
-            "status": status,
-            "data": data,
-            "actor": actor,
-            "trace_id": trace_id,
-            "v": TYPES.version(event.type),
-        }
-    )
-    return StoredEvent(order_id, version, event.type, event.step, occurred_at, body)
+    document = {
+        "order_id": order_id,
+        "version": version,
+        "type": event.type,
+        "step": event.step,
+        "occurred_at": occurred_at,
+        "status": status,
+        "data": data,
+        "actor": actor,
+        "v": TYPES.version(event.type),
+    }
+    if trace_id is not None:
+        document["trace_id"] = trace_id
+    return StoredEvent(order_id, version, event.type, event.step, occurred_at, _encoder.encode(document))
+
+
+def whole_body(body: bytes, traceparent: str) -> tuple[bytes, str]:
+    """Return a body with its trace id, and that id; "" if none is known.
+
+    ``traceparent`` is that of the order, for a body that was written without its own.
+    """
+    found = _traced.decode(body)
+    if found.trace_id is not None or found.v == FIRST:
+        return body, found.trace_id or ""
+    trace_id = trace_id_of(traceparent)
+    before, key, after = body.rpartition(b',"type":')  # the keys are sorted
+    return b"".join((before, b',"trace_id":"', trace_id.encode(), b'"', key, after)), trace_id
 
 
 def outward(content: bytes) -> RecordEvent:
-    """Return what others may read of an event, from what the audit log holds of it: all of its body."""
-    type_, _, occurred_at, body = content.split(b"\n", 3)
-    trace_id = _traced.decode(body).trace_id
+    """Return what others may read of an event, all of its body, from the ``outward`` of RECORDS."""
+    type_, occurred_at, order_traceparent, stored_body = content.split(b"\n", 3)
+    body, trace_id = whole_body(stored_body, order_traceparent.decode())
     traceparent = f"00-{trace_id}-{sha256(body).hexdigest()[:16]}-00" if trace_id else None
     return RecordEvent(type_.decode(), datetime.fromisoformat(occurred_at.decode()), body, traceparent)
 
 
 class _Traced(msgspec.Struct):
     trace_id: str | None = None
+    v: int = FIRST
 
 
 # What the audit log holds of an event: all its columns. docs/audit.md describes it.
@@ -220,6 +235,12 @@ RECORDS = RecordSource(
               || body AS content
          FROM shop.order_events""",
     event=outward,
+    outward="""SELECT e.order_id AS subject, e.version AS number, e.occurred_at AS at,
+                      convert_to(concat(e.type, E'\\n', to_char(
+                          e.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), E'\\n',
+                          (SELECT o.traceparent FROM shop.orders AS o WHERE o.order_id = e.order_id), E'\\n'),
+                          'UTF8') || e.body AS content
+                 FROM shop.order_events AS e""",
     archived="""SELECT o.order_id AS subject, a.archive_id AS number, a.file, a.events AS records, a.leaves
                   FROM shop.orders AS o JOIN shop.archives AS a USING (archive_id)""",
 )

@@ -18,6 +18,7 @@ _JOURNAL = (
     *_ARCHIVES,
 )
 _HISTORY = "SELECT ON shop.order_events"
+_OUTWARD = (_HISTORY, "SELECT (order_id, traceparent) ON shop.orders")
 _ENDS_RESERVATIONS = (
     "SELECT, UPDATE (on_hand, reserved, shipped) ON shop.stock",
     "SELECT, UPDATE (state) ON shop.reservations",
@@ -119,8 +120,8 @@ GRANTS: Mapping[str, Sequence[str]] = {
         "SELECT (correlation_id, replayed_at, discarded_at) ON ordermq.dead_letters",
         "INSERT ON ordermq.actions",
     ),
-    "forward": (_HISTORY,),
-    "events": (_HISTORY,),
+    "forward": _OUTWARD,
+    "events": _OUTWARD,
     "monitor": _ALL_BUT_CONTACTS,
     "reconcile": (*_ALL_BUT_CONTACTS, "TEMPORARY ON DATABASE"),
     "operator-write": (

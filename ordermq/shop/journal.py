@@ -152,7 +152,7 @@ class Journal:
             order.attention, order.is_resolved = None, True
         row = events.stored(
             order_id, order.version, event, status=move.state.status, occurred_at=utc_now(), data=data,
-            actor=self._actor, trace_id=trace.trace_id_of(handled or order.traceparent),
+            actor=self._actor, trace_id=_other_trace(handled, order.traceparent),
         )  # fmt: skip
         self._events.append(row)
         for each in move.sends:
@@ -182,6 +182,12 @@ class Journal:
         if self._ended:
             self._tx.after_commit(partial(_note_ended, self._ended))
         self._events, self._commands, self._alerts, self._due_s, self._ended = [], [], [], {}, []
+
+
+def _other_trace(handled: str | None, traceparent: str) -> str | None:
+    """Return the trace id of a message that is being handled, None if the order's trace is the same."""
+    own, order = trace.trace_id_of(handled or traceparent), trace.trace_id_of(traceparent)
+    return None if own == order else own
 
 
 def _note_ended(ended: Iterable[tuple[Status, float | None]]) -> None:

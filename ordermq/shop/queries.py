@@ -6,15 +6,20 @@ None of them holds personal data.
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from ordermq.errors import OrderNotFound
 from ordermq.shop.archives.restoring import Archive, archive_of
+from ordermq.shop.events import whole_body
 from ordermq.shop.saga import Status
 from ordermq.shop.selection import EVERY, Selection
 from ordermq.task import Transaction
+from ordermq.task.transaction import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ class AdjustmentRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """An event; ``body`` is its JSON as it was stored."""
+    """An event; ``body`` is its JSON, with the trace id that is only stored with the order."""
 
     version: int
     type: str
@@ -259,7 +264,7 @@ _ADJUSTMENTS = """
 """
 
 _EVENTS = """
-    SELECT version, type, step, occurred_at, convert_from(body, 'UTF8')
+    SELECT version, type, step, occurred_at, body
       FROM shop.order_events WHERE order_id = %s ORDER BY version
 """
 
@@ -337,13 +342,14 @@ def show(order_id: str, tx: Transaction, *, queues: Sequence[str]) -> OrderDetai
     row = tx.fetch_one(_GET, (order_id,))
     if row is None:
         raise OrderNotFound(f"no order {order_id[:80]!r}")
+    order = OrderRow(*row)
     payment = tx.fetch_one(_PAYMENT, (order_id,))
     messages = tx.fetch_all(_MESSAGES, {"order_id": order_id, "queues": list(queues)})
     return OrderDetail(
-        order=OrderRow(*row),
+        order=order,
         items=[ItemRow(*each) for each in tx.fetch_all(_ITEMS, (order_id,))],
         adjustments=[AdjustmentRow(*each) for each in tx.fetch_all(_ADJUSTMENTS, (order_id,))],
-        events=[EventRow(*each) for each in tx.fetch_all(_EVENTS, (order_id,))],
+        events=[_event(each, order.traceparent) for each in tx.fetch_all(_EVENTS, (order_id,))],
         messages=[MessageRow(*each) for each in messages],
         payment=PaymentRow(*payment) if payment else None,
         earlier_payments=[EarlierPayment(*each) for each in tx.fetch_all(_EARLIER_PAYMENTS, (order_id,))],
@@ -353,6 +359,13 @@ def show(order_id: str, tx: Transaction, *, queues: Sequence[str]) -> OrderDetai
         shipment_number=_one(tx, "SELECT shipment_number FROM shop.shipments WHERE order_id = %s", order_id),
         points=_one(tx, "SELECT points FROM shop.points WHERE order_id = %s", order_id),
     )
+
+
+def _event(row: Row, traceparent: str) -> EventRow:
+    body = bytes(row[4])
+    with suppress(msgspec.DecodeError):  # it is shown as it is
+        body, _ = whole_body(body, traceparent)
+    return EventRow(row[0], row[1], row[2], row[3], body.decode())
 
 
 def select(tx: Transaction, chosen: Selection = EVERY, *, limit: int = 100) -> list[OrderRow]:

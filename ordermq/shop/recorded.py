@@ -12,7 +12,10 @@ from ordermq.shop.events import TYPES, Event, EventType, Step
 
 
 class RecordedEvent(NamedTuple):
-    """What a body says. ``actor`` and ``trace_id`` are None in events of before they were written down."""
+    """What a body says. ``actor`` and ``trace_id`` are None in events of before they were written down.
+
+    ``trace_id`` is also None where it is that of the order.
+    """
 
     type: EventType
     step: Step | None
@@ -33,7 +36,7 @@ def read_body(body: bytes | str, version: int, order_id: str = "") -> RecordedEv
             document["status"],
             document["data"],
             document["actor"],
-            document["trace_id"],
+            document.get("trace_id"),
         )
     except (KeyError, ValueError) as exc:
         raise EventUnreadable(f"{what} is no event of an order: {exc}") from exc

@@ -268,7 +268,9 @@ def test_an_event_that_cannot_be_sent_is_said_and_those_behind_it_are_sent(histo
             msgspec.structs.replace(event, data=b'"' + b"x" * 4000 + b'"') if b'"A-3"' in content else event
         )
 
-    source = RecordSource(RECORDS.name, f"{RECORDS.select} WHERE order_id <> 'A-5'", event_of)
+    source = RecordSource(
+        RECORDS.name, RECORDS.select, event_of, outward=f"{RECORDS.outward} WHERE e.order_id <> 'A-5'"
+    )
     forwarder = history.forwarder((source,), once=True, max_message_bytes=3000)
     forwarder._producer.__class__ = Strict
     forwarder.main()

@@ -34,7 +34,7 @@ AT = datetime(2026, 11, 1, 10, 42, tzinfo=UTC)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def an_event(trace_id="", **changes):
+def an_event(trace_id="", order_trace="", **changes):
     row = stored(
         "A-1001",
         3,
@@ -45,7 +45,7 @@ def an_event(trace_id="", **changes):
         actor="payment",
         trace_id=trace_id,
     )
-    content = f"{row.type}\n{row.step}\n2026-11-01T10:42:00.000000Z\n".encode() + row.body
+    content = f"{row.type}\n2026-11-01T10:42:00.000000Z\n{order_trace}\n".encode() + row.body
     event = event_of(
         outward(content),
         source="/orders/shop.order_events",
@@ -167,6 +167,9 @@ def test_the_trace_of_an_event_is_that_under_which_it_was_made():
     assert parse(found).trace_id == trace_id
     assert found == an_event(trace_id=trace_id).traceparent
     assert an_event().traceparent is None
+    # An event under the trace of its order is stored without it, and is the same for who reads it.
+    assert an_event(None, f"00-{trace_id}-b7ad6b7169203331-01") == an_event(trace_id)
+    assert an_event(None, "no trace") == an_event("")
 
 
 def test_a_record_event_needs_no_trace():
