@@ -187,6 +187,13 @@ class KafkaRefused(KafkaError):
     exit_code = 78
 
 
+class AlreadyForwarded(OrderMQError):
+    """Another process forwards events to the same target, and this one was not to stand by."""
+
+    retryable = True
+    exit_code = 75
+
+
 # --- PostgreSQL ---------------------------------------------------------------
 
 

@@ -54,7 +54,8 @@ def forward(
 
     Each is a CloudEvent whose key is its order. The section [kafka] of the settings names brokers and
     topic. How far it came is in the database, so it goes on where it ended. Any number of processes may
-    run: one works, the others stand by. See docs/kafka.md.
+    run: one works, the others stand by. With --once or --from none stands by: where another one works, it
+    ends with exit code 75 after 10 seconds. See docs/kafka.md.
 
     JSON with --dry-run: {{target, from, end, records}}; with --once: {{target, sent, refused}}.
     """
@@ -90,9 +91,9 @@ def forward(
         )
         process.serve(forwarder)
     if as_json:
-        write_json({"target": forwarder.target, "sent": forwarder.sent, "refused": forwarder.refused})
+        write_json({"target": forwarder.role.target, "sent": forwarder.sent, "refused": forwarder.refused})
     elif once:
-        write(f"{forwarder.target}: {forwarder.sent} events sent, {forwarder.refused} refused")
+        write(f"{forwarder.role.target}: {forwarder.sent} events sent, {forwarder.refused} refused")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The history of all events becomes records of a Kafka topic, by position.
 
-    lock, progress, events (one transaction) -> send -> wait for all acknowledgements -> progress -> commit
+    lock progress, events (one transaction) -> send -> wait for all acknowledgements -> progress -> commit
 
 Invariants
     KFW1  No event is skipped silently: the progress moves past one only if it was acknowledged, or refused
@@ -9,9 +9,12 @@ Invariants
     KFW3  Events are sent in the order of their positions, one batch after the other. So in each partition,
         and of each order, an event comes for the first time after all that are before it.
     KFW4  Memory holds one batch.
+
+Which of several processes works is decided in ``role``.
 """
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
@@ -33,17 +36,18 @@ from ordermq.failpoints import failpoint
 from ordermq.kafka.judging import Judgement, SendResult, judge
 from ordermq.kafka.producing import EventProducer
 from ordermq.kafka.reading import HistoryReader
+from ordermq.kafka.role import ForwardRole
 from ordermq.lifecycle import ThreadService
-from ordermq.log_events import EVENT_NOT_FORWARDED, FORWARD_BEGINS, FORWARD_RESUMED, FORWARD_STALLED
+from ordermq.log_events import EVENT_NOT_FORWARDED, FORWARD_RESUMED, FORWARD_STALLED
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
 from ordermq.store import Session, StoreTransaction
-from ordermq.store.forwards import ForwardProgress, lock_target, move, read_progress
+from ordermq.store.forwards import LEASE_S, ForwardProgress
 from ordermq.store.positions import count_positions
 
 log = logging.getLogger(__name__)
 
-_STANDBY_S = 2.0
+_STANDBY_S = 1.0
 _BEAT_EVERY_S = 0.5
 _MOST_NAMED = 10  # events of a batch that were refused; all of them are in the table
 _MOST_DOUBLINGS = 30
@@ -60,7 +64,8 @@ class Forwarder(ThreadService):
     """Forwards events to one topic until it is stopped; several may run, one works.
 
     ``start`` is the position to begin at instead of where the one before came to. With ``once`` it ends at
-    the end of the history, and raises the first error instead of waiting until it is over.
+    the end of the history, and raises the first error instead of waiting until it is over. With either it
+    raises AlreadyForwarded where another process works, instead of standing by.
     """
 
     def __init__(
@@ -76,7 +81,7 @@ class Forwarder(ThreadService):
         random: Random | None = None,
     ) -> None:
         super().__init__("forward")
-        self.target = f"kafka:{producer.topic}"
+        self.role = ForwardRole(f"kafka:{producer.topic}")
         self.sent = 0
         self.refused = 0
         self._producer = producer
@@ -91,22 +96,25 @@ class Forwarder(ThreadService):
         self._limit = settings.batch
         self._failures = 0  # in a row
         self._has_worked = False
-        self._is_active = False
+        self._stands_by: Deadline | None = None
         self._stalled_at_s: float | None = None
         self._stalls: set[type[OrderMQError]] = set()
 
     def main(self) -> None:
+        metrics.forward_active.set_function(lambda: float(self.role.is_active))
         try:
             while not self.stopping.is_set():
                 self._health.beat()
                 moved = self._turn()
                 if moved is None:
-                    self._wait(_STANDBY_S)
+                    self._stand_by()
                 elif moved.is_at_end:
                     if self._once:
                         return
-                    self._wait(self._settings.poll_s)
+                    self._wait(min(self._settings.poll_s, LEASE_S / 4))
         finally:
+            with suppress(StoreError):  # then the next process waits for the end of the lease
+                self.role.give_up(self._session)
             self._producer.close()
             self._session.close()
 
@@ -116,10 +124,12 @@ class Forwarder(ThreadService):
         Raises KafkaUnavailable, KafkaRefused or a StoreError; what was acknowledged before is kept.
         """
         self._producer.connect()
+        self.role.enrol(self._session)
         with self._session.transaction() as tx:
-            if not self._claim(tx):
+            claim = self.role.claim(tx)
+            if claim is None:
                 return None
-            progress, end = self._progress(tx)
+            progress, end = self._progress(tx, claim.progress)
             until = min(progress.next_position + self._limit, end)
             batch = self._reader.read(tx, progress.next_position, until)
             failpoint("forward.after_read")
@@ -128,7 +138,9 @@ class Forwarder(ThreadService):
             judgement = judge(batch, result, until)
             if self._start is not None or judgement.next_position > progress.next_position:
                 now = ForwardProgress(judgement.next_position, progress.refused + len(judgement.refused))
-                move(tx, self.target, now, judgement.refused)
+                self.role.move(tx, now, judgement.refused)
+            elif judgement.next_position == until:
+                self.role.renew(tx, claim)
             failpoint("forward.before_commit")
         failpoint("forward.after_commit")
         self._start = None
@@ -138,22 +150,26 @@ class Forwarder(ThreadService):
             raise self._failure(result)
         return Moved(is_at_end=judgement.next_position >= end)
 
-    def _claim(self, tx: StoreTransaction) -> bool:
-        is_active = lock_target(tx, self.target)
-        if is_active and not self._is_active:
-            log.info("this process forwards events to %s", self.target, extra=FORWARD_BEGINS)
-        self._is_active = is_active
-        metrics.forward_active.set(is_active)
-        return is_active
+    def _stand_by(self) -> None:
+        """Wait for the next look. Raises AlreadyForwarded where that is not what was asked for.
 
-    def _progress(self, tx: StoreTransaction) -> tuple[ForwardProgress, int]:
+        A process that died is waited for in any case.
+        """
+        if self._once or self._start is not None:
+            self._stands_by = self._stands_by or Deadline(LEASE_S + 2 * _STANDBY_S)
+            if self._stands_by.has_passed:
+                with self._session.transaction() as tx:
+                    raise self.role.refusal(tx)
+        self._wait(_STANDBY_S)
+
+    def _progress(self, tx: StoreTransaction, progress: ForwardProgress) -> tuple[ForwardProgress, int]:
         """Return where to go on, and the end of the history. Raises UsageError if it is past that."""
-        progress, end = read_progress(tx, self.target), count_positions(tx)
+        end = count_positions(tx)
         if self._start is not None:
             progress = ForwardProgress(self._start, progress.refused)
         if progress.next_position > end:
             raise UsageError(
-                f"{self.target} has what is before position {progress.next_position}, and the database"
+                f"{self.role.target} has what is before position {progress.next_position}, and the database"
                 f" gave only {end}: it was restored from a backup, or is another one. What the topic has"
                 " beyond it, others may have read; when you know what to do, start with --from POSITION"
             )
@@ -201,7 +217,7 @@ class Forwarder(ThreadService):
 
     def _stand_still(self, reason: OrderMQError) -> None:
         self._health.set_ready(False, str(reason))
-        metrics.forward_active.set(0)
+        self.role.stand_down()
         if self._stalled_at_s is None:
             self._stalled_at_s = monotonic_s()
         if type(reason) not in self._stalls:

@@ -356,7 +356,7 @@ table_dead_rows = gauge(
 # What 'ordermq events forward' does. A standby shows 0.
 forward_active = gauge(
     "forward_active",
-    "1 for the process that forwards events to Kafka, 0 for one that stands by or cannot",
+    "1 for the process that forwards events to Kafka, 0 for one that stands by or cannot. Never 1 in two",
     worry="the sum is not 1 for a minute, where events are to be forwarded",
 )
 forwarded = counter("forwarded_total", "Events that Kafka acknowledged and the progress moved past")

@@ -1,10 +1,12 @@
 """The ``forwards`` table: how far the history was forwarded to each target outside, and what could not be.
 
 Invariants
-    FWD1  One process at a time forwards to a target: the one whose transaction holds the target's lock. It
-        reads how far the one before came after it has the lock.
+    FWD1  Only the process whose transaction has locked a target's row sends, from where the one before came
+        to. A process that freezes loses the lock with its transaction (idle_in_transaction_s).
     FWD2  The progress of a target moves in the transaction under which its events were acknowledged, and past
         no event that was neither acknowledged nor written down as refused.
+    FWD3  A row is locked by its holder alone, until ``held_until`` has passed by the database's clock. That
+        keeps the role with one process between its transactions; FWD1 does not depend on it.
 """
 
 from collections.abc import Sequence
@@ -12,17 +14,32 @@ from typing import NamedTuple
 
 from ordermq.store.transaction import StoreTransaction
 
-# A server that takes no writes would let events be sent again and again.
-_LOCK = """
-    SELECT current_setting('transaction_read_only') = 'off'
-           AND pg_try_advisory_xact_lock(hashtextextended('ordermq forward ' || %s, 0))
+LEASE_S = 8.0
+"""For so long after its last sign a process that died is waited for."""
+
+_ENROL = "INSERT INTO ordermq.forwards (target) VALUES (%s) ON CONFLICT DO NOTHING"
+_CLAIM = """
+    SELECT next_position, refused,
+           CASE WHEN holder = %(holder)s THEN date_part('epoch', held_until - clock_timestamp()) ELSE 0 END
+      FROM ordermq.forwards
+     WHERE target = %(target)s AND (holder = %(holder)s OR held_until <= clock_timestamp())
+       FOR NO KEY UPDATE SKIP LOCKED
 """
 _READ = "SELECT next_position, refused FROM ordermq.forwards WHERE target = %s"
+_HOLDER = "SELECT holder FROM ordermq.forwards WHERE target = %s"
 _MOVE = """
-    INSERT INTO ordermq.forwards (target, next_position, refused)
-    VALUES (%(target)s, %(next_position)s, %(refused)s)
-    ON CONFLICT (target) DO UPDATE
-       SET next_position = excluded.next_position, refused = excluded.refused, moved_at = now()
+    UPDATE ordermq.forwards
+       SET next_position = %(next_position)s, refused = %(refused)s, moved_at = clock_timestamp(),
+           holder = %(holder)s, held_until = clock_timestamp() + %(lease_s)s * interval '1 second'
+     WHERE target = %(target)s
+"""
+_RENEW = """
+    UPDATE ordermq.forwards
+       SET holder = %(holder)s, held_until = clock_timestamp() + %(lease_s)s * interval '1 second'
+     WHERE target = %(target)s
+"""
+_GIVE_UP = """
+    UPDATE ordermq.forwards SET held_until = '-infinity' WHERE target = %s AND holder = %s
 """
 _REFUSE = """
     INSERT INTO ordermq.unforwarded (target, position, source, subject, number, reason) VALUES %s
@@ -60,10 +77,28 @@ class Unforwarded(NamedTuple):
     reason: str
 
 
-def lock_target(tx: StoreTransaction, target: str) -> bool:
-    """Take the lock of ``target`` until the transaction ends; False if another process has it. FWD1."""
-    (is_ours,) = tx.fetch_one(_LOCK, (target,)) or (False,)
-    return bool(is_ours)
+class FeedClaim(NamedTuple):
+    """A row that is locked: how far its target has come, and what is left of our lease."""
+
+    progress: ForwardProgress
+    left_s: float
+
+
+def enrol(tx: StoreTransaction, target: str) -> None:
+    """Make the row of ``target`` if there is none."""
+    tx.execute(_ENROL, (target,))
+
+
+def claim(tx: StoreTransaction, target: str, holder: str) -> FeedClaim | None:
+    """Lock ``target`` until the transaction ends; None if another process has it or its lease."""
+    row = tx.fetch_one(_CLAIM, {"target": target, "holder": holder})
+    return None if row is None else FeedClaim(ForwardProgress(row[0], row[1]), float(row[2]))
+
+
+def read_holder(tx: StoreTransaction, target: str) -> str | None:
+    """Return which process forwards, or was the last to; None if the target has no row."""
+    row = tx.fetch_one(_HOLDER, (target,))
+    return None if row is None else str(row[0])
 
 
 def read_progress(tx: StoreTransaction, target: str) -> ForwardProgress:
@@ -73,12 +108,26 @@ def read_progress(tx: StoreTransaction, target: str) -> ForwardProgress:
 
 
 def move(
-    tx: StoreTransaction, target: str, progress: ForwardProgress, refused: Sequence[Unforwarded]
+    tx: StoreTransaction,
+    target: str,
+    holder: str,
+    progress: ForwardProgress,
+    refused: Sequence[Unforwarded],
 ) -> None:
-    """Write down how far ``target`` has come, and which events it will not get. FWD2."""
+    """Write down how far ``target`` has come, and which events it will not get. FWD2. Lock its row before."""
     if refused:
         tx.write_values(_REFUSE, [(target, *each) for each in refused])
-    tx.write(_MOVE, {"target": target, **progress._asdict()})
+    tx.write(_MOVE, {"target": target, "holder": holder, "lease_s": LEASE_S, **progress._asdict()})
+
+
+def renew(tx: StoreTransaction, target: str, holder: str) -> None:
+    """Begin the lease of ``holder`` anew. The row must be locked."""
+    tx.write(_RENEW, {"target": target, "holder": holder, "lease_s": LEASE_S})
+
+
+def give_up(tx: StoreTransaction, target: str, holder: str) -> None:
+    """End the lease of ``holder``, if it still is the holder."""
+    tx.execute(_GIVE_UP, (target, holder))
 
 
 def position_before(tx: StoreTransaction, sources: Sequence[str], begin: int) -> int | None:

@@ -1,6 +1,7 @@
 """``ordermq events forward --to kafka`` with a broker that speaks Kafka's protocol.
 
-It shows KFW1, KFW2, KFW3, KFW4, KPR1, KPR2, FWD1 and FWD2.
+It shows KFW1, KFW2, KFW3, KFW4, KPR1, KPR2, FWD1, FWD2, FWD3,
+FRO1 and FRO2.
 """
 
 import json
@@ -12,9 +13,10 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from ordermq.clock import Deadline
 from ordermq.config.environment import inherited
 from ordermq.config.settings import KafkaSettings, Secret
-from ordermq.errors import KafkaRefused, StoreRefused, UsageError
+from ordermq.errors import AlreadyForwarded, KafkaRefused, StoreRefused, UsageError
 from ordermq.failpoints import EXIT_CODE
 from ordermq.kafka.records import KafkaRecord
 from ordermq.module import RecordSource
@@ -124,6 +126,15 @@ class History:
             self.database, settings, health=Health(), start=start, once=once,
         )  # fmt: skip
 
+    def end_lease(self, after="0 s"):
+        with self.session.transaction() as tx:
+            tx.execute("UPDATE ordermq.forwards SET held_until = now() + %s::interval", (after,))
+
+    def written(self):
+        """Return which transaction has written the row of the progress."""
+        with self.session.transaction() as tx:
+            return tx.fetch_one("SELECT xmin::text FROM ordermq.forwards")[0]
+
     def read(self):
         return self.broker.read(self.topic)
 
@@ -185,18 +196,51 @@ def test_a_process_that_dies_at_any_point_sends_again_what_it_had_not_committed(
         history.place(4)
         died = history.run("--once", ORDERMQ_FAILPOINT=f"forward.{point}:exit")
         assert died.returncode == EXIT_CODE, (point, died.stderr)
+    history.end_lease()
     history.place(1)
     assert history.run("--once").returncode == 0
     assert 1 < max(history.check().values()) <= 4
+
+
+def test_of_two_processes_one_is_active_until_it_ends_or_its_lease_is_over(history):
+    """FWD1, FWD3, FRO1, FRO2. The lease is as long as the test says, so a slow machine changes nothing."""
+    history.place(2)
+    first, second, third = (history.forwarder() for _ in range(3))
+    assert first.forward_once()
+    history.end_lease(after="1 hour")
+    written = history.written()
+    for _ in range(20):
+        assert second.forward_once() is None
+        assert not (first.role.is_active and second.role.is_active)
+        assert first.forward_once()
+    assert history.written() == written, "an idle process writes no row"
+    once = history.forwarder(once=True)
+    once._stands_by = Deadline(0)
+    with pytest.raises(AlreadyForwarded, match="stop that process first"):
+        once.main()
+    first.role.give_up(history.session)
+    assert second.forward_once()
+    assert (first.role.is_active, second.role.is_active) == (False, True)
+    history.end_lease()
+    assert third.forward_once(), "the second died"
+    assert second.forward_once() is None
+    assert (second.role.is_active, third.role.is_active) == (False, True)
+    history.end_lease()
+    with history.session.transaction() as frozen:
+        assert third.role.claim(frozen)
+        assert first.forward_once() is None, "the lease is over, and the lock is not"
+    assert first.forward_once()
 
 
 def test_one_process_works_another_takes_over_and_an_outage_is_waited_out(history):
     history.place(10)
     active, other = history.start("first"), history.start("second")
     wait_until(lambda: len(history.read()) == len(history.events()), 30.0, what="all is forwarded")
+    wait_until(lambda: history.is_active(active) or history.is_active(other), 30.0, what="one is active")
+    for _ in range(20):
+        assert not (history.is_active(active) and history.is_active(other))
     if history.is_active(other):
         active, other = other, active
-    assert (history.is_active(active), history.is_active(other)) == (True, False)
     history.broker.proxy.refuse()
     history.broker.proxy.cut()
     history.place(10)

@@ -3,8 +3,10 @@
 
 CREATE TABLE ordermq.forwards (
     target        text        PRIMARY KEY,  -- "kafka:orders.events"
-    next_position bigint      NOT NULL CHECK (next_position >= 0),
+    next_position bigint      NOT NULL DEFAULT 0 CHECK (next_position >= 0),
     refused       bigint      NOT NULL DEFAULT 0,
+    holder        text        NOT NULL DEFAULT '',           -- the process that forwards, or was the last to
+    held_until    timestamptz NOT NULL DEFAULT '-infinity',  -- no other takes over before
     moved_at      timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 
