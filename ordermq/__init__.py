@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     )
     from ordermq.events.reader import EventReader
     from ordermq.events.stream import ReadEvent
-    from ordermq.message.cloudevents import CloudEvent
+    from ordermq.message.cloudevents import CloudEvent, RecordEvent
     from ordermq.message.command import Command
+    from ordermq.message.event_types import EventTypes
     from ordermq.message.payload import Payload
-    from ordermq.module import Module
+    from ordermq.module import Module, RecordSource
     from ordermq.store.outbox import wake_relay
     from ordermq.store.transaction import join_transaction
     from ordermq.task.delivery import DeliveryInfo
@@ -69,6 +70,9 @@ __all__ = [  # noqa: RUF022 # in the order of docs/api.md, under its headings
     "EventReader",
     "ReadEvent",
     "CloudEvent",
+    "RecordSource",
+    "RecordEvent",
+    "EventTypes",
     # Tests
     "run_handler",
     # Errors
@@ -91,10 +95,11 @@ _PLACES = {
     ),
     "ordermq.events.reader": ("EventReader",),
     "ordermq.events.stream": ("ReadEvent",),
-    "ordermq.message.cloudevents": ("CloudEvent",),
+    "ordermq.message.cloudevents": ("CloudEvent", "RecordEvent"),
     "ordermq.message.command": ("Command",),
+    "ordermq.message.event_types": ("EventTypes",),
     "ordermq.message.payload": ("Payload",),
-    "ordermq.module": ("Module",),
+    "ordermq.module": ("Module", "RecordSource"),
     "ordermq.store.outbox": ("wake_relay",),
     "ordermq.store.transaction": ("join_transaction",),
     "ordermq.task.delivery": ("DeliveryInfo",),

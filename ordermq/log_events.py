@@ -100,7 +100,7 @@ CONSUMER_PAUSED_LONG = LogEvent(
 )  # fmt: skip
 CONSUMER_PAUSE_UNKNOWN = LogEvent(
     "consumer-pause-unknown", "WARNING", "cannot read whether the queue is paused",
-    "the database is away, or the grants are not those of docs/operations.md; what was read last stays in"
+    "the database is away, or the grants are not those of docs/security.md; what was read last stays in"
     " force",
 )  # fmt: skip
 CONSUMER_STARTS_UNWRITTEN = LogEvent(
@@ -158,11 +158,11 @@ QUEUES_UNSEEN = LogEvent(
 RUN_UNNOTED = LogEvent(
     "run-unnoted", "WARNING", "cannot write down that",
     "`ordermq db prune` or `reconcile` ran, but its role may not write to `ordermq.runs`: are its grants "
-    "those of docs/operations.md? The metric of when it ran last stays old",
+    "those of docs/security.md? The metric of when it ran last stays old",
 )  # fmt: skip
 METERING_FAILED = LogEvent(
     "metering-failed", "WARNING", "metrics of the tables cannot be read:",
-    "the relay goes on without its gauges: are its grants those of docs/operations.md?",
+    "the relay goes on without its gauges: are its grants those of docs/security.md?",
 )  # fmt: skip
 NUMBERING_FAILED = LogEvent(
     "numbering-failed", "WARNING", "records get no positions:",

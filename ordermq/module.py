@@ -10,11 +10,13 @@ command that needs no handler imports none.
 """
 
 import importlib
+import os
+import pkgutil
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pkgutil import resolve_name
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 from ordermq.errors import ConfigError
@@ -28,6 +30,9 @@ if TYPE_CHECKING:  # the command line reads modules before it needs any driver
     from ordermq.task.transaction import Transaction
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+
+# Files of which a person whose module fails on import need not read: those of an import, and ordermq's own.
+_NOT_THEIRS = ("<frozen ", importlib.__file__, pkgutil.__file__, os.path.dirname(__file__) + os.sep)
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,8 @@ class Module:
                 " at most 31, and not 'ordermq'"
             )
         for name in ("handlers", "checks", "records"):
-            if isinstance(getattr(self, name), str):
+            given = getattr(self, name)
+            if isinstance(given, str) or not isinstance(given, Iterable):
                 raise ConfigError(f"Module({self.name!r}): {name} is a list; write {name}=[...]")
 
     def load(self, field: str) -> Any:
@@ -192,9 +198,25 @@ def _imported(owner: str, field: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return resolve_name(value)
-    except (ImportError, AttributeError, SyntaxError, ValueError) as exc:
-        raise ConfigError(f"{owner}: {field} names {value!r}, which cannot be imported: {exc}") from exc
+        return pkgutil.resolve_name(value)
+    except Exception as exc:  # whatever the module's own code raises while it is imported
+        raise ConfigError(
+            f"{owner}: {field} names {value!r}, which cannot be imported: {_what_failed(exc)}"
+        ) from exc
+
+
+def _is_within(dotted: str, package: str | None) -> bool:
+    """Return whether ``package`` is the Python module ``dotted`` or one of the packages it is in."""
+    return package is not None and f"{dotted}.".startswith(f"{package}.")
+
+
+def _what_failed(error: Exception) -> str:
+    """Return the error of an import as a person reads it, with the line of the code that raised it."""
+    if isinstance(error, ModuleNotFoundError | SyntaxError):  # these say where by themselves
+        return str(error)
+    text = str(error) if isinstance(error, ImportError | ConfigError) else f"{type(error).__name__}: {error}"
+    frames = [each for each in extract_tb(error.__traceback__) if not each.filename.startswith(_NOT_THEIRS)]
+    return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text
 
 
 def load_modules(names: Iterable[str], origin: str = "modules") -> tuple[Module, ...]:
@@ -217,10 +239,11 @@ def load_modules(names: Iterable[str], origin: str = "modules") -> tuple[Module,
 def _module_in(dotted: str, origin: str) -> Module:
     try:
         module = getattr(importlib.import_module(dotted), "module", None)
-    except (ImportError, SyntaxError) as exc:
+    except Exception as exc:  # whatever the module's own code raises while it is imported
+        is_missing = isinstance(exc, ModuleNotFoundError) and _is_within(dotted, exc.name)
+        advice = "; install it beside ordermq, or name its folder in PYTHONPATH" if is_missing else ""
         raise ConfigError(
-            f"modules ({origin}): cannot import {dotted!r}: {exc}; install it beside ordermq, or name its"
-            " folder in PYTHONPATH"
+            f"modules ({origin}): cannot import {dotted!r}: {_what_failed(exc)}{advice}"
         ) from exc
     if not isinstance(module, Module):
         raise ConfigError(

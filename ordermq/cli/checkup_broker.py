@@ -108,7 +108,7 @@ def _permissions(facts: BrokerFacts, program: Program) -> Finding:
     is_wide = any(found.get(each) == ".*" for each in ("configure", "write", "read"))
     text = ", ".join(f"{each} {found.get(each)!r}" for each in ("configure", "write", "read"))
     return judged(
-        BROKER, "permissions", text, f"give each process what it uses, on {prefix!r}: docs/operations.md",
+        BROKER, "permissions", text, f"give each process what it uses on {prefix!r}: ordermq topology grants",
         warns=is_wide,
     )  # fmt: skip
 

@@ -71,7 +71,10 @@ class Input:
         read once only, so a note says that it was not checked.
         """
         if self.size_bytes is None:
-            note(f"{self.name} is a pipe and cannot be checked first: if it is cut, what came before counts")
+            note(
+                f"{self.name} is a pipe, so it is not checked first:"
+                " if it is cut, the records before that are used all the same"
+            )
             return
         if self.size_bytes == 0 and self.name.endswith(".gz"):
             raise BadInput(f"{self.name} is empty: the file was cut; get it again")

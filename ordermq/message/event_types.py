@@ -70,7 +70,8 @@ class EventTypes:
             )
         for lift in lifts[version - FIRST :]:
             document = lift(document)
-        return document
+        newest = FIRST + len(lifts)
+        return document if version == newest else {**document, VERSION_KEY: newest}
 
     def _known(self, event_type: object, what: str) -> tuple[Lift, ...]:
         lifts = self._lifts.get(event_type) if isinstance(event_type, str) else None

@@ -50,21 +50,41 @@ class MigrationStatus:
 
 
 def migrations_of(scope: str, package: str) -> list[Migration]:
-    """Read the SQL files of ``package`` (an importable folder). Raises ConfigError for a bad file."""
+    """Read the SQL files of ``package`` (an importable folder).
+
+    Raises ConfigError for a package that is missing or has no such file, and for a bad file.
+    """
     found = []
-    for file in resources.files(package).iterdir():
-        match = _FILE.fullmatch(file.name)
+    for name, text in _files(package):
+        match = _FILE.fullmatch(name)
         if match is None:
-            continue
-        text = file.read_text(encoding="utf-8")
+            raise ConfigError(
+                f"{name} in {package} is not named as a migration is: 0001_{scope}.sql, in small letters"
+            )
         safe = _SAFE.match(text)
         if safe is None:
-            raise ConfigError(f"{file.name}: the first line must be '-- safe while old code runs: yes|no'")
+            raise ConfigError(
+                f"{name} in {package}: its first line must be '-- safe while old code runs: yes', or no"
+            )
         found.append(Migration(scope, int(match[1]), match[2], text, safe[1] == "yes"))
     found.sort(key=lambda each: each.number)
     if [each.number for each in found] != list(range(1, len(found) + 1)):
-        raise ConfigError(f"migrations of {scope} are not numbered 1 to {len(found)} without a gap")
+        raise ConfigError(f"migrations in {package} are not numbered 1 to {len(found)} without a gap")
     return found
+
+
+def _files(package: str) -> list[tuple[str, str]]:
+    try:
+        folder = resources.files(package)
+    except ImportError as exc:
+        raise ConfigError(
+            f"migrations: cannot find the package {package!r}: {exc}; it is a folder with an __init__.py and"
+            " files such as 0001_name.sql"
+        ) from exc
+    files = [each for each in folder.iterdir() if each.name.endswith(".sql")]
+    if not files:
+        raise ConfigError(f"migrations: the package {package!r} has no file such as 0001_name.sql")
+    return [(each.name, each.read_text(encoding="utf-8")) for each in files]
 
 
 FRAMEWORK = ("ordermq", "ordermq.store.migrations")

@@ -114,7 +114,9 @@ class HandlerFunction(Generic[P, A, R_co]):
 
 
 def check_key(message: type[Payload], key: str | None, *, name: str = "key") -> None:
-    """Raise ConfigError if ``message`` has no field ``key``; ``name`` says what it was to be."""
+    """Raise ConfigError if ``message`` is no Payload or has no field ``key``; ``name`` says what for."""
+    if not (isinstance(message, type) and issubclass(message, Payload)):
+        raise ConfigError(f"message={message!r} is not a class of messages; derive one from ordermq.Payload")
     if key is not None and key not in message.__struct_fields__:
         raise ConfigError(f"{message.__name__} has no field {key!r} to be its {name}")
 

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, TypeVar, overload
 
+from ordermq.errors import ConfigError
 from ordermq.message.payload import Payload
 from ordermq.task.delivery import DeliveryInfo
 from ordermq.task.handler import DEFAULT, Handler, HandlerFunction, OnDead, check_key
@@ -124,7 +125,7 @@ def handler(
     what it raises becomes Retry or Dead, as ``retry`` says. It must end within
     ``consumer.handler_deadline_s``, or the process ends. With ``untyped`` the function also takes
     messages that name no type; the only handler of a queue always does. Raises ConfigError for a
-    ``key`` that the payload does not have.
+    ``key`` that the payload does not have, and for a function that cannot be called like this.
     """
     check_key(message, key)
 
@@ -135,6 +136,22 @@ def handler(
             takes_delivery=("deliveries" if batch else "delivery") in parameters,
             takes_config="config" in parameters, untyped=untyped,
         )  # fmt: skip
+        _check_function(function, made)
         return HandlerFunction(function, made)
 
     return decorate
+
+
+def _check_function(function: Callable[..., Any], made: Handler) -> None:
+    """Raise ConfigError unless a consumer can call ``function`` as it will (``task/invoke.py``)."""
+    name = getattr(function, "__qualname__", repr(function))
+    if inspect.iscoroutinefunction(function):
+        raise ConfigError(f"{name} is async; a handler blocks, so write def in place of async def")
+    given = ["messages" if made.batch else "message", *(["tx"] if made.inbox else [])]
+    asked = ["deliveries" if made.batch else "delivery"] if made.takes_delivery else []
+    named = dict.fromkeys([*asked, *(["config"] if made.takes_config else [])])
+    try:
+        inspect.signature(function).bind(*given, **named)
+    except TypeError as exc:
+        called = ", ".join([*given, *(f"{each}={each}" for each in named)])
+        raise ConfigError(f"{name} is called as {name}({called}), and cannot be: {exc}") from exc

@@ -14,7 +14,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from ordermq.clock import utc_now
 from ordermq.errors import (
     BadInput,
-    ConfigError,
     DataRefused,
     MalformedMessage,
     SchemaOutdated,
@@ -647,20 +646,6 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(session):
         migrate.migrate(session, [*FRAMEWORK, broken])
     with session.transaction() as tx:
         assert tx.fetch_one("SELECT to_regclass('half')") == (None,)
-
-
-def test_files_must_say_whether_they_are_safe_and_leave_no_gap(tmp_path, monkeypatch):
-    package = tmp_path / "some_migrations"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    (package / "0001_a.sql").write_text("CREATE TABLE a ()")
-    with pytest.raises(ConfigError, match="first line"):
-        migrate.migrations_of("x", "some_migrations")
-    (package / "0001_a.sql").write_text("-- safe while old code runs: no\nCREATE TABLE a ()")
-    (package / "0003_c.sql").write_text("-- safe while old code runs: yes\n")
-    with pytest.raises(ConfigError, match="without a gap"):
-        migrate.migrations_of("x", "some_migrations")
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)

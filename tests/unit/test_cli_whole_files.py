@@ -91,7 +91,7 @@ def test_a_pipe_is_said_not_to_be_checked_and_its_damage_is_an_error(tmp_path, c
     argv = ["orders", f"/dev/fd/{reading}", "--offline", "--rejects", str(tmp_path / "rejects")]
     assert run(app, "ordermq-publish", argv) == 65
     said = capsys.readouterr().err
-    assert "is a pipe and cannot be checked first" in said
+    assert "is a pipe, so it is not checked first" in said
     assert "ends too early" in said
     os.close(reading)
 

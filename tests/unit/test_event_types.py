@@ -33,11 +33,9 @@ def a_body(**changes):
 
 
 def test_each_older_version_is_lifted_step_by_step_to_what_is_written_now():
-    wanted = {"type": "gift_wrapped", "ribbon": {"colour": "red"}}
+    wanted = {"type": "gift_wrapped", "ribbon": {"colour": "red"}, "v": 3}
     for stored in ({}, {"ribbon": "red", "v": 2}, {"ribbon": {"colour": "red"}, "v": 3}):
-        found = GIFTS.read(json.dumps({"type": "gift_wrapped", **stored}), "event 1")
-        found.pop("v", None)
-        assert found == wanted
+        assert GIFTS.read(json.dumps({"type": "gift_wrapped", **stored}), "event 1") == wanted
     assert (GIFTS.version("gift_wrapped"), GIFTS.version("gift_unwrapped")) == (3, 1)
 
 

@@ -109,6 +109,40 @@ def test_a_python_module_that_is_not_python_is_named(tmp_path, monkeypatch):
         load_modules(["broken_shop"])
 
 
+@pytest.mark.parametrize(
+    ("text", "failed"),
+    [
+        (
+            "import json\n\nlimit = undefined\n",
+            r"NameError: name 'undefined' is not defined \(.*broken_shop.py:3\)",
+        ),
+        ("import no_such_library\n", "No module named 'no_such_library'$"),
+        ("from json import no_such_name\n", r"cannot import name 'no_such_name' .*broken_shop.py:1\)"),
+        (
+            "from ordermq import *\n\n@handler(queue='gifts', message=dict)\ndef wrap(message, tx): ...\n",
+            r"message=<class 'dict'> is not a class of messages; .* \(.*broken_shop.py:3\)",
+        ),
+        (
+            "from ordermq import Module\n\nmodule = Module('m', sttings=1)\n",
+            r"TypeError: .*'sttings' \(.*:3\)",
+        ),
+    ],
+    ids=["its own code", "a library", "a name", "a handler", "its Module"],
+)
+def test_whatever_fails_while_a_python_module_is_imported_is_told_with_its_line(
+    tmp_path, monkeypatch, text, failed
+):
+    (tmp_path / "broken_shop.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ConfigError, match=rf"modules \(f:1\): cannot import 'broken_shop': {failed}"
+    ) as caught:
+        load_modules(["broken_shop"], "f:1")
+    assert "PYTHONPATH" not in str(caught.value)
+    with pytest.raises(ConfigError, match=f"'broken_shop', which cannot be imported: {failed}"):
+        Module("m", settings="broken_shop").load("settings")
+
+
 def test_a_python_module_without_a_module_is_told_the_line_to_write(python_module):
     python_module("project_gifts", module="gifts")
 
@@ -134,6 +168,7 @@ def test_a_name_that_no_section_or_schema_could_have_is_refused(name):
         Module(name)
 
 
-def test_a_text_in_place_of_a_list_is_refused():
+@pytest.mark.parametrize("given", ["myshop.handlers", wrap], ids=["a text", "a handler"])
+def test_what_is_no_list_in_the_place_of_one_is_refused(given):
     with pytest.raises(ConfigError, match=r"handlers is a list; write handlers=\[\.\.\.\]"):
-        Module("gifts", handlers="myshop.handlers")
+        Module("gifts", handlers=given)

@@ -93,3 +93,32 @@ def test_the_queue_of_what_the_broker_dead_letters_takes_no_handler():
 
     with pytest.raises(ConfigError, match="queue name 'dead' is taken"):
         registry(keep)
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "said"),
+    [
+        (lambda message: DONE, {}, r"called as .*\(message, tx\), and cannot be: too many positional"),
+        (lambda messages, tx, delivery: [], {"batch": 5}, "missing a required argument: 'delivery'"),
+        (lambda message, tx: DONE, {"inbox": False}, r"\(message\), and cannot be: missing .*'tx'"),
+        (lambda message, tx, delivery, retries: DONE, {}, r"tx, delivery=delivery\).* 'retries'"),
+    ],
+)
+def test_a_function_that_no_consumer_could_call_is_refused_where_it_is_decorated(function, options, said):
+    with pytest.raises(ConfigError, match=said):
+        handler(queue="stock", message=Release, **options)(function)
+
+
+def test_a_function_that_is_async_is_refused():
+    async def release(message, tx):
+        return DONE
+
+    with pytest.raises(ConfigError, match="release is async; a handler blocks"):
+        handler(queue="stock", message=Release)(release)
+
+
+def test_what_is_no_payload_is_refused_as_a_message():
+    with pytest.raises(
+        ConfigError, match=r"message=<class 'dict'> is not a class of messages; derive one from"
+    ):
+        handler(queue="stock", message=dict)(lambda message, tx: DONE)

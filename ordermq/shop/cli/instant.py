@@ -78,10 +78,10 @@ Examples:
 @as_json
 @common
 def history(order_id: str, as_json: bool, config_path: str | None) -> None:
-    """List every event of ORDER_ID, what it changed and who asked for it; exit 1 if there is no such order.
+    """List every event of ORDER_ID, what it changed and who made it; exit 1 if there is no such order.
 
     The position is that in the history of all records (docs/audit.md); an event has none until the relay
-    has numbered it. Nobody is named where a process did it by itself.
+    has numbered it. Who made it is a queue, a program or a person; older events name persons only.
 
     JSON lines: {version, position, at, type, step, actor, changes: [{name, before, after}], data}.
     """
@@ -107,6 +107,7 @@ def history(order_id: str, as_json: bool, config_path: str | None) -> None:
 @click.command(
     epilog=f"""\b
 Examples:
+  ordermq order diff A-1001 --from 2026-11-01T10:00Z
   ordermq order diff A-1001 --from 2026-11-01T10:00Z --to 2026-11-01T10:42:00Z
   ordermq order diff A-1001 --from 2026-11-01T11:00+01:00 --to 2026-11-02T00:00Z --json
 
@@ -116,16 +117,19 @@ Examples:
 @click.option(
     "--from", "before", type=zoned_instant, required=True, metavar="TIME", help="The earlier instant."
 )
-@click.option("--to", "after", type=zoned_instant, required=True, metavar="TIME", help="The later instant.")
+@click.option("--to", "after", type=zoned_instant, metavar="TIME", help="The later instant. Default: now.")
 @as_json
 @common
-def diff(*, order_id: str, before: datetime, after: datetime, as_json: bool, config_path: str | None) -> None:
+def diff(
+    *, order_id: str, before: datetime, after: datetime | None, as_json: bool, config_path: str | None
+) -> None:
     """Show what changed of ORDER_ID from one instant to another, and the events that changed it.
 
     Exit 1 if there is no such order, or if it was accepted after --from; 0 also if nothing changed.
 
     JSON: {order_id, from, to, from_version, to_version, changes: [{name, before, after}], events}.
     """
+    after = after or utc_now()
     with load_shop(config_path).session("ordermq order").transaction() as tx:
         found = order_diff(order_id, before, after, tx)
     if as_json:
