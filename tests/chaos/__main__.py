@@ -13,6 +13,7 @@ from tests.chaos.alerts import drilled
 from tests.chaos.fault import Fault
 from tests.chaos.faults import FAULTS, SMOKE
 from tests.chaos.faults.soak import Soak
+from tests.chaos.outward import HAS_KAFKA
 from tests.chaos.report import HEADER, Result, last_line
 from tests.chaos.run import run_fault
 
@@ -111,7 +112,11 @@ def chaos(
     build.mkdir(exist_ok=True)
     with Stacks() as stacks:
         for fault in wanted:
-            results.append(_run(fault, seed, stacks, build, is_long=is_long, is_drill=is_drill))
+            result = _run(
+                fault, seed, stacks, build,
+                is_long=is_long, is_drill=is_drill, with_kafka=HAS_KAFKA and not smoke,
+            )  # fmt: skip
+            results.append(result)
             (build / "chaos.json").write_text(
                 json.dumps([each.as_json() for each in results], indent=1) + "\n"
             )
@@ -119,12 +124,21 @@ def chaos(
     sys.exit(any(each.outcome == "failed" for each in results))
 
 
-def _run(fault: Fault, seed: int, stacks: Stacks, build: Path, *, is_long: bool, is_drill: bool) -> Result:
+def _run(
+    fault: Fault, seed: int, stacks: Stacks, build: Path, *, is_long: bool, is_drill: bool, with_kafka: bool
+) -> Result:
     progress = Progress(fault)
     progress("starting")
     logs = build / "chaos" / fault.name
     result = run_fault(
-        fault, seed, stacks.running, logs=logs, say=progress, is_long=is_long, is_drill=is_drill
+        fault,
+        seed,
+        stacks.running,
+        logs=logs,
+        say=progress,
+        is_long=is_long,
+        is_drill=is_drill,
+        with_kafka=with_kafka,
     )
     if fault.spoils_stack or result.outcome == "failed":
         stacks.throw_away()

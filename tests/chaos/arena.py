@@ -25,12 +25,16 @@ from ordermq.testing.stack.fleet import Fleet, Member
 from ordermq.testing.stack.place import Place
 from ordermq.testing.stack.private import PrivateStack, guarded
 from ordermq.testing.stack.process import ServerProcess
+from ordermq.topology.names import event_log
 from tests.chaos.customers import Customers
 from tests.chaos.fault import Fault
 from tests.chaos.regrets import Regrets
 
 QUEUES = ("inventory", "payment", "notify", "email", "points", "shipping")
 THREADS = {"inventory": 1, "payment": 8, "notify": 8, "email": 4, "points": 1, "shipping": 1}
+#: The member that forwards events to Kafka.
+FORWARD = "forward"
+STREAM = event_log("orders")
 WARM_AT = 100
 #: 64 and 78: what only a person can mend is not started again, as the systemd units say.
 FINAL_CODES = frozenset({64, 78})
@@ -107,7 +111,11 @@ class Arena:
 
     @property
     def consumers(self) -> list[Member]:
-        return [member for member in self.fleet.members if not member.name.startswith("relay")]
+        return [member for member in self.fleet.members if not member.name.startswith(("relay", FORWARD))]
+
+    @property
+    def forwarders(self) -> list[Member]:
+        return [member for member in self.fleet.members if member.name == FORWARD]
 
     @property
     def relay(self) -> Member:
@@ -209,10 +217,10 @@ class Arena:
         return int(found[0]), int(found[1]), int(found[2])
 
     def queues(self) -> dict[str, int]:
-        """Return how many messages each queue holds, ready and unacked."""
+        """Return how many messages each queue holds, ready and unacked. The stream of events is none."""
         text = self.broker.ctl("list_queues", "-q", "-p", self.name, "name", "messages", "--no-table-headers")
         lines = (line.split("\t") for line in text.splitlines() if "\t" in line)
-        return {name: int(count) for name, count in lines}
+        return {name: int(count) for name, count in lines if name != STREAM}
 
     def logged(self, words: str, *members: Member) -> int:
         """Return how many lines of the members' logs hold ``words``."""

@@ -1,7 +1,7 @@
 """What the orders say in the end: kept, lost, stuck, doubled, and how soon they moved again. Pure."""
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,6 +73,31 @@ def recovery_s(healed_at_s: float, finished_at_s: Iterable[float], rate: float) 
         if _within(later, position, 1.0) >= min(rate / 4, len(later) - position):
             return at - healed_at_s
     return None
+
+
+def compared(where: str, found: Iterable[tuple[str, bytes]], wanted: Mapping[str, bytes]) -> list[str]:
+    """Return what is wrong with events found as (id, data), doubles too, where ``wanted`` should be."""
+    seen = set()
+    others = set()
+    for id_, data in found:
+        seen.add(id_)
+        if wanted.get(id_) != data:
+            others.add(id_)
+    missing = wanted.keys() - seen
+    return [
+        f"{where}: {len(ids)} events {what}: {sorted(ids)[:3]}"
+        for ids, what in ((missing, "are missing"), (others, "are not those of the database"))
+        if ids
+    ]
+
+
+def out_of_order(ids: Iterable[str]) -> list[str]:
+    """Return the orders whose events do not come in the order of their versions."""
+    versions = defaultdict(list)
+    for each in ids:
+        order, _, version = each.rpartition(":")
+        versions[order].append(int(version))
+    return sorted(order for order, found in versions.items() if found != sorted(found))
 
 
 def _within(instants: Sequence[float], first: int, span_s: float) -> int:

@@ -11,6 +11,27 @@ HEADER = _COLUMNS.format(
 
 
 @dataclass
+class OutwardCount:
+    """How many events the history has, and each place outside; None of a place that is not there."""
+
+    events: int
+    stream: int = 0
+    stream_doubles: int = 0
+    kafka: int | None = None
+    kafka_doubles: int = 0
+    tree: int = 0  # operators' actions too
+
+    def line(self) -> str:
+        """Return it in words."""
+        kafka = "-" if self.kafka is None else _counted(self.kafka, self.kafka_doubles)
+        return f"stream {_counted(self.stream, self.stream_doubles)}, kafka {kafka}, tree {self.tree:,}"
+
+
+def _counted(events: int, doubles: int) -> str:
+    return f"{events:,} and {doubles:,} twice" if doubles else f"{events:,}"
+
+
+@dataclass
 class Result:
     """What came of one fault. ``problems`` empty: passed, unless it was skipped."""
 
@@ -24,6 +45,8 @@ class Result:
     redelivered: int = 0
     recovery_s: float | None = None
     reconcile: str = "-"
+    projection: str = "-"
+    outward: OutwardCount | None = None
     rate: float = 0.0
     seconds: float = 0.0
     skipped: str = ""
@@ -52,6 +75,8 @@ class Result:
         ).rstrip()  # fmt: skip
         for problem in self.problems:
             yield f"       {problem}"
+        if self.outward is not None:
+            yield f"       outward: {self.outward.line()}, projection {self.projection}"
         if self.note:
             yield f"       ({self.note})"
         if self.alerts is not None:

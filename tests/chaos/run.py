@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
 from math import inf
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from tests.chaos.arena import Arena, Broken, open_arena
 from tests.chaos.counting import OrderStanding, doubled_payments, recovery_s, repeated, tally
 from tests.chaos.customers import PLANTED
 from tests.chaos.fault import Fault, Skip
+from tests.chaos.outward import SETTINGS as OUTWARD_SETTINGS
+from tests.chaos.outward import Outward
 from tests.chaos.report import Result
 
 LONGEST_QUIESCE_S = 900.0
@@ -81,6 +83,7 @@ def run_fault(
     say: Callable[[str], None],
     is_long: bool,
     is_drill: bool = False,
+    with_kafka: bool = False,
 ) -> Result:
     """Run it on what ``servers`` gives; what goes wrong is in the result.
 
@@ -90,14 +93,19 @@ def run_fault(
         fault.name, fault.title, seed, rate=min(fault.rate, DRILL_RATE) if is_drill else fault.rate
     )
     began_s = time.monotonic()
-    settings = DRILL_SETTINGS if is_drill else {}
+    has_outward = fault.has_outward and not is_drill
+    settings = DRILL_SETTINGS if is_drill else OUTWARD_SETTINGS if has_outward else {}
     try:
         fault.check()
         with open_arena(servers(fault), fault, seed, logs, rate=result.rate, settings=settings) as arena:
             arena.say, arena.is_long = say, is_long
             try:
-                with watching(arena) if is_drill else nullcontext() as prometheus:
-                    _endure(arena, fault, result, say, prometheus)
+                with ExitStack() as ends:
+                    prometheus = ends.enter_context(watching(arena)) if is_drill else None
+                    outward = Outward(arena, with_kafka=with_kafka) if has_outward else None
+                    if outward is not None:
+                        ends.callback(outward.close)
+                    _endure(arena, fault, result, prometheus, outward)
             except (Broken, OrderMQError) as exc:
                 result.problems.append(str(exc)[:600])
                 with suppress(Exception):  # whatever still answers makes the report better
@@ -118,12 +126,15 @@ def _endure(
     arena: Arena,
     fault: Fault,
     result: Result,
-    say: Callable[[str], None],
     prometheus: PrivatePrometheus | None,
+    outward: Outward | None,
 ) -> None:
+    say = arena.say
     fault.prepare(arena)
     say("warming up")
     arena.start()
+    if outward is not None:
+        outward.start()
     if prometheus is not None:
         look_at(arena, prometheus)
     before = {member.name: _usage(member) for member in arena.fleet.members}
@@ -142,6 +153,8 @@ def _endure(
     if prometheus is not None:
         result.alerts = sorted(judge(arena, prometheus, struck_s))
     _count(arena, fault, result)
+    if outward is not None:
+        result.outward = outward.judge()
     for member in arena.fleet.members:
         _judge_usage(arena, member, before.get(member.name, (0, 0)))
     arena.expect(arena.value(_IDLE) == 0, "a transaction was left idle")
@@ -209,6 +222,7 @@ def _count(arena: Arena, fault: Fault, result: Result) -> None:
         wrong = [f"{c['name']} {c['wrong']} ({c['offenders'][0]})" for c in report["checks"] if c["wrong"]]
         result.problems.append("reconcile: " + ("; ".join(wrong) or str(report.get("error", report))))
     rows = arena.run("ordermq", "projection", "rebuild", "--all", "--check")
+    result.projection = "equal" if rows.returncode == 0 else "differs"
     if rows.returncode != 0:
         result.problems.append(f"rows that their events contradict: {rows.stdout[:300]} {rows.stderr[-300:]}")
     if arena.healed_at_s is not None:

@@ -1,6 +1,14 @@
 """The checker of the chaos suite: what it counts as lost, stuck, doubled and recovered."""
 
-from tests.chaos.counting import OrderStanding, doubled_payments, recovery_s, repeated, tally
+from tests.chaos.counting import (
+    OrderStanding,
+    compared,
+    doubled_payments,
+    out_of_order,
+    recovery_s,
+    repeated,
+    tally,
+)
 
 AT_REST = OrderStanding(True)
 
@@ -44,3 +52,18 @@ def test_the_last_few_orders_need_not_be_a_flow():
 
 def test_a_pipeline_that_finishes_nothing_any_more_has_not_recovered():
     assert recovery_s(10.0, [1.0, 2.0], rate=200) is None
+
+
+def test_events_outside_are_those_of_the_database_twice_or_not_and_each_that_is_missing_or_other_is_named():
+    wanted = {"a:1": b"one", "a:2": b"two", "b:1": b"three"}
+    every = list(wanted.items())
+    assert compared("there", [*every, ("a:2", b"two")], wanted) == []
+    assert compared("there", every[:2], wanted) == ["there: 1 events are missing: ['b:1']"]
+    assert compared("there", [*every, ("a:2", b"2"), ("c:1", b"")], wanted) == [
+        "there: 2 events are not those of the database: ['a:2', 'c:1']"
+    ]
+
+
+def test_orders_whose_events_change_places_are_named():
+    assert out_of_order(["a:1", "b:1", "a:2", "x:y:1", "a:10"]) == []
+    assert out_of_order(["a:2", "b:1", "a:1", "a:3"]) == ["a"]

@@ -32,8 +32,11 @@ class ConsumersKilled(Fault):
     }
 
     def strike(self, arena: Arena) -> None:
-        for _ in range(6):
+        for number in range(6):
             arena.random.choice(arena.consumers).kill()
+            if number % 3 == 1:
+                for member in arena.forwarders:
+                    member.kill()
             arena.pause_between(0.3, 1.2)
         arena.healed()
         arena.wait_ready()
