@@ -13,7 +13,7 @@ from tests.chaos.alerts import drilled
 from tests.chaos.fault import Fault
 from tests.chaos.faults import FAULTS, SMOKE
 from tests.chaos.faults.soak import Soak
-from tests.chaos.outward import HAS_KAFKA
+from tests.chaos.outward import Outlets, outlets
 from tests.chaos.report import HEADER, Result, last_line
 from tests.chaos.run import run_fault
 
@@ -114,7 +114,7 @@ def chaos(
         for fault in wanted:
             result = _run(
                 fault, seed, stacks, build,
-                is_long=is_long, is_drill=is_drill, with_kafka=HAS_KAFKA and not smoke,
+                is_long=is_long, is_drill=is_drill, outward=outlets(fault, is_smoke=smoke, is_drill=is_drill),
             )  # fmt: skip
             results.append(result)
             (build / "chaos.json").write_text(
@@ -125,7 +125,7 @@ def chaos(
 
 
 def _run(
-    fault: Fault, seed: int, stacks: Stacks, build: Path, *, is_long: bool, is_drill: bool, with_kafka: bool
+    fault: Fault, seed: int, stacks: Stacks, build: Path, *, is_long: bool, is_drill: bool, outward: Outlets
 ) -> Result:
     progress = Progress(fault)
     progress("starting")
@@ -138,7 +138,7 @@ def _run(
         say=progress,
         is_long=is_long,
         is_drill=is_drill,
-        with_kafka=with_kafka,
+        outward=outward,
     )
     if fault.spoils_stack or result.outcome == "failed":
         stacks.throw_away()

@@ -44,8 +44,6 @@ class Fault:
     servers: ClassVar[Callable[[], AbstractContextManager[PrivateStack]]] = staticmethod(temporary_stack)
     #: The servers cannot serve another fault after this one.
     spoils_stack: ClassVar[bool] = False
-    #: Events leave the pipeline by the stream, the audit log and Kafka, and must be right there too.
-    has_outward: ClassVar[bool] = True
     #: What the alert drill must see, and what it may see besides.
     alerts: ClassVar[frozenset[str]] = frozenset()
     may_alert: ClassVar[frozenset[str]] = AFTERMATH

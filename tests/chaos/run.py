@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from math import inf
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tests.chaos.counting import OrderStanding, doubled_payments, recovery_s, re
 from tests.chaos.customers import PLANTED
 from tests.chaos.fault import Fault, Skip
 from tests.chaos.outward import SETTINGS as OUTWARD_SETTINGS
-from tests.chaos.outward import Outward
+from tests.chaos.outward import Outlets, Outward
 from tests.chaos.report import Result
 
 LONGEST_QUIESCE_S = 900.0
@@ -82,8 +82,8 @@ def run_fault(
     logs: Path,
     say: Callable[[str], None],
     is_long: bool,
+    outward: Outlets,
     is_drill: bool = False,
-    with_kafka: bool = False,
 ) -> Result:
     """Run it on what ``servers`` gives; what goes wrong is in the result.
 
@@ -93,8 +93,7 @@ def run_fault(
         fault.name, fault.title, seed, rate=min(fault.rate, DRILL_RATE) if is_drill else fault.rate
     )
     began_s = time.monotonic()
-    has_outward = fault.has_outward and not is_drill
-    settings = DRILL_SETTINGS if is_drill else OUTWARD_SETTINGS if has_outward else {}
+    settings = DRILL_SETTINGS if is_drill else OUTWARD_SETTINGS if outward else {}
     try:
         fault.check()
         with open_arena(servers(fault), fault, seed, logs, rate=result.rate, settings=settings) as arena:
@@ -102,10 +101,8 @@ def run_fault(
             try:
                 with ExitStack() as ends:
                     prometheus = ends.enter_context(watching(arena)) if is_drill else None
-                    outward = Outward(arena, with_kafka=with_kafka) if has_outward else None
-                    if outward is not None:
-                        ends.callback(outward.close)
-                    _endure(arena, fault, result, prometheus, outward)
+                    told = ends.enter_context(closing(Outward(arena, outward))) if outward else None
+                    _endure(arena, fault, result, prometheus, told)
             except (Broken, OrderMQError) as exc:
                 result.problems.append(str(exc)[:600])
                 with suppress(Exception):  # whatever still answers makes the report better
