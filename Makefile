@@ -77,6 +77,11 @@ chaos-smoke: setup broker ## Run the short list of faults, in 3 minutes
 soak: setup ## Run fault F29, a random fault every 10 to 20 s: make soak MINUTES=60 SEED=7
 	@$(BIN)/python -m tests.chaos --soak "$(MINUTES)" --seed "$(SEED)"
 
+real-orders: FORMAT := olist
+real-orders: ORDERS := 20000
+real-orders: setup ## Run fault F33, the orders of a file, and compare all that leaves the pipeline: make real-orders INPUT=FILE [FORMAT=olist ORDERS=20000]
+	@$(BIN)/python -m tests.chaos --real "$(INPUT)" --format "$(FORMAT)" --orders "$(ORDERS)" --seed "$(SEED)"
+
 test-systemd: setup ## Prove the units and bin/install-vm on a Debian with systemd as process 1: make test-systemd [SUITE=trixie ROOTS=1]
 	@bin/bootstrap systemd >/dev/null || echo "test-systemd: needs debootstrap"
 	@$(PIP) install --no-compile --editable '.[release]'
@@ -147,4 +152,4 @@ clean: ## Delete everything that was made here, with the private stack's data
 	@rm -rf $(VENV) .venv-* .devstack build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup bootstrap broker demo test test-systemd test-image test-manifests chaos chaos-smoke soak bench test-grants test-pika test-lowest test-newest test-matrix fuzz mutants lint check docs format dist clean
+.PHONY: help setup bootstrap broker demo test test-systemd test-image test-manifests chaos chaos-smoke soak real-orders bench test-grants test-pika test-lowest test-newest test-matrix fuzz mutants lint check docs format dist clean

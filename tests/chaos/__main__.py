@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from ordermq.shop.demo.orders import OrderSource
 from ordermq.testing.stack.private import PrivateStack
 from ordermq.testing.stack.tool import run_tool
 from tests.chaos.alerts import drilled
 from tests.chaos.fault import Fault
 from tests.chaos.faults import FAULTS, SMOKE
+from tests.chaos.faults.real import RealOrders
 from tests.chaos.faults.soak import Soak
 from tests.chaos.outward import Outlets, outlets
 from tests.chaos.report import HEADER, Result, last_line
@@ -73,6 +75,16 @@ class Stacks:
 @click.argument("names", nargs=-1)
 @click.option("--smoke", is_flag=True, help="Run the short list of faults.")
 @click.option("--soak", "minutes", type=click.FloatRange(0.1), help="Run F29 for this many minutes.")
+@click.option(
+    "--real",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Run F33 on this file.",
+)
+@click.option(
+    "--orders", "count", type=click.IntRange(1), default=20_000, help="With --real: so many of its orders."
+)
+@click.option("--format", "format_", default="olist", help="With --real: the file's format.")
 @click.option("--long", "is_long", is_flag=True, help="Include outages of several minutes.")
 @click.option(
     "--seed", type=int, default=1, show_default=True, help="Seed of the orders and of every random choice."
@@ -91,6 +103,9 @@ def chaos(
     names: tuple[str, ...],
     smoke: bool,
     minutes: float | None,
+    path: Path | None,
+    count: int,
+    format_: str,
     is_long: bool,
     seed: int,
     build: Path,
@@ -101,6 +116,8 @@ def chaos(
     wanted: list[Fault] = (
         [Soak(minutes)]
         if minutes
+        else [RealOrders(OrderSource(path, format_, count, seed))]
+        if path
         else _wanted(" ".join(names).upper().split(), smoke=smoke, is_drill=is_drill)
     )
     if is_list:

@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import threading
+from collections import defaultdict
 from contextlib import ExitStack, closing
 from enum import Flag, auto
 from importlib.util import find_spec
@@ -18,6 +19,8 @@ from typing import Any
 
 from ordermq.events.stream import EventLog
 from ordermq.message.cloudevents import event_id
+from ordermq.shop.projection import compare
+from ordermq.shop.rebuild import AT_ONCE, compare_orders
 from ordermq.testing.stack.commands import program
 from tests.chaos.arena import FORWARD, STREAM, Arena, Broken
 from tests.chaos.counting import compared, out_of_order
@@ -130,6 +133,27 @@ class Outward:
         read = self._read_stream()
         found.stream, found.stream_doubles = len(dict(read)), len(read) - len(dict(read))
         arena.problems += compared("the stream", read, bodies)
+        found.states = self._judge_states(dict(read))
+
+    def _judge_states(self, read: dict[str, bytes]) -> int:
+        """Fold what the stream has of each order; return how many orders have that state in the tables."""
+        of_order: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+        for id_, data in read.items():
+            order_id, _, version = id_.rpartition(":")
+            of_order[order_id].append((int(version), data.decode()))
+        ids, same = list(of_order), 0
+        for first in range(0, len(ids), AT_ONCE):
+            with self._arena.session.transaction() as tx:
+                rows = compare_orders(ids[first : first + AT_ONCE], tx)
+            for row in rows:
+                bodies = ",".join(body for _, body in sorted(of_order[row.stored.order_id]))
+                told = compare(row.stored._replace(bodies=f"[{bodies}]"))
+                same += not told.differences and told.order == row.order
+        orders = self._arena.value("SELECT count(*) FROM shop.orders")
+        self._arena.expect(
+            same == orders, f"the stream gives {same} of {orders} orders the state of the tables"
+        )
+        return same
 
     def _read_stream(self) -> list[tuple[str, bytes]]:
         log = EventLog(

@@ -20,6 +20,7 @@ class OutwardCount:
     kafka: int | None = None
     kafka_doubles: int = 0
     tree: int = 0  # operators' actions too
+    states: int = 0  # orders that the stream and the tables have in the same state
 
     def line(self) -> str:
         """Return it in words."""

@@ -1,21 +1,19 @@
 """The examples of docs/events.md, run as they stand there; the projection is killed at every step."""
 
 import os
-import re
 import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 from ordermq.config.environment import inherited
 from ordermq.shop.intake.generate import generate
 from ordermq.testing import wait_until
+from tests.support.events_page import write_example
 
-PAGE = Path(__file__).parents[2] / "docs" / "events.md"
 # The lines of the projection for its first event, of one item, up to the one after the commit; then for its
 # second event, of two items, the last ones before the commit and the one after it.
-STEPS = 25
+STEPS = 26
 
 # Forks children that are each killed before they run their N-th line of sales.py in the loop over events, and
 # says after each which event was counted last.
@@ -51,12 +49,6 @@ os.execv(sys.executable, [sys.executable, "sales.py", sys.argv[1]])
 """
 
 
-def write(folder, name):
-    """Write the file of the page that is called ``name``."""
-    [code] = re.findall(rf"```python\n(# {name}\n.*?)```", PAGE.read_text(), re.DOTALL)
-    (folder / name).write_text(code)
-
-
 def environment(vhost, ordermq_stack):
     return {
         **inherited(), **ordermq_stack.environment(),
@@ -77,7 +69,7 @@ def test_a_reader_that_knows_nothing_of_ordermq_gets_each_event_once(outward, vh
         tx.execute("UPDATE ordermq.feeds SET next_position = 12, last_event = 11")
     outward.publish()
     assert len(outward.log()) == 48
-    write(tmp_path, "follow.py")
+    write_example(tmp_path, "follow.py")
     broker = vhost.broker
     url = f"amqp://{broker.username}:{broker.password}@127.0.0.1:{broker.port}/{vhost.name}"
     done = subprocess.run(
@@ -95,7 +87,7 @@ def test_a_projection_that_is_killed_at_every_step_counts_each_order_once(
     orders = list(generate(20, 1))
     outward.place(*orders)
     outward.publish()
-    write(tmp_path, "sales.py")
+    write_example(tmp_path, "sales.py")
     (tmp_path / "killer.py").write_text(KILLER)
     env = environment(vhost, ordermq_stack)
     wanted = Counter()
@@ -114,7 +106,7 @@ def test_a_projection_that_is_killed_at_every_step_counts_each_order_once(
         raise AssertionError(process.communicate()) from None
     process.kill()
     said, _ = process.communicate()
-    assert said.split() == ["nothing"] * 16 + ["0"] * 8 + ["1"]
+    assert said.split() == ["nothing"] * 16 + ["0"] * 9 + ["1"]
     assert sold(path) == wanted
 
 

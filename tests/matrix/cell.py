@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / "build" / "matrix"
 
-#: What every cell runs: the broker's door, the database's door, relay, consumer, signatures.
+#: What every cell runs: the doors of broker and database, relay, consumer, stream of events, signatures.
 SHORT = (
     "tests/unit/test_received.py",
     "tests/unit/test_payload.py",
@@ -17,6 +17,7 @@ SHORT = (
     "tests/functional/test_amqp_declare.py",
     "tests/functional/test_broker_versions.py",
     "tests/functional/test_relay.py::test_rows_become_messages_and_are_gone",
+    "tests/functional/test_events.py::test_a_reader_takes_any_place_skips_what_is_foreign_and_survives_its_connections",
     "tests/functional/test_signed_messages.py",
     "tests/functional/test_hold.py",
     "tests/functional/test_store_session.py",

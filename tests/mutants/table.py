@@ -51,6 +51,8 @@ REPLAY = "tests/functional/test_orders_replay.py"
 QUERIES = "tests/functional/test_orders_queries.py"
 CAUSES = "tests/functional/test_death_causes.py"
 INSTANT = "tests/functional/test_order_instant.py"
+POSITIONS = "tests/functional/test_positions.py"
+TAMPERING = "tests/functional/test_audit_tampering.py"
 INVENTORY = "tests/functional/test_orders_inventory.py"
 RETRIED = f"{CONSUMER}::test_mixed_outcomes_of_one_batch_are_settled_each_by_its_own"
 GIVEN_UP = (
@@ -893,6 +895,68 @@ MUTATIONS = (
         "event.previous is not None and event.previous > last",
         "event.previous is not None and event.previous > last + 1000",
         ("tests/unit/test_event_reading.py",),
+    ),
+    Mutation(
+        "a reader given an event twice", "ordermq/events/reader.py",
+        "        if last is not None and event.position <= last:\n            return False\n",
+        "",
+        ("tests/unit/test_event_reading.py",),
+    ),
+    Mutation(
+        "events of an order in any partition of Kafka", "ordermq/kafka/records.py",
+        "    return KafkaRecord(event.subject.encode(), event.data, headers)",
+        "    return KafkaRecord(event.id.encode(), event.data, headers)",
+        ("tests/unit/test_kafka_records.py",),
+    ),
+    # --- the audit log and the positions that are its leaves ---
+    Mutation(
+        "a record that commits late gets no position", "ordermq/store/positions.py",
+        "looks_below := began_s >= self._mark.look_at_s)",
+        "looks_below := self._mark.look_at_s < 0)",
+        (f"{POSITIONS}::test_in_whatever_order_transactions_commit_each_record_gets_one_position",
+         f"{POSITIONS}::test_a_record_that_was_written_first_and_commits_last_is_not_skipped"),
+    ),
+    Mutation(
+        "a lost folder filled with a history that was not signed", "ordermq/audit/publishing.py",
+        "if written.root != signed.root:",
+        "if written.size != signed.size:",
+        (f"{TAMPERING}::test_pbl1_nothing_is_signed_that_does_not_continue_what_was_signed",),
+    ),
+    Mutation(
+        "a record that is gone left out of the log", "ordermq/audit/publishing.py",
+        "            check_whole(found, begin, until)\n",
+        "            found = [each for each in found if each.content is not None]\n",
+        (f"{TAMPERING}::test_a_record_that_is_gone_before_it_was_published_stops_the_log",),
+    ),
+    Mutation(
+        "a checkpoint that the folder has before the database", "ordermq/audit/publishing.py",
+        "            note = self.key.sign(checkpoint).encode()\n",
+        "            note = self.key.sign(checkpoint).encode()\n            folder.put_checkpoint(note)\n",
+        (f"{TAMPERING}::test_pbl2_a_crash_while_publishing_is_made_good_by_the_next_run",),
+    ),
+    Mutation(
+        "two that publish into one folder", "ordermq/audit/publishing.py",
+        "fcntl.LOCK_EX | fcntl.LOCK_NB",
+        "fcntl.LOCK_SH | fcntl.LOCK_NB",
+        (f"{TAMPERING}::test_two_publishers_do_not_write_into_one_folder",),
+    ),
+    Mutation(
+        "a log that is continued from tiles that were replaced", "ordermq/audit/growing.py",
+        "if self._edge.root() != checkpoint.root:",
+        "if self._edge.size != checkpoint.size:",
+        ("tests/unit/test_audit_files.py::test_a_folder_that_holds_another_history_is_not_continued",),
+    ),
+    Mutation(
+        "an entry that is not hashed", "ordermq/audit/checking.py",
+        "    if leaves == hashes:\n",
+        "    if len(leaves) == len(hashes):\n",
+        ("tests/unit/test_audit_files.py::test_a_file_that_was_changed_is_found_and_named",),
+    ),
+    Mutation(
+        "a proof of another tree", "ordermq/audit/checking.py",
+        "if not is_included(leaf_hash(entry), index, checkpoint.size, hashes, checkpoint.root):",
+        "if index >= checkpoint.size:",
+        ("tests/unit/test_audit_files.py::test_a_proof_whose_entry_was_changed_is_refused",),
     ),
     # --- what is seen ---
     Mutation(

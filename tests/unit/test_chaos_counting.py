@@ -9,6 +9,8 @@ from tests.chaos.counting import (
     repeated,
     tally,
 )
+from tests.chaos.faults import FAULTS, SMOKE
+from tests.chaos.outward import HAS_KAFKA, Outlets, outlets
 
 AT_REST = OrderStanding(True)
 
@@ -67,3 +69,11 @@ def test_events_outside_are_those_of_the_database_twice_or_not_and_each_that_is_
 def test_orders_whose_events_change_places_are_named():
     assert out_of_order(["a:1", "b:1", "a:2", "x:y:1", "a:10"]) == []
     assert out_of_order(["a:2", "b:1", "a:1", "a:3"]) == ["a"]
+
+
+def test_what_leaves_a_pipeline_is_compared_in_each_run_but_the_drill_and_in_the_short_list_once():
+    every = Outlets.STREAM | Outlets.TREE | (Outlets.KAFKA if HAS_KAFKA else Outlets.NONE)
+    assert {outlets(each, is_smoke=False, is_drill=False) for each in FAULTS} == {every}
+    assert not any(outlets(each, is_smoke=False, is_drill=True) for each in FAULTS)
+    short = [outlets(each, is_smoke=True, is_drill=False) for each in FAULTS if each.name in SMOKE]
+    assert [each for each in short if each] == [Outlets.STREAM | Outlets.TREE]
