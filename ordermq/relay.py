@@ -131,9 +131,15 @@ def _trace_sent(
 
 
 class Meter(Protocol):
-    """Is called after every turn of the relay, to show what it reads in transactions of its own."""
+    """Is called after every turn of the relay, to show what it reads in transactions of its own.
+
+    ``without_broker`` is called often while there is no turn, as the connection to the broker is not open or
+    publishing fails.
+    """
 
     def __call__(self, session: Session, *, is_active: bool) -> None: ...
+
+    def without_broker(self, session: Session) -> None: ...
 
 
 class Relay(ThreadService):
@@ -316,6 +322,8 @@ class Relay(ThreadService):
             if not (exc.retryable or self._has_worked):
                 raise
             self._stand_still(exc)
+            if isinstance(exc, BrokerError):
+                self._do_without_broker()
             # While the connection is not open, the wait for it is long enough.
             if self._publisher.connection.state is ConnectionState.OPEN:
                 self.stopping.wait(self._outage_backoff.delay_s(self._outages, self._random))
@@ -341,6 +349,7 @@ class Relay(ThreadService):
                 self._stand_still(ConnectionLost(f"no connection to the broker: {connection.last_error}"))
             if state in (ConnectionState.BLOCKED, ConnectionState.WAITING):
                 self._gauge_what_waits()
+            self._do_without_broker()
             self._health.beat()
             self.stopping.wait(_LOOK_EVERY_S)
         return False
@@ -454,6 +463,11 @@ class Relay(ThreadService):
         # Without a broker no relay is active, and somebody must show what waits for it.
         with suppress(StoreError):  # the relay says so when it claims
             self._gauge_outbox()
+
+    def _do_without_broker(self) -> None:
+        if self._meter is not None:
+            with suppress(StoreError):  # as above
+                self._meter.without_broker(self._claims)
 
     def _gauge_outbox(self) -> None:
         now_s = monotonic_s()

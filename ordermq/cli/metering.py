@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from prometheus_client import Gauge
@@ -19,7 +20,7 @@ from ordermq.log_events import METERING_FAILED, NUMBERING_FAILED, REPORT_FAILED
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
 from ordermq.store import Session, StoreTransaction
-from ordermq.store.positions import Sequencer
+from ordermq.store.positions import Sequencer, waits_s
 from ordermq.store.processes import REPORT_EVERY_S, forget_process, taken_s, write_report
 
 log = logging.getLogger(__name__)
@@ -182,8 +183,8 @@ class TableMeter:
 class NumberingMeter:
     """Gives positions to records that have committed, wakes ``events``, then shows what ``meter`` shows.
 
-    It is called after each turn. If numbering fails (a missing privilege), that is logged once and the relay
-    goes on. Raises StoreUnavailable if the database is away.
+    It is called after each turn, and often while the broker lets none be. If numbering fails (a missing
+    privilege), that is logged once and the relay goes on. Raises StoreUnavailable if the database is away.
     """
 
     def __init__(
@@ -193,20 +194,41 @@ class NumberingMeter:
         self._sequencer = sequencer
         self._events = events
         self._has_failed = False
+        self._has_been_away = False  # it has shown what waits without being active
+        self._show_at_s = -math.inf
 
     def __call__(self, session: Session, *, is_active: bool) -> None:
-        numbered = 0
+        numbered = self._number(partial(self._sequencer, session, is_active=is_active))
+        self._tell(is_active=is_active, numbered=numbered)
+        if self._has_been_away:
+            self._has_been_away = False
+            metrics.numbering_waits.set(0)  # the active relay shows it
+        self._meter(session, is_active=is_active)
+
+    def without_broker(self, session: Session) -> None:
+        """Give positions to what no active relay has numbered, and show for how long records wait.
+
+        Raises StoreUnavailable if the database is away.
+        """
+        self._number(partial(self._sequencer.number_left, session))
+        now_s = monotonic_s()
+        if now_s >= self._show_at_s:
+            self._show_at_s, self._has_been_away = now_s + _SHOW_EVERY_S, True
+            with session.transaction() as tx:
+                metrics.numbering_waits.set(waits_s(tx, self._sequencer.low))
+
+    def _number(self, work: Callable[[], int]) -> int:
         try:
-            numbered = self._sequencer(session, is_active=is_active)
-            self._has_failed = False
+            numbered = work()
         except StoreUnavailable:
             raise
         except StoreError as exc:
             if not self._has_failed:
                 log.warning("records get no positions: %s", exc, extra=NUMBERING_FAILED)
             self._has_failed = True
-        self._tell(is_active=is_active, numbered=numbered)
-        self._meter(session, is_active=is_active)
+            return 0
+        self._has_failed = False
+        return numbered
 
     def _tell(self, *, is_active: bool, numbered: int) -> None:
         """Have the events published that got positions, by the active relay."""
@@ -215,6 +237,8 @@ class NumberingMeter:
             events.is_active = is_active
             events.wake()
 
+
+_SHOW_EVERY_S = 5.0
 
 # The relay waits for each of them.
 _READ_WITHIN_MS = 2000

@@ -3,7 +3,8 @@
 Invariants
     POS1  A record gets a position after it has committed, and exactly one. None is skipped, in whatever order
         transactions commit: what was not seen yet waits in ``ordermq.unnumbered``.
-    POS2  One process at a time gives positions: the one that holds the relay's lock.
+    POS2  One process at a time gives positions: the one that holds the relay's lock. That is the active relay
+        or, while none is, one that has no broker: numbering needs none.
     POS3  A position is never taken back. Who has read up to one reads on after it.
 """
 
@@ -20,6 +21,7 @@ from ordermq.store.transaction import StoreTransaction
 
 EVERY_S = 0.5  # while records come; a call that finds the most it may take is followed by another at once
 MOST_STATEMENTS = 200  # of one call
+LEFT_AFTER_S = 2.0  # a record that has waited for longer is numbered by no active relay
 
 _LOOK_EVERY_S = 1.0
 _SHARE = 0.01  # of the time, for calls that look below the mark
@@ -130,6 +132,8 @@ class _Mark:
 class Sequencer:
     """Gives positions, a while after records committed; the active relay calls it after each of its turns.
 
+    A relay without a broker calls ``number_left``.
+
     Owned by one thread. Raises a StoreError; then nothing was numbered, and the next call does it.
     """
 
@@ -152,6 +156,24 @@ class Sequencer:
             return 0
         if began_s < self._next_s:
             return 0
+        return self._number_now(session, began_s)
+
+    def number_left(self, session: Session) -> int:
+        """Number what no relay has numbered for ``LEFT_AFTER_S``; for one that has no broker, called often.
+
+        It cannot know whether another relay is active, and the lock that it would take from that one for
+        an instant makes it a standby for seconds. So it reads first, without the lock.
+        """
+        began_s = monotonic_s()
+        if began_s < self._next_s:
+            return 0
+        self._next_s = began_s + self._every_s
+        with session.transaction() as tx:
+            if waits_s(tx, self.low) < LEFT_AFTER_S:
+                return 0
+        return self._number_now(session, began_s)
+
+    def _number_now(self, session: Session, began_s: float) -> int:
         self._next_s = began_s + self._every_s
         with session.transaction() as tx:
             found = self._number(tx, looks_below := began_s >= self._mark.look_at_s)

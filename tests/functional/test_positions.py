@@ -1,16 +1,19 @@
 """Records get positions in the order in which they committed, and none is skipped (POS1-POS3)."""
 
 from contextlib import closing
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from ordermq.cli.metering import NumberingMeter, TableMeter
+from ordermq.observe import metrics
 from ordermq.store import Session, actions
 from ordermq.store.connecting import connect
 from ordermq.store.positions import Sequencer, count_positions, records_between
 from ordermq.testing import wait_until
 from ordermq.testing.stack.errors import StackError
+from ordermq.testing.stack.ports import free_ports
 from tests.support.runtime import probes
 
 
@@ -163,6 +166,19 @@ def test_only_who_holds_the_lock_gives_positions_and_only_when_it_is_time(sessio
     assert number(session, sequencer) == 1
 
 
+def test_a_relay_without_a_broker_numbers_what_no_other_relay_has_numbered_for_a_while(session):
+    """POS2: it does not take the lock for records that an active relay is about to number."""
+    sequencer = Sequencer(every_s=0)
+    with session.transaction() as tx:
+        actions.record(tx, "a", "b", ["c"], "one")
+    assert sequencer.number_left(session) == 0
+    with session.transaction() as tx:
+        tx.execute("UPDATE ordermq.unnumbered SET oldest = now() - interval '1 min',"
+                   " newest = now() - interval '3 s'")  # fmt: skip
+    assert sequencer.number_left(session) == 1
+    assert numbered(session) == [(0, "one")]
+
+
 @pytest.mark.parametrize("what", ["UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {}"])
 @pytest.mark.parametrize("table", [("ordermq.positions", "records"), ("ordermq.actions", "action")])
 def test_positions_and_actions_are_only_added_to(database, what, table):
@@ -216,3 +232,37 @@ def test_the_active_relay_gives_positions_and_goes_on_where_it_cannot(rig, datab
     rig.send("single", *probes(3))
     wait_until(lambda: rig.value("SELECT count(*) FROM ordermq.outbox") == 0, 20, what="an empty outbox")
     assert caplog.text.count("records get no positions") == 1
+
+
+def test_records_get_positions_while_no_relay_has_a_broker_and_an_alert_sees_what_waits(rig, database):
+    """POS2: two relays, and each record gets one position."""
+    away = replace(rig.settings.broker, hosts=(f"127.0.0.1:{free_ports(1)[0]}",))
+    rig.settings = replace(rig.settings, broker=away)
+    for _ in range(2):
+        rig.relay(meter=NumberingMeter(TableMeter([], None), Sequencer()))
+    for n, reason in enumerate(("one", "two")):
+        write_long_ago(rig, reason)
+        wait_until(lambda n=n: len(numbered(rig.session)) == n + 1, 20, what="a position")
+    assert numbered(rig.session) == [(0, "one"), (1, "two")]
+    database.sql("ALTER FUNCTION ordermq.number_records RENAME TO gone")
+    write_long_ago(rig, "three")
+    wait_until(lambda: shown_waits_s() > 60, 20, what="OrdermqNumberingStalled to have its reason")
+
+
+def test_a_standby_does_not_show_for_ever_what_waited_while_it_had_no_broker(session):
+    meter = NumberingMeter(TableMeter([], None), Sequencer())
+    metrics.numbering_waits.set(90)
+    meter.without_broker(session)
+    metrics.numbering_waits.set(90)
+    meter(session, is_active=False)
+    assert shown_waits_s() == 0
+
+
+def write_long_ago(rig, reason):
+    with rig.session.transaction() as tx:
+        tx.execute("INSERT INTO ordermq.actions (acted_at, actor, action, subject, reason)"
+                   " VALUES (now() - interval '90 seconds', 'a', 'b', 'c', %s)", (reason,))  # fmt: skip
+
+
+def shown_waits_s():
+    return metrics.REGISTRY.get_sample_value("ordermq_numbering_waits_seconds")
