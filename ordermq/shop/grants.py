@@ -118,6 +118,8 @@ GRANTS: Mapping[str, Sequence[str]] = {
         "SELECT (correlation_id, released_at) ON ordermq.holds",
         "SELECT (correlation_id) ON ordermq.outbox",
         "SELECT (correlation_id, replayed_at, discarded_at) ON ordermq.dead_letters",
+        "SELECT (message_id) ON ordermq.leases",
+        "SELECT (order_id, state) ON shop.payments",
         "INSERT ON ordermq.actions",
     ),
     "forward": _OUTWARD,

@@ -18,11 +18,12 @@ from functools import partial
 from typing import Any
 
 from ordermq.clock import utc_now
+from ordermq.errors import OrderArchived
 from ordermq.message import Command
 from ordermq.observe import metrics, trace
 from ordermq.shop import events
 from ordermq.shop.alerts import Alert
-from ordermq.shop.archives.restoring import refuse_archived
+from ordermq.shop.archives.restoring import why_archived
 from ordermq.shop.commands import command_of
 from ordermq.shop.events import Event, EventType, Step, StoredEvent
 from ordermq.shop.saga import Readiness, State, Status, advance, readiness, terms_of
@@ -115,6 +116,11 @@ class Journal:
         row = self._tx.fetch_one(_ATTENTION, (order_id,))
         return row[0] if row else None
 
+    def archived(self, order_id: str) -> OrderArchived | None:
+        """Return the error with which ``record`` refuses a locked order; None if it takes an event."""
+        order = self.orders[order_id]
+        return None if order.archive_id is None else why_archived(order_id, self._tx)
+
     def record(
         self,
         order_id: str,
@@ -133,8 +139,8 @@ class Journal:
         Raises IllegalEvent, and OrderArchived if the order's events are in a file.
         """
         order = self.orders[order_id]
-        if order.archive_id is not None:
-            refuse_archived(order_id, self._tx)
+        if (why := self.archived(order_id)) is not None:
+            raise why
         # "" lets the transaction fill in the trace of the message that is being handled. Without
         # such a message the commands continue the trace of the order.
         handled = self._tx.traces.get(order_id)

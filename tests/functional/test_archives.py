@@ -20,6 +20,7 @@ from ordermq.errors import (
     StoreError,
     UsageError,
 )
+from ordermq.message import Envelope
 from ordermq.shop import cancel_order, module, order_history
 from ordermq.shop.archives import creating
 from ordermq.shop.archives.choosing import month_of
@@ -28,13 +29,19 @@ from ordermq.shop.archives.lines import ArchiveReader
 from ordermq.shop.archives.proving import check_against_log
 from ordermq.shop.archives.restoring import restore
 from ordermq.shop.cli.order import _head
+from ordermq.shop.commands import CapturePayment, SendNotification, Template
 from ordermq.shop.events import EventType, Step
 from ordermq.shop.export import export as exported
+from ordermq.shop.gateways import Captured
+from ordermq.shop.handlers import CapturePaymentHandler, SendNotificationHandler
+from ordermq.shop.handlers.batch import give_up
+from ordermq.shop.handlers.capture import NEVER_SEEN, CaptureReply
 from ordermq.shop.journal import Journal
 from ordermq.shop.trace import of_order
 from ordermq.shop.unreadable import ask_for_person
 from ordermq.store import Session
 from ordermq.store.positions import Sequencer, unpositioned
+from ordermq.task import DONE, Claim, Dead, Finished
 from tests.support.shop import an_order, open_shop
 
 PROGRAM = Program(None, (module,), None)
@@ -112,6 +119,7 @@ def old(database, tmp_path):
         yield OldShop(shop, tmp_path)
 
 
+PAYMENT = "INSERT INTO shop.payments VALUES ('{0}', 'k-{0}', 500, 'EUR', '{1}')"
 TABLE = "SELECT order_id, version, type, step, occurred_at, body FROM shop.order_events ORDER BY 1, 2"
 
 
@@ -171,6 +179,61 @@ def test_nothing_happens_to_an_archived_order(old):
         ask_for_person("inventory", envelope, "of a stranger", tx)
         assert cancel_order("o-0", tx, "again").is_duplicate
     assert old.shop.order("o-0").attention_reason is None
+
+
+def test_what_a_service_says_of_an_archived_order_is_kept_in_a_dead_letter(old):
+    old.sql(
+        PAYMENT.format("o-0", "failed"),
+        "INSERT INTO shop.notifications (order_id, template, channel, number, state)"
+        " VALUES ('o-0', 'order_cancelled', 'text', 0, 'failed')",
+    )
+    file = old.archive().file
+    capture = CapturePaymentHandler(None, settles_s=0.0)
+
+    def report(result):
+        envelope = Envelope("o-0:1:payment", "CapturePayment", 1, "o-0", "", old.now())
+        claim = Claim(CapturePayment(order_id="o-0"), envelope, False, 5.0)
+        with old.session.transaction() as tx:
+            (outcome,) = capture.complete([Finished(claim, result)], tx)
+        if isinstance(outcome, Dead):  # as the consumer does
+            with old.session.transaction() as tx:
+                give_up(Step.CAPTURE, claim.message, outcome.reason, tx)
+        return outcome
+
+    assert report(CaptureReply("k-o-0", NEVER_SEEN)) == DONE
+    kept = report(CaptureReply("k-o-0", Captured("cap_1")))
+    assert isinstance(kept, Dead)
+    assert "as cap_1: refund it at the payment service" in kept.reason
+    assert str(file) in kept.reason
+    assert old.rows("SELECT state, capture_id FROM shop.payments WHERE order_id = 'o-0'") == [
+        ("captured", "cap_1")
+    ]
+    assert report(CaptureReply("k-o-0", Captured("cap_1"))) == DONE  # it is kept already
+
+    def send():
+        message = SendNotification(order_id="o-0", template=Template.ORDER_CANCELLED, version=2)
+        envelope = Envelope("o-0:2:notify", "SendNotification", 1, "o-0", "", old.now())
+        with old.session.transaction() as tx:
+            (answer,) = SendNotificationHandler(None).prepare([Claim(message, envelope, False, 5.0)], tx)
+        return answer
+
+    refused = send()
+    assert isinstance(refused, Dead)
+    assert f"ordermq archive restore {file} --reason ..., then ordermq dead replay" in refused.reason
+    restore(file, old.session, **WHY)
+    assert send().text
+
+
+def test_an_order_of_which_a_service_may_still_tell_something_is_not_archived(old):
+    old.sql(
+        "INSERT INTO ordermq.leases VALUES ('notify', 'o-0:3:notify', 'a consumer', '2024-02-02')",
+        PAYMENT.format("o-1", "unknown"),
+    )
+    done = old.archive()
+    assert done.orders == 1
+    why = dict(done.refused)
+    assert why["o-0"] == "a service was asked for it and has not answered yet"
+    assert why["o-1"] == "what became of its payment is not known"
 
 
 @pytest.mark.parametrize("harm", ["cut", "edited", "other"])

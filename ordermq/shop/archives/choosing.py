@@ -15,7 +15,8 @@ _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 _PAGE = 64  # rows of ordermq.positions at once, each of at most 512 records
 _BATCH = 1000  # orders in one statement
 
-# What waits to be sent, or was given up, may still change the order.
+# What waits to be sent, was given up, or was asked of a service may still change the order. A lease is of
+# a message, whose id begins with the order's. There are few leases.
 _ORDERS = """
     SELECT o.order_id, o.version,
            CASE WHEN o.is_under_way THEN 'it is under way'
@@ -26,7 +27,13 @@ _ORDERS = """
                      THEN 'a message of it waits to be sent'
                 WHEN EXISTS (SELECT FROM ordermq.dead_letters AS d WHERE d.correlation_id = o.order_id
                                 AND d.replayed_at IS NULL AND d.discarded_at IS NULL)
-                     THEN 'a dead letter of it is open' END
+                     THEN 'a dead letter of it is open'
+                WHEN EXISTS (SELECT FROM ordermq.leases AS l
+                              WHERE starts_with(l.message_id, o.order_id || ':'))
+                     THEN 'a service was asked for it and has not answered yet'
+                WHEN EXISTS (SELECT FROM shop.payments AS p WHERE p.order_id = o.order_id
+                                AND p.state IN ('intent', 'unknown', 'requires_action'))
+                     THEN 'what became of its payment is not known' END
       FROM shop.orders AS o
 """
 

@@ -93,13 +93,21 @@ def archive_of(order_id: str, tx: Transaction) -> Archive | None:
     return None if row is None else Archive(*row)
 
 
+def why_archived(order_id: str, tx: Transaction) -> OrderArchived | None:
+    """Return an error that names the file with the events of an order; None if the table has them."""
+    found = archive_of(order_id, tx)
+    if found is None:
+        return None
+    return OrderArchived(
+        f"order {order_id}: its events are archived in {found.file};"
+        f" ordermq archive restore {found.file} --reason ..."
+    )
+
+
 def refuse_archived(order_id: str, tx: Transaction) -> None:
     """Raise OrderArchived if the events of an order are in a file."""
-    if (found := archive_of(order_id, tx)) is not None:
-        raise OrderArchived(
-            f"order {order_id}: its events are archived in {found.file};"
-            f" ordermq archive restore {found.file} --reason ..."
-        )
+    if (why := why_archived(order_id, tx)) is not None:
+        raise why
 
 
 def restore(

@@ -5,15 +5,18 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from ordermq.errors import GatewayRefused, GatewayUnavailable
+from ordermq.errors import GatewayRefused, GatewayUnavailable, OrderArchived
 from ordermq.shop.events import FAILED, EventType, Step
 from ordermq.shop.journal import Journal, LockedOrder
 from ordermq.shop.saga import Readiness, can_happen
-from ordermq.task import DONE, Dead, Outcome, Postpone, Transaction
+from ordermq.task import DONE, Dead, Outcome, Postpone, RetryOptions, Transaction
 
 log = logging.getLogger(__name__)
 
 BATCH = 200
+
+KEPT_IF_ARCHIVED = RetryOptions(fatal=(OrderArchived,))
+"""The message of an order whose events are archived becomes a dead letter at once, without another try."""
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
@@ -33,7 +36,8 @@ class StepBatch:
     ``ready`` are the orders to do the step for, each once, in the order of their messages.
     A command that was done before or is no longer wanted is Done, one that came too early
     is postponed, and one of an unknown order is Dead. ``late`` is an event that still
-    counts after the step has ended, because the step was given up and then replayed.
+    counts after the step has ended, because the step was given up and then replayed. An archived order can
+    get none: its command is Dead, to be replayed once the archive was restored.
     """
 
     def __init__(
@@ -85,8 +89,11 @@ def outcome_from_state(
     match order.readiness(step):
         case Readiness.READY:
             return None
+        case Readiness.MOVED_ON if late is None or not can_happen(order.state, late):
+            return DONE
         case Readiness.MOVED_ON:
-            return None if late and can_happen(order.state, late) else DONE
+            archived = journal.archived(order_id)
+            return None if archived is None else Dead(f"{archived}, then ordermq dead replay")
         case Readiness.TOO_EARLY:
             return Postpone(f"order is {order.state.status}: too early to {step}")
 
@@ -96,6 +103,14 @@ def outcome_of_failed(error: GatewayRefused | GatewayUnavailable) -> Dead | Post
     if isinstance(error, GatewayRefused):
         return Dead(str(error))
     return Postpone(str(error), error.retry_after_s)
+
+
+def raise_attention(journal: Journal, order_id: str, attention: str) -> Outcome:
+    """Record that a person has to look, and why. Of an archived order the dead letter says so."""
+    if (archived := journal.archived(order_id)) is not None:
+        return Dead(f"{attention} ({archived})")
+    journal.record(order_id, EventType.ATTENTION_RAISED, attention=attention)
+    return DONE
 
 
 def once_each(keys: Iterable[K], answers: Mapping[K, R | Outcome]) -> list[R | Outcome]:

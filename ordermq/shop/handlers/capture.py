@@ -28,7 +28,7 @@ from ordermq.shop.gateways import (
     Pending,
     RequiresAction,
 )
-from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
+from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state, raise_attention
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler, undecided
 from ordermq.shop.journal import Journal
 from ordermq.shop.payments import Due, Payment, Payments, PaymentState
@@ -172,10 +172,10 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
             return DONE
         if isinstance(result, CaptureReply) and result.key != payment.idempotency_key:
             return _apply_late(order_id, result, journal, locked)
-        if payment.state in (PaymentState.CAPTURED, PaymentState.REFUNDED):
-            return DONE  # this result was written before
-        if payment.state is PaymentState.DECLINED and not _is_taken(result):
-            return DONE  # another owner has written the decline; only money can still change it
+        if _is_written(payment, result):
+            return DONE
+        if journal.archived(order_id) is not None:
+            return _apply_to_archived(payment, result, journal, locked)
         if isinstance(result, CaptureReply):
             return self._apply_answer(payment, result.result, journal, locked)
         return _not_decided(payment, result, locked)
@@ -222,6 +222,13 @@ class CapturePaymentHandler(PaymentHandler[CapturePayment, CaptureRequest, Captu
             journal.record(order_id, EventType.PAYMENT_DECLINED, Step.CAPTURE, reason=reason)
 
 
+def _is_written(payment: Payment, result: CaptureReply | CallFailure) -> bool:
+    """Whether another owner has written this result. Only money can still change a decline."""
+    if payment.state is PaymentState.DECLINED:
+        return not _is_taken(result)
+    return payment.state in (PaymentState.CAPTURED, PaymentState.REFUNDED)
+
+
 def _is_taken(result: CaptureReply | CallFailure) -> bool:
     return isinstance(result, CaptureReply) and isinstance(result.result, Captured | GivenBack)
 
@@ -250,12 +257,36 @@ def _apply_late(order_id: str, reply: CaptureReply, journal: Journal, locked: Pa
         capture_id = reply.result.capture_id
         number = locked.taken_late(order_id, reply.key, capture_id)
         if number is not None:
-            journal.record(
-                order_id, EventType.ATTENTION_RAISED,
-                attention=f"capture {number} of the order was declined, and has taken the money after all,"
+            return raise_attention(
+                journal,
+                order_id,
+                f"capture {number} of the order was declined, and has taken the money after all,"
                 f" as {capture_id}: refund it at the payment service",
-            )  # fmt: skip
+            )
     return DONE
+
+
+def _apply_to_archived(
+    payment: Payment, result: CaptureReply | CallFailure, journal: Journal, locked: Payments
+) -> Outcome:
+    """Keep what the service says of an order that was over; nothing more happens to that by itself."""
+    order_id = payment.order_id
+    match result.result if isinstance(result, CaptureReply) else result:
+        case Captured(capture_id):
+            locked.set(order_id, PaymentState.CAPTURED, capture_id=capture_id)
+            return raise_attention(
+                journal,
+                order_id,
+                f"its capture took the money after all, as {capture_id}: refund it at the payment service",
+            )
+        case Declined() | NeverSeen():
+            return DONE  # as the order's end had it
+        case GivenBack(said=said):
+            return raise_attention(journal, order_id, f"the money was taken, and given back: {said}")
+        case RequiresAction():
+            return Postpone("the payment service waits for the customer")
+        case unknown:
+            return undecided(unknown)
 
 
 def _is_wanted(status: str) -> bool:

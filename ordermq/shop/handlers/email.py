@@ -10,6 +10,7 @@ from ordermq.shop.email_templates import EmailTemplates
 from ordermq.shop.gateways import Email, EmailGateway
 from ordermq.shop.gateways.chosen import email_gateway
 from ordermq.shop.gateways.mime import is_usable
+from ordermq.shop.handlers.batch import KEPT_IF_ARCHIVED
 from ordermq.shop.handlers.notification import Delivered, NotificationHandler, give_up
 from ordermq.shop.notifications import NotificationChannel
 from ordermq.shop.settings import SECTION, ShopSettings
@@ -27,7 +28,7 @@ class EmailRequest:
 
 @external(
     queue=EMAIL, message=SendEmail, key="order_id",
-    on_dead=partial(give_up, NotificationChannel.EMAIL), dependency="smtp",
+    on_dead=partial(give_up, NotificationChannel.EMAIL), retry=KEPT_IF_ARCHIVED, dependency="smtp",
 )  # fmt: skip
 class SendEmailHandler(NotificationHandler[SendEmail, EmailRequest]):
     """Sends one e-mail for each message. One instance serves all threads."""

@@ -8,6 +8,7 @@ from ordermq.config import Loaded
 from ordermq.shop.commands import NOTIFY, SendNotification
 from ordermq.shop.gateways import TextGateway
 from ordermq.shop.gateways.chosen import text_gateway
+from ordermq.shop.handlers.batch import KEPT_IF_ARCHIVED
 from ordermq.shop.handlers.notification import Delivered, NotificationHandler, give_up
 from ordermq.shop.notifications import NotificationChannel
 from ordermq.shop.phone import check_region, dialable
@@ -28,7 +29,7 @@ class SmsRequest:
 
 @external(
     queue=NOTIFY, message=SendNotification, key="order_id",
-    on_dead=partial(give_up, NotificationChannel.TEXT), dependency="sms",
+    on_dead=partial(give_up, NotificationChannel.TEXT), retry=KEPT_IF_ARCHIVED, dependency="sms",
 )  # fmt: skip
 class SendNotificationHandler(NotificationHandler[SendNotification, SmsRequest]):
     """Sends one text for each message. One instance serves all threads."""

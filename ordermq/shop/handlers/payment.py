@@ -5,6 +5,7 @@ attempt: it is asked again, less and less often, until the result is known. A st
 given up only when the service refuses it for good.
 """
 
+from dataclasses import replace
 from typing import Generic, Self, TypeVar
 
 from ordermq.clock import utc_now
@@ -13,16 +14,15 @@ from ordermq.errors import ConfigError, GatewayRefused, GatewayUnavailable
 from ordermq.shop.commands import CapturePayment, RefundPayment
 from ordermq.shop.gateways import PaymentGateway, Pending
 from ordermq.shop.gateways.chosen import payment_gateway
-from ordermq.shop.handlers.batch import outcome_of_failed
+from ordermq.shop.handlers.batch import KEPT_IF_ARCHIVED, outcome_of_failed
 from ordermq.shop.payments import FOREVER_S
 from ordermq.shop.settings import SECTION, ShopSettings
-from ordermq.task import CallFailure, Dead, ExternalHandler, Finished, Outcome, Postpone, RetryOptions
+from ordermq.task import CallFailure, Dead, ExternalHandler, Finished, Outcome, Postpone
 from ordermq.task.retry import describe
 
 DEPENDENCY = "payment"
 
-UNTIL_KNOWN = RetryOptions(max_age_s=30 * 86_400.0)
-
+UNTIL_KNOWN = replace(KEPT_IF_ARCHIVED, max_age_s=30 * 86_400.0)
 
 _DECIDING = frozenset({"pending", "processing"})  # it may take days and needs nobody
 

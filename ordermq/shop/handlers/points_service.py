@@ -6,7 +6,7 @@ the service has booked what the order earns by then.
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Generic, Self, TypeVar
 
@@ -17,7 +17,14 @@ from ordermq.shop.commands import POINTS, AdjustPoints, AwardPoints
 from ordermq.shop.events import EventType, Step
 from ordermq.shop.gateways import PointsBooking, PointsGateway
 from ordermq.shop.gateways.chosen import points_gateway
-from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state, outcome_of_failed
+from ordermq.shop.handlers.batch import (
+    KEPT_IF_ARCHIVED,
+    give_up,
+    once_each,
+    outcome_from_state,
+    outcome_of_failed,
+    raise_attention,
+)
 from ordermq.shop.journal import Journal, LockedOrder
 from ordermq.shop.points import earned
 from ordermq.shop.points_bookings import AWARD, CANCELLED, REFUND, BookedPoints, PointsOf
@@ -31,13 +38,12 @@ from ordermq.task import (
     Finished,
     Outcome,
     Postpone,
-    RetryOptions,
     Transaction,
     external,
 )
 from ordermq.task.retry import describe
 
-_UNTIL_BOOKED = RetryOptions(max_age_s=30 * 86_400.0)
+_UNTIL_BOOKED = replace(KEPT_IF_ARCHIVED, max_age_s=30 * 86_400.0)
 
 P = TypeVar("P", AwardPoints, AdjustPoints)
 
@@ -153,7 +159,7 @@ class AwardPointsHandler(PointsHandler[AwardPoints]):
             journal.record(order.order_id, EventType.POINTS_SKIPPED, Step.AWARD)
         if points != earned(order) and Step.ADJUST_POINTS not in order.state.pending:
             why = f"its points service has booked {points} points, and its money is worth {earned(order)}"
-            journal.record(order.order_id, EventType.ATTENTION_RAISED, attention=why)
+            return raise_attention(journal, order.order_id, why)
         return DONE
 
 

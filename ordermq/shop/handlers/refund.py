@@ -16,7 +16,7 @@ from ordermq.clock import Deadline
 from ordermq.shop.commands import PAYMENT, RefundPayment
 from ordermq.shop.events import EventType, Step
 from ordermq.shop.gateways import Capture, Captured, Declined, GivenBack, Pending, Refunded, RequiresAction
-from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state
+from ordermq.shop.handlers.batch import give_up, once_each, outcome_from_state, raise_attention
 from ordermq.shop.handlers.payment import DEPENDENCY, UNTIL_KNOWN, PaymentHandler, undecided
 from ordermq.shop.journal import Journal, LockedOrder
 from ordermq.shop.money import written
@@ -230,11 +230,12 @@ class _Books:
             return DONE
         refund = self.refunds.get(order_id, made.refund_no)
         if refund is not None and refund.state is RefundState.BY_HAND and isinstance(made.refunded, Refunded):
-            self.journal.record(
-                order_id, EventType.ATTENTION_RAISED,
-                attention=f"refund {made.refund_no} was reported by hand, and the payment service has made it"
-                f" too, as {made.refunded.refund_id}",
-            )  # fmt: skip
+            return raise_attention(
+                self.journal,
+                order_id,
+                f"refund {made.refund_no} was reported by hand, and the payment service has made it too, as"
+                f" {made.refunded.refund_id}",
+            )
         return DONE
 
     def skip(self, order_id: str, reason: str) -> Outcome:
