@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from ordermq import shop
-from ordermq.cli.describing import describe
+from ordermq.cli.asyncapi.document import describe
+from ordermq.cli.asyncapi.yaml_text import to_yaml
 from ordermq.cli.program import registry_of
-from ordermq.cli.yaml_text import to_yaml
 from ordermq.config.settings import Settings
 from ordermq.topology import EventStream, build
 

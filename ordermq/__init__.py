@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from ordermq.cli.reading_events import read_events
+    from ordermq.cli.events.reading import read_events
     from ordermq.errors import (
         ConfigError,
         EventsMissed,
@@ -88,7 +88,7 @@ __all__ = [  # noqa: RUF022 # in the order of docs/api.md, under its headings
 ]
 
 _PLACES = {
-    "ordermq.cli.reading_events": ("read_events",),
+    "ordermq.cli.events.reading": ("read_events",),
     "ordermq.errors": (
         "ConfigError", "EventsMissed", "GatewayRefused", "GatewayUnavailable", "HandlerMisbehaved",
         "NotCalled", "OrderMQError", "OutcomeUnknown",

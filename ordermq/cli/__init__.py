@@ -23,7 +23,12 @@ COMMANDS = {
     "trace": "Tell what happened to one order or correlation id, and what it waits for.",
 }
 
+_OF_SEVERAL_FILES = ("asyncapi", "audit", "dead", "doctor", "events", "status", "trace")
+
 #: Commands that are no module of this package, and the module that holds each.
-ELSEWHERE = {"devstack": "ordermq.testing.stack.devstack"}
+ELSEWHERE = {
+    **{name: f"ordermq.cli.{name}.command" for name in _OF_SEVERAL_FILES},
+    "devstack": "ordermq.testing.stack.devstack",
+}
 
 PUBLISH_COMMANDS = {"messages": "Publish raw messages to the exchange."}

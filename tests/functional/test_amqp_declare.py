@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from ordermq.amqp import ConnectionManager, apply, management, verify, verify_by_management
-from ordermq.cli import checking
-from ordermq.cli.checking import checking_topology
+from ordermq.cli.processes import topology_check
+from ordermq.cli.processes.topology_check import checking_topology
 from ordermq.config.settings import Secret, Settings, TopologySettings
 from ordermq.errors import (
     AccessRefused,
@@ -262,11 +262,11 @@ def test_a_check_that_goes_on_says_what_came_and_what_went_once_each(
         vhost.broker.api("DELETE", f"policies/{vhost.name}/payment")
         wait_until(lambda: shown_differences() == 0, 10.0, what="its end in the gauge")
         # And the API does not let itself be asked any more
-        monkeypatch.setattr(checking, "verify_by_management", refuse)
+        monkeypatch.setattr(topology_check, "verify_by_management", refuse)
         wait_until(lambda: math.isnan(shown_differences()), 10.0, what="that nothing is known")
     # Then each was said once
     line = "queue orders.payment: policy payment: expires: wanted none, found 300000"
-    assert [each.getMessage() for each in caplog.records if each.name == checking.__name__] == [
+    assert [each.getMessage() for each in caplog.records if each.name == topology_check.__name__] == [
         f"the topology is not as it should be: {line}; see 'ordermq topology verify'",
         f"the topology is as it should be again, as to this: {line}",
         "the topology is not checked: no such page",

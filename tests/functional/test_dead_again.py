@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from ordermq.cli.canary import STAGES
+from ordermq.cli.dead.canary import STAGES
 from ordermq.clock import utc_now
 from ordermq.message import Envelope
 from ordermq.observe import trace

@@ -8,8 +8,9 @@ from contextlib import suppress
 
 import pytest
 
-from ordermq.cli import checkup_broker, checkup_tls
-from ordermq.cli.checkup import parse_units
+from ordermq.cli.doctor import broker as doctor_broker
+from ordermq.cli.doctor import tls as doctor_tls
+from ordermq.cli.doctor.checks import parse_units
 from ordermq.config.tls import TlsFiles
 from ordermq.testing import wait_until
 from tests.functional.test_amqp_tls import issue
@@ -92,7 +93,7 @@ def test_what_cannot_be_learnt_is_said_and_fails_nothing(shop):
     [("3.9.1", "fail"), ("3.10.8", "warn"), ("3.13.0", "ok"), ("4.3.1", "ok"), ("", "unknown")],
 )
 def test_a_version_is_judged_by_what_works_and_what_to_install(version, level):
-    assert checkup_broker._version(version).level == level
+    assert doctor_broker._version(version).level == level
 
 
 def test_the_units_deadlines_are_read_as_systemd_writes_them():
@@ -123,7 +124,7 @@ def test_a_certificate_s_end_is_read_from_the_server_and_an_unknown_authority_fa
 
         def certificate(ca_file):
             server = ("broker", "localhost", port, TlsFiles("broker", ca_file), is_postgresql)
-            return checkup_tls._certificate(checkup_tls._Server(*server))
+            return doctor_tls._certificate(doctor_tls._Server(*server))
 
         known = certificate(str(tmp_path / "ca.pem"))
         assert (known.level, known.text[:21]) == ("ok", "runs out in 29 days, ")

@@ -13,8 +13,8 @@ import psycopg2
 import pytest
 from psycopg2.errors import InsufficientPrivilege
 
+from ordermq.cli.processes.table_gauges import READS
 from ordermq.cli.program import load_program
-from ordermq.cli.table_gauges import READS
 from ordermq.config.settings import Secret
 from ordermq.errors import AccessRefused, AuthenticationRefused
 from ordermq.message.envelope import Properties, Publishing

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from ordermq.cli.metering import NumberingMeter, TableMeter
+from ordermq.cli.processes.metering import NumberingMeter, TableMeter
 from ordermq.observe import metrics
 from ordermq.store import Session, actions
 from ordermq.store.connecting import connect

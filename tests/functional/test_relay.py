@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 
-from ordermq.cli.metering import TableMeter
+from ordermq.cli.processes.metering import TableMeter
 from ordermq.config.settings import Secret
 from ordermq.errors import AccessRefused
 from ordermq.message import Command

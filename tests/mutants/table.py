@@ -746,13 +746,13 @@ MUTATIONS = (
         (f"{CAUSES}::test_consumers_that_write_letters_of_one_cause_at_once_do_not_wait_for_each_other",),
     ),
     Mutation(
-        "a trace that takes a message for lost", "ordermq/cli/waiting.py",
+        "a trace that takes a message for lost", "ordermq/cli/trace/waiting.py",
         "    if not queue.ready and not queue.unacked:\n",
         "    if not queue.ready:\n",
         ("tests/unit/test_trace_words.py::test_a_message_waits_for_what_comes_next_where_it_is",),
     ),
     Mutation(
-        "a trace that does not see that no relay runs", "ordermq/cli/waiting.py",
+        "a trace that does not see that no relay runs", "ordermq/cli/trace/waiting.py",
         'each.state == "active" and not each.is_lost for each',
         'each.state == "active" for each',
         ("tests/unit/test_trace_words.py::test_a_message_waits_for_what_comes_next_where_it_is",),
@@ -870,7 +870,7 @@ MUTATIONS = (
         ("tests/unit/test_grants.py::test_bodies_are_read_only_by_who_sends_or_keeps_messages",),
     ),
     Mutation(
-        "a revocation list that runs out is no warning", "ordermq/cli/certificates.py",
+        "a revocation list that runs out is no warning", "ordermq/cli/doctor/certificates.py",
         "first_or_last = max if is_ca else min",
         "first_or_last = max",
         ("tests/unit/test_validity.py::"

@@ -14,13 +14,13 @@ API = "part of the public interface that the package itself does not need"
 
 # Path under ordermq/, reason, names.
 ENTRIES = (
-    ("cli/audit.py", COMMAND, "keygen consistency witness"),
+    ("cli/audit/command.py", COMMAND, "keygen consistency witness"),
     ("amqp/_pika.py", DRIVER, "bytes_received"),
     ("amqp/publisher.py", API, "all_confirmed"),
     ("__init__.py", PYTHON, "__getattr__ __dir__"),
     ("cli/__init__.py", BY_NAME, "COMMANDS PUBLISH_COMMANDS"),
     ("cli/groups.py", CLICK, "list_commands get_command format_commands"),
-    ("cli/dead.py", COMMAND, "list_"),
+    ("cli/dead/command.py", COMMAND, "list_"),
     ("cli/limits.py", COMMAND, "set_"),
     ("cli/reconcile.py", COMMAND, "acknowledge"),
     ("config/__init__.py", PYTHON, "__getattr__"),

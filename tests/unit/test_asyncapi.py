@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from ordermq import shop
 from ordermq.cli.app import app
-from ordermq.cli.describing import describe
+from ordermq.cli.asyncapi.document import describe
+from ordermq.cli.asyncapi.yaml_text import to_yaml
 from ordermq.cli.program import registry_of
-from ordermq.cli.yaml_text import to_yaml
 from ordermq.clock import utc_now
 from ordermq.config.settings import BrokerSettings, Settings, TopologySettings
 from ordermq.errors import UsageError

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from ordermq import cli
-from ordermq.cli import app, consumer, publish, relay
+from ordermq.cli import app, publish
+from ordermq.cli.processes import consumer, relay
 from ordermq.errors import ConfigError
 from ordermq.shop import cli as shop_cli
 

@@ -4,7 +4,7 @@ import logging
 import re
 from dataclasses import replace
 
-from ordermq.cli import in_flight
+from ordermq.cli.processes import in_flight
 from ordermq.clock import monotonic_s, utc_now
 from ordermq.config.settings import Settings
 from ordermq.consumer.received import Readable

@@ -36,7 +36,8 @@ def run(program, *args, **env):
 
 OFF = """
 import sys
-import ordermq.cli.consumer, ordermq.cli.relay, ordermq.cli.publish, ordermq.shop, ordermq.shop.gateways.http
+import ordermq.cli.processes.consumer, ordermq.cli.processes.relay, ordermq.cli.publish
+import ordermq.shop, ordermq.shop.gateways.http
 from ordermq.observe import tracing
 with tracing.sending_spans("ordermq-relay", exchange="orders", continues=False):
     assert tracing.tracer() is None

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from ordermq.amqp import ConnectionManager, QueueDepth
-from ordermq.cli import queue_watch
-from ordermq.cli.queue_watch import QueueWatch, WaitingTimes
+from ordermq.cli.processes import queue_watch
+from ordermq.cli.processes.queue_watch import QueueWatch, WaitingTimes
 from ordermq.config.settings import Settings
 from ordermq.observe import metrics
 from ordermq.topology.names import DEAD

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from ordermq.cli.snapshot import QueueStatus, Snapshot
-from ordermq.cli.trace import time_between
-from ordermq.cli.waiting import MessagePlace as At
-from ordermq.cli.waiting import PendingMessage, find_out
+from ordermq.cli.status.snapshot import QueueStatus, Snapshot
+from ordermq.cli.trace.command import time_between
+from ordermq.cli.trace.waiting import MessagePlace as At
+from ordermq.cli.trace.waiting import PendingMessage, find_out
 from ordermq.clock import utc_now
 from ordermq.store.processes import ProcessRow
 from ordermq.store.timeline import HandledRow, SentRow

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ordermq.cli import checkup_tls
-from ordermq.cli.certificates import show_tls_files
+from ordermq.cli.doctor import tls
+from ordermq.cli.doctor.certificates import show_tls_files
 from ordermq.config.settings import Settings
 from ordermq.config.validity import Validity, certificates_in, revocations_in
 from ordermq.observe import metrics
@@ -73,7 +73,7 @@ def of_file(**files):
     """Return what doctor finds of the one file that the settings name; nothing is connected."""
     settings = using(**files)
     unreachable = replace(settings, broker=replace(settings.broker, hosts=()))
-    found = list(checkup_tls.check_certificates(SimpleNamespace(settings=unreachable)))
+    found = list(tls.check_certificates(SimpleNamespace(settings=unreachable)))
     return found[-1]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ordermq.audit.checking import Step, Tampering, check_files
 from ordermq.audit.source import read_checkpoint, source_of
-from ordermq.cli.auditing import read_vkey
+from ordermq.cli.audit.verifying import read_vkey
 from ordermq.shop.archives.lines import ArchivedEvent, ArchiveReader
 
 

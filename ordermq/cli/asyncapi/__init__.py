@@ -1,0 +1,1 @@
+"""``ordermq asyncapi``: queues, messages and events as a document for foreign programs."""

@@ -1,0 +1,1 @@
+"""``ordermq audit``: publish the audit log, verify it, prove an order to others."""

@@ -1,0 +1,1 @@
+"""``ordermq dead``: messages that were given up, and what people decide about them."""

@@ -1,0 +1,1 @@
+"""``ordermq status``: one look at everything, and its screen."""

@@ -1,0 +1,1 @@
+"""``ordermq trace``: what happened to one correlation id, and what it waits for."""
