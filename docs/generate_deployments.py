@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ordermq import shop
 from ordermq.cli.program import registry_of
-from ordermq.topology import build
+from ordermq.topology import EventStream, build
 from ordermq.topology.grants import broker_grants, pattern
 from ordermq.topology.names import DEAD
 
@@ -20,7 +20,8 @@ def deployments() -> dict[Path, str]:
     return {
         Path("kubernetes/consumers.yaml"): _each("kubernetes/consumer.yaml.in", [*queues, DEAD]),
         Path("kubernetes/scaling.yaml"): _each("kubernetes/scaling.yaml.in", queues),
-        Path("rabbitmq/definitions.json"): json.dumps(_definitions(queues), indent=1) + "\n",
+        Path("rabbitmq/definitions.json"): _definitions(queues, None),
+        Path("rabbitmq/definitions-events.json"): _definitions(queues, EventStream()),
     }
 
 
@@ -29,11 +30,11 @@ def _each(template: str, queues: list[str]) -> str:
     return _HEAD.format(Path(template).name) + "---\n".join(text.replace("QUEUE", queue) for queue in queues)
 
 
-def _definitions(queues: list[str]) -> dict[str, object]:
-    topology = build("orders", queues)
-    roles = broker_grants("orders", queues, management=True)
+def _definitions(queues: list[str], events: EventStream | None) -> str:
+    topology = build("orders", queues, events=events)
+    roles = broker_grants("orders", queues, management=True, events=events is not None)
     common = {"vhost": VHOST, "durable": True, "auto_delete": False}
-    return {
+    made = {
         "vhosts": [{"name": VHOST, "default_queue_type": "quorum"}],
         # Without a password a user cannot log in.
         "users": [
@@ -59,6 +60,7 @@ def _definitions(queues: list[str]) -> dict[str, object]:
             for each in topology.bindings
         ],
     }  # fmt: skip
+    return json.dumps(made, indent=1) + "\n"
 
 
 if __name__ == "__main__":

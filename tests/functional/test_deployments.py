@@ -12,6 +12,7 @@ from check_jsonschema.builtin_schemas import get_builtin_schema
 from docs.generate_deployments import deployments
 from ordermq.config.schema import FRAMEWORK, declared
 from ordermq.config.settings import Settings
+from tests.support.commands import run_program
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -24,6 +25,7 @@ SECRETS = {
     if each.is_secret
 }
 ONCE = {"migrate", "topology"}
+JOBS = {"audit", "archive"}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def own(compose):
 
 @pytest.fixture(scope="module")
 def manifests():
-    return [each for path in KUBERNETES.glob("*.yaml") for each in yaml.safe_load_all(path.read_text())]
+    return [each for path in KUBERNETES.rglob("*.yaml") for each in yaml.safe_load_all(path.read_text())]
 
 
 def environment_of(service):
@@ -68,6 +70,12 @@ def test_a_process_begins_after_what_it_needs_and_has_the_time_to_stop(own):
         conditions = {need: how["condition"] for need, how in each["depends_on"].items()}
         if name in ONCE:
             assert set(conditions.values()) == {"service_healthy"}, name
+        elif name in JOBS:
+            assert (each["profiles"], each["restart"]) == (["jobs"], "no")
+            assert conditions == {"migrate": "service_completed_successfully"}, name
+        elif name == "forward":
+            needs = dict.fromkeys(["migrate", "kafka-topic"], "service_completed_successfully")
+            assert (each["profiles"], conditions) == (["kafka"], needs)
         else:
             assert conditions == dict.fromkeys(ONCE, "service_completed_successfully"), name
         assert float(each["stop_grace_period"].removesuffix("s")) > Settings().consumer.drain_deadline_s
@@ -80,10 +88,10 @@ def test_no_container_of_ordermq_is_root_or_writes_outside_its_tmp(own):
 
 
 def test_every_variable_is_a_setting_and_every_secret_a_file(own, manifests):
-    (config,) = [each["data"] for each in manifests if each["kind"] == "ConfigMap"]
-    named = {name for each in own.values() for name in environment_of(each)} | set(config)
+    configs = {name for each in manifests if each["kind"] == "ConfigMap" for name in each["data"]}
+    named = {name for each in own.values() for name in environment_of(each)} | configs
     assert named - SETTINGS <= SECRETS
-    assert named & SECRETS == SECRETS - {"ORDERMQ_KAFKA_PASSWORD_FILE"}  # who forwards to Kafka adds it
+    assert named & SECRETS == SECRETS
 
 
 def test_the_image_runs_no_shell_and_asks_ordermq_for_its_health():
@@ -108,7 +116,7 @@ def test_each_queue_has_a_deployment_with_probes_a_budget_and_but_for_the_dead_o
     by_kind = {}
     for each in manifests:
         by_kind.setdefault(each["kind"], {})[each.get("metadata", {}).get("name", "")] = each.get("spec", {})
-    consumers = by_kind["Deployment"].keys() - {"relay"}
+    consumers = by_kind["Deployment"].keys() - {"relay", "forward"}
     assert by_kind["PodDisruptionBudget"].keys() == by_kind["Deployment"].keys()
     assert by_kind["ScaledObject"].keys() == consumers - {"consumer-dead"}
     for name, spec in by_kind["Deployment"].items():
@@ -139,6 +147,40 @@ def test_kustomize_names_every_manifest():
     kustomization = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
     files = {each.name for each in KUBERNETES.glob("*.yaml")} - {"kustomization.yaml"}
     assert set(kustomization["resources"]) == files
+    component = yaml.safe_load((KUBERNETES / "extras/kustomization.yaml").read_text())
+    others = {each.name for each in (KUBERNETES / "extras").glob("*.yaml")} - {"kustomization.yaml"}
+    assert (component["kind"], set(component["resources"])) == ("Component", others)
+
+
+def test_the_key_of_the_audit_log_is_given_to_its_job_alone(compose, manifests):
+    has_key = [name for name, each in compose["services"].items() if "audit_key" in each.get("secrets", [])]
+    assert has_key == ["audit"]
+    pods = [
+        each for each in manifests if "ordermq-audit" in re.findall(r"'secretName': '([^']+)'", str(each))
+    ]
+    assert [(each["kind"], each["metadata"]["name"]) for each in pods] == [("CronJob", "audit")]
+    (job,) = pods
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+
+
+def test_a_command_of_a_container_is_one_that_ordermq_has(own, manifests):
+    archive = (KUBERNETES / "extras/archive.yaml.in").read_text()
+    for word, by in (("MONTH", "2026-01"), ("REASON", "a year old")):
+        archive = archive.replace(word, by)
+    pods = [found for each in [*manifests, yaml.safe_load(archive)] for found in containers(each)]
+    commands = {tuple(each.get("entrypoint", []) + each["command"]) for each in [*own.values(), *pods]}
+    assert ("ordermq", "events", "forward", "--to", "kafka") in commands
+    for command in sorted(each for each in commands if each[0] == "ordermq"):
+        words = [each for each in command if each != "--help"]
+        said = run_program(*words, "--nonsense")
+        assert (said.returncode, "No such option '--nonsense'" in said.stderr) == (64, True), said
+
+
+def containers(manifest):
+    """Every container of a manifest, wherever its pod stands."""
+    if isinstance(manifest, dict):
+        for name, each in manifest.items():
+            yield from each if name in ("containers", "initContainers") else containers(each)
 
 
 def test_the_secrets_of_compose_stay_out_of_repository_and_source_archive():
@@ -146,6 +188,23 @@ def test_the_secrets_of_compose_stay_out_of_repository_and_source_archive():
     assert {"/deploy/secrets/", "/deploy/ordermq.env"} <= set(ignored)
     left_out = (ROOT / "MANIFEST.in").read_text().splitlines()
     assert {"prune deploy/secrets", "exclude deploy/ordermq.env"} <= set(left_out)
+
+
+@pytest.mark.parametrize(
+    ("name", "events"), [("definitions.json", "false"), ("definitions-events.json", "true")]
+)
+def test_what_the_sample_definitions_declare_is_what_topology_verify_expects(
+    ordermq_stack, vhost, name, events
+):
+    sample = json.loads((DEPLOY / "rabbitmq" / name).read_text())
+    declared = {
+        part: [{key: value for key, value in each.items() if key != "vhost"} for each in sample[part]]
+        for part in ("exchanges", "queues", "bindings")
+    }
+    ordermq_stack.broker.api("POST", f"definitions/{vhost.name}", declared)
+    env = {**ordermq_stack.environment(), "ORDERMQ_BROKER_VHOST": vhost.name}
+    verified = run_program("ordermq", "topology", "verify", env={**env, "ORDERMQ_TOPOLOGY_EVENTS": events})
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 def test_a_restarted_broker_of_the_sample_does_not_take_its_users_passwords_away():

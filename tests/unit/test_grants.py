@@ -157,10 +157,14 @@ def test_the_json_of_topology_grants_is_what_rabbitmq_imports(ordermq):
     assert json.loads(said) == {"permissions": [{"user": "ordermq-monitor", "vhost": "/", **nothing}]}
 
 
-def test_the_sample_definitions_give_what_the_command_prints(ordermq, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "events"), [("definitions.json", "false"), ("definitions-events.json", "true")]
+)
+def test_the_sample_definitions_give_what_the_command_prints(ordermq, monkeypatch, name, events):
+    monkeypatch.setenv("ORDERMQ_TOPOLOGY_EVENTS", events)
     monkeypatch.setenv("ORDERMQ_BROKER_VHOST", "shop")
     monkeypatch.setenv("ORDERMQ_TOPOLOGY_MANAGEMENT_URL", "http://127.0.0.1:15672")
-    sample = json.loads((Path(__file__).parents[2] / "deploy/rabbitmq/definitions.json").read_text())
+    sample = json.loads((Path(__file__).parents[2] / "deploy/rabbitmq" / name).read_text())
     _, said, _ = ordermq("topology", "grants", "--json")
     by_user = {each["user"]: each for each in sample["permissions"]}
     assert {each["user"]: each for each in json.loads(said)["permissions"]} == by_user
