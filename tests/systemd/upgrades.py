@@ -26,23 +26,31 @@ _HIDE = """
     UPDATE ordermq.migrations SET scope = 'hidden'
      WHERE scope = 'shop' AND number = (SELECT max(number) FROM ordermq.migrations WHERE scope = 'shop')
 """
+_HAS = """
+import importlib.util
+names = ("cryptography", "confluent_kafka", "opentelemetry")
+found = [name for name in names if importlib.util.find_spec(name)]
+assert found == ["cryptography", "confluent_kafka"], found
+"""
 _SHOW = "UPDATE ordermq.migrations SET scope = 'shop' WHERE scope = 'hidden'"
 
 
 def an_upgrade_under_load_loses_and_doubles_nothing(shop: Shop) -> str:
     """From the release before to this one, as the documentation says, while orders come in."""
     machine = shop.machine
-    shown = machine.shell(f"{INSTALL} --dry-run --enable {ENABLE}")
-    assert "+ release /opt/ordermq/" in shown
+    extras = "--extras audit,kafka"
+    shown = machine.shell(f"{INSTALL} --dry-run {extras} --enable {ENABLE}")
+    assert re.search(r"^\+ release /opt/ordermq/\S+ \(.* with audit, kafka, and", shown, re.MULTILINE), shown
+    assert "+ package confluent-kafka==" in shown
     assert "+OnFailure=ordermq-alert@%n.service" in shown
-    prepared = machine.shell(f"{INSTALL} --prepare", timeout_s=180.0)
+    prepared = machine.shell(f"{INSTALL} {extras} --prepare", timeout_s=180.0)
     release = re.findall(r"prepared: (\S+)/bin/ordermq", prepared)[-1]
     feed = shop.feed(OLD, 3600, rate=60, seed=1)
     wait_until(lambda: shop.finished() > 100, 60.0, what="the first orders", every_s=0.2)
     under_way = int(shop.sql("SELECT count(*) FROM shop.orders WHERE is_under_way"))
     shop.operate(f"{release}/bin", "ordermq db migrate; ordermq topology apply")
     began_s = monotonic_s()
-    said = machine.shell(f"{INSTALL} --enable {ENABLE}", timeout_s=300.0)
+    said = machine.shell(f"{INSTALL} {extras} --enable {ENABLE}", timeout_s=300.0)
     took_s = monotonic_s() - began_s
     assert said.count("restarted ordermq-") == len(SERVICES), said
     assert not feed.is_over, "the orders were over before the upgrade was"
@@ -63,6 +71,8 @@ def a_rollback_goes_back_and_forward(shop: Shop) -> str:
     machine.shell(INSTALL.replace("/dist", "/next"), timeout_s=300.0)
     after = shop.interpreter(POINTS)
     assert after != before
+    # The release after it has the extras that were chosen before it, and no other one.
+    machine.run(after, "-c", _HAS)
     older = before.removesuffix("/bin/python")
     machine.shell(_FORGET.format(older=older))
     code, refused = machine.exit_of(ROLLBACK)
@@ -71,7 +81,8 @@ def a_rollback_goes_back_and_forward(shop: Shop) -> str:
     assert machine.run("readlink", "/opt/ordermq/current").strip() == after.split("/")[3]
     machine.shell(_REMEMBER.format(older=older))
     said = machine.shell(ROLLBACK, timeout_s=180.0)
-    assert said.count("restarted ordermq-") == len(SERVICES), said
+    # With the forwarder to Kafka.
+    assert said.count("restarted ordermq-") == len(SERVICES) + 1, said
     shop.wait_for_services()
     assert {shop.interpreter(each) for each in SERVICES} == {before}
     return (
