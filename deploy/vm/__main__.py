@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import changes
+import extras
 import machine
 from changes import Change
 from failure import CANNOT_WRITE, EXIT_CODES, INTERRUPTED, USAGE, InstallFailure
@@ -21,6 +22,7 @@ examples:
   bin/install-vm --dry-run                              what would change, as a diff
   bin/install-vm --wheels dist/wheels                   without a network
   bin/install-vm --own giftshop-1.0-py3-none-any.whl --enable relay,consumer@gifts,consumer@dead
+  bin/install-vm --extras audit,kafka --enable relay,forward,audit.timer
   bin/install-vm --prepare                              only the new folder: to migrate the database first
   bin/install-vm --rollback                             back to the release before"""
 
@@ -73,6 +75,8 @@ def _options() -> argparse.Namespace:
     add("--index", metavar="URL", help="package index in place of pip's own")
     add("--own", type=Path, action="append", default=[], metavar="WHEEL",
         help="install the wheel of a project of yours too; may be repeated")  # fmt: skip
+    add("--extras", type=_names, metavar="NAMES",
+        help="extras of ordermq: audit,kafka,otel, or none (default: those in use)")  # fmt: skip
     add("--enable", default="", metavar="UNITS",
         help="units to start at boot, without 'ordermq-': relay,consumer@payment:1,prune.timer")  # fmt: skip
     add("--prepare", action="store_true", help="install the release, and let everything run on as it is")
@@ -80,13 +84,18 @@ def _options() -> argparse.Namespace:
     add("--rollback", action="store_true", help="switch back to the release before")
     add("--dry-run", action="store_true", help="show what would change, and change nothing")
     options = parser.parse_args()
-    if options.rollback and (options.prepare or options.own or options.enable):
+    if options.rollback and (options.prepare or options.own or options.enable or options.extras is not None):
         parser.error("--rollback goes with --dry-run and --no-restart only")
     return options
 
 
+def _names(text: str) -> set[str]:
+    return {each.strip() for each in text.split(",")} - {"", "none"}
+
+
 def _install(options: argparse.Namespace) -> None:
-    release = find_release(options.dist, options.wheels, options.index, options.own)
+    release = find_release(options.dist, options.wheels, options.index, options.own, options.extras)
+    _check_extras(_units(options.enable), release.extras)
     folder, share = release.folder, release.share()
     _apply(list(_foundation(release)), options)
     if options.prepare:
@@ -116,13 +125,23 @@ def _roll_back(options: argparse.Namespace) -> None:
 def _foundation(release: Release) -> Iterator[Change]:
     """Yield what nothing that runs notices: user, folders, and the release in its own folder."""
     yield from changes.user(GROUP)
+    if "audit" in release.extras:
+        yield from changes.user(f"{GROUP}-audit")
     yield from changes.folder(HOME, 0o755)
     yield from changes.folder(machine.SETTINGS, 0o750, GROUP)
     yield from changes.folder(machine.SETTINGS / "alert.d", 0o750, GROUP)
     yield from changes.folder(machine.CREDENTIALS, 0o700)
     if not is_complete(release.folder):
-        names = ", ".join(each.name for each in release.wheels)
-        yield Change(f"+ release {release.folder} ({names} and what it needs)", lambda: build(release))
+        name = f"+ {release.name}"
+        yield Change(name, lambda: build(release), "\n".join([name, *_packages(release)]))
+
+
+def _packages(release: Release) -> Iterator[str]:
+    """Yield each package that the release in use does not have, or only has in another version."""
+    file = CURRENT / "requirements.txt"
+    old, new = set(extras.packages(file.read_text() if file.is_file() else "")), extras.packages(release.pins)
+    yield from (f"- package {each}" for each in sorted(old - set(new)))
+    yield from (f"+ package {each}" for each in sorted(set(new) - old))
 
 
 def _configuration(share: dict[str, bytes]) -> Iterator[Change]:
@@ -163,11 +182,21 @@ def _gone(unit: str) -> Iterator[Change]:
         yield Change(f"- unit {unit}", lambda: machine.forget(unit))
 
 
-def _enable(wanted: str, share: dict[str, bytes]) -> Iterator[Change]:
+def _units(wanted: str) -> list[str]:
     names = [f"ordermq-{each.strip()}" for each in wanted.split(",") if each.strip()]
-    units = [
-        name if name.endswith(".timer") else f"{name.removesuffix('.service')}.service" for name in names
-    ]
+    return [name if name.endswith(".timer") else f"{name.removesuffix('.service')}.service" for name in names]
+
+
+def _check_extras(wanted: list[str], has: tuple[str, ...]) -> None:
+    """Raise InstallFailure if a unit that starts at boot needs an extra that is not chosen."""
+    for unit, extra in extras.NEEDED_BY.items():
+        if extra not in has and (unit in wanted or machine.is_enabled(unit)):
+            also = ",".join(sorted({*has, extra}))
+            raise InstallFailure(USAGE, f"{unit} starts at boot and needs ordermq[{extra}]: --extras {also}")
+
+
+def _enable(wanted: str, share: dict[str, bytes]) -> Iterator[Change]:
+    units = _units(wanted)
     for unit in ["ordermq.target", *units] if units else ():
         stem, at, rest = unit.partition("@")
         template = f"{stem}@.service" if at and rest else unit

@@ -87,7 +87,7 @@ def runs_from(service: str, folder: Path) -> bool:
 
 
 def active_services() -> list[str]:
-    """Return the consumers and relays that run, the relay last: it is upgraded after them.
+    """Return the services that run all the time, the relay last: it is upgraded after the others.
 
     Those that failed and start at boot are among them: one that was restarted between the migration and the
     switch, or that did not come back from the installation before, is not to stay down.
@@ -96,7 +96,7 @@ def active_services() -> list[str]:
         return []
     command = ["systemctl", "list-units", "--plain", "--no-legend",
                "--state=active,activating,reloading,failed",
-               "ordermq-consumer@*.service", "ordermq-relay.service"]  # fmt: skip
+               "ordermq-consumer@*.service", "ordermq-forward.service", "ordermq-relay.service"]  # fmt: skip
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = [line.split()[:3] for line in said.splitlines()]
     names = [name for name, _, state in found if state != "failed" or is_enabled(name)]

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import extras
 from failure import CANNOT_WRITE, MISMATCH, USAGE, InstallFailure
 
 HOME = Path("/opt/ordermq")
@@ -30,11 +31,12 @@ _WHEEL = re.compile(r"(?P<name>[A-Za-z0-9_.]+)-(?P<version>[A-Za-z0-9_.!+]+)-[^-
 
 @dataclass(frozen=True)
 class Release:
-    """What is to be installed: ordermq's wheel, then others; ``pins`` is the text of constraints.txt."""
+    """What is to be installed: ordermq's wheel, then others; ``pins`` are the packages it needs."""
 
     wheels: tuple[Path, ...]
     pins: str
     index: tuple[str, ...]  # pip's arguments that say where packages are
+    extras: tuple[str, ...] = ()
 
     @property
     def requirements(self) -> str:
@@ -49,6 +51,13 @@ class Release:
         version = match["version"] if match else "0"
         content = "\n".join([self.pins, *sorted(_sha256(path) for path in self.wheels)])
         return HOME / f"{version}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+    @property
+    def name(self) -> str:
+        """What it is, for the person at the keyboard."""
+        wheels = ", ".join(each.name for each in self.wheels)
+        chosen = f"with {', '.join(self.extras)}, " if self.extras else ""
+        return f"release {self.folder} ({wheels} {chosen}and what it needs)"
 
     def share(self) -> dict[str, bytes]:
         """Return the files that ordermq's wheel has for this machine, by their paths in ``share/ordermq``."""
@@ -71,8 +80,13 @@ def share_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(share)): path.read_bytes() for path in share.rglob("*") if path.is_file()}
 
 
-def find_release(dist: Path, wheels: Path | None, index: str | None, own: Sequence[Path]) -> Release:
-    """Return the release in the folder ``dist``. Raises InstallFailure for what is missing."""
+def find_release(
+    dist: Path, wheels: Path | None, index: str | None, own: Sequence[Path], wanted: set[str] | None
+) -> Release:
+    """Return the release in ``dist`` with the extras ``wanted``; None stands for those of the current one.
+
+    Raises InstallFailure for what is missing.
+    """
     pins = dist / "constraints.txt"
     if not pins.is_file():
         raise InstallFailure(USAGE, f"{pins} is missing: 'make dist' writes it, or name its folder by --dist")
@@ -90,7 +104,9 @@ def find_release(dist: Path, wheels: Path | None, index: str | None, own: Sequen
         )
     where = ["--no-index", f"--find-links={wheels.resolve()}"] if wheels else []
     where += [f"--index-url={index}"] if index else []
-    return Release((found[0], *own), pins.read_text(), tuple(where))
+    text = pins.read_text()
+    wanted = extras.installed(CURRENT, text) if wanted is None else wanted
+    return Release((found[0], *own), extras.chosen(text, wanted), tuple(where), tuple(sorted(wanted)))
 
 
 def _check_sums(sums: Path, files: Sequence[Path]) -> None:

@@ -19,10 +19,19 @@ def install(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
 
 
+def pins(mark: str, version: str = "2.9") -> str:
+    """A release's constraints: one package for everybody, two for extras."""
+    hashed = f"--hash=sha256:{hashlib.sha256().hexdigest()}"
+    return (
+        f"# made by a test\nclick==8.1.7 {hashed}\n{mark}\nconfluent-kafka=={version} \\\n    {hashed}\n"
+        f"# extra: audit, otel\ncffi==2.1 ; platform_python_implementation != 'PyPy' \\\n    {hashed}\n"
+    )
+
+
 @pytest.fixture
 def dist(wheel, tmp_path):
     """A release's folder: the wheel, and a package by its hash."""
-    (tmp_path / "constraints.txt").write_text(f"click==8.1.7 --hash=sha256:{hashlib.sha256().hexdigest()}\n")
+    (tmp_path / "constraints.txt").write_text(pins("# extra: kafka"))
     (tmp_path / wheel.name).symlink_to(wheel)
     return tmp_path
 
@@ -60,6 +69,10 @@ def test_a_python_that_is_too_old_is_named_with_what_to_install(tmp_path):
         (["--dist", "/nonexistent", "--dry-run"], "/nonexistent/constraints.txt is missing: 'make dist'"),
         (["--own", "giftshop.zip", "--dry-run"], "giftshop.zip is no wheel"),
         (["--enable", "relais", "--dry-run"], "--enable: the release has no unit ordermq-relais.service"),
+        (["--extras", "kafak", "--dry-run"], "the release has no extra kafak; it has audit, kafka, otel"),
+        (["--enable", "audit.timer", "--extras", "kafka", "--dry-run"],
+         "ordermq-audit.timer starts at boot and needs ordermq[audit]: --extras audit,kafka"),
+        (["--rollback", "--extras", "none"], "--rollback goes with --dry-run and --no-restart only"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_arguments_ends_with_64_and_says_what_to_do(dist, arguments, text):
@@ -89,7 +102,9 @@ def test_a_file_that_is_not_the_one_of_the_release_is_refused_with_65(dist, whee
 def test_a_dry_run_shows_every_change_as_a_diff_and_makes_none(dist, wheel):
     was_there = Path("/opt/ordermq").exists()
 
-    shown = install("--dist", dist, "--dry-run", "--enable", "relay,consumer@payment:1,prune.timer")
+    shown = install(
+        "--dist", dist, "--dry-run", "--extras", "kafka", "--enable", "relay,consumer@payment:1,prune.timer"
+    )
 
     assert shown.returncode == 0, shown.stderr
     unit = (ROOT / "deploy/systemd/ordermq-relay.service").read_text().splitlines()
@@ -97,6 +112,8 @@ def test_a_dry_run_shows_every_change_as_a_diff_and_makes_none(dist, wheel):
     assert [line for line in unit if line not in added] == []
     assert f"+ release /opt/ordermq/{wheel.name.split('-')[1]}-" in shown.stdout
     assert "+ enabled ordermq-consumer@payment:1.service" in shown.stdout
+    packages = [line for line in shown.stdout.splitlines() if line.startswith("+ package ")]
+    assert packages == ["+ package click==8.1.7", "+ package confluent-kafka==2.9"]
     assert Path("/opt/ordermq").exists() == was_there
 
 
@@ -109,6 +126,7 @@ list-units*failed*) echo "ordermq-consumer@payment.service loaded failed failed 
 esac
 case "$*" in
 list-units*) echo "ordermq-relay.service           loaded active running x"
+             echo "ordermq-forward.service         loaded active running x"
              echo "ordermq-consumer@points.service loaded active running x" ;;
 "is-enabled ordermq-consumer@tried.service") echo disabled; exit 1 ;;
 is-enabled*) echo enabled ;;
@@ -124,7 +142,7 @@ def vm(monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("install_vm", ROOT / "deploy/vm/__main__.py")
     main = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(main)
-    names = ("changes", "failure", "machine", "releases")
+    names = ("changes", "extras", "failure", "machine", "releases")
     found = SimpleNamespace(main=main, **{name: sys.modules.pop(name) for name in names})
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/systemctl").write_text(SYSTEMCTL)
@@ -141,7 +159,8 @@ def vm(monkeypatch, tmp_path):
 
 
 def test_a_service_that_failed_is_restarted_too_if_it_starts_at_boot(vm):
-    services = [f"ordermq-{name}.service" for name in ("consumer@payment", "consumer@points", "relay")]
+    names = ("consumer@payment", "consumer@points", "forward", "relay")
+    services = [f"ordermq-{name}.service" for name in names]
     assert vm.machine.active_services() == services
 
 
@@ -151,7 +170,9 @@ def test_a_rollback_that_stops_halfway_does_not_ask_for_a_second_one(vm):
         assert next(restarted) == "ordermq-consumer@payment.service"
         with pytest.raises(vm.failure.InstallFailure) as stopped:
             next(restarted)
-        left = "systemctl restart ordermq-consumer@points.service ordermq-relay.service"
+        left = (
+            "systemctl restart ordermq-consumer@points.service ordermq-forward.service ordermq-relay.service"
+        )
         assert (left in str(stopped.value)) == goes_back
         assert ("bin/install-vm --rollback" in str(stopped.value)) == (not goes_back)
 
@@ -217,6 +238,59 @@ def test_half_a_release_neither_stays_on_a_full_disk_nor_counts_as_used(vm, whee
         vm.releases.build(release)
     assert failed.value.exit_code == code
     assert not release.folder.exists()
+
+
+def release_of(vm, dist, wanted):
+    return vm.releases.find_release(dist, None, None, (), wanted)
+
+
+@pytest.fixture
+def of_this_machine(vm):
+    """Makes a release the current one, as far as its extras are concerned."""
+
+    def make(requirements: str) -> None:
+        (vm.home / "x").mkdir(exist_ok=True)
+        (vm.home / "x/requirements.txt").write_text(requirements)
+        (vm.home / "current").unlink(missing_ok=True)
+        (vm.home / "current").symlink_to("x")
+
+    return make
+
+
+def test_a_release_has_the_packages_of_the_extras_that_were_chosen_and_no_others(vm, dist):
+    none, both = release_of(vm, dist, set()), release_of(vm, dist, {"otel", "kafka"})
+    assert vm.extras.packages(none.requirements) == ["click==8.1.7"]
+    assert vm.extras.packages(both.requirements) == ["click==8.1.7", "confluent-kafka==2.9", "cffi==2.1"]
+    assert both.requirements.count("--hash=sha256:") == 4  # with that of the wheel
+    assert none.folder != both.folder
+    assert f"{both.folder} (ordermq-" in both.name
+    assert "with kafka, otel, and what it needs" in both.name
+
+
+def test_an_upgrade_keeps_the_extras_of_the_release_in_use_unless_others_are_chosen(
+    vm, dist, of_this_machine
+):
+    assert release_of(vm, dist, None).extras == ()
+    of_this_machine(release_of(vm, dist, {"kafka"}).requirements)
+    (dist / "constraints.txt").write_text(pins("# extra: kafka", version="3.0"))
+    newer = release_of(vm, dist, None)
+    assert (newer.extras, vm.extras.packages(newer.pins)[1]) == (("kafka",), "confluent-kafka==3.0")
+    shown = list(vm.main._packages(newer))
+    assert shown == ["- package confluent-kafka==2.9", "+ package confluent-kafka==3.0"]
+    assert release_of(vm, dist, set()).extras == ()
+    (dist / "constraints.txt").write_text(pins("# of everybody now"))
+    assert release_of(vm, dist, None).extras == ()
+
+
+def test_a_release_installed_before_there_was_a_choice_keeps_what_it_has(vm, dist, of_this_machine):
+    of_this_machine("click==8.1.7 --hash=sha256:0\ncffi==2.0 ; python_version < '4' --hash=sha256:0\n")
+    assert release_of(vm, dist, None).extras == ("audit", "otel")
+
+
+def test_a_unit_that_starts_at_boot_keeps_its_extra_from_being_left_out(vm):
+    with pytest.raises(vm.failure.InstallFailure, match=r"ordermq-audit.timer .* --extras audit,kafka"):
+        vm.main._check_extras([], ("kafka",))
+    vm.main._check_extras([], ("audit", "kafka"))
 
 
 def test_an_installation_that_was_interrupted_is_ended_by_the_same_command(vm, monkeypatch, capsys):

@@ -1,7 +1,9 @@
 """What ``make dist`` says of a release; the target itself builds one."""
 
+import configparser
 import io
 import tarfile
+from itertools import pairwise
 
 import pytest
 
@@ -33,6 +35,24 @@ def test_the_pinned_packages_are_read_with_the_hashes_of_their_files():
 def test_a_package_without_one_version_and_its_hashes_ends_the_release(text):
     with pytest.raises(ReleaseFailed, match="pin"):
         constraints.parse(text)
+
+
+def test_a_package_is_marked_with_the_extras_that_need_it_and_with_none_if_everybody_does():
+    both = f"idna==3.20 \\\n    --hash=sha256:{HASH}\n"
+    alone = {"otel": {"pika==1.4.4", "idna==3.20"}, "audit": {"pika==1.4.4", "idna==3.20", "colorama==0.4.6"}}
+    made = constraints.marked(PINNED + FOR_WINDOWS + both, {"pika==1.4.4"}, alone)
+    above = {after: line for line, after in pairwise(made.splitlines()) if line.startswith("#")}
+    assert {after.split("==")[0]: line for after, line in above.items()} == {
+        "colorama": "# extra: audit", "idna": "# extra: audit, otel",
+    }  # fmt: skip
+    assert constraints.parse(made) == constraints.parse(PINNED + FOR_WINDOWS + both)
+
+
+def test_every_extra_of_production_can_be_chosen():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    for_work = {"bench", "dev", "docs", "fuzz", "release"}
+    assert set(setup["options.extras_require"]) - for_work == set(constraints.EXTRAS)
 
 
 def packed(path, *, at, owner, names):
