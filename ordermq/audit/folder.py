@@ -2,13 +2,14 @@
 
 Invariants
     FOL1  A file is whole or not there, also after a crash: it is written beside its place, synced and moved.
+        ``sync`` has what was moved survive a loss of power.
     FOL2  A tile or bundle that is there is never replaced by one of other bytes. Only the checkpoint is.
     FOL3  Tiles that are not full stay for as long as a checkpoint may need them: until the full one is there.
 """
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from ordermq.audit.tiles import Tile
@@ -18,11 +19,29 @@ CHECKPOINT = "checkpoint"
 _WRITTEN = ".being-written"
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, and have them stay after a loss of power. Raises OSError."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names of the files in a folder stay after a loss of power. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class LogFolder:
     """The folder of a log; ``what`` names it in errors."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._moved_in: set[Path] = set()  # folders that are not synced since a file was moved there
         self.what = str(path)
 
     def read(self, name: str) -> bytes | None:
@@ -53,10 +72,23 @@ class LogFolder:
 
     def put_checkpoint(self, note: bytes) -> None:
         """Replace the checkpoint. Raises UsageError if it cannot be written."""
+        self.sync()
         self._write(CHECKPOINT, note)
+        self.sync()
 
-    def drop_partial(self, full: Iterable[Tile]) -> None:
+    def sync(self) -> None:
+        """Have all that was written stay. Raises UsageError if the folder cannot be synced."""
+        while self._moved_in:
+            folder = self._moved_in.pop()
+            try:
+                sync_folder(folder)
+            except OSError as exc:
+                raise UsageError(f"cannot sync {folder}: {exc.strerror}; run this again") from exc
+
+    def drop_partial(self, full: Sequence[Tile]) -> None:
         """Delete what is not needed any more now that the tiles ``full`` are there (FOL3)."""
+        if full:
+            self.sync()
         for tile in full:
             shutil.rmtree(self._path / f"{tile.path()}.p", ignore_errors=True)
 
@@ -64,13 +96,14 @@ class LogFolder:
         path = self._path / name
         beside = path.with_name(path.name + _WRITTEN)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with beside.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)
+            self._moved_in.add(path.parent)
         except OSError as exc:
-            raise UsageError(
-                f"cannot write {path}: {exc.strerror}; who runs this needs the right to write there"
-            ) from exc
+            is_forbidden = isinstance(exc, PermissionError)
+            advice = "who runs this needs the right to write there" if is_forbidden else "then run this again"
+            raise UsageError(f"cannot write {path}: {exc.strerror}; {advice}") from exc

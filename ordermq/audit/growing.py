@@ -56,13 +56,14 @@ class LogWriter:
         full += self._edge.append(leaf_hashes(entries))
         for tile, data in full:
             self._folder.add(tile, data)
-        self._folder.drop_partial(tile for tile, _ in full)
+        self._folder.drop_partial([tile for tile, _ in full])
 
     def finish(self, origin: str) -> Checkpoint:
-        """Write what is not full, and return the checkpoint to sign."""
+        """Write what is not full, and return the checkpoint to sign; its tiles are on the disk."""
         if self._entries:
             tile = Tile(None, self.size // TILE_WIDTH, len(self._entries))
             self._folder.add(tile, bundle(self._entries))
         for tile, data in self._edge.partial():
             self._folder.add(tile, data)
+        self._folder.sync()
         return Checkpoint(origin, self.size, self._edge.root())

@@ -17,7 +17,7 @@ from pathlib import Path
 from ordermq.audit.checking import Step
 from ordermq.audit.checkpoint import Checkpoint
 from ordermq.audit.entries import RecordId, entry_of
-from ordermq.audit.folder import CHECKPOINT, LogFolder
+from ordermq.audit.folder import CHECKPOINT, LogFolder, make_folder
 from ordermq.audit.growing import LogWriter
 from ordermq.audit.merkle import EMPTY_ROOT
 from ordermq.audit.signing import SigningKey, opened
@@ -129,7 +129,7 @@ def check_whole(found: Sequence[PositionedRecord], begin: int, end: int) -> None
 def only_publisher(path: Path) -> Iterator[None]:
     """Hold the lock of the folder. Raises UsageError if another process publishes into it."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         lock = os.open(path / ".publishing", os.O_WRONLY | os.O_CREAT, 0o600)
     except OSError as exc:
         raise UsageError(f"cannot write into {path}: {exc.strerror}") from exc

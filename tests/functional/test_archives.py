@@ -1,6 +1,9 @@
-"""Events of orders that are over go into files, and come back (ARC1, ARC2, ARC3, ARC4, CMP2)."""
+"""Events of orders that are over go into files, and come back (ARC1, ARC2, ARC3, ARC4, ARC5, CMP2)."""
 
+import errno
 import gzip
+import json
+import os
 from contextlib import closing
 
 import pytest
@@ -22,10 +25,10 @@ from ordermq.errors import (
 )
 from ordermq.message import Envelope
 from ordermq.shop import cancel_order, module, order_history
-from ordermq.shop.archives import creating
+from ordermq.shop.archives import creating, restoring
 from ordermq.shop.archives.choosing import month_of
 from ordermq.shop.archives.creating import archive_month, plan_archive
-from ordermq.shop.archives.lines import ArchiveReader
+from ordermq.shop.archives.lines import FORMAT, ArchiveReader
 from ordermq.shop.archives.proving import check_against_log
 from ordermq.shop.archives.restoring import restore
 from ordermq.shop.cli.order import _head
@@ -255,6 +258,22 @@ def test_a_file_that_is_not_what_was_archived_is_not_restored(old, harm):
     assert old.rows(TABLE) == before
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"position": "1"}, {"body": "\ud800"}, {"order_id": 7}, {"step": []}, {"version": 1.0}, {"more": 1}],
+)
+def test_a_line_of_other_types_is_an_edited_archive(tmp_path, change):
+    event = {
+        "position": 1, "order_id": "o", "version": 1, "type": "t", "step": None, "occurred_at": "",
+        "body": "{}", **change,
+    }  # fmt: skip
+    path = tmp_path / "a.gz"
+    head = {"format": FORMAT, "month": "2024-01"}
+    path.write_bytes(gzip.compress("\n".join(map(json.dumps, (head, event))).encode()))
+    with pytest.raises(BadInput, match="edited archive"):
+        list(ArchiveReader(path).events())
+
+
 def test_an_archive_with_a_new_last_line_is_found_by_the_log(old):
     path = old.archive().file
     events = [each for each in ArchiveReader(path).events() if each.order_id != "o-1"]
@@ -280,12 +299,21 @@ def test_events_marked_as_archived_that_no_archive_has_are_found(old):
     assert "archives_agree" in old.wrong()
 
 
+def raise_no_space(path):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_run_that_dies_before_the_removal_has_removed_nothing_and_the_next_one_goes_on(old, monkeypatch):
     before = old.rows(TABLE)
     monkeypatch.setattr(creating, "_remove", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         old.archive()
     assert old.rows(TABLE) == before
+    monkeypatch.undo()
+    monkeypatch.setattr(creating, "sync_folder", raise_no_space)
+    with pytest.raises(UsageError, match="No space left on device; nothing was archived"):
+        old.archive()
+    assert (old.rows(TABLE), old.rows("TABLE shop.archives")) == (before, [])
     monkeypatch.undo()
     file = old.archive().file
     assert list(file.parent.iterdir()) == [file]
@@ -312,6 +340,67 @@ def test_an_order_that_changes_while_the_file_is_written_stops_the_run(old, monk
     monkeypatch.undo()
     why = dict(old.archive().refused)
     assert why["o-1"] == "a person has to look at it"
+
+
+def test_of_two_runs_at_once_one_archives_and_its_file_stays(old, monkeypatch):
+    """ARC5."""
+    before = old.rows(TABLE)
+    check_same, done = creating._check_same, []
+
+    def overtake(*args):
+        check_same(*args)
+        monkeypatch.undo()
+        with closing(Session(old.shop.database.settings, name="other")) as other:
+            done.append(archive_month(other, old.january, old.folder / "archive", **WHY))
+
+    monkeypatch.setattr(creating, "_check_same", overtake)
+    with pytest.raises(OrderConflict, match="it is gone, or archived"):
+        old.archive()
+    [first] = done
+    assert list(first.file.parent.iterdir()) == [first.file]
+    restore(first.file, old.session, **WHY)
+    assert old.rows(TABLE) == before
+
+
+def test_of_two_restores_at_once_one_restores(old, monkeypatch):
+    before, file = old.rows(TABLE), old.archive().file
+    registered = restoring._registered
+
+    def overtake(*args):
+        found = registered(*args)
+        monkeypatch.undo()
+        with closing(Session(old.shop.database.settings, name="other")) as other:
+            restore(file, other, **WHY)
+        return found
+
+    monkeypatch.setattr(restoring, "_registered", overtake)
+    with pytest.raises(OrderConflict, match=r"no order waits for .* it was restored meanwhile"):
+        restore(file, old.session, **WHY)
+    assert old.rows(TABLE) == before
+
+
+def test_a_file_that_is_changed_while_it_is_restored_is_refused(old, monkeypatch):
+    file = old.archive().file
+    before, lines = old.rows(TABLE), gzip.decompress(file.read_bytes()).splitlines(keepends=True)
+    edited = [
+        event._replace(body=event.body.replace("short of", "long of"))
+        for event in ArchiveReader(file).events()
+    ]
+    registered = restoring._registered
+
+    def edit(*args):
+        with file.open("wb") as out:
+            writer = creating.ArchiveWriter(out, "2024-01")
+            for each in edited:
+                writer.add(each)
+            writer.finish()
+        return registered(*args)
+
+    monkeypatch.setattr(restoring, "_registered", edit)
+    with pytest.raises(BadInput, match="changed while it was read: nothing was restored"):
+        restore(file, old.session, **WHY)
+    assert old.rows(TABLE) == before
+    assert len(lines) == len(edited) + 2
 
 
 def test_what_is_not_in_the_log_yet_and_a_month_that_goes_on_are_refused(old):

@@ -821,6 +821,27 @@ MUTATIONS = (
         (f"{ARCHIVES}::test_an_order_that_changes_while_the_file_is_written_stops_the_run",),
     ),
     Mutation(
+        "a run that deletes the file that another has registered", "ordermq/shop/archives/creating.py",
+        "        written, refused = _write(session, month, unfinished, step)\n        if written is None:\n"
+        "            return ArchivedMonth(month.name, refused=refused)\n",
+        "        written, refused = _write(session, month, unfinished, step)\n        if written is None:\n"
+        "            return ArchivedMonth(month.name, refused=refused)\n        unfinished = written.path\n",
+        (f"{ARCHIVES}::test_of_two_runs_at_once_one_archives_and_its_file_stays",),
+    ),
+    Mutation(
+        "a file that is changed while it is restored", "ordermq/shop/archives/restoring.py",
+        "if reader.totals.leaves.hex() != archive.leaves:",
+        "if False:",
+        (f"{ARCHIVES}::test_a_file_that_is_changed_while_it_is_restored_is_refused",),
+    ),
+    Mutation(
+        "tiles that a loss of power takes back", "ordermq/audit/growing.py",
+        "        self._folder.sync()\n        return Checkpoint(",
+        "        return Checkpoint(",
+        ("tests/unit/test_audit_files.py"
+         "::test_the_tiles_of_a_checkpoint_are_on_the_disk_before_it_is_signed",),
+    ),
+    Mutation(
         "a second leaf of a restored event", "ordermq/shop/archives/restoring.py",
         "tx.execute(_HAVE_POSITIONS, (RECORDS.name,))",
         "tx.execute(_HAVE_POSITIONS, ('none',))",

@@ -1,7 +1,9 @@
 """A log in a folder: it grows, others read it, and what is done to its files is found and named."""
 
 import json
+import os
 import stat
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -75,6 +77,41 @@ def test_a_folder_that_holds_another_history_is_not_continued(log):
     with pytest.raises(NotProven, match="replaced tile"):
         log.files.add(Tile(0, 0), b"\x00" * 8192)
     log.files.add(Tile(0, 0), log.files.read("tile/0/000"))
+
+
+def test_the_tiles_of_a_checkpoint_are_on_the_disk_before_it_is_signed(tmp_path, monkeypatch):
+    """FOL1: each folder was synced after the last file was moved into it, and each new folder's own name."""
+    unsynced = set()
+    replace, fsync, mkdir = Path.replace, os.fsync, os.mkdir
+
+    def note_moved(path, target):
+        unsynced.add(target.parent)
+        return replace(path, target)
+
+    def note_made(path, *mode, **more):
+        mkdir(path, *mode, **more)
+        unsynced.add(Path(path).parent)
+
+    def note_synced(descriptor):
+        unsynced.discard(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(Path, "replace", note_moved)
+    monkeypatch.setattr(os, "mkdir", note_made)
+    monkeypatch.setattr(os, "fsync", note_synced)
+    finish = LogWriter.finish
+    found = []
+
+    def finished(self, origin):
+        checkpoint = finish(self, origin)
+        found.append(sorted(unsynced))
+        return checkpoint
+
+    monkeypatch.setattr(LogWriter, "finish", finished)
+    made = MadeLog(tmp_path / "some" / "log")
+    for each in SIZES:
+        made.grow(each)
+    assert (found, unsynced) == ([[]] * len(SIZES), set())
 
 
 def test_a_file_that_was_cut_beside_its_place_does_not_matter(log):

@@ -5,9 +5,12 @@ Invariants
         same as the table. The archive's row, the mark of its orders and the removal are one transaction.
     ARC2  An order is archived as it was read: one that has changed until its row is locked stops the run,
         and nothing is archived. An archived order gets no event, by a constraint of the table.
+    ARC5  A file gets its name while the rows of all its orders are locked, and keeps it: no run deletes a
+        file that another may have registered. Until then it is the run's own, under a name of chance.
 """
 
 import os
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from ordermq.audit.folder import make_folder, sync_folder
 from ordermq.errors import OrderConflict, UsageError
 from ordermq.shop.archives.choosing import Chosen, Month, RefusedOrder, changed_since, choose_orders
 from ordermq.shop.archives.lines import ArchiveReader, ArchiveWriter, Totals, event_of_content, file_sha256
@@ -41,8 +45,9 @@ Step = Callable[[int], None]
 
 
 class Written(NamedTuple):
-    """The file that was written and read back."""
+    """The file that was written and read back, and the path that it gets once its orders are locked."""
 
+    unfinished: Path
     path: Path
     sha256: bytes
     totals: Totals
@@ -76,61 +81,63 @@ def archive_month(
 
     Raises UsageError if the file cannot be written, OrderConflict if an order has changed meanwhile.
     """
-    written, refused = _write(session, month, folder, step)
-    if written is None:
-        return ArchivedMonth(month.name, refused=refused)
+    folder = folder.absolute()
+    unfinished = folder / f".{month.name}-{secrets.token_hex(8)}.unfinished"
     try:
+        written, refused = _write(session, month, unfinished, step)
+        if written is None:
+            return ArchivedMonth(month.name, refused=refused)
         with session.transaction() as tx:
             archive_id = _remove(written, month, tx, by=by)
             actions.record(tx, by, "archive.create", [f"archive {archive_id}"], f"{written.path}: {reason}")
-    except OrderConflict:
-        written.path.unlink()
-        raise
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
     totals = written.totals
     return ArchivedMonth(month.name, written.path, archive_id, len(totals.versions), totals.events, refused)
 
 
 def _write(
-    session: Session, month: Month, folder: Path, step: Step
+    session: Session, month: Month, unfinished: Path, step: Step
 ) -> tuple[Written | None, list[RefusedOrder]]:
     with session.transaction() as tx:
         tx.execute(_SNAPSHOT)
         chosen = choose_orders(month, tx)
         if not chosen.orders:
             return None, chosen.refused
-        written = _put(folder.absolute(), partial(_fill, tx, chosen, step), month.name)
+        written = _put(unfinished, partial(_fill, tx, chosen, step), month.name)
     _check_same(written, chosen)
     return written, chosen.refused
 
 
-def _put(folder: Path, fill: Callable[[ArchiveWriter], None], month: str) -> Written:
-    """Write a file, all of it or nothing. Its name has its SHA-256: it takes the place of no other file."""
-    unfinished = folder / f".{month}-{os.getpid()}.unfinished"
+def _put(unfinished: Path, fill: Callable[[ArchiveWriter], None], month: str) -> Written:
+    """Write a file to the disk. The name that it will get has its SHA-256: it is that of no other content."""
+    folder = unfinished.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
+        make_folder(folder)
+        with unfinished.open("xb") as file:
             writer = ArchiveWriter(file, month)
             fill(writer)
             writer.finish()
             file.flush()
             os.fsync(file.fileno())
-        sha256 = file_sha256(unfinished)
-        path = unfinished.rename(folder / f"{month}-{sha256.hex()[:12]}.jsonl.gz")
-        _sync_folder(folder)
     except OSError as exc:
-        raise UsageError(f"cannot write into {folder}: {exc.strerror or exc}; nothing was archived") from exc
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-    return Written(path, sha256, writer.totals)
+        raise _not_written(folder, exc) from exc
+    sha256 = file_sha256(unfinished)
+    return Written(unfinished, folder / f"{month}-{sha256.hex()[:12]}.jsonl.gz", sha256, writer.totals)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _name(written: Written) -> None:
+    """Give the file its name, on the disk (ARC5)."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        written.unfinished.rename(written.path)
+        sync_folder(written.path.parent)
+    except OSError as exc:
+        raise _not_written(written.path.parent, exc) from exc
+
+
+def _not_written(folder: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot write into {folder}: {error.strerror or error}; nothing was archived")
 
 
 def _fill(tx: StoreTransaction, chosen: Chosen, step: Step, writer: ArchiveWriter) -> None:
@@ -146,13 +153,11 @@ def _fill(tx: StoreTransaction, chosen: Chosen, step: Step, writer: ArchiveWrite
 
 def _check_same(written: Written, chosen: Chosen) -> None:
     """Read the file back (ARC1). Raises OrderConflict if it does not have all events of the orders."""
-    path, totals = written.path, written.totals
-    reader = ArchiveReader(path)
+    totals, reader = written.totals, ArchiveReader(written.unfinished)
     for _ in reader.events():
         pass
     if reader.totals.document != totals.document or totals.versions != chosen.orders:
         wrong = {each for each, version in chosen.orders.items() if totals.versions.get(each) != version}
-        path.unlink()
         raise OrderConflict(
             f"the file does not have all events of {len(wrong)} orders, such as {min(wrong, default='')}:"
             " nothing was archived; see 'ordermq reconcile'"
@@ -184,4 +189,5 @@ def _remove(written: Written, month: Month, tx: StoreTransaction, *, by: str) ->
             f"the table has {removed} events of these orders and the file {written.totals.events}:"
             " nothing was archived; see 'ordermq reconcile'"
         )
+    _name(written)
     return int(archive_id)

@@ -27,6 +27,9 @@ FORMAT = "ordermq.archive.1"
 
 _LEVEL = 6  # of gzip
 
+# Of the fields of an event; the others are text.
+_TYPES: dict[str, Any] = {"position": int, "version": int, "step": str | None}
+
 
 class ArchivedEvent(NamedTuple):
     """An event at its position in the audit log. ``occurred_at`` is as the leaf has it."""
@@ -53,6 +56,15 @@ def event_of_content(position: int, order_id: str, version: int, content: bytes)
     except (UnicodeDecodeError, ValueError) as exc:
         raise BadInput(f"event {version} of order {order_id} is no text: {exc}") from exc
     return ArchivedEvent(position, order_id, version, event_type, step or None, occurred_at, body)
+
+
+def event_of_document(document: dict[str, Any]) -> ArchivedEvent:
+    """Return the event that a line is. Raises TypeError if it is none."""
+    event = ArchivedEvent(**document)
+    for name, value in event._asdict().items():
+        if not isinstance(value, _TYPES.get(name, str)):
+            raise TypeError(f"{name} is {value!r}")
+    return event
 
 
 @dataclass
@@ -136,9 +148,9 @@ class ArchiveReader:
                 self._check_end(document, next(documents, None))
                 return
             try:
-                event = ArchivedEvent(**document)
+                event = event_of_document(document)
                 self.totals.add(event)
-            except (TypeError, BadInput, AttributeError) as exc:
+            except (TypeError, UnicodeEncodeError, BadInput) as exc:
                 raise BadInput(f"{self.path}: edited archive: {exc}") from exc
             yield event
         raise BadInput(f"{self.path} has no last line: it was cut")
@@ -146,7 +158,7 @@ class ArchiveReader:
     def _document(self, line: bytes) -> dict[str, Any]:
         try:
             document = json.loads(line)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise BadInput(f"{self.path}: edited archive: a line is not JSON: {exc}") from exc
         if not isinstance(document, dict):
             raise BadInput(f"{self.path}: edited archive: a line is no JSON object")

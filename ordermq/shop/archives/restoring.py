@@ -21,8 +21,8 @@ from ordermq.task import Transaction
 BATCH = 2000  # events in one statement
 
 _FIND = """
-    SELECT a.archive_id, a.month, a.file, a.orders, a.events, encode(a.sha256, 'hex'), a.archived_at,
-           a.archived_by, r.restored_at
+    SELECT a.archive_id, a.month, a.file, a.orders, a.events, encode(a.sha256, 'hex'),
+           encode(a.leaves, 'hex'), a.archived_at, a.archived_by, r.restored_at
       FROM shop.archives AS a LEFT JOIN shop.restored_archives AS r USING (archive_id)
 """
 
@@ -68,6 +68,7 @@ class Archive:
     orders: int
     events: int
     sha256: str
+    leaves: str
     archived_at: datetime
     archived_by: str
     restored_at: datetime | None
@@ -128,6 +129,8 @@ def restore(
     with session.transaction(dry_run=dry_run) as tx:
         archive = _registered(path, sha256, tx)
         waiting: dict[str, int] = dict(tx.fetch_all(_LOCK, (archive.archive_id,)))
+        if not waiting:
+            raise OrderConflict(f"no order waits for {path}: it was restored meanwhile")
         reader, added = ArchiveReader(path), 0
         batch: list[ArchivedEvent] = []
         for event in reader.events():
@@ -138,6 +141,8 @@ def restore(
                 batch = []
         added += _add(batch, tx)
         step(len(batch))
+        if reader.totals.leaves.hex() != archive.leaves:
+            raise BadInput(f"{path} changed while it was read: nothing was restored")
         if reader.totals.versions != waiting or added != archive.events:
             raise OrderConflict(
                 f"{path} has {len(reader.totals.versions)} orders with {added} events, and {len(waiting)}"

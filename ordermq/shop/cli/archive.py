@@ -104,8 +104,8 @@ Examples:
 def list_(*, as_json: bool, config_path: str | None) -> None:
     """List the archives, and whether each file is where it was written.
 
-    JSON lines: {archive_id, month, file, is_there, orders, events, sha256, archived_at, archived_by,
-    restored_at}.
+    JSON lines: {archive_id, month, file, is_there, orders, events, sha256, leaves, archived_at,
+    archived_by, restored_at}.
     """
     with load_shop(config_path).session("ordermq archive").transaction() as tx:
         found = [(each, Path(each.file).is_file()) for each in archives(tx)]
