@@ -931,9 +931,9 @@ MUTATIONS = (
     ),
     # --- the audit log and the positions that are its leaves ---
     Mutation(
-        "a record that commits late gets no position", "ordermq/store/positions.py",
-        "looks_below := began_s >= self._mark.look_at_s)",
-        "looks_below := self._mark.look_at_s < 0)",
+        "a record that commits late gets no position", "ordermq/store/migrations/0018_lookups.sql",
+        "IF next_xid < pg_snapshot_xmin(",
+        "IF next_xid < pg_snapshot_xmax(",
         (f"{POSITIONS}::test_in_whatever_order_transactions_commit_each_record_gets_one_position",
          f"{POSITIONS}::test_a_record_that_was_written_first_and_commits_last_is_not_skipped"),
     ),
