@@ -1,5 +1,6 @@
 """What the orders say in the end: kept, lost, stuck, doubled, and how soon they moved again. Pure."""
 
+import json
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -89,6 +90,14 @@ def compared(where: str, found: Iterable[tuple[str, bytes]], wanted: Mapping[str
         for ids, what in ((missing, "are missing"), (others, "are not those of the database"))
         if ids
     ]
+
+
+def with_trace(body: bytes, trace_id: str) -> bytes:
+    """Return the stored body of an event as it leaves: with its own trace, or with that of its order."""
+    document = json.loads(body)
+    if document.get("v", 1) > 1:
+        document.setdefault("trace_id", trace_id)
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def out_of_order(ids: Iterable[str]) -> list[str]:

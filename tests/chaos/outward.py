@@ -23,7 +23,7 @@ from ordermq.shop.projection import compare
 from ordermq.shop.rebuild import AT_ONCE, compare_orders
 from ordermq.testing.stack.commands import program
 from tests.chaos.arena import FORWARD, STREAM, Arena, Broken
-from tests.chaos.counting import compared, out_of_order
+from tests.chaos.counting import compared, out_of_order, with_trace
 from tests.chaos.fault import Fault
 from tests.chaos.report import OutwardCount
 
@@ -40,7 +40,10 @@ SETTLES_WITHIN_S = 120.0
 #: What a timer's ``audit publish`` may end with while servers are away; -9 is our own kill.
 MAY_END_WITH = frozenset({0, 69, 75, -9})
 
-_EVENTS = "SELECT order_id, version, body FROM shop.order_events"
+_EVENTS = """
+    SELECT e.order_id, e.version, e.body, split_part(o.traceparent, '-', 2)
+      FROM shop.order_events AS e JOIN shop.orders AS o USING (order_id)
+"""
 _UNNUMBERED = "SELECT count(*) FROM ordermq.unnumbered"
 
 
@@ -96,7 +99,10 @@ class Outward:
         """Compare everything with the database, at rest. Notes what is wrong in the arena."""
         self._auditor.stop()
         self._settle()
-        bodies = {event_id(order, number): bytes(body) for order, number, body in self._arena.rows(_EVENTS)}
+        bodies = {
+            event_id(order, number): with_trace(bytes(body), trace_id)
+            for order, number, body, trace_id in self._arena.rows(_EVENTS)
+        }
         found = OutwardCount(len(bodies))
         self._judge_stream(found, bodies)
         self._judge_kafka(found, bodies)

@@ -8,6 +8,7 @@ from tests.chaos.counting import (
     recovery_s,
     repeated,
     tally,
+    with_trace,
 )
 from tests.chaos.faults import FAULTS, SMOKE
 from tests.chaos.outward import HAS_KAFKA, Outlets, outlets
@@ -64,6 +65,12 @@ def test_events_outside_are_those_of_the_database_twice_or_not_and_each_that_is_
     assert compared("there", [*every, ("a:2", b"2"), ("c:1", b"")], wanted) == [
         "there: 2 events are not those of the database: ['a:2', 'c:1']"
     ]
+
+
+def test_an_event_leaves_with_its_own_trace_or_with_that_of_its_order():
+    assert with_trace(b'{"type":"t","v":2}', "ab") == b'{"trace_id":"ab","type":"t","v":2}'
+    assert with_trace(b'{"trace_id":"cd","type":"t","v":2}', "ab") == b'{"trace_id":"cd","type":"t","v":2}'
+    assert with_trace('{"type":"ö"}'.encode(), "ab") == '{"type":"ö"}'.encode()
 
 
 def test_orders_whose_events_change_places_are_named():
