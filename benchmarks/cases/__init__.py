@@ -7,6 +7,7 @@ from benchmarks.cases import (
     builds,
     consume,
     effect,
+    events,
     held,
     history,
     idle,
@@ -39,4 +40,5 @@ CASES: list[Case] = [
     lists.CASE,
     audit.CASE,
     history.CASE,
+    events.CASE,
 ]

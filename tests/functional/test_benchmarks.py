@@ -22,7 +22,7 @@ REPEATED = {
     "start-celery", "start-dramatiq", "scale-ordermq_1_process", "scale-ordermq_2_processes",
     "scale-ordermq_1_thread", "scale-ordermq_4_threads", "backlog-ordermq_inbox",
     "held-ordermq_free", "held-ordermq_held", "builds-other", "recovery-dramatiq", "recovery-pgmq",
-    "recovery-dbos",
+    "recovery-dbos", "events-off",
 }  # fmt: skip
 
 PEERS = ("celery", "dbos", "dramatiq", "procrastinate")
