@@ -25,6 +25,7 @@ from ordermq.store.actions import RECORDS as ACTIONS
 from ordermq.store.bundles import bundles_between
 from ordermq.store.checkpoints import SignedRow, all_checkpoints
 from ordermq.store.positions import (
+    WHOLE_TABLE_S,
     ArchiveOfRecords,
     PositionedRecord,
     archives_of,
@@ -107,7 +108,7 @@ class RowComparison:
             text = f"the last of {self._size} positions that were signed is {total - 1}"
             yield Tampering("truncated tail", "ordermq.positions", text)
         for source, select in self._sources.items():
-            with self._session.transaction() as tx:
+            with self._session.transaction(statement_timeout_s=WHOLE_TABLE_S) as tx:
                 found = unpositioned(tx, source, select, limit=MOST_INSERTED)
             for subject, number in found:
                 where = str(RecordId(source, subject, number))

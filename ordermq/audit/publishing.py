@@ -126,15 +126,15 @@ def check_whole(found: Sequence[PositionedRecord], begin: int, end: int) -> None
 
 
 @contextmanager
-def only_publisher(path: Path) -> Iterator[None]:
-    """Hold the lock of the folder. Raises UsageError if another process publishes into it."""
+def only_publisher(path: Path, *, waits: bool = False) -> Iterator[None]:
+    """Hold the lock of the folder. Raises UsageError if another process holds it, unless it ``waits``."""
     try:
         make_folder(path)
         lock = os.open(path / ".publishing", os.O_WRONLY | os.O_CREAT, 0o600)
     except OSError as exc:
         raise UsageError(f"cannot write into {path}: {exc.strerror}") from exc
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         yield
     except BlockingIOError as exc:
         raise UsageError(f"another process publishes into {path}; wait until it has ended") from exc

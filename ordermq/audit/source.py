@@ -66,6 +66,8 @@ def ask(method: str, url: str, body: bytes | None = None) -> tuple[int, bytes]:
     parts = urlsplit(url)
     if not parts.hostname or parts.scheme not in ("http", "https"):
         raise UsageError(f"{url!r} is not a URL; write http://HOST[:PORT]/PATH")
+    if "@" in parts.netloc:  # it would stand in errors, and in the list of processes
+        raise UsageError(f"the URL of {parts.hostname} has a user in it: a log is public, leave that out")
     connection = (
         http.client.HTTPSConnection(parts.netloc, timeout=_TIMEOUT_S, context=ssl.create_default_context())
         if parts.scheme == "https"

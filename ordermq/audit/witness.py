@@ -18,8 +18,10 @@ _REFUSALS = {
 }
 
 
-def cosign(url: str, key: VerifierKey, signed: SignedCheckpoint, between: ProofBetween) -> Note:
-    """Have the witness at ``url`` cosign; return the checkpoint's note with its signatures.
+def cosign(
+    url: str, key: VerifierKey, signed: SignedCheckpoint, between: ProofBetween
+) -> Sequence[NoteSignature]:
+    """Have the witness at ``url`` cosign; return its cosignatures of the checkpoint, which were verified.
 
     Two requests at most: the first guesses that the witness has never seen the log. Raises NotProven if it
     refuses, LogUnreachable if it does not answer, BadInput if its answer is none of the protocol.
@@ -42,7 +44,13 @@ def cosign(url: str, key: VerifierKey, signed: SignedCheckpoint, between: ProofB
         raise BadInput(
             f"the witness {url} answers with {status}; is that the submission prefix of a tlog-witness?"
         )
-    return _with(signed, parse_signatures(body, f"the answer of {url}"), key, url)
+    return _of_witness(signed, parse_signatures(body, f"the answer of {url}"), key, url)
+
+
+def with_cosignatures(note: Note, mine: Sequence[NoteSignature]) -> Note:
+    """Return a note with the cosignatures of a witness; earlier ones of it are replaced, all others stay."""
+    names = {(each.name, each.key_id) for each in mine}
+    return Note(note.text, [*(each for each in note.signatures if each[:2] not in names), *mine])
 
 
 def request_body(old: int, proof: Sequence[bytes], signed: SignedCheckpoint) -> bytes:
@@ -55,10 +63,10 @@ def _submit(url: str, old: int, proof: Sequence[bytes], signed: SignedCheckpoint
     return ask("POST", f"{url.rstrip('/')}/add-checkpoint", request_body(old, proof, signed))
 
 
-def _with(signed: SignedCheckpoint, answer: Sequence[NoteSignature], key: VerifierKey, url: str) -> Note:
-    """Return the note with the cosignatures of ``key``; an earlier one of it is replaced."""
+def _of_witness(
+    signed: SignedCheckpoint, answer: Sequence[NoteSignature], key: VerifierKey, url: str
+) -> Sequence[NoteSignature]:
     mine = [each for each in answer if (each.name, each.key_id) == (key.name, key.key_id)]
     if not cosigned(SignedCheckpoint(signed.checkpoint, Note(signed.note.text, mine)), [key], url):
         raise NotProven(f"the witness {url} cosigned, and not as {key.name}+{key.key_id.hex()}: another key")
-    others = [each for each in signed.note.signatures if (each.name, each.key_id) != (key.name, key.key_id)]
-    return Note(signed.note.text, [*others, *mine])
+    return mine

@@ -59,8 +59,8 @@ class OrderDiff:
 def order_at(order_id: str, at: datetime, tx: StoreTransaction) -> FoldedOrder:
     """Return the order as it was at the instant ``at``, which has a time zone.
 
-    Raises OrderNotFound if there is no such order or it was accepted later, and IllegalEvent for a
-    history that cannot be.
+    Raises OrderNotFound if there is no such order or it was accepted later, BadInput for an instant without
+    a time zone, and IllegalEvent for a history that cannot be.
     """
     return _folded(*_read(order_id, at, tx))
 
@@ -75,7 +75,7 @@ def order_history(order_id: str, tx: StoreTransaction) -> list[HistoryEntry]:
 
 def order_diff(order_id: str, before: datetime, after: datetime, tx: StoreTransaction) -> OrderDiff:
     """Return what changed from one instant to a later one. Raises as ``order_at``, and BadInput."""
-    if before > after:
+    if before.tzinfo and after.tzinfo and before > after:
         raise BadInput(f"{_written(before)} is after {_written(after)}: give the earlier instant first")
     earlier, _ = _read(order_id, before, tx)
     events, notify = _read(order_id, after, tx)
@@ -114,6 +114,8 @@ def _read(order_id: str, at: datetime, tx: StoreTransaction) -> tuple[list[Histo
 
     Raises OrderNotFound, and OrderArchived if the events are in a file.
     """
+    if at.tzinfo is None:
+        raise BadInput(f"{at.isoformat()} names no time zone, so it could be any of 26 hours: give it one")
     [(notify, bodies)] = tx.fetch_all(_READ, {"order_id": order_id, "at": at})
     if bodies is not None:
         return read_events(bodies), notify or DEFAULT_NOTIFY

@@ -73,13 +73,18 @@ class Session:
 
     @contextmanager
     def transaction(
-        self, *, traces: Mapping[str, str] | None = None, dry_run: bool = False
+        self,
+        *,
+        traces: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+        statement_timeout_s: float | None = None,
     ) -> Iterator[StoreTransaction]:
         """Begin; commit at the end of the block, roll back if it raises.
 
         With ``dry_run`` all statements are run, deferred constraints are checked, and the end
         of the block rolls everything back: no error is raised for it, and nothing that waits
         for a commit is called. The block may decide so itself, by ``tx.is_dry_run = True``.
+        ``statement_timeout_s`` takes the place of the setting, for statements that read whole tables.
 
         Raises CommitUnknown when the connection broke during COMMIT: the caller must
         treat the work as neither done nor undone, and let the inbox decide. Raises
@@ -98,13 +103,15 @@ class Session:
             )
             self.close()
         connection, guard = self._open()
-        pace = _Pace(guard, self._settings.statement_timeout_s + _GRACE_S)
+        pace = _Pace(guard, (statement_timeout_s or self._settings.statement_timeout_s) + _GRACE_S)
         tx = StoreTransaction(
             connection, traces=traces, deadline=pace.statement, begin=self._begin,
             queues=self._queues, actor=self._actor,
         )  # fmt: skip
         tx.is_dry_run = dry_run
         try:
+            if statement_timeout_s is not None:
+                tx.write(f"SET LOCAL statement_timeout = {round(statement_timeout_s * 1000)}")
             yield tx
             if tx.has_failed:
                 raise UsageError("the error of a failed statement was caught: its transaction cannot commit")

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from ordermq.audit.folder import LogFolder
 from ordermq.audit.publishing import LogPublisher
 from ordermq.audit.signing import new_key
 from ordermq.audit.source import read_checkpoint
+from ordermq.cli.audit.publishing import refuse_archived
 from ordermq.cli.program import Program
 from ordermq.errors import (
     BadInput,
@@ -25,7 +27,7 @@ from ordermq.errors import (
 )
 from ordermq.message import Envelope
 from ordermq.shop import cancel_order, module, order_history
-from ordermq.shop.archives import creating, restoring
+from ordermq.shop.archives import choosing, creating, restoring
 from ordermq.shop.archives.choosing import month_of
 from ordermq.shop.archives.creating import archive_month, plan_archive
 from ordermq.shop.archives.lines import FORMAT, ArchiveReader
@@ -150,6 +152,8 @@ def test_a_month_is_archived_verified_and_restored_as_it_was(old):
         for read in (exported, order_history):
             with pytest.raises(OrderArchived, match="ordermq archive restore"):
                 read("o-0", tx)
+    with pytest.raises(OrderArchived, match=rf"are archived in {done.file}: restore it first"):
+        refuse_archived(SimpleNamespace(archived=PROGRAM.archived, session=lambda name: old.session), "o-0")
     old.publish()  # the action of archiving it is a leaf too
     assert old.found()[0] == []
 
@@ -168,6 +172,12 @@ def test_a_month_is_archived_verified_and_restored_as_it_was(old):
     again = old.archive()
     assert again.file.read_bytes() == moved.read_bytes()
     assert old.found()[0] == []
+
+
+def test_orders_of_one_instant_are_all_found_whatever_is_read_at_once(old, monkeypatch):
+    monkeypatch.setattr(choosing, "_BATCH", 2)
+    planned = plan_archive(old.session, old.january)
+    assert (planned.orders, {each.order_id for each in planned.refused}) == (3, {"o-3", "o-4"})
 
 
 def test_nothing_happens_to_an_archived_order(old):
@@ -416,7 +426,7 @@ def test_what_is_not_in_the_log_yet_and_a_month_that_goes_on_are_refused(old):
     assert "it was not forwarded yet" in dict(plan_archive(old.session, old.january).refused)["o-3"]
     old.sql("DELETE FROM ordermq.forwards", "UPDATE ordermq.feeds SET next_position = 1")
     assert "has not published all" in dict(plan_archive(old.session, old.january).refused)["o-3"]
-    for text in ("2026-13", "january", f"{old.now():%Y-%m}"):
+    for text in ("2026-13", "january", f"{old.now():%Y-%m}", "9999-12", "0000-01"):
         with pytest.raises(UsageError, match=text):
             month_of(text, old.now())
 

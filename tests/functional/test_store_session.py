@@ -34,6 +34,7 @@ from ordermq.store import (
     outgoing,
     wake_relay,
 )
+from ordermq.store import session as session_module
 from ordermq.store.arrays import insert_into
 from ordermq.testing import wait_until
 
@@ -405,6 +406,20 @@ def test_a_frozen_server_is_left_at_the_deadline(database_settings, ordermq_stac
     with session.transaction() as tx:
         assert tx.fetch_one("SELECT 1") == (1,)
     session.close()
+
+
+def test_a_transaction_may_ask_for_longer_statements_than_others_on_both_sides(
+    database_settings, monkeypatch
+):
+    monkeypatch.setattr(session_module, "_GRACE_S", 0.1)
+    settings = replace(database_settings, statement_timeout_s=0.3, lock_timeout_s=0.2)
+    with closing(Session(settings, name="test")) as session:
+        with session.transaction(statement_timeout_s=30.0) as tx:  # the client's watchdog looks once a second
+            assert (
+                tx.fetch_one("SELECT pg_sleep(1.6) IS NULL, current_setting('statement_timeout')")[1] == "30s"
+            )
+        with pytest.raises(StoreError, match="statement timeout"), session.transaction() as tx:
+            tx.fetch_one("SELECT pg_sleep(5)")
 
 
 def test_a_server_that_is_gone_and_wrong_credentials_are_told_apart(database_settings):

@@ -842,6 +842,19 @@ MUTATIONS = (
          "::test_the_tiles_of_a_checkpoint_are_on_the_disk_before_it_is_signed",),
     ),
     Mutation(
+        "a cosignature that takes back what was published meanwhile", "ordermq/cli/audit/command.py",
+        "if present.checkpoint != signed.checkpoint:",
+        "present = signed\n        if False:",
+        ("tests/unit/test_audit_files.py::test_what_others_write_while_a_witness_answers_stays",),
+    ),
+    Mutation(
+        "a client that waits less long than the server was told", "ordermq/store/session.py",
+        "(statement_timeout_s or self._settings.statement_timeout_s) + _GRACE_S",
+        "self._settings.statement_timeout_s + _GRACE_S",
+        ("tests/functional/test_store_session.py"
+         "::test_a_transaction_may_ask_for_longer_statements_than_others_on_both_sides",),
+    ),
+    Mutation(
         "a second leaf of a restored event", "ordermq/shop/archives/restoring.py",
         "tx.execute(_HAVE_POSITIONS, (RECORDS.name,))",
         "tx.execute(_HAVE_POSITIONS, ('none',))",

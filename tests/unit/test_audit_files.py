@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import struct
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from ordermq.audit.checking import check_consistency, check_files
 from ordermq.audit.checkpoint import Checkpoint, parse_checkpoint
 from ordermq.audit.entries import ProvenEntry, SubjectProof
 from ordermq.audit.growing import LogWriter
+from ordermq.audit.notes import COSIGNATURE, NoteSignature, VerifierKey, parse_note
+from ordermq.audit.signing import new_key, opened
 from ordermq.audit.tiles import Tile
 from ordermq.cli import app
 from ordermq.cli.run import run
@@ -112,6 +115,48 @@ def test_the_tiles_of_a_checkpoint_are_on_the_disk_before_it_is_signed(tmp_path,
     for each in SIZES:
         made.grow(each)
     assert (found, unsynced) == ([[]] * len(SIZES), set())
+
+
+class Witness:
+    """Cosigns whatever it is asked; ``meanwhile`` is called before it answers."""
+
+    def __init__(self, name, meanwhile=lambda: None):
+        self.key, self.meanwhile = new_key(name), meanwhile
+        public = self.key.private_key.public_key().public_bytes_raw()
+        self.verifier = VerifierKey(name, COSIGNATURE, public)
+
+    def ask(self, method, url, body):
+        text = parse_note(body.partition(b"\n\n")[2]).text
+        self.meanwhile()
+        message = f"cosignature/v1\ntime 7\n{text}".encode()
+        signature = struct.pack(">Q", 7) + self.key.private_key.sign(message)
+        return 200, NoteSignature(self.key.name, self.verifier.key_id, signature).line().encode()
+
+
+def cosign(log, monkeypatch, witness):
+    monkeypatch.setattr("ordermq.audit.witness.ask", witness.ask)
+    options = ("--witness-key", witness.verifier, "--log", log.folder, "--key", log.vkey, "--json")
+    return audit("witness", "http://w", *options)
+
+
+def test_what_others_write_while_a_witness_answers_stays(log, monkeypatch):
+    """Another witness cosigns meanwhile, and the log grows meanwhile: neither is taken back."""
+    first = Witness("w1", meanwhile=lambda: None)
+    second = Witness("w2", meanwhile=lambda: cosign(log, monkeypatch, first))
+    cosign(log, monkeypatch, second)
+    signatures = opened(log.files.read("checkpoint"), log.key.verifier).note.signatures
+    assert {each.name for each in signatures} == {log.key.name, "w1", "w2"}
+
+    steps = [lambda: log.grow(300)]
+    third = Witness("w3", meanwhile=lambda: steps.pop()() if steps else None)
+    _, said = cosign(log, monkeypatch, third)
+    assert json.loads(said)["size"] == log.checkpoint.size == sum(SIZES) + 300
+    assert not found(log)
+
+
+def test_a_url_with_a_password_is_refused_and_not_repeated(log, capsys):
+    code, said = code_of(capsys, "verify", "--log", "http://anna:geheim@localhost:1/log", "--key", log.vkey)
+    assert (code, "geheim" in said, "has a user in it" in said) == (64, False, True)
 
 
 def test_a_file_that_was_cut_beside_its_place_does_not_matter(log):

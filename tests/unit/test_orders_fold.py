@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import astuple
 
-from ordermq.errors import EventUnreadable, IllegalEvent
+from ordermq.errors import BadInput, EventUnreadable, IllegalEvent
 from ordermq.shop import Adjustment
 from ordermq.shop.cli.instant import zoned_instant
 from ordermq.shop.events import FAILED, NOTIFY, Event, EventType, Step, stored
 from ordermq.shop.fold import fold, read_events, states
-from ordermq.shop.instant import changes_between
+from ordermq.shop.instant import changes_between, order_at, order_diff
 from ordermq.shop.placement import NewOrder
 from ordermq.shop.projection import StoredOrder, compare
 from ordermq.shop.reconcile.history import fold as fold_of_saga
@@ -287,3 +287,11 @@ def test_an_instant_has_a_zone(text, instant):
 def test_an_instant_without_a_zone_is_refused_with_what_to_write(text, words):
     with pytest.raises(Exception, match=words):
         zoned_instant(text)
+
+
+def test_an_instant_without_a_time_zone_is_refused_and_not_guessed():
+    naive = datetime(2026, 11, 1, 10, 42)
+    with pytest.raises(BadInput, match="2026-11-01T10:42:00 names no time zone"):
+        order_at("A-1", naive, None)
+    with pytest.raises(BadInput, match="names no time zone"):
+        order_diff("A-1", naive, BEGAN, None)

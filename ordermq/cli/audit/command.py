@@ -7,19 +7,23 @@ from pathlib import Path
 import click
 
 from ordermq.audit.checking import check_consistency
-from ordermq.audit.folder import LogFolder
+from ordermq.audit.checkpoint import SignedCheckpoint
+from ordermq.audit.folder import LogFolder, sync_folder
 from ordermq.audit.merkle import consistency_proof
 from ordermq.audit.notes import VerifierKey
+from ordermq.audit.publishing import only_publisher
 from ordermq.audit.signing import cosigned, new_key, opened
 from ordermq.audit.source import read_checkpoint, read_tile, source_of
 from ordermq.audit.tiles import TileTree
-from ordermq.audit.witness import cosign
+from ordermq.audit.witness import cosign, with_cosignatures
 from ordermq.cli.audit.publishing import prove, publish
 from ordermq.cli.audit.verifying import at_log, key_option, read_file, verify, witness_key
 from ordermq.cli.options import as_json, common
 from ordermq.cli.output import note, write, write_json
 from ordermq.cli.run import EXIT_CODES
-from ordermq.errors import UsageError
+from ordermq.errors import LogUnreachable, UsageError
+
+_TRIES = 3  # of a witness while the log grows
 
 
 @click.group("audit", epilog=EXIT_CODES)
@@ -54,6 +58,9 @@ def keygen(*, name: str, out: Path, config_path: str | None) -> None:
     try:
         with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(key.file_text())
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(out.absolute().parent)
     except OSError as exc:
         raise UsageError(f"cannot write {out}: {exc.strerror}; name a file that is not there yet") from exc
     note(f"the private key is in {out}; give auditors and witnesses the line on stdout")
@@ -131,11 +138,13 @@ def witness(
     source = source_of(place)
     if not isinstance(source, LogFolder):
         raise click.UsageError("--log must be the folder of the log: the cosignature is written into it")
-    signed = read_checkpoint(source, key)
-    tree = TileTree(lambda tile: read_tile(source, tile), signed.checkpoint.size)
-    cosigned_note = cosign(url, witnesses[0], signed, lambda old, new: consistency_proof(tree, old, new))
-    source.put_checkpoint(cosigned_note.encode())
-    (mine,) = cosigned(read_checkpoint(source, key), witnesses)
+    for _ in range(_TRIES):
+        signed = _with_cosignature(source, key, url, witnesses[0])
+        if signed is not None:
+            break
+    else:
+        raise LogUnreachable(f"{place} grew each of the {_TRIES} times the witness was asked; run this again")
+    (mine,) = cosigned(signed, witnesses)
     if as_json:
         write_json({
             "origin": signed.checkpoint.origin, "size": signed.checkpoint.size, "witness": mine.name,
@@ -143,3 +152,22 @@ def witness(
         })  # fmt: skip
     else:
         write(f"cosigned by {mine.name}: {signed.checkpoint.size} entries of {signed.checkpoint.origin}")
+
+
+def _with_cosignature(
+    source: LogFolder, key: VerifierKey, url: str, witness: VerifierKey
+) -> SignedCheckpoint | None:
+    """Have a witness cosign the checkpoint, and add that to it; None if the log has another one by then.
+
+    The witness answers when it likes. Meanwhile the log may grow, and another witness may cosign.
+    """
+    signed = read_checkpoint(source, key)
+    tree = TileTree(lambda tile: read_tile(source, tile), signed.checkpoint.size)
+    mine = cosign(url, witness, signed, lambda old, new: consistency_proof(tree, old, new))
+    with only_publisher(Path(source.what), waits=True):
+        present = read_checkpoint(source, key)
+        if present.checkpoint != signed.checkpoint:
+            return None
+        cosigned_note = with_cosignatures(present.note, mine)
+        source.put_checkpoint(cosigned_note.encode())
+        return SignedCheckpoint(present.checkpoint, cosigned_note)

@@ -19,9 +19,9 @@ from ordermq.cli.output import note, write, write_bytes, write_json
 from ordermq.cli.program import Program, load_program
 from ordermq.cli.progress import counting
 from ordermq.cli.run import EXIT_CODES
-from ordermq.errors import OrderNotFound
+from ordermq.errors import OrderArchived, OrderNotFound
 from ordermq.store.actions import RECORDS as ACTIONS
-from ordermq.store.positions import PositionedRecord, count_positions, records_of, waits_s
+from ordermq.store.positions import PositionedRecord, archives_of, count_positions, records_of, waits_s
 
 _LONG_S = 60.0  # records get their positions within a second or two
 
@@ -106,6 +106,7 @@ def prove(
     size = signed.checkpoint.size
     found = [each for each in _records(program, subject, number, action) if each.position < size]
     if not found:
+        refuse_archived(program, subject or "")
         raise OrderNotFound(
             f"nothing of {subject or f'action {action}'} is among the {size} entries of {source.what};"
             " did 'ordermq audit publish' run since it was written? If it was changed later,"
@@ -129,6 +130,14 @@ def _records(
             if found := records_of(tx, source, select, subject or "", number):
                 return found
     return []
+
+
+def refuse_archived(program: Program, subject: str) -> None:
+    """Raise OrderArchived if the records of a subject are in a file, of which its proof could be made."""
+    with program.session("ordermq audit").transaction() as tx:
+        for source, archived in program.archived.items():
+            for each in archives_of(tx, source, archived, [subject]).values():
+                raise OrderArchived(f"the records of {subject} are archived in {each.file}: restore it first")
 
 
 def _entries(source: LogSource, size: int, records: list[PositionedRecord]) -> list[ProvenEntry]:

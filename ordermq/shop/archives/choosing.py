@@ -33,14 +33,15 @@ _ORDERS = """
                      THEN 'a service was asked for it and has not answered yet'
                 WHEN EXISTS (SELECT FROM shop.payments AS p WHERE p.order_id = o.order_id
                                 AND p.state IN ('intent', 'unknown', 'requires_action'))
-                     THEN 'what became of its payment is not known' END
+                     THEN 'what became of its payment is not known' END,
+           o.accepted_at
       FROM shop.orders AS o
 """
 
 _OF_MONTH = f"""{_ORDERS}
      WHERE o.accepted_at >= %(begin)s AND o.accepted_at < %(end)s AND o.archive_id IS NULL
-       AND o.order_id > %(after)s
-     ORDER BY o.order_id LIMIT %(limit)s
+       AND (o.accepted_at, o.order_id) > (%(after_at)s, %(after)s)
+     ORDER BY o.accepted_at, o.order_id LIMIT %(limit)s
 """
 
 _AGAIN = f"""{_ORDERS}
@@ -101,20 +102,19 @@ class Chosen:
 def month_of(text: str, now: datetime) -> Month:
     """Return the month that ``text`` names. Raises UsageError for one that is none or has not ended."""
     match = _MONTH.fullmatch(text)
-    if match is None:
+    if match is None or match[1] == "0000":
         raise UsageError(f"{text!r} is not a month; write for example 2026-01")
     year, month = int(match[1]), int(match[2])
-    begin = datetime(year, month, 1, tzinfo=UTC)
-    end = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
-    if end > now:
+    if (year, month) >= (now.year, now.month):
         raise UsageError(f"{text} has not ended: orders of it are still to come")
-    return Month(text, begin, end)
+    begin = datetime(year, month, 1, tzinfo=UTC)
+    return Month(text, begin, datetime(begin.year + month // 12, month % 12 + 1, 1, tzinfo=UTC))
 
 
 def choose_orders(month: Month, tx: StoreTransaction) -> Chosen:
     """Return which orders accepted in ``month`` may be archived now."""
     chosen = Chosen({}, [])
-    for order_id, version, why in _of_month(month, tx):
+    for order_id, version, why, _ in _of_month(month, tx):
         if why is None:
             chosen.orders[order_id] = version
         else:
@@ -141,14 +141,16 @@ def changed_since(orders: dict[str, int], tx: StoreTransaction) -> list[RefusedO
 
 
 def _of_month(month: Month, tx: StoreTransaction) -> Iterator[Row]:
-    after = ""
+    after, after_at = "", month.begin
     while True:
-        params = {"begin": month.begin, "end": month.end, "after": after, "limit": _BATCH}
+        params = {
+            "begin": month.begin, "end": month.end, "after": after, "after_at": after_at, "limit": _BATCH,
+        }  # fmt: skip
         rows = tx.fetch_all(_OF_MONTH, params)
         yield from rows
         if len(rows) < _BATCH:
             return
-        after = rows[-1][0]
+        after, after_at = rows[-1][0], rows[-1][3]
 
 
 def _locate(chosen: Chosen, month: Month, tx: StoreTransaction) -> None:

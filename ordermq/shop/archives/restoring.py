@@ -16,6 +16,7 @@ from ordermq.shop.archives.lines import ArchivedEvent, ArchiveReader, file_sha25
 from ordermq.shop.events import RECORDS
 from ordermq.store import Session, StoreTransaction, actions
 from ordermq.store.arrays import arrays_of
+from ordermq.store.positions import WHOLE_TABLE_S
 from ordermq.task import Transaction
 
 BATCH = 2000  # events in one statement
@@ -126,7 +127,7 @@ def restore(
     of this database, and OrderConflict if it was restored before.
     """
     sha256 = file_sha256(path)
-    with session.transaction(dry_run=dry_run) as tx:
+    with session.transaction(dry_run=dry_run, statement_timeout_s=WHOLE_TABLE_S) as tx:
         archive = _registered(path, sha256, tx)
         waiting: dict[str, int] = dict(tx.fetch_all(_LOCK, (archive.archive_id,)))
         if not waiting:
