@@ -140,6 +140,19 @@ def test_missing_events_are_named_also_at_either_end():
     assert [each.position for each in compare_stream([], expected(5)).missing] == [5]
 
 
+def test_a_stream_that_was_published_again_from_the_beginning_has_doubles_and_nothing_wrong(monkeypatch):
+    monkeypatch.setattr("ordermq.events.checking._KEPT", 10)
+    every = range(0, 90, 3)
+    report = compare_stream(stream(*every, *every), expected(*every))
+    assert (report.wrong, report.missing, report.doubles) == ([], [], 30)
+    report = compare_stream(
+        stream(*every[20:], *every, begin=700), expected(*every)
+    )  # what retention left, first
+    assert (report.wrong, report.missing) == ([], [])
+    report = compare_stream(stream(*every, 1), expected(*every))
+    assert report.wrong == ["offset 30: the database has no event at position 1"]
+
+
 def test_what_retention_removed_from_the_beginning_is_not_missing():
     assert compare_stream(stream(3, 4, begin=700), expected(0, 1, 3, 4)).is_ok
 
