@@ -44,8 +44,9 @@ def migrate(dry_run: bool, config_path: str | None) -> None:
         ]
     else:
         todo = migrations.migrate(session, program.migrations)
+    new = {each.scope for each in todo if each.number == 1}  # no old code runs on a scope that begins here
     for each in todo:
-        unsafe = "" if each.is_safe_online else "  (not safe while old code runs)"
+        unsafe = "" if each.is_safe_online or each.scope in new else "  (not safe while old code runs)"
         write(f"{'would apply' if dry_run else 'applied'} {each.scope} {each.number:04} {each.name}{unsafe}")
     if not todo:
         write("nothing to apply")

@@ -1,6 +1,6 @@
 """Compare the rows of orders with their events, and write anew what differs, while orders go on.
 
-No table is built beside and swapped. Ten tables refer to shop.orders, and its lock would stop every handler;
+No table is built beside and swapped. Twelve tables refer to shop.orders, and its lock would stop handlers;
 half of its columns are no projection and would only be copied. A row that agrees stays as it is, and one that
 differs is written anew under its lock, so nothing has to catch up.
 

@@ -96,12 +96,7 @@ class Session:
         before anything is sent: no statement is ever sent twice. One to a server that takes no
         writes is closed, because the next may reach one that does.
         """
-        if self._connection is not None and _is_stale(self._connection):
-            log.info(
-                "the connection to PostgreSQL was closed while it was idle; opening another",
-                extra=DATABASE_IDLE_CLOSED,
-            )
-            self.close()
+        self._drop_stale()
         connection, guard = self._open()
         pace = _Pace(guard, (statement_timeout_s or self._settings.statement_timeout_s) + _GRACE_S)
         tx = StoreTransaction(
@@ -181,6 +176,14 @@ class Session:
             except psycopg2.Error as exc:
                 log.debug("closing a broken connection: %s", exc, extra=DATABASE_CLOSE_FAILED)
             self._connection = None
+
+    def _drop_stale(self) -> None:
+        if self._connection is not None and _is_stale(self._connection):
+            log.info(
+                "the connection to PostgreSQL was closed while it was idle; opening another",
+                extra=DATABASE_IDLE_CLOSED,
+            )
+            self.close()
 
     def _open(self) -> tuple[Connection, Guard]:
         if self._connection is not None and self._guard is not None and not self._connection.closed:

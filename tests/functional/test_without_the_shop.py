@@ -24,7 +24,8 @@ class Project(Commands):
         super().__init__(stack, vhost, database, folder, ORDERMQ_MODULES=modules, PYTHONPATH=str(ROOT), **env)
 
     def prepare(self):
-        self.ok("ordermq", "db", "migrate")
+        said = self.ok("ordermq", "db", "migrate")
+        assert ("applied ordermq 0003" in said, "not safe" in said) == (True, False)  # no old code is there
         super().prepare()
 
     def value(self, sql):

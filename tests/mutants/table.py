@@ -970,8 +970,8 @@ MUTATIONS = (
     ),
     Mutation(
         "two that publish into one folder", "ordermq/audit/publishing.py",
-        "fcntl.LOCK_EX | fcntl.LOCK_NB",
-        "fcntl.LOCK_SH | fcntl.LOCK_NB",
+        "fcntl.LOCK_EX | (0",
+        "fcntl.LOCK_SH | (0",
         (f"{TAMPERING}::test_two_publishers_do_not_write_into_one_folder",),
     ),
     Mutation(

@@ -155,7 +155,7 @@ def witness(
 
 
 def _with_cosignature(
-    source: LogFolder, key: VerifierKey, url: str, witness: VerifierKey
+    source: LogFolder, key: VerifierKey, url: str, cosigner: VerifierKey
 ) -> SignedCheckpoint | None:
     """Have a witness cosign the checkpoint, and add that to it; None if the log has another one by then.
 
@@ -163,7 +163,7 @@ def _with_cosignature(
     """
     signed = read_checkpoint(source, key)
     tree = TileTree(lambda tile: read_tile(source, tile), signed.checkpoint.size)
-    mine = cosign(url, witness, signed, lambda old, new: consistency_proof(tree, old, new))
+    mine = cosign(url, cosigner, signed, lambda old, new: consistency_proof(tree, old, new))
     with only_publisher(Path(source.what), waits=True):
         present = read_checkpoint(source, key)
         if present.checkpoint != signed.checkpoint:

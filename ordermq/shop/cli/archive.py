@@ -224,7 +224,8 @@ def _report(
         for each in findings:
             write(str(each))
     if findings:
-        raise NotProven(f"{len(findings)} things in {reader.path} are not what the log has")
+        more = " or more" if len(findings) >= _MOST_NAMED else ""
+        raise NotProven(f"{len(findings)}{more} things in {reader.path} are not what the log has")
     if not as_json:
         what = f"{reader.totals.events} events of {len(reader.totals.versions)} orders of {reader.month}"
         against = f", and each event is what {place} has" if place else ""
