@@ -85,7 +85,7 @@ class Tansu:
                     found[message.partition()].append(message)
                 return sum(map(len, found.values())) >= sum(ends.values())
 
-            wait_until(is_read, 20.0, what="all records are read")
+            wait_until(is_read, 60.0, what="all records are read")
         finally:
             consumer.close()
         return [_read(each) for number in sorted(found) for each in found[number]]
