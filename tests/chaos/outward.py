@@ -35,7 +35,7 @@ SMOKE_OUTWARD = frozenset({"F8"})
 
 SETTINGS = {"ORDERMQ_TOPOLOGY_EVENTS": "true"}
 TOPIC, PARTITIONS = "orders.events", 3
-PUBLISH_EVERY_S = 2.0
+PUBLISH_EVERY_S = 4.0
 SETTLES_WITHIN_S = 120.0
 #: What a timer's ``audit publish`` may end with while servers are away; -9 is our own kill.
 MAY_END_WITH = frozenset({0, 69, 75, -9})
