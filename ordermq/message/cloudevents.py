@@ -41,12 +41,19 @@ _decoder = msgspec.json.Decoder()
 
 
 class RecordEvent(msgspec.Struct, frozen=True):
-    """What a record says outward; see ``ordermq.module.RecordSource``. ``data`` is a JSON document."""
+    """What a record says outward; see ``ordermq.module.RecordSource``. ``data`` is a JSON document.
+
+    Raises ValueError for a ``time`` without a time zone.
+    """
 
     type: str
     time: datetime
     data: bytes
     traceparent: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.time.tzinfo is None:
+            raise ValueError(f"{self.time.isoformat()} has no time zone")
 
 
 class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -178,3 +178,9 @@ def test_a_record_that_is_no_event_is_named_and_one_without_a_row_is_left_out():
     assert [(each.position, each.previous) for each in records.events(rows, 2)] == [(3, 2), (6, 3)]
     with pytest.raises(RecordUnreadable, match="t A 7, at position 7, is no event: ZeroDivisionError"):
         records.events([PositionedRecord(7, "t", "A", 7, b"")], None)
+
+
+def test_an_event_whose_time_has_no_zone_is_not_told_in_that_of_the_relay():
+    source = RecordSource("t", "", lambda content: RecordEvent("wrapped", AT.replace(tzinfo=None), content))
+    with pytest.raises(RecordUnreadable, match=r"t A 7, at position 7, .*10:42:00 has no time zone"):
+        OutwardRecords([source], "/orders").events([PositionedRecord(7, "t", "A", 7, b"{}")], None)
