@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from ordermq.errors import ConfigError, SchemaOutdated
+from ordermq.errors import ConfigError, SchemaOutdated, StoreError
 from ordermq.store.session import Session
 from ordermq.store.transaction import StoreTransaction
 
@@ -104,7 +104,14 @@ def migrate(session: Session, migrations: Sequence[Migration]) -> list[Migration
             tx.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             if (migration.scope, migration.number) in _applied(tx):
                 continue
-            tx.execute(migration.sql)
+            try:
+                tx.execute(migration.sql)
+            except StoreError as exc:
+                raise type(exc)(
+                    f"migration {migration.scope} {migration.number:04} {migration.name}: {exc};"
+                    " nothing of it was applied",
+                    exc.sqlstate,
+                ) from exc
             tx.execute(
                 "INSERT INTO ordermq.migrations (scope, number, name) VALUES (%s, %s, %s)",
                 (migration.scope, migration.number, migration.name),

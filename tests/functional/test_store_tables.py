@@ -17,6 +17,7 @@ from ordermq.errors import (
     DataRefused,
     MalformedMessage,
     SchemaOutdated,
+    StoreError,
     StoreUnavailable,
 )
 from ordermq.message import MAX_BODY_BYTES, Command, Envelope, Payload
@@ -642,7 +643,7 @@ def test_an_index_whose_building_was_broken_off_is_built_anew(database):
 
 def test_a_migration_that_fails_leaves_nothing_of_itself(session):
     broken = Migration("ordermq", 9999, "broken", "CREATE TABLE half (a int); SELECT 1 / 0", True)
-    with pytest.raises(Exception, match="division by zero"):
+    with pytest.raises(StoreError, match=r"migration ordermq 9999 broken: division by zero.* nothing of it"):
         migrate.migrate(session, [*FRAMEWORK, broken])
     with session.transaction() as tx:
         assert tx.fetch_one("SELECT to_regclass('half')") == (None,)
