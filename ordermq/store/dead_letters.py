@@ -8,7 +8,7 @@ it. If it dies again, it becomes another dead letter.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -22,8 +22,9 @@ from ordermq.store.outgoing import ENVELOPE, OutboxRow
 from ordermq.store.transaction import StoreTransaction
 
 
-class DeadLetter(NamedTuple):
-    """A row of the table."""
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A row of the table without its body, which may hold personal data."""
 
     dead_letter_id: int
     queue: str
@@ -37,7 +38,6 @@ class DeadLetter(NamedTuple):
     attempt: int
     hop: int
     first_failed_at: datetime | None
-    body: bytes
     reason: str
     died_at: datetime
     replayed_at: datetime | None
@@ -59,38 +59,25 @@ class DeadLetter(NamedTuple):
         return UNSIGNED_REFUSED in self.reason
 
 
-class LetterHead(NamedTuple):
-    """What may be known of a dead letter without a look at its body, which may hold personal data."""
+@dataclass(frozen=True, slots=True)
+class LetterHead(Letter):
+    """What may be known of a dead letter without a look at its body."""
 
-    dead_letter_id: int
-    queue: str
-    message_id: str
-    replay_no: int
-    type: str
-    version: int
-    correlation_id: str
-    traceparent: str
-    occurred_at: datetime
-    attempt: int
-    hop: int
-    first_failed_at: datetime | None
-    reason: str
-    died_at: datetime
-    replayed_at: datetime | None
-    replayed_by: str | None
-    replay_reason: str | None
-    discarded_at: datetime | None
-    discarded_by: str | None
-    discard_reason: str | None
-    fingerprint: str
     body_bytes: int
 
 
-_COLUMNS = ", ".join(DeadLetter._fields)
+@dataclass(frozen=True, slots=True)
+class DeadLetter(Letter):
+    """A whole row."""
+
+    body: bytes
+
+
+_COLUMNS = ", ".join(each.name for each in fields(DeadLetter))
 # Who may not read the column body may read this view.
 _BODY_BYTES = """(SELECT s.body_bytes FROM ordermq.dead_letter_sizes AS s
                    WHERE s.dead_letter_id = dead_letters.dead_letter_id)"""
-_HEAD = ", ".join(_BODY_BYTES if name == "body_bytes" else name for name in LetterHead._fields)
+_HEAD = ", ".join([*(each.name for each in fields(Letter)), _BODY_BYTES])
 _KEPT = [name for name in ENVELOPE if name != "last_error"]  # its text is in the letter's reason
 
 # A letter of another message may have the number that this replay would have: two messages share an id.
@@ -480,6 +467,6 @@ def discard(tx: StoreTransaction, dead_letter_ids: Sequence[int], *, by: str, re
     return {row[0] for row in tx.fetch_all(_MARK_DISCARDED, (by, reason, list(dead_letter_ids)))}
 
 
-def _letter(row: Sequence[object]) -> DeadLetter:
-    letter = DeadLetter(*row)  # type: ignore[arg-type] # the columns are the fields, in order
-    return letter._replace(body=bytes(letter.body))
+def _letter(row: tuple[Any, ...]) -> DeadLetter:
+    letter = DeadLetter(*row)
+    return replace(letter, body=bytes(letter.body))

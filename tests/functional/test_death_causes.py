@@ -60,7 +60,7 @@ def test_a_cause_is_counted_until_its_last_letter_is_replayed_or_discarded_or_de
         keep(tx, 5, BROKEN)
     assert counted(session) == {BROKEN: 4, SLOW: 1}
     with session.transaction() as tx:
-        first, second, *_ = sorted(dead_letters.select(tx, Filter(queue="shipping")))
+        first, second, *_ = reversed(dead_letters.select(tx, Filter(queue="shipping")))
         dead_letters.replay(tx, first, by="anna", reason="mended")
         dead_letters.discard(tx, [second.dead_letter_id], by="anna", reason="a test")
         assert [each.letters for each in dead_letters.causes(tx, limit=1)] == [2]

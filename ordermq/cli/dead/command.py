@@ -53,7 +53,7 @@ def list_(*, matching: Filter, limit: int, as_json: bool, config_path: str | Non
         letters = at_most(limit, dead_letters.heads(tx, matching, limit=limit + 1))
     if as_json:
         for each in letters:
-            write_json({**each._asdict(), "body": None})
+            write_json({**asdict(each), "body": None})
         return
     write_table(
         ("id", "queue", "correlation", "died (UTC)", "reason"),
@@ -140,7 +140,7 @@ def show(
             raise DeadLetterNotFound(f"no dead letter {dead_letter_id}; see: ordermq dead list --closed")
         if letter is not None:
             actions.record(tx, actor(), "dead.show_body", [subject(letter)], reason)
-    document = head._asdict()
+    document = asdict(head)
     if as_json:
         write_json({**document, "body": letter.body if letter else None})
         return
