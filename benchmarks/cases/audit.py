@@ -26,7 +26,8 @@ from ordermq.audit.source import read_tile
 from ordermq.audit.tiles import TileTree
 from ordermq.shop.events import RECORDS
 from ordermq.store import Session
-from ordermq.store.positions import Sequencer, records_of
+from ordermq.store.numbering import Sequencer
+from ordermq.store.positions import records_of
 
 _AT_ONCE = 4096
 _PROOFS = 200

@@ -14,7 +14,8 @@ from benchmarks.cost import UNITS, Costs
 from benchmarks.ground import Ground
 from benchmarks.shops import ORDERMQ, Shop, ordermq_shop
 from ordermq.store.feeds import EVENTS, read_feed
-from ordermq.store.positions import count_positions, waits_s
+from ordermq.store.numbering import waits_s
+from ordermq.store.positions import count_positions
 
 
 def _sample_of(*, has_stream: bool) -> Callable[[Ground, int], Mapping[str, float]]:

@@ -22,7 +22,8 @@ from ordermq.errors import NotProven, UsageError
 from ordermq.shop import cancel_order, module, place_orders
 from ordermq.store import Session, actions
 from ordermq.store.bundles import bundles_between
-from ordermq.store.positions import Sequencer, count_positions, records_between
+from ordermq.store.numbering import Sequencer
+from ordermq.store.positions import count_positions, records_between
 from tests.support.audit_log import independent, needs_aics
 from tests.support.shop import an_order
 

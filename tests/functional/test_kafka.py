@@ -25,7 +25,8 @@ from ordermq.observe.health import Health
 from ordermq.shop import cancel_order, place_orders
 from ordermq.shop.events import RECORDS, outward
 from ordermq.store import Session, actions
-from ordermq.store.positions import Sequencer, count_positions, records_between
+from ordermq.store.numbering import Sequencer
+from ordermq.store.positions import count_positions, records_between
 from ordermq.testing import wait_until
 from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.commands import program

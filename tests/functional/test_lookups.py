@@ -11,7 +11,7 @@ from psycopg2.sql import SQL, Identifier
 from ordermq.message import Command, Payload
 from ordermq.store import Session, leases, outbox, starts
 from ordermq.store.connecting import connect
-from ordermq.store.positions import Sequencer
+from ordermq.store.numbering import Sequencer
 from tests.support.snapshots import old_snapshot
 
 DEAD = 5000

@@ -23,7 +23,7 @@ from ordermq.shop.journal import Journal
 from ordermq.shop.rebuild import compare_orders, repair_orders
 from ordermq.shop.reopen import reopen_order
 from ordermq.store import actions
-from ordermq.store.positions import Sequencer
+from ordermq.store.numbering import Sequencer
 from tests.support.commands import run_program
 from tests.support.shop import an_order, open_shop
 

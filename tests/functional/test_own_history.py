@@ -12,7 +12,8 @@ from ordermq.events.outward import OutwardRecords
 from ordermq.module import load_modules
 from ordermq.store import Session, migrate
 from ordermq.store.grants import grants_of
-from ordermq.store.positions import Sequencer, records_between
+from ordermq.store.numbering import Sequencer
+from ordermq.store.positions import records_between
 
 PAGE = Path(__file__).parents[2] / "docs" / "events.md"
 

@@ -6,11 +6,12 @@ from random import Random
 
 import pytest
 
-from ordermq.cli.processes.metering import NumberingMeter, TableMeter
+from ordermq.cli.processes.metering import NumberingMeter, RelayReporter, TableMeter
 from ordermq.observe import metrics
 from ordermq.store import Session, actions
 from ordermq.store.connecting import connect
-from ordermq.store.positions import Sequencer, count_positions, records_between
+from ordermq.store.numbering import Sequencer
+from ordermq.store.positions import count_positions, records_between
 from ordermq.testing import wait_until
 from ordermq.testing.stack.errors import StackError
 from ordermq.testing.stack.ports import free_ports
@@ -238,12 +239,15 @@ def test_records_get_positions_while_no_relay_has_a_broker_and_an_alert_sees_wha
     """POS2: two relays, and each record gets one position."""
     away = replace(rig.settings.broker, hosts=(f"127.0.0.1:{free_ports(1)[0]}",))
     rig.settings = replace(rig.settings, broker=away)
-    for _ in range(2):
-        rig.relay(meter=NumberingMeter(TableMeter([], None), Sequencer()))
+    for name in ("relay-1", "relay-2"):
+        rig.relay(meter=NumberingMeter(TableMeter([], None, RelayReporter(name)), Sequencer()))
     for n, reason in enumerate(("one", "two")):
         write_long_ago(rig, reason)
         wait_until(lambda n=n: len(numbered(rig.session)) == n + 1, 20, what="a position")
     assert numbered(rig.session) == [(0, "one"), (1, "two")]
+    said = "SELECT name, state FROM ordermq.processes WHERE reason = 'no broker takes messages from it'"
+    wait_until(lambda: {("relay-1", "waiting"), ("relay-2", "waiting")} == set(rig.rows(said)), 20,
+               what="relays that say why they wait")  # fmt: skip
     database.sql("ALTER FUNCTION ordermq.number_records RENAME TO gone")
     write_long_ago(rig, "three")
     wait_until(lambda: shown_waits_s() > 60, 20, what="OrdermqNumberingStalled to have its reason")

@@ -951,6 +951,13 @@ MUTATIONS = (
          f"{POSITIONS}::test_a_record_that_was_written_first_and_commits_last_is_not_skipped"),
     ),
     Mutation(
+        "a relay without a broker takes the lock from the active one", "ordermq/store/numbering.py",
+        "if waits_s(tx, self.low) < LEFT_AFTER_S:",
+        "if False:",
+        (f"{POSITIONS}::"
+         "test_a_relay_without_a_broker_numbers_what_no_other_relay_has_numbered_for_a_while",),
+    ),
+    Mutation(
         "a lost folder filled with a history that was not signed", "ordermq/audit/publishing.py",
         "if written.root != signed.root:",
         "if written.size != signed.size:",

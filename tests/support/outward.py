@@ -12,7 +12,7 @@ from ordermq.shop.events import RECORDS
 from ordermq.shop.place import place_orders
 from ordermq.store import Session
 from ordermq.store.feeds import EVENTS, read_feed
-from ordermq.store.positions import Sequencer
+from ordermq.store.numbering import Sequencer
 from ordermq.topology import EventStream, build
 from tests.support.connection import manager_of
 

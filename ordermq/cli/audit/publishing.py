@@ -21,7 +21,8 @@ from ordermq.cli.progress import counting
 from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import OrderArchived, OrderNotFound
 from ordermq.store.actions import RECORDS as ACTIONS
-from ordermq.store.positions import PositionedRecord, archives_of, count_positions, records_of, waits_s
+from ordermq.store.numbering import waits_s
+from ordermq.store.positions import PositionedRecord, archives_of, count_positions, records_of
 
 _LONG_S = 60.0  # records get their positions within a second or two
 

@@ -20,7 +20,7 @@ from ordermq.log_events import METERING_FAILED, NUMBERING_FAILED, REPORT_FAILED
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
 from ordermq.store import Session, StoreTransaction
-from ordermq.store.positions import Sequencer, waits_s
+from ordermq.store.numbering import Sequencer, waits_s
 from ordermq.store.processes import REPORT_EVERY_S, forget_process, taken_s, write_report
 
 log = logging.getLogger(__name__)
@@ -79,16 +79,23 @@ class RelayReporter:
         self._name = name
         self._report = SelfReport("relay", "", name, 2)
         self._next_s = -math.inf
-        self._was_active: bool | None = None
+        self._state = ""
 
     def __call__(self, session: Session, *, is_active: bool) -> None:
+        self._say(session, "active" if is_active else "standby")
+
+    def without_broker(self, session: Session) -> None:
+        """Say that the relay waits for a broker."""
+        self._say(session, "waiting", "no broker takes messages from it")
+
+    def _say(self, session: Session, state: str, reason: str = "") -> None:
         now_s = monotonic_s()
-        if now_s < self._next_s and is_active == self._was_active:
+        if now_s < self._next_s and state == self._state:
             return
-        self._next_s, self._was_active = now_s + REPORT_EVERY_S, is_active
+        self._next_s, self._state = now_s + REPORT_EVERY_S, state
         try:
             with session.transaction() as tx:
-                write_report(tx, self._report.now("active" if is_active else "standby", "", 0))
+                write_report(tx, self._report.now(state, reason, 0))
         except StoreUnavailable:
             raise
         except StoreError as exc:
@@ -144,6 +151,11 @@ class TableMeter:
                 self._show(read, session)
             # From here on, or a slow read would be followed by the next one at once.
             self._next_s = monotonic_s() + self._every_s
+
+    def without_broker(self, session: Session) -> None:
+        """Have the reporter say so. The gauges stay as they were read last."""
+        if self._reporter is not None:
+            self._reporter.without_broker(session)
 
     def _show(self, read: ReadGauges, session: Session) -> None:
         try:
@@ -216,6 +228,7 @@ class NumberingMeter:
             self._show_at_s, self._has_been_away = now_s + _SHOW_EVERY_S, True
             with session.transaction() as tx:
                 metrics.numbering_waits.set(waits_s(tx, self._sequencer.low))
+        self._meter.without_broker(session)
 
     def _number(self, work: Callable[[], int]) -> int:
         try:

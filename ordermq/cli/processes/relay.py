@@ -25,7 +25,7 @@ from ordermq.cli.run import main as run_main
 from ordermq.lifecycle import hold_signals
 from ordermq.message.signing import signer_of
 from ordermq.relay import Relay
-from ordermq.store.positions import Sequencer
+from ordermq.store.numbering import Sequencer
 
 
 @click.command(

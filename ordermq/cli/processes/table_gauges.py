@@ -7,7 +7,17 @@ from prometheus_client import Gauge
 
 from ordermq.cli.program import ReadGauges, Reading
 from ordermq.observe import metrics
-from ordermq.store import StoreTransaction, dead_letters, feeds, leases, outbox, positions, processes, server
+from ordermq.store import (
+    StoreTransaction,
+    dead_letters,
+    feeds,
+    leases,
+    numbering,
+    outbox,
+    positions,
+    processes,
+    server,
+)
 from ordermq.store.runs import OVERDUE, runs
 
 HOT_TABLES = tuple(
@@ -58,9 +68,9 @@ def _server(tx: StoreTransaction, _: Any) -> Mapping[Gauge, Reading]:
     }
 
 
-def numbering_of(sequencer: positions.Sequencer) -> ReadGauges:
+def numbering_of(sequencer: numbering.Sequencer) -> ReadGauges:
     """Return what reads for how long records have waited for their positions."""
-    return lambda tx, _: {metrics.numbering_waits: positions.waits_s(tx, sequencer.low)}
+    return lambda tx, _: {metrics.numbering_waits: numbering.waits_s(tx, sequencer.low)}
 
 
 def events_of(names: Collection[str]) -> ReadGauges:
