@@ -16,11 +16,12 @@ from typing import Any
 from benchmarks.case import Case, Contender, Medians, Missing, Target, Wrong, below
 from benchmarks.ground import Ground
 from ordermq.shop.events import Event, EventType, Step, stored
-from ordermq.shop.fold import fold, read_events
+from ordermq.shop.fold import fold
 from ordermq.shop.instant import order_at
 from ordermq.shop.journal import Journal
 from ordermq.shop.model import Item, Order
 from ordermq.shop.placement import NewOrder
+from ordermq.shop.recorded import read_history
 from ordermq.store import Session
 
 PER_ORDER = 6
@@ -141,12 +142,12 @@ def _fold(_: Ground, n: int) -> Mapping[str, float]:
     short = f"[{','.join(body for _, _, body in _bodies(PER_ORDER))}]"
     taken = []
     for _ in range(LOOKS):
-        seconds, order = _timed(lambda: fold(read_events(text)))
+        seconds, order = _timed(lambda: fold(read_history(text)))
         if order is None or order.version != LONG:
             raise Wrong("the fold is not of all events")
         taken.append(1000 * seconds)
     rounds = max(n // PER_ORDER // 100, 10)
-    seconds, _ = _timed(lambda: [fold(read_events(short)) for _ in range(rounds)])
+    seconds, _ = _timed(lambda: [fold(read_history(short)) for _ in range(rounds)])
     return {"50": median(taken), "rate": rounds * PER_ORDER / seconds}
 
 

@@ -15,19 +15,14 @@ from typing import Any
 
 import msgspec
 
-from ordermq.errors import EventUnreadable, IllegalEvent
-from ordermq.shop.events import TYPES, Event, EventType, Step
+from ordermq.errors import IllegalEvent
+from ordermq.shop.events import Event, EventType, Step
 from ordermq.shop.folded import FoldedAdjustment, FoldedLine, FoldedOrder, HistoryEvent
 from ordermq.shop.history import CANCELLING, cause_after
 from ordermq.shop.placement import WHOLE_ORDER
 from ordermq.shop.saga import TERMINAL, Charge, Move, State, Status, advance, terms_of
 
 DEFAULT_NOTIFY = "text"
-
-
-def read_events(bodies: str) -> list[HistoryEvent]:
-    """Return the events of a JSON array of bodies. Raises EventUnreadable for what is none."""
-    return [_read(each, number) for number, each in enumerate(_decoder.decode(bodies), start=1)]
 
 
 def fold(events: Iterable[HistoryEvent], *, notify: str = DEFAULT_NOTIFY) -> FoldedOrder | None:
@@ -53,14 +48,6 @@ def states(events: Iterable[HistoryEvent], *, notify: str = DEFAULT_NOTIFY) -> I
         except (KeyError, TypeError, ValueError, msgspec.ValidationError) as exc:
             raise IllegalEvent(f"the data of version {event.version}, {event.type}, cannot be read") from exc
         yield order
-
-
-def _read(document: Any, number: int) -> HistoryEvent:
-    what = f"event {number}"
-    try:
-        return msgspec.convert(TYPES.lifted(document, what), HistoryEvent)
-    except msgspec.ValidationError as exc:
-        raise EventUnreadable(f"{what} is no event of an order: {exc}") from exc
 
 
 def _placed(event: HistoryEvent, notify: str) -> FoldedOrder:
@@ -206,6 +193,3 @@ def _line(item: Mapping[str, Any]) -> tuple[Any, ...]:
 def _adjustments(line_no: int, data: Mapping[str, Any]) -> Iterator[FoldedAdjustment]:
     for number, each in enumerate(data.get("adjustments", ()), start=1):
         yield FoldedAdjustment(line_no, number, each["kind"], each["amount_minor"])
-
-
-_decoder = msgspec.json.Decoder(list[Any])

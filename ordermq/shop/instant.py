@@ -8,13 +8,14 @@ events up to the newest one that happened by then, because a version follows all
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from ordermq.errors import BadInput, OrderNotFound
-from ordermq.shop.archives.restoring import refuse_archived
+from ordermq.shop.archives.reading import events_in_archive
 from ordermq.shop.events import RECORDS
-from ordermq.shop.fold import DEFAULT_NOTIFY, fold, read_events, states
+from ordermq.shop.fold import DEFAULT_NOTIFY, fold, states
 from ordermq.shop.folded import FoldedOrder, HistoryEvent
+from ordermq.shop.recorded import read_history
 from ordermq.store import StoreTransaction
 from ordermq.store.positions import records_of
 
@@ -56,31 +57,46 @@ class OrderDiff:
     events: Sequence[HistoryEvent]
 
 
+class _History(NamedTuple):
+    """Events, how the customer is told, and the positions of archived events by version."""
+
+    events: Sequence[HistoryEvent]
+    notify: str
+    positions: dict[int, int] | None = None
+
+
 def order_at(order_id: str, at: datetime, tx: StoreTransaction) -> FoldedOrder:
     """Return the order as it was at the instant ``at``, which has a time zone.
 
     Raises OrderNotFound if there is no such order or it was accepted later, BadInput for an instant without
-    a time zone, and IllegalEvent for a history that cannot be.
+    a time zone, IllegalEvent for a history that cannot be, and OrderArchived if the events are in a file that
+    is not where it was written.
     """
-    return _folded(*_read(order_id, at, tx))
+    history = _read(order_id, at, tx)
+    return _folded(history.events, history.notify)
 
 
 def order_history(order_id: str, tx: StoreTransaction) -> list[HistoryEntry]:
     """Return all events of an order, the oldest first. Raises as ``order_at``."""
-    events, notify = _read(order_id, datetime.max.replace(tzinfo=UTC), tx)
-    found = records_of(tx, RECORDS.name, RECORDS.select, order_id)
-    positions = {each.number: each.position for each in found}
-    return list(_entries(events, notify, positions))
+    history = _read(order_id, datetime.max.replace(tzinfo=UTC), tx)
+    positions = history.positions
+    if positions is None:
+        found = records_of(tx, RECORDS.name, RECORDS.select, order_id)
+        positions = {each.number: each.position for each in found}
+    return list(_entries(history.events, history.notify, positions))
 
 
 def order_diff(order_id: str, before: datetime, after: datetime, tx: StoreTransaction) -> OrderDiff:
     """Return what changed from one instant to a later one. Raises as ``order_at``, and BadInput."""
-    if before.tzinfo and after.tzinfo and before > after:
+    _check_zone(before)
+    _check_zone(after)
+    if before > after:
         raise BadInput(f"{_written(before)} is after {_written(after)}: give the earlier instant first")
-    earlier, _ = _read(order_id, before, tx)
-    events, notify = _read(order_id, after, tx)
-    first, last = _folded(earlier, notify), _folded(events, notify)
-    return OrderDiff(first, last, changes_between(first, last), events[len(earlier) :])
+    history = _read(order_id, after, tx)
+    count = _count_until(history.events, before, order_id)
+    first = _folded(history.events[:count], history.notify)
+    last = _folded(history.events, history.notify)
+    return OrderDiff(first, last, changes_between(first, last), history.events[count:])
 
 
 def changes_between(before: FoldedOrder | None, after: FoldedOrder) -> list[Change]:
@@ -109,22 +125,43 @@ def _entries(
         before = after
 
 
-def _read(order_id: str, at: datetime, tx: StoreTransaction) -> tuple[list[HistoryEvent], str]:
-    """Return the events that count at ``at``, and how the customer is told.
+def _read(order_id: str, at: datetime, tx: StoreTransaction) -> _History:
+    """Return the events that count at ``at``, from the table or out of the archive's file.
 
-    Raises OrderNotFound, and OrderArchived if the events are in a file.
+    Raises OrderNotFound, and OrderArchived if that file is not to be had.
     """
-    if at.tzinfo is None:
-        raise BadInput(f"{at.isoformat()} names no time zone, so it could be any of 26 hours: give it one")
+    _check_zone(at)
     [(notify, bodies)] = tx.fetch_all(_READ, {"order_id": order_id, "at": at})
     if bodies is not None:
-        return read_events(bodies), notify or DEFAULT_NOTIFY
-    refuse_archived(order_id, tx)
+        return _History(read_history(bodies, order_id), notify or DEFAULT_NOTIFY)
+    if (archived := events_in_archive(order_id, tx)) is not None:
+        events = read_history(f"[{','.join(each.body for each in archived)}]", order_id)
+        positions = {each.version: each.position for each in archived}
+        count = _count_until(events, at, order_id)
+        return _History(events[:count], notify or DEFAULT_NOTIFY, positions)
     row = tx.fetch_one(_ACCEPTED, (order_id,))
     if row is None:
         raise OrderNotFound(f"no order {order_id[:80]!r}")
-    raise OrderNotFound(
-        f"order {order_id} was accepted at {_written(row[0])}: at {_written(at)} there was nothing of it yet"
+    raise _not_yet(order_id, row[0], at)
+
+
+def _check_zone(at: datetime) -> None:
+    if at.tzinfo is None:
+        raise BadInput(f"{at.isoformat()} names no time zone, so it could be any of 26 hours: give it one")
+
+
+def _count_until(events: Sequence[HistoryEvent], at: datetime, order_id: str) -> int:
+    """Return how many of an order's events count at ``at``. Raises OrderNotFound if none does."""
+    versions = [each.version for each in events if each.occurred_at <= at]
+    if not versions:
+        raise _not_yet(order_id, events[0].occurred_at, at)
+    return max(versions)
+
+
+def _not_yet(order_id: str, accepted_at: datetime, at: datetime) -> OrderNotFound:
+    return OrderNotFound(
+        f"order {order_id} was accepted at {_written(accepted_at)}:"
+        f" at {_written(at)} there was nothing of it yet"
     )
 
 

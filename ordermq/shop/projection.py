@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ordermq.errors import EventUnreadable, IllegalEvent
-from ordermq.shop.fold import fold, read_events
+from ordermq.shop.fold import fold
 from ordermq.shop.folded import FoldedAdjustment, FoldedLine, FoldedOrder
+from ordermq.shop.recorded import read_history
 
 ORDERS, ITEMS = "shop.orders", "shop.order_items"
 ADJUSTMENTS, SHIPMENTS, EVENTS = "shop.order_adjustments", "shop.shipments", "shop.order_events"
@@ -94,7 +95,7 @@ def compare(stored: StoredOrder) -> Compared:
     if stored.is_archived:
         return Compared(stored, None, [])
     try:
-        order = fold(read_events(stored.bodies or "[]"), notify=stored.notify)
+        order = fold(read_history(stored.bodies or "[]"), notify=stored.notify)
     except (EventUnreadable, IllegalEvent) as exc:
         return Compared(stored, None, [_impossible(stored, str(exc))])
     if order is None:

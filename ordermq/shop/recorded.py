@@ -7,8 +7,13 @@ newest version alone.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from ordermq.errors import EventUnreadable
 from ordermq.shop.events import TYPES, Event, EventType, Step
+from ordermq.shop.folded import HistoryEvent
+
+_decoder = msgspec.json.Decoder(list[Any])
 
 
 class RecordedEvent(NamedTuple):
@@ -42,6 +47,14 @@ def read_body(body: bytes | str, version: int, order_id: str = "") -> RecordedEv
         raise EventUnreadable(f"{what} is no event of an order: {exc}") from exc
 
 
+def read_history(bodies: str, order_id: str = "") -> list[HistoryEvent]:
+    """Return the events of a JSON array of bodies, an order's first ones. Raises EventUnreadable."""
+    return [
+        _history_event(each, _name(number, order_id))
+        for number, each in enumerate(_decoder.decode(bodies), start=1)
+    ]
+
+
 def read_columns(event_type: str, step: str | None, version: int, order_id: str = "") -> Event:
     """Return the event that a row's columns are. Raises EventUnreadable, which names the event."""
     what = _name(version, order_id)
@@ -50,6 +63,13 @@ def read_columns(event_type: str, step: str | None, version: int, order_id: str 
         return Event(EventType(event_type), Step(step) if step else None)
     except ValueError as exc:
         raise EventUnreadable(f"{what} ends the step {step!r}, which this code does not know") from exc
+
+
+def _history_event(document: Any, what: str) -> HistoryEvent:
+    try:
+        return msgspec.convert(TYPES.lifted(document, what), HistoryEvent)
+    except msgspec.ValidationError as exc:
+        raise EventUnreadable(f"{what} is no event of an order: {exc}") from exc
 
 
 def _name(version: int, order_id: str) -> str:

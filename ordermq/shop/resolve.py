@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from ordermq.errors import OrderConflict, OrderMQError, OrderNotFound
+from ordermq.errors import EventUnreadable, OrderConflict, OrderMQError, OrderNotFound
 from ordermq.shop.commands import command_of
 from ordermq.shop.events import FAILED, EventType, Step
 from ordermq.shop.journal import Journal, LockedOrder
+from ordermq.shop.recorded import read_columns
 from ordermq.store import StoreTransaction, actions, dead_letters
 from ordermq.store.dead_letters import LetterKey
 
@@ -17,7 +18,8 @@ _ATTENTION = """
 """
 
 _GIVEN_UP = """
-    SELECT DISTINCT order_id, step FROM shop.order_events WHERE order_id = ANY(%s) AND type = ANY(%s)
+    SELECT order_id, version, type, step FROM shop.order_events
+     WHERE order_id = ANY(%s) AND type = ANY(%s)
 """
 
 
@@ -53,13 +55,19 @@ def resolve_orders(order_ids: Sequence[str], tx: StoreTransaction, *, by: str, r
     """
     journal = Journal(tx, order_ids, by=by)
     attention: dict[str, str] = dict(tx.fetch_all(_ATTENTION, (list(order_ids),)))
-    given_up = _given_up(list(attention), tx)
+    given_up, unreadable = _given_up(list(attention), tx)
     letters: defaultdict[str, list[LetterKey]] = defaultdict(list)
     for letter in dead_letters.open_about(tx, list(attention)):
         letters[letter.correlation_id].append(letter)
     answers = [
         _answer(each, journal.orders.get(each), attention.get(each), given_up[each], letters[each])
         for each in order_ids
+    ]
+    answers = [
+        replace(each, discarded=[], refused=unreadable[each.order_id])
+        if each.order_id in unreadable
+        else each
+        for each in answers
     ]
     resolved = [each for each in answers if each.attention_reason is not None and each.refused is None]
     for each in resolved:
@@ -73,18 +81,26 @@ def resolve_orders(order_ids: Sequence[str], tx: StoreTransaction, *, by: str, r
     return [replace(each, discarded=[n for n in each.discarded if n in gone]) for each in answers]
 
 
-def _given_up(order_ids: list[str], tx: StoreTransaction) -> defaultdict[str, set[Step]]:
-    steps: defaultdict[str, set[Step]] = defaultdict(set)
-    for order_id, step in tx.fetch_all(_GIVEN_UP, (order_ids, [each.value for each in FAILED.values()])):
-        steps[order_id].add(Step(step))
-    return steps
+def _given_up(
+    order_ids: list[str], tx: StoreTransaction
+) -> tuple[defaultdict[str, set[Step | None]], dict[str, EventUnreadable]]:
+    """Return the steps of each order that were given up, and why the events of others cannot be read."""
+    steps: defaultdict[str, set[Step | None]] = defaultdict(set)
+    unreadable: dict[str, EventUnreadable] = {}
+    failed = [each.value for each in FAILED.values()]
+    for order_id, version, event_type, step in tx.fetch_all(_GIVEN_UP, (order_ids, failed)):
+        try:
+            steps[order_id].add(read_columns(event_type, step, version, order_id).step)
+        except EventUnreadable as exc:
+            unreadable[order_id] = exc
+    return steps, unreadable
 
 
 def _answer(
     order_id: str,
     order: LockedOrder | None,
     attention: str | None,
-    given_up: Collection[Step],
+    given_up: Collection[Step | None],
     letters: Sequence[LetterKey],
 ) -> Resolved:
     """Return what becomes of an order. Pure."""

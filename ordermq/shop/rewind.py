@@ -180,6 +180,8 @@ class _Rewind:
             return "no such order"
         if self._is_there(order_id):
             return "it waits for its capture already; see 'ordermq-publish replay'"
+        if (archived := self._journal.archived(order_id)) is not None:
+            return str(archived)
         why = why_not_capture(order.state, self._causes.get(order_id))
         why = why or why_not_money(self._payments.get(order_id), is_refunding=order_id in self._refunding)
         return f"{why}; {legal_targets(order.state)}" if why else None

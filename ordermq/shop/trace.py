@@ -20,7 +20,7 @@ from ordermq.task.transaction import Row
 _QUEUES = (INVENTORY, PAYMENT, NOTIFY, EMAIL, POINTS, SHIPPING)
 
 _ORDER = """
-    SELECT status, pending, currency, total_minor, attention_reason, charge, notify
+    SELECT status, pending, currency, total_minor, attention_reason, charge, notify, version
       FROM shop.orders WHERE order_id = %s
 """
 
@@ -61,7 +61,7 @@ def of_order(tx: Transaction, config: Any, correlation_id: str) -> ModuleTrace |
     row = tx.fetch_one(_ORDER, (correlation_id,))
     if row is None:
         return None
-    status, pending, currency, total_minor, attention, charge, notify = row
+    status, pending, currency, total_minor, attention, charge, notify, newest = row
     events = tx.fetch_all(_EVENTS, (correlation_id,))
     history = [
         (version, read_columns(type_, step, version, correlation_id)) for version, type_, step, *_ in events
@@ -84,7 +84,7 @@ def of_order(tx: Transaction, config: Any, correlation_id: str) -> ModuleTrace |
             *_entries_beside(tx, correlation_id, currency),
             *([_entry_of(archived)] if archived else []),
         ],
-        messages=_messages(correlation_id, events),
+        messages=_messages(correlation_id, newest),
         pending={(each.queue, each.message_id): step for step, each in commands.items()},
         waits_for=waits_for,
         action_subjects=[f"order {correlation_id}"],
@@ -111,6 +111,10 @@ def _entries_beside(tx: Transaction, order_id: str, currency: str) -> Iterator[T
         yield TraceEntry(at, kind, text, {"what": what, "state": state, "amount_minor": amount_minor})
 
 
-def _messages(order_id: str, events: Sequence[Row]) -> list[tuple[str, str]]:
-    """Return each message that the events may have sent: their ids are made of order, event and queue."""
-    return [(queue, f"{order_id}:{version}:{queue}") for version, *_ in events for queue in _QUEUES]
+def _messages(order_id: str, newest: int) -> list[tuple[str, str]]:
+    """Return each message that events up to ``newest`` may have sent.
+
+    Their ids are made of order, event and queue, so they are known of an archived order too.
+    """
+    versions = range(1, newest + 1)
+    return [(queue, f"{order_id}:{version}:{queue}") for version in versions for queue in _QUEUES]

@@ -1,10 +1,12 @@
-"""Events of orders that are over go into files, and come back (ARC1, ARC2, ARC3, ARC4, ARC5, CMP2)."""
+"""Events of orders that are over go into files, and come back (ARC1, ARC2, ARC3, ARC4, ARC5, ARC6, CMP2)."""
 
 import errno
 import gzip
 import json
 import os
 from contextlib import closing
+from datetime import UTC, datetime
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -16,19 +18,21 @@ from ordermq.audit.signing import new_key
 from ordermq.audit.source import read_checkpoint
 from ordermq.cli.audit.publishing import refuse_archived
 from ordermq.cli.program import Program
+from ordermq.clock import utc_now
 from ordermq.errors import (
     BadInput,
     DataRefused,
     OrderArchived,
     OrderConflict,
     OrderMQError,
+    OrderNotFound,
     StoreError,
     UsageError,
 )
 from ordermq.message import Envelope
-from ordermq.shop import cancel_order, module, order_history
+from ordermq.shop import cancel_order, module, order_at, order_diff, order_history
 from ordermq.shop.archives import choosing, creating, restoring
-from ordermq.shop.archives.choosing import month_of
+from ordermq.shop.archives.choosing import changed_since, month_of
 from ordermq.shop.archives.creating import archive_month, plan_archive
 from ordermq.shop.archives.lines import FORMAT, ArchiveReader
 from ordermq.shop.archives.proving import check_against_log
@@ -42,15 +46,24 @@ from ordermq.shop.handlers import CapturePaymentHandler, SendNotificationHandler
 from ordermq.shop.handlers.batch import give_up
 from ordermq.shop.handlers.capture import NEVER_SEEN, CaptureReply
 from ordermq.shop.journal import Journal
+from ordermq.shop.queries import count_cancellations
+from ordermq.shop.rewind import rewind_orders
 from ordermq.shop.trace import of_order
 from ordermq.shop.unreadable import ask_for_person
 from ordermq.store import Session
-from ordermq.store.positions import Sequencer, unpositioned
+from ordermq.store.numbering import Sequencer
+from ordermq.store.positions import unpositioned
 from ordermq.task import DONE, Claim, Dead, Finished
+from ordermq.testing import wait_until
 from tests.support.shop import an_order, open_shop
 
 PROGRAM = Program(None, (module,), None)
 WHY = {"by": "anna@desk", "reason": "it is old"}
+
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name = 'second' AND wait_event_type = 'Lock'
+"""
 
 
 class OldShop:
@@ -78,6 +91,11 @@ class OldShop:
         for each in statements:
             with self.session.transaction() as tx:
                 tx.execute(each)
+
+    def waiting(self):
+        """Return how many transactions of the session "second" wait for a lock."""
+        with closing(Session(self.shop.database.settings, name="look")) as look, look.transaction() as tx:
+            return tx.fetch_one(WAITING)[0]
 
     def rows(self, sql):
         with self.session.transaction() as tx:
@@ -128,8 +146,23 @@ PAYMENT = "INSERT INTO shop.payments VALUES ('{0}', 'k-{0}', 500, 'EUR', '{1}')"
 TABLE = "SELECT order_id, version, type, step, occurred_at, body FROM shop.order_events ORDER BY 1, 2"
 
 
+def order_in_the_end(order_id, tx):
+    return order_at(order_id, utc_now(), tx)
+
+
+def diff_of_all(order_id, tx):
+    accepted_at = order_history(order_id, tx)[0].event.occurred_at
+    return order_diff(order_id, accepted_at, utc_now(), tx)
+
+
+READS = (order_history, order_in_the_end, diff_of_all)
+
+
 def test_a_month_is_archived_verified_and_restored_as_it_was(old):
+    old.sql("INSERT INTO ordermq.inbox VALUES ('notify', 'o-0:2:notify', 0, 'done')")
     before, wrong = old.rows(TABLE), old.wrong()
+    with old.session.transaction() as tx:
+        read_before = [read("o-0", tx) for read in READS]
     planned = plan_archive(old.session, old.january)
     assert (planned.orders, len(planned.refused), planned.file) == (3, 2, None)
     assert old.rows(TABLE) == before
@@ -147,17 +180,34 @@ def test_a_month_is_archived_verified_and_restored_as_it_was(old):
     detail = old.shop.show("o-0")
     assert detail.events == []
     assert f"archived   its {detail.order.version} events are in {done.file}" in list(_head(detail))
+    assert [(each.place, each.message_id) for each in detail.messages] == [("inbox", "o-0:2:notify")]
     with old.session.transaction() as tx:
-        assert any(str(done.file) in each.text for each in of_order(tx, None, "o-0").entries)
-        for read in (exported, order_history):
-            with pytest.raises(OrderArchived, match="ordermq archive restore"):
-                read("o-0", tx)
+        trace = of_order(tx, None, "o-0")
+        assert any(str(done.file) in each.text for each in trace.entries)
+        assert ("notify", "o-0:2:notify") in trace.messages
+        with pytest.raises(OrderArchived, match=f"ordermq archive restore {done.file}"):
+            exported("o-0", tx)
+        assert [read("o-0", tx) for read in READS] == read_before  # out of the file
+        with pytest.raises(OrderNotFound, match="there was nothing of it yet"):
+            order_at("o-0", datetime(2024, 1, 1, tzinfo=UTC), tx)
+        [refused] = rewind_orders(["o-0"], Step.CAPTURE, tx, **WHY)
+        assert f"ordermq archive restore {done.file}" in refused.note
+        assert count_cancellations(tx) == {"archived": 3, "stock_rejected": 1}
     with pytest.raises(OrderArchived, match=rf"are archived in {done.file}: restore it first"):
         refuse_archived(SimpleNamespace(archived=PROGRAM.archived, session=lambda name: old.session), "o-0")
     old.publish()  # the action of archiving it is a leaf too
     assert old.found()[0] == []
 
     moved = done.file.rename(old.folder / "moved.gz")
+    for damage in (None, b"other bytes"):
+        if damage:
+            done.file.write_bytes(damage)
+        with (
+            old.session.transaction() as tx,
+            pytest.raises(OrderArchived, match=f"ordermq archive restore {done.file}"),
+        ):
+            order_history("o-0", tx)
+    done.file.unlink()
     assert restore(moved, old.session, **WHY, dry_run=True).events == done.events
     assert len(old.rows(TABLE)) + done.events == len(before)
     assert restore(moved, old.session, **WHY).orders == 3
@@ -327,6 +377,25 @@ def test_a_run_that_dies_before_the_removal_has_removed_nothing_and_the_next_one
     monkeypatch.undo()
     file = old.archive().file
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_what_a_transaction_wrote_for_which_the_last_look_waited_is_seen(old):
+    """ARC2: a text is about to be sent again; its order has the same version."""
+    found, orders = [], {"o-0": old.shop.order("o-0").version}
+
+    def look():
+        settings = old.shop.database.settings
+        with closing(Session(settings, name="second")) as session, session.transaction() as tx:
+            found.extend(changed_since(orders, tx))
+
+    looking = Thread(target=look)
+    with old.session.transaction() as tx:
+        Journal(tx, ["o-0"])
+        tx.execute("INSERT INTO ordermq.leases VALUES ('notify', 'o-0:2:notify', 'a consumer', now())")
+        looking.start()
+        wait_until(lambda: old.waiting() == 1, 10, what="a lock that is waited for")
+    looking.join(10)
+    assert [each.why for each in found] == ["a service was asked for it and has not answered yet"]
 
 
 def test_an_order_that_changes_while_the_file_is_written_stops_the_run(old, monkeypatch):

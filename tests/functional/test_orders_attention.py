@@ -237,6 +237,19 @@ def test_of_many_orders_those_with_a_step_that_must_be_done_are_refused_and_the_
     assert [each.correlation_id for each in letters(shop)] == ["o-1"]
 
 
+def test_an_order_with_an_event_of_a_newer_release_is_refused_and_the_others_are_resolved(shop):
+    shop.place(an_order("o-1"), an_order("o-2"))
+    for message in shop.take("inventory"):
+        give_up(shop, message, "gave up")
+    with shop.session.transaction() as tx:
+        tx.execute("INSERT INTO shop.order_events VALUES ('o-1', 9, 'points_failed', 'bonus', now(), '{}')")
+        newer, resolved = resolve_orders(["o-1", "o-2"], tx, by="anna@shop1", reason="done")
+    assert "event 9 of order o-1 ends the step 'bonus', which this code does not know" in str(newer.refused)
+    assert newer.refused.exit_code == 78
+    assert resolved.refused is None
+    assert [shop.order(each).attention_reason is None for each in ("o-1", "o-2")] == [False, True]
+
+
 def test_a_bulk_resolve_ends_only_what_its_forecast_saw(shop, monkeypatch):
     shop.place(an_order("o-1"), an_order("o-2"))
     shop.handle(*shop.take("inventory"))

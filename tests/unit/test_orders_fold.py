@@ -12,11 +12,12 @@ from ordermq.errors import BadInput, EventUnreadable, IllegalEvent
 from ordermq.shop import Adjustment
 from ordermq.shop.cli.instant import zoned_instant
 from ordermq.shop.events import FAILED, NOTIFY, Event, EventType, Step, stored
-from ordermq.shop.fold import fold, read_events, states
+from ordermq.shop.fold import fold, states
 from ordermq.shop.instant import changes_between, order_at, order_diff
 from ordermq.shop.placement import NewOrder
 from ordermq.shop.projection import StoredOrder, compare
 from ordermq.shop.reconcile.history import fold as fold_of_saga
+from ordermq.shop.recorded import read_history
 from ordermq.shop.saga import Status, can_happen, terms_of
 from tests.support.shop import an_order
 
@@ -74,7 +75,7 @@ class History:
 
     @property
     def events(self):
-        return read_events(f"[{','.join(self.bodies)}]")
+        return read_history(f"[{','.join(self.bodies)}]")
 
     @property
     def order(self):
@@ -144,7 +145,7 @@ def test_an_event_that_cannot_happen_or_lacks_its_data_has_no_state():
     with pytest.raises(IllegalEvent, match="the data of version 4, refund_requested, cannot be read"):
         fold(paid().add(E.REFUND_REQUESTED, lines=[[9, 1]]).events)
     with pytest.raises(EventUnreadable, match="no_such"):
-        read_events(
+        read_history(
             '[{"order_id": "o-1", "version": 1, "type": "no_such", "occurred_at": "2026-11-01T10:42:00Z"}]'
         )
 

@@ -44,10 +44,12 @@ _OF_MONTH = f"""{_ORDERS}
      ORDER BY o.accepted_at, o.order_id LIMIT %(limit)s
 """
 
-_AGAIN = f"""{_ORDERS}
-     WHERE o.order_id = ANY(%s) AND o.archive_id IS NULL
-     ORDER BY o.order_id COLLATE "C" FOR NO KEY UPDATE OF o
+_LOCK = """
+    SELECT FROM shop.orders WHERE order_id = ANY(%s) ORDER BY order_id COLLATE "C" FOR NO KEY UPDATE
 """
+
+# A statement of its own after the lock: it sees all that the transactions have written for which that waited.
+_AGAIN = f"{_ORDERS} WHERE o.order_id = ANY(%s) AND o.archive_id IS NULL"
 
 # An event may have been written by a clock that was a little behind that of the server.
 _FIRST = """
@@ -130,6 +132,7 @@ def changed_since(orders: dict[str, int], tx: StoreTransaction) -> list[RefusedO
     wanted = sorted(orders)
     for begin in range(0, len(wanted), _BATCH):
         batch = wanted[begin : begin + _BATCH]
+        tx.fetch_all(_LOCK, (batch,))
         rows = {row[0]: row for row in tx.fetch_all(_AGAIN, (batch,))}
         for order_id in batch:
             row = rows.get(order_id)

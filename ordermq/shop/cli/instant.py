@@ -81,7 +81,8 @@ def history(order_id: str, as_json: bool, config_path: str | None) -> None:
     """List every event of ORDER_ID, what it changed and who made it; exit 1 if there is no such order.
 
     The position is that in the history of all records (docs/audit.md); an event has none until the relay
-    has numbered it. Who made it is a queue, a program or a person; older events name persons only.
+    has numbered it. Who made it is a queue, a program or a person; older events name persons only. The events
+    of an archived order are read out of its file; exit 65 if that is not where it was written.
 
     JSON lines: {version, position, at, type, step, actor, changes: [{name, before, after}], data}.
     """
