@@ -71,7 +71,7 @@ def db_grants(
     ('status', 'doctor'), operator-read, operator-write, and those of the modules. Run it after 'ordermq db
     migrate', and again after each upgrade, as a superuser. Nothing is changed here.
 
-    JSON: one array of {{role, name, member_of, grants: [{{privilege, table, columns}}]}}.
+    JSON: one array of {role, name, member_of, grants: [{privilege, table, columns}]}.
     """
     program = load_program(config_path)
     modules = {each.name: each.load("grants") or {} for each in program.modules}

@@ -1,7 +1,9 @@
 """Dead letters sent again with care: a canary, another queue, another body."""
 
 import json
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -201,6 +203,21 @@ def test_a_body_is_mended_and_sent_as_a_new_message_that_names_the_old(shop, ses
     assert action["reason"] == f"as message m1.edited-{number}: it is mended"
     assert len(shop.lines("ordermq", "actions", "--action", "dead.show_body")) == 3
     assert shop.run(*edit, "--yes", EDITOR=str(editor)).returncode == 65  # it is closed
+
+
+def test_an_edit_of_a_letter_that_somebody_else_closes_meanwhile_is_refused(shop, session, tmp_path):
+    with session.transaction() as tx:
+        keep(tx, "m1", body=b'{"order_id": "o-1,"}')
+    number = shop.lines("ordermq", "dead", "list")[0]["dead_letter_id"]
+    editor = tmp_path / "editor"
+    discard = f"{Path(sys.executable).parent / 'ordermq'} dead discard {number} --reason wrong"
+    mend = 'sed -i "s/o-1,/o-2/" "$1"; touch -d "+5 seconds" "$1"'
+    editor.write_text(f"#!/bin/sh\n{mend}\n{discard}\n")
+    editor.chmod(0o755)
+    found = shop.run("ordermq", "dead", "edit", str(number), "--yes", *REASON, EDITOR=str(editor))
+    assert found.returncode == 65
+    assert f"dead letter {number} was replayed or discarded while you looked at it" in found.stderr
+    assert outbox(session) == []
 
 
 def test_a_body_that_the_handler_cannot_read_or_that_was_not_changed_is_not_sent(shop, session):

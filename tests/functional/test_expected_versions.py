@@ -68,3 +68,22 @@ def test_what_changes_between_forecast_and_deed_is_refused_and_the_others_are_do
     assert any("o-2" in line and "version 2 was expected and 3 was found" in line for line in said)
     assert shop.events("o-1")[-1] == "attention_resolved"
     assert shop.events("o-2")[-1] == "attention_raised"
+
+
+def test_orders_of_a_filter_that_change_after_the_forecast_are_left_alone_and_counted(shop, monkeypatch):
+    for order_id in ("o-1", "o-2"):
+        shop.place(an_order(order_id))
+        raise_attention(shop, order_id)
+    said = []
+    monkeypatch.setattr(passes, "note", said.append)
+    monkeypatch.setattr(passes, "ask", lambda question, *, yes: raise_attention(shop, "o-2"))
+
+    def work(order_ids, tx):
+        return resolve_orders(order_ids, tx, by="anna@shop1", reason="looked")
+
+    bulk = BulkWork("resolve", work, work, ResolveTally, str)
+    options = BulkOptions("looked", 0.0, yes=False, dry_run=False, as_json=True)
+    tally = forecast_and_do(shop.session, Selection(needs_person=True), bulk, options)
+    assert tally.counts == {"resolved": 1}
+    assert said[-1].startswith("1 orders of the forecast have changed since, and stay as they are")
+    assert shop.events("o-2")[-1] == "attention_raised"

@@ -43,6 +43,7 @@ def test_every_command_explains_itself_in_80_columns_with_examples_and_exit_code
     assert f"  {' '.join(path)}" in text.partition("Examples:")[2]
     assert "78  wrong configuration" in text
     assert max(map(len, text.splitlines())) <= 100
+    assert "{{" not in text
     options = {option for parameter in command.params for option in parameter.opts}
     if path[1:] not in {("completion",), ("new",)}:
         assert {"--config", "--debug"} <= options

@@ -49,7 +49,8 @@ def edit(
     Opens the body in $EDITOR, checks the result against the message type, shows the
     difference and asks. The new message has an id of its own, which ends in the number of
     the dead letter, and begins at attempt 1. The dead letter counts as replayed. The look at
-    the body is recorded. Exit 65 if the new body is not valid.
+    the body is recorded. Exit 65 if the new body is not valid, or if somebody else has replayed or
+    discarded the letter before you agreed.
 
     JSON: {dead_letter_id, outcome, queue, message_id}.
     """
@@ -59,7 +60,7 @@ def edit(
     before = _readable(letter.body)
     after = body.read().decode("utf-8", "replace") if body is not None else _edited(before, handler)
     if after is None or _readable(after.encode()) == before:
-        outcome, new_id = "not changed", None
+        outcome, new_id = "not changed", ""
     else:
         payload = encode(_checked(after, handler))
         if not as_json:
@@ -67,21 +68,25 @@ def edit(
         if not dry_run:
             ask(f"Dead letter {dead_letter_id} will be sent as a new message. Go on?", yes=yes)
 
-        def send(tx: StoreTransaction) -> str | None:
+        def send(tx: StoreTransaction) -> str:
             sent = dead_letters.replay_edited(
                 tx, letter, payload, handler.message.VERSION,
                 correlation_id=str(getattr(_checked(after, handler), handler.key)) if handler.key else None,
                 by=by, reason=reason, trusts_unsigned=trust_unsigned,
             )  # fmt: skip
-            if sent is not None:
-                actions.record(tx, by, "dead.edit", [subject(letter)], f"as message {sent}: {reason}")
+            if sent is None:
+                raise BadInput(
+                    f"dead letter {dead_letter_id} was replayed or discarded while you looked at it: nothing"
+                    f" was sent; see 'ordermq dead show {dead_letter_id}'"
+                )
+            actions.record(tx, by, "dead.edit", [subject(letter)], f"as message {sent}: {reason}")
             return sent
 
         new_id = commit(session, send, dry_run=dry_run)
-        outcome = ("would be sent" if dry_run else "sent") if new_id else "replayed before"
+        outcome = "would be sent" if dry_run else "sent"
     if as_json:
         named = {"dead_letter_id": dead_letter_id, "outcome": outcome}
-        write_json({**named, "queue": letter.queue, "message_id": new_id})
+        write_json({**named, "queue": letter.queue, "message_id": new_id or None})
     else:
         write(f"{outcome}: dead letter {dead_letter_id}" + (f" as message {new_id}" if new_id else ""))
 

@@ -57,7 +57,7 @@ def forward(
     run: one works, the others stand by. With --once or --from none stands by: where another one works, it
     ends with exit code 75 after 10 seconds. See docs/kafka.md.
 
-    JSON with --dry-run: {{target, from, end, records}}; with --once: {{target, sent, refused}}.
+    JSON with --dry-run: {target, from, end, records}; with --once: {target, sent, refused}.
     """
     if as_json and not (dry_run or once):
         raise click.UsageError("--json needs --dry-run or --once")

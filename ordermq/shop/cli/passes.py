@@ -99,10 +99,12 @@ class _Seen(Generic[T]):
 
     def __init__(self) -> None:
         self._versions: dict[str, int] = {}
+        self.left = 0  # orders of the forecast that were not come across again
 
     def note(self, work: Work[T], order_ids: list[str], tx: StoreTransaction) -> list[T]:
-        """Do ``work``, and remember the versions of before."""
+        """Do ``work``, count the orders, and remember the versions of before."""
         found = lock_versions(order_ids, tx)
+        self.left += len(order_ids)
         if len(self._versions) < MOST_SEEN:
             self._versions |= found
         return work(order_ids, tx)
@@ -116,6 +118,7 @@ class _Seen(Generic[T]):
     ) -> list[T]:
         """Do ``work`` for the orders that are as they were; refuse the others."""
         changed = conflicts(self._versions, lock_versions(order_ids, tx))
+        self.left -= len(order_ids)
         same = [each for each in order_ids if each not in changed]
         return [*(work(same, tx) if same else ()), *map(refuse, changed.values())]
 
@@ -159,6 +162,8 @@ def forecast_and_do(
         for answers in _pass(session, agreed, do, tally, label=work.label, rate=options.rate):
             if says:
                 _print(answers, tally, is_named=is_named, dry_run=False)
+        if seen.left > 0:
+            note(f"{seen.left:,} orders of the forecast have changed since, and stay as they are")
     finally:  # also if it was interrupted: what was done was done
         _summarise(tally, monotonic_s() - began_s, options)
     return tally
