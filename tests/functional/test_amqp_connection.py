@@ -89,7 +89,7 @@ def test_a_tick_without_events_takes_its_time_and_a_wake_ends_it(make, settings)
     manager.connect(NEVER)
     started_s = monotonic_s()
     manager.tick(0.2)
-    assert 0.15 < monotonic_s() - started_s < 1.0
+    assert 0.15 < monotonic_s() - started_s < 5.0
 
     waker = threading.Timer(0.1, manager.wake)
     waker.start()

@@ -246,7 +246,7 @@ def test_a_reset_is_noticed_by_the_next_tick_and_reconnected(settings, proxy):
     proxy.cut()
 
     with pytest.raises(ConnectionReset):
-        wait_until(lambda: manager.tick(0.2), 5.0)
+        wait_until(lambda: manager.tick(0.2), 20.0)
 
     assert not subscription.is_alive
     with pytest.raises(ConnectionLost):
@@ -276,7 +276,7 @@ def test_a_blocked_connection_ends_in_connection_blocked_and_recovers(publisher,
     # The broker blocks a connection on its next publishing; that one is sent and unknown.
     with contextlib.suppress(PublishError, ConnectionBlocked):
         publisher.publish(message("first"), timeout_s=1.0)
-    wait_until(lambda: publisher.connection.state is ConnectionState.BLOCKED, 5.0)
+    wait_until(lambda: publisher.connection.state is ConnectionState.BLOCKED, 20.0)
 
     with at_most(1.0), pytest.raises(ConnectionBlocked, match="resource alarm"):
         publisher.publish(message("second"), timeout_s=0.3)
@@ -342,7 +342,7 @@ def test_blocked_past_the_timeout_is_a_lost_connection(settings, alarm):
         alarm("memory")
         with pytest.raises((PublishUnknown, ConnectionBlocked)):
             publisher.publish(message("m1"), timeout_s=3.0)
-        wait_until(lambda: isinstance(publisher.connection.last_error, ConnectionBlocked), 5.0)
+        wait_until(lambda: isinstance(publisher.connection.last_error, ConnectionBlocked), 20.0)
 
     assert states[:4] == [
         ConnectionState.CONNECTING,

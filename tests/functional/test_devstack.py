@@ -188,7 +188,7 @@ def test_down_leaves_nothing_behind_and_up_brings_the_data_back(checkout):
     # When the stack goes down
     assert "stopped" in checkout.ok("down")
     # Then no process and no listener remains
-    wait_until(lambda: not processes_that_name(data), 5.0, what="no process left")
+    wait_until(lambda: not processes_that_name(data), 20.0, what="no process left")
     assert not processes_that_name(checkout.path)
     assert not any(is_open(port) for port in ports)
     assert "was down" in checkout.ok("down")

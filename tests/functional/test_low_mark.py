@@ -163,7 +163,7 @@ def test_no_row_is_skipped_however_transactions_and_claims_follow_each_other(
         for writer in writers:
             writer.close()
             sent += writer.sent
-        wait_until(lambda: not claim(session, mark) and rows(session) == 0, 5, what="an empty outbox")
+        wait_until(lambda: not claim(session, mark) and rows(session) == 0, 20, what="an empty outbox")
     assert sent > 50
     assert len(marks) > 5
 

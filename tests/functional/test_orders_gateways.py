@@ -74,11 +74,11 @@ def client_of(*scripts, timeout_s=0.5):
 def drip(connection):
     for byte in OK:
         connection.sendall(bytes([byte]))
-        time.sleep(0.05)
+        time.sleep(0.15)  # 7 s for all of it
 
 
 def hang(connection):
-    connection.settimeout(5)
+    connection.settimeout(20)
     connection.recv(1)
 
 
@@ -94,15 +94,15 @@ def test_an_answer_a_byte_at_a_time_does_not_outlast_the_deadline():
         begun = time.monotonic()
         with pytest.raises(OutcomeUnknown, match="POST /x: no usable answer"):
             client.post("/x", {})
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 4.5
 
 
 def test_a_silent_service_is_unknown_within_the_caller_s_deadline():
-    with client_of([hang], timeout_s=5.0) as (_, client):
+    with client_of([hang], timeout_s=15.0) as (_, client):
         begun = time.monotonic()
         with pytest.raises(OutcomeUnknown):
             client.get("/x", timeout_s=0.2)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 7.5
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_behind_an_alarm_it_says_once_that_it_stands_still_and_once_that_it_goes
         wait_until(lambda: connection.state is ConnectionState.BLOCKED, 20, what="a blocked connection")
         # A connection blocked for too long is opened anew, and blocked again by what it publishes.
         wait_until(lambda: connection.reconnects >= 2, 20, what="patience lost twice")
-        wait_until(lambda: said(caplog, "stands still"), 5, what="a word about it")
+        wait_until(lambda: said(caplog, "stands still"), 20, what="a word about it")
         assert not relay._health.ready().is_good
         assert hasty.value(ROWS) == 300
         wait_until(lambda: shown("outbox_pending") == 300, 20, what="a measure of what waits")

@@ -33,7 +33,7 @@ def resume(rig, queue):
 
 def wait_paused(*consumers, paused=True):
     for each in consumers:
-        wait_until(lambda each=each: each._control.is_paused == paused, 5, what="it has heard of it")
+        wait_until(lambda each=each: each._control.is_paused == paused, 20, what="it has heard of it")
 
 
 @pytest.mark.parametrize("queue", ["batch", "single", "call"])
@@ -50,7 +50,7 @@ def test_a_paused_queue_begins_nothing_until_it_is_resumed_and_counts_no_attempt
     first.stop()
     assert first.join(10)  # what it had taken goes back
     # The second has not even subscribed.
-    wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.{queue}") == 200, 5, what="all of them in the queue")
+    wait_until(lambda: rig.rabbit.depth(f"{PREFIX}.{queue}") == 200, 20, what="all of them in the queue")
     assert len(rig.effects(queue)) == 20
 
     resume(rig, queue)

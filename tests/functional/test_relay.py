@@ -235,9 +235,9 @@ def test_a_standby_shows_signs_of_life_and_hears_the_stop_however_long_it_waits(
         wait_until(lambda: relay._health.ready().is_good, 10, what="a standby")
         beats = []
         relay._health.beat = lambda: beats.append(None)
-        wait_until(lambda: len(beats) >= 2, 5, what="two signs of life")
+        wait_until(lambda: len(beats) >= 2, 20, what="two signs of life")
         relay.stop()
-        assert relay.join(3)
+        assert relay.join(20)
 
 
 def test_many_messages_of_one_order_on_a_slow_broker_outlast_no_transaction(rig):
