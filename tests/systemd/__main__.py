@@ -13,6 +13,7 @@ from tests.systemd.kit import debian, make_kit
 from tests.systemd.machine import Machine, why_not
 from tests.systemd.proofs import PROOFS
 from tests.systemd.shop import Shop
+from tests.systemd.upgrades import upgrade_at_rest
 
 BUILD = Path("build/systemd").resolve()
 UNAVAILABLE = 69
@@ -27,7 +28,7 @@ def main() -> int:
     parser.add_argument("--image", action="store_true", help="only the image of deploy/Containerfile")
     parser.add_argument("--kit", action="store_true", help="take the kit of the last run")
     parser.add_argument(
-        "--only", default="", metavar="WORD", help="after the upgrade, proofs with this word in their name"
+        "--only", default="", metavar="WORD", help="after an upgrade, the proofs with this word in their name"
     )
     options = parser.parse_args()
     if reason := why_not():
@@ -40,7 +41,8 @@ def main() -> int:
         make_kit(kit)
     if options.image:
         return _image(kit)
-    for suite in ("bookworm", "trixie") if options.roots else (options.suite,):
+    suites = ("bookworm", "trixie") if options.roots else () if options.only else (options.suite,)
+    for suite in suites:
         say(f"clean {suite}: install-vm")
         for seen in clean_root.prove(debian(suite, BUILD), kit, BUILD / "clean"):
             print(f"  ok  {seen}", flush=True)
@@ -76,8 +78,8 @@ def _boot(suite: str, kit: Path, only: str) -> int:
         shop = Shop(machine, work)
         say("installing the release before, by hand")
         shop.install_before()
-        upgrade, *others = PROOFS
-        for proof in (upgrade, *(each for each in others if only in each.__name__)):
+        chosen = [each for each in PROOFS if only in each.__name__]
+        for proof in [upgrade_at_rest, *chosen] if only else PROOFS:
             began_s = monotonic_s()
             seen = proof(shop)
             print(

@@ -7,6 +7,7 @@ from ordermq.testing import wait_until
 from tests.systemd.shop import ENABLE, NEW, OLD, SERVICES, Shop
 
 INSTALL = "/srv/kit/bin/install-vm --dist /srv/kit/dist --wheels /srv/kit/dist/wheels"
+EXTRAS = "--extras audit,kafka"
 NEXT = INSTALL.replace("/dist", "/next")
 POINTS = "ordermq-consumer@points.service"
 
@@ -35,22 +36,32 @@ assert found == ["cryptography", "confluent_kafka"], found
 _SHOW = "UPDATE ordermq.migrations SET scope = 'shop' WHERE scope = 'hidden'"
 
 
+def upgrade_at_rest(shop: Shop) -> str:
+    """From the release before to this one, without a word about it: for single proofs."""
+    prepared = shop.machine.shell(f"{INSTALL} {EXTRAS} --prepare", timeout_s=300.0)
+    release = re.findall(r"prepared: (\S+)/bin/ordermq", prepared)[-1]
+    shop.operate(f"{release}/bin", "ordermq db migrate; ordermq topology apply")
+    shop.machine.shell(f"{INSTALL} {EXTRAS} --enable {ENABLE}", timeout_s=300.0)
+    shop.feed(NEW, 200, rate=100, seed=9).wait()
+    shop.settle()
+    return release
+
+
 def an_upgrade_under_load_loses_and_doubles_nothing(shop: Shop) -> str:
     """From the release before to this one, as the documentation says, while orders come in."""
     machine = shop.machine
-    extras = "--extras audit,kafka"
-    shown = machine.shell(f"{INSTALL} --dry-run {extras} --enable {ENABLE}")
+    shown = machine.shell(f"{INSTALL} --dry-run {EXTRAS} --enable {ENABLE}")
     assert re.search(r"^\+ release /opt/ordermq/\S+ \(.* with audit, kafka, and", shown, re.MULTILINE), shown
     assert "+ package confluent-kafka==" in shown
     assert "+OnFailure=ordermq-alert@%n.service" in shown
-    prepared = machine.shell(f"{INSTALL} {extras} --prepare", timeout_s=180.0)
+    prepared = machine.shell(f"{INSTALL} {EXTRAS} --prepare", timeout_s=180.0)
     release = re.findall(r"prepared: (\S+)/bin/ordermq", prepared)[-1]
     feed = shop.feed(OLD, 3600, rate=60, seed=1)
     wait_until(lambda: shop.finished() > 100, 60.0, what="the first orders", every_s=0.2)
     under_way = int(shop.sql("SELECT count(*) FROM shop.orders WHERE is_under_way"))
     shop.operate(f"{release}/bin", "ordermq db migrate; ordermq topology apply")
     began_s = monotonic_s()
-    said = machine.shell(f"{INSTALL} {extras} --enable {ENABLE}", timeout_s=300.0)
+    said = machine.shell(f"{INSTALL} {EXTRAS} --enable {ENABLE}", timeout_s=300.0)
     took_s = monotonic_s() - began_s
     assert said.count("restarted ordermq-") == len(SERVICES), said
     assert not feed.is_over, "the orders were over before the upgrade was"
