@@ -5,14 +5,21 @@ fails where CI is set.
 """
 
 import os
+import subprocess
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.cases import CASES
 from benchmarks.contest import run_case
 from benchmarks.ground import Arena
+from benchmarks.processes import MeasuredProcess
+from ordermq.testing.stack.errors import StackError
+from tests.support import forking
+from tests.support.commands import ForkedProcess, run_program
+from tests.support.forking import can_fork
 
 #: The same program in another size, or those of the pipeline once more: each takes seconds to start.
 REPEATED = {
@@ -26,6 +33,28 @@ REPEATED = {
 }  # fmt: skip
 
 PEERS = ("celery", "dbos", "dramatiq", "procrastinate")
+
+
+@pytest.fixture(autouse=True)
+def forked(monkeypatch):
+    """Programs and processes of ordermq are forked: how fast they start is no question here."""
+
+    def command(*argv, env):
+        done = run_program(*argv, env=env, timeout_s=120.0)
+        if done.returncode:
+            raise StackError(f"{argv} ended with {done.returncode}: {done.stderr[-2000:]}")
+
+    def run(argv, *, env, timeout, check, **others):
+        if not can_fork(argv, env):
+            return subprocess.run(argv, env=env, timeout=timeout, check=check, **others)
+        code, output, errors = forking.run(argv, env=env, stdin=others["input"].encode(), timeout_s=timeout)
+        return subprocess.CompletedProcess(argv, code, output.decode(), errors.decode())
+
+    popen = {"run": run, "TimeoutExpired": subprocess.TimeoutExpired}
+    monkeypatch.setattr("benchmarks.ground.subprocess", SimpleNamespace(**popen))
+    monkeypatch.setattr("benchmarks.ground.run_command", command)
+    monkeypatch.setattr(MeasuredProcess, "_open", ForkedProcess._open, raising=False)
+
 
 EACH = {f"{case.name}-{each.name}": (case, each) for case in CASES for each in case.contenders}
 

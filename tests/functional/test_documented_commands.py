@@ -58,6 +58,8 @@ def shell(wheel, tmp_path):
         "PATH": f"{Path(sys.base_prefix) / 'bin'}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
         "PIP_FIND_LINKS": f"{wheel.parent} {os.environ.get('PIP_FIND_LINKS', '')}",
         "PIP_QUIET": "1",
+        # This is pip's way to say no: what the commands import is compiled then, and no more.
+        "PIP_NO_COMPILE": "0",
         "ORDERMQ_CONFIG": "",
     }
     for name in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):

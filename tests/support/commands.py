@@ -32,7 +32,7 @@ class ForkedProcess(ServerProcess):
 
     def _open(self, argv, env, cwd, log, account):
         if account is not None or not can_fork(argv, env):
-            return super()._open(argv, env, cwd, log, account)
+            return ServerProcess._open(self, argv, env, cwd, log, account)
         with open(os.devnull, "rb") as nothing:
             streams = [nothing.fileno(), log.fileno(), log.fileno()]
             return forking.fork(argv, env=env, cwd=cwd, streams=streams, new_session=True)

@@ -4,63 +4,58 @@ A forked program is a process like any other, with a pid, an environment, a fold
 signals, threads and an exit code of its own. Only Python's start and the imports are shared, so a
 program whose environment changes those is started afresh: see ``can_fork``.
 
-``Forker`` is on the side of the tests, ``main`` is the process that forks.
+The process that forks is ``forker.py``.
 """
 
-import gc
 import json
 import os
-import pkgutil
 import select
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 
-from ordermq.errors import ConfigError
+from tests.support.forker import PRELOADED, SHOP, given_path
 
 ROOT = Path(__file__).resolve().parents[2]
-LONGEST_REQUEST = 200_000  # bytes; a packet must fit into the socket's buffer
 
-#: What is imported before a fork, beside the program itself. A process that serves gets no module of
-#: another's, because its page of metrics lists what is imported.
-PRELOADED = {
-    "ordermq": ("ordermq.cli", "ordermq.shop.cli", "ordermq.shop.intake", "ordermq.shop.reconcile"),
-    "ordermq-publish": ("ordermq.cli", "ordermq.shop.cli", "ordermq.shop.intake"),
-    "ordermq-consumer": ("ordermq.shop.handlers", "ordermq.shop.gateways"),
-    "ordermq-relay": ("ordermq.shop.handlers", "ordermq.shop.gateways"),
-    "ordermq.shop.sandbox": (),
-}
 _STARTING = ("PYTHON", "LC_", "LANG", "PATH", "LD_", "HOME")
 
-_forkers: dict[str, "Forker"] = {}
+_forkers: dict[tuple[str, ...], "Forker"] = {}
 _lock = threading.Lock()
 
 
 def can_fork(argv, env):
-    """Whether the program is known and would start in ``env`` as the forking process did in ours."""
+    """Whether the program is known and would start in ``env`` as the forking process did in ours.
+
+    PYTHONPATH is no obstacle, because the forked program gets it, unless it has a sitecustomize.
+    """
     return program_of(argv) in PRELOADED and _starting(env) == _starting(os.environ)
 
 
 def program_of(argv):
-    """Return the name of a program of ordermq, or of the Python module that is run."""
-    return argv[2] if argv[1:2] == ["-m"] else Path(argv[0]).name
+    """Return the name of a program of ordermq, or of the Python module that is run; or of its package."""
+    if list(argv[1:2]) != ["-m"]:
+        return Path(argv[0]).name
+    package = argv[2].rpartition(".")[0]
+    return package if package in PRELOADED else argv[2]
 
 
-def fork(argv, **wanted):
-    """Fork a program; the process that forks is started once for each program. See ``Forker.fork``."""
-    name = program_of(argv)
+def fork(argv, *, env, **wanted):
+    """Fork a program; the process that forks is started once for each program. See ``Forker.fork``.
+
+    A program without the shop is forked by another process, because it must not have imported the shop.
+    """
+    modules = env.get("ORDERMQ_MODULES", SHOP).split(",")
+    key = (program_of(argv), *([] if SHOP in modules else modules))
     with _lock:
-        if name not in _forkers:
-            _forkers[name] = Forker(name)
-    return _forkers[name].fork(argv, **wanted)
+        if key not in _forkers:
+            _forkers[key] = Forker(*key)
+    return _forkers[key].fork(argv, env=env, **wanted)
 
 
 def run(argv, *, env, stdin=b"", cwd=None, timeout_s):
@@ -88,9 +83,10 @@ def run(argv, *, env, stdin=b"", cwd=None, timeout_s):
 class Forker:
     """The process that has imported one program, and forks it. Safe from any thread."""
 
-    def __init__(self, name):
+    def __init__(self, name, *modules):
+        """``modules``: those of a program without the shop."""
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        argv = [sys.executable, "-m", "tests.support.forking", name, str(theirs.fileno())]
+        argv = [sys.executable, "-m", "tests.support.forker", str(theirs.fileno()), name, *modules]
         # Pipes, so that a forked program takes none of its streams for a terminal or a file. In a session
         # of its own, so that a Ctrl-C ends it by our end only.
         self._process = subprocess.Popen(
@@ -148,78 +144,7 @@ def _write(descriptor, data):
 
 
 def _starting(env: Mapping[str, str]):
-    return {name: value for name, value in env.items() if name.startswith(_STARTING)}
-
-
-# --- the process that forks ---
-
-
-def main(name, channel):
-    """Fork the program for each request until the tests have ended; returns in a forked process only."""
-    program = _imported(name)
-    gc.collect()
-    gc.freeze()
-    running = {}  # the descriptor that is ready when a process has ended: its pid, and where to say so
-    poll = select.poll()
-    poll.register(channel, select.POLLIN)
-    while True:
-        for ready, _ in poll.poll():
-            if ready != channel.fileno():
-                poll.unregister(ready)
-                _say_end(ready, *running.pop(ready))
-                continue
-            data, descriptors, _, _ = socket.recv_fds(channel, LONGEST_REQUEST, 4)
-            if not data:
-                os._exit(0)
-            pid = os.fork()
-            if pid == 0:
-                for each in (channel.fileno(), descriptors[3], *running, *(to for _, to in running.values())):
-                    os.close(each)
-                channel.detach()
-                _become(json.loads(data), descriptors[:3])
-                return program
-            ended = os.pidfd_open(pid)
-            running[ended] = (pid, descriptors[3])
-            poll.register(ended, select.POLLIN)
-            os.write(descriptors[3], b"%d\n" % pid)
-            for each in descriptors[:3]:
-                os.close(each)
-
-
-def _imported(name):
-    for package in map(import_module, PRELOADED[name]):
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if ".templates" not in module.name and not module.name.endswith("__main__"):
-                # A command whose extra is not installed, as where another pika is tried, is not preloaded.
-                with suppress(ConfigError):
-                    import_module(module.name)
-    scripts = entry_points(group="console_scripts", name=name)
-    return scripts[name].load() if scripts else import_module(f"{name}.__main__").main
-
-
-def _say_end(ended, pid, to):
-    _, status = os.waitpid(pid, 0)
-    os.close(ended)
-    with suppress(BrokenPipeError):  # nobody waits for it
-        os.write(to, b"%d\n" % os.waitstatus_to_exitcode(status))
-    os.close(to)
-
-
-def _become(request, streams):
-    """Be the process that was asked for."""
-    if request["new_session"]:
-        os.setsid()
-    for number, descriptor in enumerate(streams):
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    os.chdir(request["cwd"])
-    os.environ.clear()
-    os.environ.update(request["env"])
-    time.tzset()
-    sys.argv[:] = request["argv"] if Path(request["argv"][0]).name in PRELOADED else request["argv"][2:]
-    sys.path[0] = str(Path(sys.executable).parent)
-
-
-if __name__ == "__main__":
-    program = main(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
-    sys.exit(program())
+    found = {name: value for name, value in env.items() if name.startswith(_STARTING)}
+    if not any(Path(each, "sitecustomize.py").exists() for each in given_path(found)):
+        found.pop("PYTHONPATH", None)
+    return found

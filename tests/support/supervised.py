@@ -9,6 +9,7 @@ from ordermq.testing.stack.account import server_account
 from ordermq.testing.stack.commands import program
 from ordermq.testing.stack.fleet import Member
 from ordermq.testing.stack.place import Place
+from tests.support.commands import ForkedProcess
 from tests.support.runtime import PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +41,7 @@ class Supervised(Member):
         }  # fmt: skip
         place = Place(folder, folder, server_account())
         super().__init__(place, queue, [program("ordermq-consumer"), "--queue", queue], settings)
+        self._process = ForkedProcess(place, queue)
 
     def run_until(self, until, timeout_s=40.0):
         """Start it again whenever it ends, until ``until()``."""
