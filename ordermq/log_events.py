@@ -184,7 +184,8 @@ EVENT_FOREIGN = LogEvent(
 )  # fmt: skip
 EVENTS_WITHOUT_ROW = LogEvent(
     "events-without-row", "WARNING", "N records have no row any more",
-    "rows of the history are gone before they were published; `ordermq audit verify --full` says which",
+    "they are in an archive, or gone, and each is in `ordermq.refused_events`; `ordermq audit verify --full` "
+    "says which are gone",
 )  # fmt: skip
 REPORT_FAILED = LogEvent(
     "process-report-failed", "WARNING", "the relay cannot say what it does",
@@ -224,7 +225,7 @@ FORWARD_RESUMED = LogEvent(
 EVENT_NOT_FORWARDED = LogEvent(
     "event-not-forwarded", "ERROR", "event ... was not forwarded",
     "its row is gone, a module's function cannot read it, or Kafka refuses it for its size. It is in "
-    "`ordermq.unforwarded`; mend the cause, then docs/kafka.md says how to send it",
+    "`ordermq.refused_events`; mend the cause, then docs/kafka.md says how to send it",
 )  # fmt: skip
 
 # --- connections ---

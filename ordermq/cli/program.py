@@ -12,9 +12,9 @@ from ordermq.cli.settings import load_settings
 from ordermq.config.loader import Loaded
 from ordermq.config.settings import Settings
 from ordermq.errors import ConfigError
-from ordermq.events.outward import OutwardRecords
 from ordermq.module import Module, ModuleTrace, RecordSource, StatusLine
 from ordermq.observe.logs import CORRELATION_ID
+from ordermq.outward import OutwardRecords
 from ordermq.store import Session, StoreTransaction, actions, migrate
 from ordermq.store.migrate import Migration
 from ordermq.task import Handler, Registry

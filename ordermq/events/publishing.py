@@ -20,17 +20,26 @@ from ordermq.amqp import ConnectionState, Publisher, PublishOutcome, PublishOutc
 from ordermq.backoff import Backoff
 from ordermq.clock import monotonic_s
 from ordermq.config.settings import BrokerSettings
-from ordermq.errors import BrokerError, ConnectionLost, OrderMQError
-from ordermq.events.outward import OutwardRecords
+from ordermq.errors import BrokerError, ConnectionLost, OrderMQError, RecordUnreadable
 from ordermq.failpoints import failpoint
 from ordermq.lifecycle import ThreadService
 from ordermq.log_events import EVENTS_RESUMED, EVENTS_STALLED, EVENTS_WITHOUT_ROW
 from ordermq.message.cloudevents import CloudEvent, event_properties, routing_key
 from ordermq.message.envelope import Publishing
 from ordermq.observe import metrics
+from ordermq.outward import OutwardEvent, OutwardRecords, last_named
 from ordermq.store import Session
-from ordermq.store.feeds import EVENTS, FeedPlace, lock_feed, move_feed, read_feed
-from ordermq.store.positions import PositionedRecord, count_positions, records_between
+from ordermq.store.feeds import (
+    EVENTS,
+    FeedPlace,
+    RefusedEvent,
+    claim_feed,
+    enrol_feed,
+    holder_name,
+    move_feed,
+    read_feed,
+)
+from ordermq.store.positions import count_positions
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +76,7 @@ class EventPublishing(ThreadService):
         self._timeout_s = timeout_s
         self._every_s = every_s
         self._random = random or Random()
+        self._holder = holder_name()
         self._woken = threading.Event()
         self._publisher: Publisher | None = None
         self._backoff = Backoff(0.5, 10.0)
@@ -114,28 +124,37 @@ class EventPublishing(ThreadService):
         """
         with self._session.transaction() as tx:
             feed, total = read_feed(tx, EVENTS), count_positions(tx)
-        if feed.next_position >= total:
+            if feed is None:
+                enrol_feed(tx, EVENTS)
+        if feed is not None and feed.next_position >= total:
             return False
         publisher = self._open()
-        failure: BrokerError | None = None
+        failure: OrderMQError | None = None
         with self._session.transaction() as tx:
-            locked = lock_feed(tx, EVENTS)
-            if locked is None:
+            claim = claim_feed(tx, EVENTS, self._holder)
+            if claim is None:
                 return False
-            end = min(locked.next_position + (1 if self._failures else BATCH), total)
-            if end <= locked.next_position:
+            place, refused = claim.place, claim.place.refused
+            end = min(place.next_position + (1 if self._failures else BATCH), total)
+            if end <= place.next_position:
                 return False
-            found = records_between(tx, self._records.selects, locked.next_position, end)
-            events = self._records.events(found, locked.last_event)
-            _say_gone(found)
+            batch = self._records.read(tx, place.next_position, end, place.last_event)
+            batch, unreadable = _readable(batch)
+            if unreadable is not None:
+                end, failure = unreadable.position, _unreadable(unreadable)
+            events = [each.event for each in batch if each.event is not None]
             outcomes = self._publish(publisher, events)
             failpoint("events.after_confirm")
             confirmed = _leading(outcomes)
             if confirmed < len(events):
                 failure = self._failure(publisher, outcomes, events[confirmed])
                 end = events[confirmed].position
-            last = events[confirmed - 1].position if confirmed else locked.last_event
-            move_feed(tx, EVENTS, FeedPlace(end, last))
+            passed = [each for each in batch if each.position < end]
+            gone = [each.refused() for each in passed if each.is_gone]
+            _say_gone(gone)
+            to = FeedPlace(end, last_named(passed, place.last_event), refused + len(gone))
+            if to != place:
+                move_feed(tx, EVENTS, self._holder, to, gone)
             failpoint("events.before_commit")
         metrics.events_published.inc(confirmed)
         if failure is not None:
@@ -216,8 +235,26 @@ def _leading(outcomes: Sequence[PublishOutcome]) -> int:
     return len(outcomes)
 
 
-def _say_gone(records: Sequence[PositionedRecord]) -> None:
-    gone = [each for each in records if each.content is None]
+def _readable(batch: list[OutwardEvent]) -> tuple[list[OutwardEvent], OutwardEvent | None]:
+    """Return what is before the first event that its module cannot read, and that one.
+
+    A reader of the stream drops what comes after a later position. So an event that was passed could never
+    be sent, and the module can be mended.
+    """
+    for number, each in enumerate(batch):
+        if each.event is None and not each.is_gone:
+            return batch[:number], each
+    return batch, None
+
+
+def _unreadable(found: OutwardEvent) -> RecordUnreadable:
+    return RecordUnreadable(
+        f"{found.source} {found.subject} {found.number}, at position {found.position}, is no event:"
+        f" {found.reason}; nothing after it is published"
+    )
+
+
+def _say_gone(gone: Sequence[RefusedEvent]) -> None:
     if gone:
         first = gone[0]
         log.warning(

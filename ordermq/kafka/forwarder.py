@@ -35,14 +35,16 @@ from ordermq.errors import (
 from ordermq.failpoints import failpoint
 from ordermq.kafka.judging import Judgement, SendResult, judge
 from ordermq.kafka.producing import EventProducer
-from ordermq.kafka.reading import HistoryReader
-from ordermq.kafka.role import ForwardRole
+from ordermq.kafka.records import MODES
+from ordermq.kafka.role import LEASE_S, ForwardRole
 from ordermq.lifecycle import ThreadService
 from ordermq.log_events import EVENT_NOT_FORWARDED, FORWARD_RESUMED, FORWARD_STALLED
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
+from ordermq.outward import OutwardRecords
 from ordermq.store import Session, StoreTransaction
-from ordermq.store.forwards import LEASE_S, ForwardProgress
+from ordermq.store.feed_lag import position_before
+from ordermq.store.feeds import FeedPlace
 from ordermq.store.positions import count_positions
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ class Forwarder(ThreadService):
     def __init__(
         self,
         producer: EventProducer,
-        reader: HistoryReader,
+        records: OutwardRecords,
         database: DatabaseSettings,
         settings: KafkaSettings,
         *,
@@ -85,7 +87,8 @@ class Forwarder(ThreadService):
         self.sent = 0
         self.refused = 0
         self._producer = producer
-        self._reader = reader
+        self._records = records
+        self._to_record = MODES[settings.mode]
         self._settings = settings
         self._health = health
         self._start = start
@@ -129,26 +132,27 @@ class Forwarder(ThreadService):
             claim = self.role.claim(tx)
             if claim is None:
                 return None
-            progress, end = self._progress(tx, claim.progress)
-            until = min(progress.next_position + self._limit, end)
-            batch = self._reader.read(tx, progress.next_position, until)
+            place, end = self._place(tx, claim.place)
+            until = min(place.next_position + self._limit, end)
+            batch = self._records.read(tx, place.next_position, until, place.last_event)
             failpoint("forward.after_read")
-            result = self._producer.send([each.record for each in batch if each.record], self._health.beat)
+            records = [self._to_record(each.event) for each in batch if each.event is not None]
+            result = self._producer.send(records, self._health.beat)
             failpoint("forward.after_send")
-            judgement = judge(batch, result, until)
-            if self._start is not None or judgement.next_position > progress.next_position:
-                now = ForwardProgress(judgement.next_position, progress.refused + len(judgement.refused))
-                self.role.move(tx, now, judgement.refused)
-            elif judgement.next_position == until:
+            judgement = judge(batch, result, place, until)
+            reached = judgement.place.next_position
+            if self._start is not None or reached > place.next_position:
+                self.role.move(tx, judgement.place, judgement.refused)
+            elif reached == until:
                 self.role.renew(tx, claim)
             failpoint("forward.before_commit")
         failpoint("forward.after_commit")
         self._start = None
         self._count(judgement, end)
-        self._limit = self._next_limit(has_failed=judgement.next_position < until)
-        if judgement.next_position < until and not result.record_faults:
+        self._limit = self._next_limit(has_failed=reached < until)
+        if reached < until and not result.record_faults:
             raise self._failure(result)
-        return Moved(is_at_end=judgement.next_position >= end)
+        return Moved(is_at_end=reached >= end)
 
     def _stand_by(self) -> None:
         """Wait for the next look. Raises AlreadyForwarded where that is not what was asked for.
@@ -162,18 +166,19 @@ class Forwarder(ThreadService):
                     raise self.role.refusal(tx)
         self._wait(_STANDBY_S)
 
-    def _progress(self, tx: StoreTransaction, progress: ForwardProgress) -> tuple[ForwardProgress, int]:
+    def _place(self, tx: StoreTransaction, place: FeedPlace) -> tuple[FeedPlace, int]:
         """Return where to go on, and the end of the history. Raises UsageError if it is past that."""
         end = count_positions(tx)
         if self._start is not None:
-            progress = ForwardProgress(self._start, progress.refused)
-        if progress.next_position > end:
+            before = position_before(tx, self._records.names, self._start)
+            place = FeedPlace(self._start, before, place.refused)
+        if place.next_position > end:
             raise UsageError(
-                f"{self.role.target} has what is before position {progress.next_position}, and the database"
+                f"{self.role.feed} has what is before position {place.next_position}, and the database"
                 f" gave only {end}: it was restored from a backup, or is another one. What the topic has"
                 " beyond it, others may have read; when you know what to do, start with --from POSITION"
             )
-        return progress, end
+        return place, end
 
     def _failure(self, result: SendResult) -> KafkaError:
         kind = KafkaRefused if result.is_refused else KafkaUnavailable
@@ -189,7 +194,7 @@ class Forwarder(ThreadService):
         self.refused += len(judgement.refused)
         metrics.forwarded.inc(judgement.sent)
         metrics.forward_refused.inc(len(judgement.refused))
-        metrics.forward_lag.set(end - judgement.next_position)
+        metrics.forward_lag.set(end - judgement.place.next_position)
         for each in judgement.refused[:_MOST_NAMED]:
             log.error(
                 "event %s of %s at position %d was not forwarded, those behind it are: %s",

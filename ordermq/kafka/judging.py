@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ordermq.kafka.reading import Upcoming
-from ordermq.store.forwards import Unforwarded
+from ordermq.outward import OutwardEvent, last_named
+from ordermq.store.feeds import FeedPlace, RefusedEvent
 
 
 @dataclass
@@ -30,20 +30,20 @@ class SendResult:
 
 @dataclass(frozen=True)
 class Judgement:
-    """``next_position`` is where the next batch begins; ``sent`` events before it were acknowledged."""
+    """``place`` is where the next batch begins; ``sent`` events of this one were acknowledged."""
 
-    next_position: int
+    place: FeedPlace
     sent: int
-    refused: tuple[Unforwarded, ...]
+    refused: tuple[RefusedEvent, ...]
 
 
-def judge(batch: Sequence[Upcoming], result: SendResult, until: int) -> Judgement:
-    """Return what follows from ``batch``, whose events with a record were sent; ``until`` is behind its last.
+def judge(batch: Sequence[OutwardEvent], result: SendResult, place: FeedPlace, until: int) -> Judgement:
+    """Return what follows from ``batch``, which begins at ``place`` and ends before ``until``.
 
     The progress moves up to the first that was not acknowledged, and no further. One that a broker refuses
     for what it is, when it was sent alone, is refused for good.
     """
-    sent = [each for each in batch if each.record is not None]
+    sent = [each for each in batch if each.event is not None]
     reasons = {sent[place].position: reason for place, reason in result.refused.items()}
     first = result.first
     if first is not None and len(sent) == 1 and first in result.record_faults:
@@ -52,8 +52,7 @@ def judge(batch: Sequence[Upcoming], result: SendResult, until: int) -> Judgemen
     next_position = until if first is None else sent[first].position
     taken = [each for each in batch if each.position < next_position]
     refused = tuple(
-        Unforwarded(each.position, each.source, each.subject, each.number, reason)
-        for each in taken
-        if (reason := each.reason or reasons.get(each.position, ""))
+        each.refused(reason) for each in taken if (reason := each.reason or reasons.get(each.position, ""))
     )
-    return Judgement(next_position, len(taken) - len(refused), refused)
+    to = FeedPlace(next_position, last_named(taken, place.last_event), place.refused + len(refused))
+    return Judgement(to, len(taken) - len(refused), refused)

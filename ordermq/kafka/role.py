@@ -1,4 +1,4 @@
-"""Which of several processes forwards: the one whose lease stands in the target's row.
+"""Which of several processes forwards: the one whose lease stands in the row of the feed.
 
 Invariants
     FRO1  While the holder renews its lease, no other process gets a turn. One that ends gives it up, and one
@@ -11,9 +11,6 @@ Owned by the forwarder's thread; any thread may ask ``is_active``.
 
 import logging
 import math
-import os
-import secrets
-import socket
 from collections.abc import Sequence
 from functools import partial
 
@@ -21,28 +18,31 @@ from ordermq.clock import monotonic_s
 from ordermq.errors import AlreadyForwarded, UsageError
 from ordermq.log_events import FORWARD_BEGINS
 from ordermq.store import Session, StoreTransaction
-from ordermq.store.forwards import (
-    LEASE_S,
+from ordermq.store.feeds import (
     FeedClaim,
-    ForwardProgress,
-    Unforwarded,
-    claim,
-    enrol,
-    give_up,
-    move,
+    FeedPlace,
+    RefusedEvent,
+    claim_feed,
+    enrol_feed,
+    give_up_lease,
+    holder_name,
+    move_feed,
     read_holder,
-    renew,
+    renew_lease,
 )
 
 log = logging.getLogger(__name__)
 
+LEASE_S = 8.0
+"""For so long after its last sign a process that died is waited for."""
+
 
 class ForwardRole:
-    """The role of this process for one target."""
+    """The role of this process for one feed."""
 
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.name = f"{socket.gethostname()[:64]}:{os.getpid()}:{secrets.token_hex(4)}"
+    def __init__(self, feed: str) -> None:
+        self.feed = feed
+        self.name = holder_name()
         self._is_enrolled = False
         self._is_ours = False
         self._until_s = -math.inf
@@ -53,41 +53,41 @@ class ForwardRole:
         return monotonic_s() < self._until_s
 
     def enrol(self, session: Session) -> None:
-        """Make the row of the target, if there is none, when it is asked first."""
+        """Make the row of the feed, if there is none, when it is asked first."""
         if not self._is_enrolled:
             with session.transaction() as tx:
-                enrol(tx, self.target)
+                enrol_feed(tx, self.feed)
             self._is_enrolled = True
 
     def claim(self, tx: StoreTransaction) -> FeedClaim | None:
-        """Lock the target's row until the transaction ends; None if another process has it, or its lease.
+        """Lock the feed until the transaction ends; None if another process has it, or its lease.
 
         Raises UsageError if the row was removed since this process began.
         """
-        found = claim(tx, self.target, self.name)
+        found = claim_feed(tx, self.feed, self.name)
         if found is not None:
             if not self._is_ours:
-                log.info("this process forwards events to %s", self.target, extra=FORWARD_BEGINS)
+                log.info("this process forwards events to %s", self.feed, extra=FORWARD_BEGINS)
             self._is_ours = True
             return found
-        holder = read_holder(tx, self.target)
+        holder = read_holder(tx, self.feed)
         if holder is None:
-            raise UsageError(f"{self.target} was removed from ordermq.forwards; start again to begin anew")
+            raise UsageError(f"feed {self.feed} was removed; start again to begin anew")
         self._is_ours = holder == self.name
         if not self._is_ours:
             self.stand_down()
         return None
 
-    def move(self, tx: StoreTransaction, progress: ForwardProgress, refused: Sequence[Unforwarded]) -> None:
-        """Write down how far the target has come; that renews the lease, too."""
+    def move(self, tx: StoreTransaction, to: FeedPlace, refused: Sequence[RefusedEvent]) -> None:
+        """Write down how far the feed is; that renews the lease, too."""
         self._hold_from_now(tx)
-        move(tx, self.target, self.name, progress, refused)
+        move_feed(tx, self.feed, self.name, to, refused, lease_s=LEASE_S)
 
     def renew(self, tx: StoreTransaction, found: FeedClaim) -> None:
         """Renew the lease if less than half of it is left: an idle process writes seldom."""
         if found.left_s < LEASE_S / 2:
             self._hold_from_now(tx)
-            renew(tx, self.target, self.name)
+            renew_lease(tx, self.feed, self.name, LEASE_S)
 
     def stand_down(self) -> None:
         """Call this process inactive, until its next turn succeeds. Its lease goes on."""
@@ -98,12 +98,12 @@ class ForwardRole:
         self.stand_down()
         if self._is_ours:
             with session.transaction() as tx:
-                give_up(tx, self.target, self.name)
+                give_up_lease(tx, self.feed, self.name)
 
     def refusal(self, tx: StoreTransaction) -> AlreadyForwarded:
         """Return the error of a process that was not to stand by."""
         return AlreadyForwarded(
-            f"{read_holder(tx, self.target)} forwards events to {self.target}; stop that process first, or"
+            f"{read_holder(tx, self.feed)} forwards events to {self.feed}; stop that process first, or"
             " leave it to its work"
         )
 

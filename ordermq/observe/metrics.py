@@ -362,7 +362,7 @@ forward_active = gauge(
 forwarded = counter("forwarded_total", "Events that Kafka acknowledged and the progress moved past")
 forward_refused = counter(
     "forward_refused_total",
-    "Events that could not be forwarded and are in `ordermq.unforwarded`; those behind them did not wait",
+    "Events that could not be forwarded and are in `ordermq.refused_events`; those behind them did not wait",
     worry="any",
 )
 forward_lag = gauge(

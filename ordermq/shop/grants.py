@@ -113,7 +113,6 @@ GRANTS: Mapping[str, Sequence[str]] = {
         "SELECT, DELETE ON ordermq.unnumbered",
         "SELECT ON ordermq.positions",
         "SELECT ON ordermq.checkpoints",
-        "SELECT ON ordermq.forwards",
         "SELECT ON ordermq.feeds",
         "SELECT (correlation_id, released_at) ON ordermq.holds",
         "SELECT (correlation_id) ON ordermq.outbox",

@@ -24,7 +24,11 @@ _WAITING = (
     " hop, replay_no, first_failed_at, last_error, available_at, refusals, refused_reason"
 )
 _RUNS = "SELECT, INSERT, UPDATE (total, last_at) ON ordermq.runs"
-_MOVES_FEEDS = "SELECT, UPDATE (next_position, last_event, moved_at) ON ordermq.feeds"
+_MOVES_FEEDS = (
+    "SELECT, INSERT (feed), UPDATE (next_position, last_event, refused, holder, held_until, moved_at)"
+    " ON ordermq.feeds"
+)
+_REFUSES_EVENTS = "SELECT, INSERT, UPDATE ON ordermq.refused_events"
 _PROCESSES = "SELECT, INSERT, UPDATE, DELETE ON ordermq.processes"
 
 # Bodies of messages, and those of dead letters, are read by those alone who send them again.
@@ -76,6 +80,7 @@ FRAMEWORK: Mapping[str, Lines] = {
     EVENTS: (
         "SELECT ON ordermq.positions",
         "SELECT ON ordermq.feeds",
+        "SELECT ON ordermq.refused_events",
     ),
     "audit": (
         "SELECT ON ordermq.positions",
@@ -85,8 +90,8 @@ FRAMEWORK: Mapping[str, Lines] = {
     ),
     "forward": (
         "SELECT ON ordermq.positions",
-        "SELECT, INSERT, UPDATE ON ordermq.forwards",
-        "SELECT, INSERT, UPDATE ON ordermq.unforwarded",
+        _MOVES_FEEDS,
+        _REFUSES_EVENTS,
     ),
     "reconcile": (
         f"SELECT ({_WAITING}) ON ordermq.outbox",
@@ -99,6 +104,7 @@ FRAMEWORK: Mapping[str, Lines] = {
     ),
     MONITOR: (
         "SELECT ON ordermq.feeds",
+        "SELECT (first_position, records, source, oldest) ON ordermq.positions",
         "SELECT ON ordermq.processes",
         "SELECT ON ordermq.pauses",
         "SELECT ON ordermq.limits",
@@ -124,7 +130,9 @@ FRAMEWORK: Mapping[str, Lines] = {
         "SELECT, DELETE ON ordermq.tail",
     ),
     OPERATOR_WRITE: (
-        _MOVES_FEEDS,
+        # A feed that nobody wants any more is deleted with what it refused.
+        "UPDATE (next_position, last_event), DELETE ON ordermq.feeds",
+        "SELECT, DELETE ON ordermq.refused_events",
         "SELECT (body), UPDATE (replayed_at, replayed_by, replay_reason, discarded_at, discarded_by,"
         " discard_reason) ON ordermq.dead_letters",
         "INSERT, UPDATE (available_at) ON ordermq.outbox",
@@ -140,4 +148,4 @@ FRAMEWORK: Mapping[str, Lines] = {
 }  # fmt: skip
 
 #: What a relay needs beside EVENTS where it publishes events.
-PUBLISHES_EVENTS: Lines = (_MOVES_FEEDS,)
+PUBLISHES_EVENTS: Lines = (_MOVES_FEEDS, _REFUSES_EVENTS)

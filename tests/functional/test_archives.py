@@ -51,6 +51,7 @@ from ordermq.shop.rewind import rewind_orders
 from ordermq.shop.trace import of_order
 from ordermq.shop.unreadable import ask_for_person
 from ordermq.store import Session
+from ordermq.store.feeds import forget_feed
 from ordermq.store.numbering import Sequencer
 from ordermq.store.positions import unpositioned
 from ordermq.task import DONE, Claim, Dead, Finished
@@ -491,10 +492,13 @@ def test_what_is_not_in_the_log_yet_and_a_month_that_goes_on_are_refused(old):
     assert dict(plan_archive(old.session, old.january).refused)["o-3"] == "it is not in the audit log yet"
     old.publish()
     assert "o-3" not in dict(plan_archive(old.session, old.january).refused)
-    old.sql("INSERT INTO ordermq.forwards (target, next_position) VALUES ('kafka:orders.events', 1)")
-    assert "it was not forwarded yet" in dict(plan_archive(old.session, old.january).refused)["o-3"]
-    old.sql("DELETE FROM ordermq.forwards", "UPDATE ordermq.feeds SET next_position = 1")
-    assert "has not published all" in dict(plan_archive(old.session, old.january).refused)["o-3"]
+    old.sql("INSERT INTO ordermq.feeds (feed) VALUES ('kafka:orders.events'), ('events')")
+    for feed in ("kafka:orders.events", "events"):
+        refused = dict(plan_archive(old.session, old.january).refused)
+        assert "has not sent all of its events yet" in refused["o-3"]
+        with old.session.transaction() as tx:
+            forget_feed(tx, feed)
+    assert "o-3" not in dict(plan_archive(old.session, old.january).refused)
     for text in ("2026-13", "january", f"{old.now():%Y-%m}", "9999-12", "0000-01"):
         with pytest.raises(UsageError, match=text):
             month_of(text, old.now())

@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from ordermq.events.outward import OutwardRecords
 from ordermq.observe import trace
+from ordermq.outward import OutwardRecords
 from ordermq.shop import cancel_order, module, place_order, place_orders
 from ordermq.shop.events import EventType
 from ordermq.shop.journal import Journal
@@ -83,7 +83,7 @@ def test_an_event_goes_outward_with_its_trace_wherever_that_is_stored(shop):
         Sequencer()(session, is_active=True)
         with session.transaction() as tx:
             outward = OutwardRecords([RECORDS], "/orders")
-            events = outward.events(records_between(tx, outward.selects, 0, 10), None)
+            events = [each.event for each in outward.read(tx, 0, 10, None)]
             stored = [bytes(body) for (body,) in tx.fetch_all(STORED)]
     traces = [caller[3:35]] * 3 + [other[3:35]]
     assert [json.loads(each.data)["trace_id"] for each in events] == traces

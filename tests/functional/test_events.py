@@ -4,12 +4,15 @@ import threading
 
 import pytest
 
-from ordermq.errors import BrokerError, EventsMissed
+from ordermq.errors import BrokerError, EventsMissed, RecordUnreadable
 from ordermq.events.publishing import BATCH
 from ordermq.message.envelope import Properties, Publishing
+from ordermq.module import RecordSource
+from ordermq.outward import OutwardRecords
+from ordermq.shop.events import RECORDS
 from ordermq.shop.intake.generate import generate
 from ordermq.store import actions
-from ordermq.store.feeds import EVENTS, lock_feed, rewind_feed
+from ordermq.store.feeds import EVENTS, claim_feed, enrol_feed, read_feed, refused_positions, rewind_feed
 from ordermq.store.positions import count_positions
 from ordermq.testing import wait_until
 from tests.support.outward import STREAM
@@ -34,7 +37,7 @@ def test_the_stream_holds_each_event_once_in_the_order_of_positions_as_its_table
     assert outward.log() == outward.table()
     assert rabbit.depth("theirs") == len(outward.table())
     with outward.session.transaction() as tx:
-        assert outward.feed() == (count_positions(tx), outward.table()[-1][0])
+        assert outward.feed() == (count_positions(tx), outward.table()[-1][0], 0)
     assert not outward.publishing.publish_once()
     with outward.reader() as reader:
         chain = [reader.read(5.0).event for _ in outward.table()]
@@ -66,6 +69,33 @@ def test_an_event_that_is_refused_holds_up_those_after_it_and_is_never_skipped(o
             assert reader.read(5.0).event.position == event.position + 1
 
 
+def test_what_has_no_row_is_passed_and_kept_as_refused_and_what_no_module_reads_waits(outward):
+    """FED2: a reader misses nothing that it could wait for, and events before the one at fault come."""
+    outward.place(*(an_order(f"A-{number}") for number in range(5)))
+    broken = [b'"A-3"']
+
+    def event_of(content):
+        assert not any(each in content for each in broken), "a bug of the module"
+        return RECORDS.load_event()(content)
+
+    source = RecordSource(
+        RECORDS.name, RECORDS.select, event_of, outward=f"{RECORDS.outward} WHERE e.order_id <> 'A-1'"
+    )
+    outward.publishing._records = OutwardRecords([source], "/orders")
+    for _ in range(2):
+        with pytest.raises(RecordUnreadable, match="A-3 1, at position 3, is no event: AssertionError"):
+            outward.publishing.publish_once()
+        assert outward.feed() == (3, 2, 1)
+    broken.clear()
+    outward.publish()
+    assert [id_ for _, id_, _ in outward.log()] == ["A-0:1", "A-2:1", "A-3:1", "A-4:1"]
+    with outward.reader() as reader:
+        assert [reader.read(5.0).event.previous for _ in range(4)] == [None, 0, 2, 3]
+    with outward.session.transaction() as tx:
+        assert refused_positions(tx, EVENTS, 0, 9) == {1}
+        assert read_feed(tx, EVENTS) == (5, 4, 1)
+
+
 def test_without_exchange_or_binding_events_wait_for_them(outward, rabbit, vhost):
     outward.place(an_order("A-1"))
     channel = rabbit._open().open_channel()
@@ -75,7 +105,7 @@ def test_without_exchange_or_binding_events_wait_for_them(outward, rabbit, vhost
     channel.call("exchange_declare", 5.0, exchange="orders.events", exchange_type="topic", durable=True)
     with pytest.raises(BrokerError, match="returned"):
         outward.publishing.publish_once()
-    assert outward.feed() == (0, None)
+    assert outward.feed() == (0, None, 0)
     outward.declare()
     outward.publish()
     assert outward.log() == outward.table()
@@ -86,9 +116,11 @@ def test_of_several_relays_one_publishes_at_a_time(outward):
     outward.place(*generate(3, 1))
     other = outward.another()
     with outward.session.transaction() as tx:
-        assert lock_feed(tx, EVENTS) == (0, None)
+        enrol_feed(tx, EVENTS)
+    with outward.session.transaction() as tx:
+        assert claim_feed(tx, EVENTS, "another").place == (0, None, 0)
         assert not other.publish_once()
-    assert outward.feed() == (0, None)
+    assert outward.feed() == (0, None, 0)
     while other.publish_once():
         pass
     other._close()

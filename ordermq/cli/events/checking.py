@@ -14,7 +14,7 @@ from ordermq.events.checking import ExpectedEvent, StreamReport, compare_stream
 from ordermq.events.stream import EventLog, ReadEvent
 from ordermq.message.cloudevents import event_id
 from ordermq.store import Session
-from ordermq.store.feeds import EVENTS, read_feed
+from ordermq.store.feeds import EVENTS, FeedPlace, read_feed, refused_positions
 from ordermq.store.positions import count_positions, keys_between
 from ordermq.topology.names import event_log
 
@@ -46,7 +46,7 @@ def check(*, as_json: bool, config_path: str | None) -> None:
     program = load_program(config_path)
     session = program.session("ordermq events check")
     with session.transaction() as tx:
-        feed, total = read_feed(tx, EVENTS), count_positions(tx)
+        feed, total = read_feed(tx, EVENTS) or FeedPlace(), count_positions(tx)
     stream = event_log(program.settings.topology.prefix)
     end = feed.last_event
     log = EventLog(
@@ -79,14 +79,16 @@ def _until(log: EventLog, end: int, step: Progress) -> Iterator[ReadEvent]:
 
 
 def _expected(program: Program, session: Session, end: int) -> Iterator[ExpectedEvent]:
-    """Yield what was published, by the database, up to the position ``end``."""
+    """Yield what was published, by the database, up to the position ``end``. A refused event was not."""
     outward, begin = program.outward, 0
     while begin <= end:
         until = min(begin + _BATCH, end + 1)
         with session.transaction() as tx:
             keys = keys_between(tx, outward.names, begin, until)
+            refused = refused_positions(tx, EVENTS, begin, until)
         for position, source, subject, number in keys:
-            yield ExpectedEvent(position, outward.source_of(source), event_id(subject, number))
+            if position not in refused:
+                yield ExpectedEvent(position, outward.source_of(source), event_id(subject, number))
         begin = until
 
 

@@ -8,6 +8,7 @@ import click
 
 from ordermq.cli.bulk import commit
 from ordermq.cli.events.checking import check
+from ordermq.cli.events.feeds import forget, list_feeds
 from ordermq.cli.events.forwarding import forward
 from ordermq.cli.events.reading import read_events
 from ordermq.cli.operator import actor
@@ -37,6 +38,8 @@ def command() -> None:
 
 command.add_command(check)
 command.add_command(forward)
+command.add_command(list_feeds)
+command.add_command(forget)
 
 
 def _place(_: click.Context, __: click.Parameter, value: str | None) -> Place | None:

@@ -13,8 +13,8 @@ from ordermq.cli.program import Program, load_program
 from ordermq.cli.run import EXIT_CODES
 from ordermq.errors import UsageError
 from ordermq.lifecycle import hold_signals
-from ordermq.module import RecordSource
-from ordermq.store.forwards import read_progress, waiting_records
+from ordermq.store.feed_lag import waiting_records
+from ordermq.store.feeds import FeedPlace, read_feed
 from ordermq.store.positions import count_positions
 from ordermq.topology.names import EVENTS, queue_name
 
@@ -63,26 +63,19 @@ def forward(
         raise click.UsageError("--json needs --dry-run or --once")
     hold_signals()
     program = load_program(config_path, {"observe.log_format": log_format})
-    sources = [each for module in program.modules for each in module.load_each("records")]
     database = program.settings.database
     topic = program.settings.kafka.topic or queue_name(program.settings.topology.prefix, EVENTS)
     if dry_run:
-        _say(_planned(program, sources, f"{target}:{topic}", start), as_json=as_json)
+        _say(_planned(program, f"{target}:{topic}", start), as_json=as_json)
         return
     with serving(program, NAME) as process:
         position = None if start is None else _position(program, start)
-        producing, reading, forwarding = (
-            resolve_name(f"ordermq.kafka.{each}") for each in ("producing", "reading", "forwarder")
-        )
+        producing, forwarding = (resolve_name(f"ordermq.kafka.{each}") for each in ("producing", "forwarder"))
         forwarder = forwarding.Forwarder(
             producing.EventProducer(
                 program.settings.kafka, topic, within_s=database.idle_in_transaction_s / 2
             ),
-            reading.HistoryReader(
-                sources,
-                program.settings.events.source or f"/{program.settings.topology.prefix}",
-                program.settings.kafka.mode,
-            ),
+            program.outward,
             database,
             program.settings.kafka,
             health=process.health,
@@ -91,9 +84,9 @@ def forward(
         )
         process.serve(forwarder)
     if as_json:
-        write_json({"target": forwarder.role.target, "sent": forwarder.sent, "refused": forwarder.refused})
+        write_json({"target": forwarder.role.feed, "sent": forwarder.sent, "refused": forwarder.refused})
     elif once:
-        write(f"{forwarder.role.target}: {forwarder.sent} events sent, {forwarder.refused} refused")
+        write(f"{forwarder.role.feed}: {forwarder.sent} events sent, {forwarder.refused} refused")
 
 
 @dataclass(frozen=True)
@@ -118,13 +111,13 @@ def _position(program: Program, start: str) -> int:
     return int(start)
 
 
-def _planned(program: Program, sources: list[RecordSource], target: str, start: str | None) -> _Plan:
+def _planned(program: Program, target: str, start: str | None) -> _Plan:
     position = None if start is None else _position(program, start)
     with program.session(NAME).transaction() as tx:
-        begin = read_progress(tx, target).next_position if position is None else position
+        begin = (read_feed(tx, target) or FeedPlace()).next_position if position is None else position
         end = count_positions(tx)
         records = waiting_records(tx, begin, end)
-    return _Plan(target, begin, end, records, frozenset(each.name for each in sources if each.event))
+    return _Plan(target, begin, end, records, frozenset(program.outward.names))
 
 
 def _say(plan: _Plan, *, as_json: bool) -> None:

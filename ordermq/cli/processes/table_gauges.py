@@ -10,6 +10,7 @@ from ordermq.observe import metrics
 from ordermq.store import (
     StoreTransaction,
     dead_letters,
+    feed_lag,
     feeds,
     leases,
     numbering,
@@ -77,10 +78,10 @@ def events_of(names: Collection[str]) -> ReadGauges:
     """Return what reads how far the stream of events is behind the records of these sources."""
 
     def read(tx: StoreTransaction, _: Any) -> Mapping[Gauge, Reading]:
-        begin = feeds.read_feed(tx, feeds.EVENTS).next_position
+        begin = (feeds.read_feed(tx, feeds.EVENTS) or feeds.FeedPlace()).next_position
         return {
             metrics.events_behind: positions.count_positions(tx) - begin,
-            metrics.events_behind_seconds: feeds.feed_behind_s(tx, begin, names),
+            metrics.events_behind_seconds: feed_lag.waits_s(tx, begin, names),
         }
 
     return read

@@ -1,7 +1,7 @@
 """Which orders of a month may be archived: those at rest, all of whose events are numbered and published."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -62,17 +62,11 @@ _POSITIONS = """
      WHERE source = %s AND first_position >= %s ORDER BY first_position LIMIT %s
 """
 
-# Positions from which on events are not in the audit log, not forwarded, and not in the stream. NULL where
-# nothing ever is.
+# Positions from which on events are not in the audit log, and not sent to a feed. NULL where there is no log.
 _LIMITS = """
-    SELECT (SELECT max(size) FROM ordermq.checkpoints), (SELECT min(next_position) FROM ordermq.forwards),
-           (SELECT min(next_position) FROM ordermq.feeds WHERE next_position > 0)
+    SELECT '', max(size) FROM ordermq.checkpoints
+    UNION ALL SELECT feed, next_position FROM ordermq.feeds
 """
-_WHY_LATE = (
-    "it is not in the audit log yet",
-    "it was not forwarded yet: see 'ordermq events forward' and ordermq.forwards",
-    "the relay has not published all of its events yet: see ordermq.feeds",
-)
 
 
 @dataclass(frozen=True)
@@ -160,7 +154,7 @@ def _locate(chosen: Chosen, month: Month, tx: StoreTransaction) -> None:
     """Find the positions of the events; refuse orders of which one has none, or is not published yet."""
     missing = dict(chosen.orders)
     last: dict[str, int] = {}
-    [limits] = tx.fetch_all(_LIMITS)
+    limits = tx.fetch_all(_LIMITS)
     for first, subjects in _positions(month, tx):
         for position, order_id in enumerate(subjects, first):
             if order_id in missing:
@@ -181,12 +175,14 @@ def _locate(chosen: Chosen, month: Month, tx: StoreTransaction) -> None:
             del chosen.orders[order_id]
 
 
-def _why_late(position: int, limits: Row) -> str | None:
+def _why_late(position: int, limits: Sequence[Row]) -> str | None:
     """Return what the event at ``position`` still waits for; None if for nothing. Pure."""
-    waits = (
-        why for limit, why in zip(limits, _WHY_LATE, strict=True) if limit is not None and position >= limit
-    )
-    return next(waits, None)
+    for feed, limit in limits:
+        if limit is not None and position >= limit:
+            if not feed:
+                return "it is not in the audit log yet"
+            return f"feed {feed} has not sent all of its events yet: see 'ordermq events feeds'"
+    return None
 
 
 def _positions(month: Month, tx: StoreTransaction) -> Iterator[Row]:
