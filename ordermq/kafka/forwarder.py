@@ -148,7 +148,7 @@ class Forwarder(ThreadService):
             failpoint("forward.before_commit")
         failpoint("forward.after_commit")
         self._start = None
-        self._count(judgement, end)
+        self._count(judgement)
         self._limit = self._next_limit(has_failed=reached < until)
         if reached < until and not result.record_faults:
             raise self._failure(result)
@@ -189,12 +189,11 @@ class Forwarder(ThreadService):
         """Return how many positions the next batch has: fewer after a failure, until one is alone."""
         return max(1, self._limit // 4) if has_failed else min(self._settings.batch, self._limit * 4)
 
-    def _count(self, judgement: Judgement, end: int) -> None:
+    def _count(self, judgement: Judgement) -> None:
         self.sent += judgement.sent
         self.refused += len(judgement.refused)
         metrics.forwarded.inc(judgement.sent)
         metrics.forward_refused.inc(len(judgement.refused))
-        metrics.forward_lag.set(end - judgement.place.next_position)
         for each in judgement.refused[:_MOST_NAMED]:
             log.error(
                 "event %s of %s at position %d was not forwarded, those behind it are: %s",

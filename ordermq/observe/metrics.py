@@ -294,15 +294,17 @@ numbering_waits = gauge(
     worry="above a minute: nothing new is in the audit log and in the stream of events",
 )
 events_published = counter("events_published_total", "Events that the stream has confirmed")
-events_behind = gauge(
-    "events_behind",
-    "Positions of the history that are not in the stream of events yet",
+feed_behind = gauge(
+    "feed_behind",
+    "Positions of the history that a feed has not sent: `events` is the stream, `kafka:TOPIC` a topic",
+    "feed",
     worry="grows for minutes",
 )
-events_behind_seconds = gauge(
-    "events_behind_seconds",
-    "Age of the first event that is not in the stream yet",
-    worry="above a minute: other systems see nothing new",
+feed_behind_seconds = gauge(
+    "feed_behind_seconds",
+    "Age of the first event that a feed has not sent",
+    "feed",
+    worry="above a minute while `ordermq_feed_behind` does not fall: other systems see nothing new",
 )
 dead_letters_open = gauge("dead_letters_open", "Dead letters neither replayed nor discarded", worry="above 0")
 dead_letters_by_cause = gauge(
@@ -364,11 +366,6 @@ forward_refused = counter(
     "forward_refused_total",
     "Events that could not be forwarded and are in `ordermq.refused_events`; those behind them did not wait",
     worry="any",
-)
-forward_lag = gauge(
-    "forward_lag_records",
-    "Records of the history that the progress is behind its end",
-    worry="grows for minutes",
 )
 
 FRAMEWORK = len(CATALOGUE)

@@ -28,6 +28,7 @@ _MOVES_FEEDS = (
     "SELECT, INSERT (feed), UPDATE (next_position, last_event, refused, holder, held_until, moved_at)"
     " ON ordermq.feeds"
 )
+_COUNTS_POSITIONS = "SELECT (first_position, records, source, oldest) ON ordermq.positions"
 _REFUSES_EVENTS = "SELECT, INSERT, UPDATE ON ordermq.refused_events"
 _PROCESSES = "SELECT, INSERT, UPDATE, DELETE ON ordermq.processes"
 
@@ -44,6 +45,8 @@ FRAMEWORK: Mapping[str, Lines] = {
         "SELECT ON ordermq.runs",
         "SELECT (correlation_id, released_at) ON ordermq.holds",
         "SELECT (entry, newest) ON ordermq.unnumbered",
+        "SELECT ON ordermq.feeds",
+        _COUNTS_POSITIONS,
         "MEMBER OF pg_read_all_stats",
     ),
     CONSUMER: (
@@ -104,7 +107,7 @@ FRAMEWORK: Mapping[str, Lines] = {
     ),
     MONITOR: (
         "SELECT ON ordermq.feeds",
-        "SELECT (first_position, records, source, oldest) ON ordermq.positions",
+        _COUNTS_POSITIONS,
         "SELECT ON ordermq.processes",
         "SELECT ON ordermq.pauses",
         "SELECT ON ordermq.limits",

@@ -66,6 +66,12 @@ def tls_file(life, left):
     }
 
 
+def feed(seconds, positions):
+    """How far a feed is behind."""
+    labels = '{instance="a",feed="kafka:orders.events"}'
+    return {f"ordermq_feed_behind_seconds{labels}": seconds, f"ordermq_feed_behind{labels}": positions}
+
+
 FREE = 'node_filesystem_avail_bytes{instance="a",device="d",fstype="ext4",mountpoint="/"}'
 SIZE = 'node_filesystem_size_bytes{instance="a",device="d",fstype="ext4",mountpoint="/"}'
 BROKER_FREE = 'rabbitmq_disk_space_available_bytes{instance="a"}'
@@ -91,7 +97,7 @@ CASES = {
     ),
     "OrdermqOutboxOld": one("ordermq_outbox_oldest_seconds", 45, 3),
     "OrdermqNumberingStalled": one('ordermq_numbering_waits_seconds{instance="a"}', 90, 1),
-    "OrdermqEventsBehind": one('ordermq_events_behind_seconds{instance="a"}', 90, 1),
+    "OrdermqEventsBehind": (feed("90x5000", "7x5000"), feed("1x5000", "7x5000")),
     "OrdermqConsumerAbsent": (
         {'ordermq_queue_ready{queue="q"}': "5x5000", 'ordermq_queue_consumers{queue="q"}': "0x5000"},
         {'ordermq_queue_ready{queue="q"}': "5x5000", 'ordermq_queue_consumers{queue="q"}': "1x5000"},
@@ -204,6 +210,10 @@ HARD_CASES = [
     ("OrdermqQueueStalled", True, {**STALLED, PAUSED: "0x5000", OTHER_PAUSED: "1x5000"}),
     ("OrdermqQueueOld", False, {**OLD, PAUSED: "1x5000"}),
     ("OrdermqQueueOld", True, {**OLD, PAUSED: "0x5000", OTHER_PAUSED: "1x5000"}),
+    # A feed that nothing sends while more comes; one that catches up with years; one whose relay ended.
+    ("OrdermqEventsBehind", True, feed("60+60x5000", "0+9x5000")),
+    ("OrdermqEventsBehind", False, feed("9000000x5000", "9000000-5000x5000")),
+    ("OrdermqEventsBehind", False, feed("90x10 stale", "7x10 stale")),
     # One node of a cluster.
     ("OrdermqBrokerDown", False, CASES["OrdermqBrokerNodeDown"][0]),
     ("OrdermqBrokerNodeDown", False, CASES["OrdermqBrokerDown"][0]),

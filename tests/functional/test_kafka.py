@@ -13,6 +13,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from ordermq.cli.processes.table_gauges import feeds_of
 from ordermq.clock import Deadline
 from ordermq.config.environment import inherited
 from ordermq.config.settings import KafkaSettings, Secret
@@ -63,8 +64,9 @@ class History:
         self.session = Session(database.settings, name="test")
         self.database, self.broker, self.topic = database.settings, broker, topic
         self.settings = KafkaSettings(
-            bootstrap_servers=(broker.address,), topic=topic, poll_s=0.05, retry_cap_s=0.2
-        )
+            bootstrap_servers=(broker.address,), topic=topic, poll_s=0.05, retry_cap_s=0.2,
+            delivery_timeout_s=2,
+        )  # fmt: skip
         self.env = {
             **inherited(),
             **stack.environment(),
@@ -74,6 +76,7 @@ class History:
             "ORDERMQ_KAFKA_TOPIC": topic,
             "ORDERMQ_KAFKA_POLL_S": "0.05",
             "ORDERMQ_KAFKA_RETRY_CAP_S": "0.2",
+            "ORDERMQ_KAFKA_DELIVERY_TIMEOUT_S": "2",
         }  # fmt: skip
         self.folder = folder
         self.next = 0
@@ -275,7 +278,7 @@ def test_a_broker_that_lost_everything_is_waited_for_and_gets_all_again_when_ask
     ):
         own.create(TOPIC)
         history.place(10)
-        forwarder = history.forwarder(delivery_timeout_s=2)
+        forwarder = history.forwarder()
         forwarder.start()
         wait_until(lambda: len(own.read(TOPIC)) == len(history.events()), 30.0, what="all is forwarded")
         before = len(history.events())
@@ -384,6 +387,13 @@ def test_a_feed_that_nobody_wants_any_more_is_listed_with_its_lag_and_forgotten(
     assert (found["feed"], found["next_position"], found["behind"]) == (feed, 4, 3)
     assert found["holder"] == found["last_holder"] == forwarder.role.name
     assert found["behind_s"] > 0
+    with history.session.transaction() as tx:
+        gauges = feeds_of((RECORDS.name,))(tx, None)
+    assert gauges[metrics.feed_behind] == {(feed,): 3}
+    assert gauges[metrics.feed_behind_seconds][(feed,)] > 0
+    screen = run_program("ordermq", "status", env=history.env, cwd=history.folder).stdout
+    line = next(line for line in screen.splitlines() if line.startswith(f"feed       {feed} at 4, moved "))
+    assert f"by {forwarder.role.name}, which has it: 3 positions and " in line
     forget = ("forget", feed, "--reason", "given up")
     assert "is in use by" in history.ask(*forget).stderr
     forwarder.role.give_up(history.session)

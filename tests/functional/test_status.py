@@ -51,7 +51,9 @@ def test_a_system_in_which_nothing_runs_is_shown_whole_and_says_what_is_missing(
         ("shop", "held"),
         ("shop", "attention"),
     }
-    assert found["notes"] == ["no rates in and no alarms: topology.management_url is not set"]
+    assert (found["feeds"], found["notes"]) == (
+        [], ["no rates in and no alarms: topology.management_url is not set"],
+    )  # fmt: skip
     screen = shop.ok("ordermq", "status")
     assert "NO ACTIVE RELAY" in screen
     assert "not known  no rates in" in screen

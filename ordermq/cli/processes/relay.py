@@ -17,7 +17,7 @@ from ordermq.cli.processes.metering import (
 )
 from ordermq.cli.processes.process import serving
 from ordermq.cli.processes.queue_watch import watching_queues
-from ordermq.cli.processes.table_gauges import events_of, numbering_of
+from ordermq.cli.processes.table_gauges import feeds_of, numbering_of
 from ordermq.cli.processes.topology_check import checking_topology
 from ordermq.cli.program import load_program
 from ordermq.cli.run import EXIT_CODES
@@ -60,8 +60,7 @@ def command(log_format: str | None, config_path: str | None) -> None:
         reporter = RelayReporter(process_name(None))
         topology = program.topology()
         sequencer = Sequencer()
-        behind = (events_of(program.outward.names),) if settings.topology.events else ()
-        gauges = (numbering_of(sequencer), *behind, *program.gauges)
+        gauges = (numbering_of(sequencer), feeds_of(program.outward.names), *program.gauges)
         with (
             publisher,
             checking_topology(program, topology),

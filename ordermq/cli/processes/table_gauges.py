@@ -11,7 +11,6 @@ from ordermq.store import (
     StoreTransaction,
     dead_letters,
     feed_lag,
-    feeds,
     leases,
     numbering,
     outbox,
@@ -74,14 +73,14 @@ def numbering_of(sequencer: numbering.Sequencer) -> ReadGauges:
     return lambda tx, _: {metrics.numbering_waits: numbering.waits_s(tx, sequencer.low)}
 
 
-def events_of(names: Collection[str]) -> ReadGauges:
-    """Return what reads how far the stream of events is behind the records of these sources."""
+def feeds_of(names: Collection[str]) -> ReadGauges:
+    """Return what reads how far each feed is behind; records of these sources are events."""
 
     def read(tx: StoreTransaction, _: Any) -> Mapping[Gauge, Reading]:
-        begin = (feeds.read_feed(tx, feeds.EVENTS) or feeds.FeedPlace()).next_position
+        found = feed_lag.feeds_now(tx, names)
         return {
-            metrics.events_behind: positions.count_positions(tx) - begin,
-            metrics.events_behind_seconds: feed_lag.waits_s(tx, begin, names),
+            metrics.feed_behind: {(each.feed,): each.behind for each in found},
+            metrics.feed_behind_seconds: {(each.feed,): each.behind_s for each in found},
         }
 
     return read

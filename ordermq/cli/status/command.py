@@ -27,13 +27,13 @@ Examples:
 @as_json
 @common
 def command(*, watch: bool, every: float, as_json: bool, config_path: str | None) -> None:
-    """Show queues, processes, outbox, pauses, limits, breakers and dead letters.
+    """Show queues, processes, outbox, pauses, limits, breakers, dead letters, and feeds of events.
 
     Each module adds its own lines. A process says every 5 seconds what it does; one that was
     not seen for 20 seconds has died, or has lost the database. What cannot be learnt is
     named: rates in and alarms need topology.management_url.
 
-    JSON lines: one object {at, queues, processes, outbox, paused, limits, dead_letters,
+    JSON lines: one object {at, queues, processes, outbox, paused, limits, dead_letters, feeds,
     modules, alarms, notes} for each look; times that end in _s are seconds ago.
     """
     with looking(load_program(config_path)) as looker:

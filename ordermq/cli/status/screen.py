@@ -98,6 +98,10 @@ def _rest(snapshot: Snapshot) -> None:
     for cause in snapshot.dead:
         why = shortened(cause.reason, 60)
         write(f"dead       {cause.letters} of {cause.queue}, {cause.fingerprint}: {why}")
+    for feed in snapshot.feeds:
+        behind = f"{feed.behind} positions and {ago(feed.behind_s)} behind; {feed.refused} refused"
+        by = f"by {feed.last_holder or 'nobody'}{', which has it' if feed.holder else ''}"
+        write(f"feed       {feed.feed} at {feed.next_position}, moved {ago(feed.moved_s)} ago {by}: {behind}")
     for module, line in snapshot.modules:
         write(f"{module:10} {line.name}: {line.text}")
     for text in snapshot.alarms:

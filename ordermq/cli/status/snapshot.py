@@ -23,6 +23,7 @@ from ordermq.errors import BrokerError, OrderMQError, StoreError
 from ordermq.module import StatusLine
 from ordermq.store import StoreTransaction, dead_letters, limits, outbox, pauses, processes
 from ordermq.store.dead_letters import DeathCause
+from ordermq.store.feed_lag import FeedStatus, feeds_now
 from ordermq.store.limits import LimitStatus
 from ordermq.store.pauses import QueuePause
 from ordermq.store.processes import ProcessRow
@@ -74,6 +75,7 @@ class Snapshot:
     paused: Sequence[QueuePause] = ()
     limits: Sequence[LimitStatus] = ()
     dead: Sequence[DeathCause] = ()
+    feeds: Sequence[FeedStatus] = ()
     modules: Sequence[tuple[str, StatusLine]] = ()
     alarms: Sequence[str] = ()
     notes: Sequence[str] = field(default_factory=list)
@@ -88,6 +90,7 @@ class Snapshot:
             "paused": [each._asdict() for each in self.paused],
             "limits": [each._asdict() for each in self.limits],
             "dead_letters": [each._asdict() for each in self.dead],
+            "feeds": [each._asdict() for each in self.feeds],
             "modules": [{"module": module, **asdict(line)} for module, line in self.modules],
             "alarms": list(self.alarms),
             "notes": list(self.notes),
@@ -109,11 +112,12 @@ class Looker:
         notes: list[str] = []
         with self._session.transaction() as tx:
             found = self._read(tx)
+        feeds = self._feeds(notes)
         modules = list(self._modules(notes))
         numbers, alarms = self._managed(notes)
         depths = self._depths(notes)
         queues = [self._queue(name, found.processes, numbers, depths) for name in self._queues]
-        return replace(found, queues=queues, modules=modules, alarms=alarms, notes=notes)
+        return replace(found, queues=queues, feeds=feeds, modules=modules, alarms=alarms, notes=notes)
 
     def _read(self, tx: StoreTransaction) -> Snapshot:
         callers: defaultdict[str, set[str]] = defaultdict(set)
@@ -129,6 +133,14 @@ class Looker:
             limits=limits.limits_now(tx, {name: sorted(queues) for name, queues in callers.items()}),
             dead=dead_letters.causes(tx, limit=MOST_CAUSES),
         )
+
+    def _feeds(self, notes: list[str]) -> Sequence[FeedStatus]:
+        try:
+            with self._session.transaction() as tx:
+                return feeds_now(tx, self._program.outward.names)
+        except StoreError as exc:
+            notes.append(f"how far the events were sent is not known: {exc}")
+            return ()
 
     def _modules(self, notes: list[str]) -> Iterator[tuple[str, StatusLine]]:
         for name, read in self._program.status:
