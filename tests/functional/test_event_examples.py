@@ -68,7 +68,7 @@ def test_a_reader_that_knows_nothing_of_ordermq_gets_each_event_once(outward, vh
     with again.transaction() as tx:
         tx.execute("UPDATE ordermq.feeds SET next_position = 12, last_event = 11")
     outward.publish()
-    assert len(outward.log()) == 48
+    assert len(outward.log(48)) == 48
     write_example(tmp_path, "follow.py")
     broker = vhost.broker
     url = f"amqp://{broker.username}:{broker.password}@127.0.0.1:{broker.port}/{vhost.name}"

@@ -56,7 +56,7 @@ def test_an_event_that_is_refused_holds_up_those_after_it_and_is_never_skipped(o
     assert 3 <= behind < 20
     rabbit.delete_queue("theirs")
     outward.publish()
-    found = outward.log()
+    found = outward.log(idle_s=0.7)
     assert len(found) > len(set(found)) == 20
     assert sorted(set(found)) == outward.table()
     with outward.reader() as reader:
@@ -88,7 +88,7 @@ def test_what_has_no_row_is_passed_and_kept_as_refused_and_what_no_module_reads_
         assert outward.feed() == (3, 2, 1)
     broken.clear()
     outward.publish()
-    assert [id_ for _, id_, _ in outward.log()] == ["A-0:1", "A-2:1", "A-3:1", "A-4:1"]
+    assert [id_ for _, id_, _ in outward.log(4)] == ["A-0:1", "A-2:1", "A-3:1", "A-4:1"]
     with outward.reader() as reader:
         assert [reader.read(5.0).event.previous for _ in range(4)] == [None, 0, 2, 3]
     with outward.session.transaction() as tx:

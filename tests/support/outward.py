@@ -66,12 +66,17 @@ class Outward:
         with self.session.transaction() as tx:
             return [(position, key, bytes(body)) for position, key, body in tx.fetch_all(PUBLISHED)]
 
-    def log(self):
-        """Return every message of the stream as (position, id, data), doubles too."""
-        log = EventLog(self.broker, STREAM, start="first", prefetch=100, name="test")
+    def log(self, count=None, idle_s=0.15):
+        """Return every message of the stream as (position, id, data), doubles too.
+
+        ``count`` of them are waited for, as many as there are events; more are there after ``idle_s``.
+        """
+        if count is None:
+            count = len(self.table())
+        log = EventLog(self.broker, STREAM, start="first", prefetch=500, name="test")
         found = []
         with closing(log):
-            while (each := log.read(0.7 if found else 5.0)) is not None:
+            while (each := log.read(5.0 if len(found) < count else idle_s)) is not None:
                 found.append((each.event.position, each.event.id, each.event.data))
         return found
 
