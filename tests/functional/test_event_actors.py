@@ -14,7 +14,6 @@ from ordermq.shop.resolve import resolve_order
 from ordermq.store import Session, join_transaction
 from ordermq.store.connecting import connect
 from ordermq.store.numbering import Sequencer
-from ordermq.store.positions import records_between
 from tests.support.shop import an_order, open_shop
 
 (RECORDS,) = module.load_each("records")

@@ -13,7 +13,6 @@ from ordermq.outward import OutwardRecords
 from ordermq.store import Session, migrate
 from ordermq.store.grants import grants_of
 from ordermq.store.numbering import Sequencer
-from ordermq.store.positions import records_between
 
 PAGE = Path(__file__).parents[2] / "docs" / "events.md"
 

@@ -1047,4 +1047,11 @@ MUTATIONS = (
         ("tests/unit/test_kafka_records.py::"
          "test_what_a_broker_refuses_is_given_up_only_when_it_was_alone",),
     ),
+    Mutation(
+        "a standby that forwards between two turns of the active process", "ordermq/store/feeds.py",
+        "(holder = %(holder)s OR held_until <= clock_timestamp())",
+        "true",
+        ("tests/functional/test_kafka.py::"
+         "test_of_two_processes_one_is_active_until_it_ends_or_its_lease_is_over",),
+    ),
 )  # fmt: skip

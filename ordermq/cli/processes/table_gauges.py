@@ -14,7 +14,6 @@ from ordermq.store import (
     leases,
     numbering,
     outbox,
-    positions,
     processes,
     server,
 )
