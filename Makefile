@@ -127,7 +127,7 @@ lint: $(VENV)/.ready ## Check style, types and import layers
 
 check: lint test ## Run lint and test, as before every commit
 
-docs: $(VENV)/.ready ## Generate the pages of docs/ and the files of config/ that follow from the code
+docs: setup ## Generate the pages of docs/ and the files of config/ that follow from the code
 	@$(BIN)/ordermq config reference > docs/configuration.md
 	@$(BIN)/ordermq config example > config/ordermq.toml
 	@$(BIN)/python docs/generate_api.py
@@ -138,6 +138,7 @@ docs: $(VENV)/.ready ## Generate the pages of docs/ and the files of config/ tha
 	@$(BIN)/python docs/generate_metrics.py
 	@$(BIN)/python docs/generate_alerts.py
 	@$(BIN)/python docs/generate_deployments.py
+	@$(BIN)/python docs/generate_schema.py
 
 format: $(VENV)/.ready ## Format the code
 	@$(BIN)/ruff check --fix .
