@@ -125,6 +125,43 @@ def test_the_services_need_not_be_asked(shop):
     }  # fmt: skip
 
 
+_OF_AN_ORDER = {
+    "orders": "customer_id, status, pending, version, currency, total_minor, content_sha256, traceparent,"
+    " placed_at",
+    "order_items": "line_no, product_id, quantity, unit_price_minor, freight_minor",
+    "order_events": "version, type, step, occurred_at, body",
+    "reservations": "product_id, quantity, state",
+    "notifications": "template, channel, number, state",
+    "points": "customer_id, points",
+}
+_COPIES = (
+    "INSERT INTO shop.{0} (order_id, {1}) SELECT order_id || '-' || n, {1}"
+    " FROM shop.{0}, generate_series(1, 3000) AS n WHERE order_id = 'completed'"
+)
+
+
+def test_tables_without_statistics_are_read_once_however_many_orders_there_are(shop):
+    """As after a crash of PostgreSQL: it then took a few orders for granted, and read a table for each."""
+    plant(
+        shop,
+        *(_COPIES.format(table, columns) for table, columns in _OF_AN_ORDER.items()),
+    )
+    rows_read = {}
+
+    def count(node):
+        read = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        return read + sum(count(each) for each in node.get("Plans", ()))
+
+    def explain(tx, config, ask_services):
+        for name, query in checks.ORDERS.items():
+            (plan,) = tx.fetch_one(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}")
+            rows_read[name] = count(plan[0]["Plan"])
+        return ()
+
+    reconcile(shop.session, [explain], None, ask_services=False)
+    assert max(rows_read.values()) < 300_000, rows_read
+
+
 FAULTS = {
     "orders_at_rest": ["UPDATE shop.orders SET pending = '{ship}' WHERE order_id = 'completed'"],
     "events_gap_free": ["UPDATE shop.orders SET version = version + 1 WHERE order_id = 'completed'"],
